@@ -1,0 +1,1 @@
+"""Data sets: what they are, where they lie, how they are split, read and augmented."""

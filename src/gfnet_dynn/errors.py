@@ -1,0 +1,67 @@
+"""Every error that a user can cause or meet; each message says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GFNetDynnError(Exception):
+    """Base of all errors raised on purpose; the command line prints it and exits with status 2."""
+
+
+class SpecError(GFNetDynnError, ValueError):
+    """A description of a network, input or exits that cannot be built."""
+
+
+class ThresholdError(GFNetDynnError, ValueError):
+    """Exit thresholds that do not fit the network's exits."""
+
+
+class DataError(GFNetDynnError):
+    """A data set, folder, split or image that cannot be used."""
+
+
+class ImageError(DataError):
+    """One image file that cannot be decoded."""
+
+
+class DownloadError(DataError):
+    """A data set that could not be fetched or whose checksum is wrong."""
+
+
+class CheckpointError(GFNetDynnError):
+    """A weights file that is unreadable, unsafe or of another network."""
+
+
+class StorageError(GFNetDynnError):
+    """A file or folder that cannot be written."""
+
+
+class TrainingError(GFNetDynnError):
+    """A training run that cannot go on."""
+
+
+class MissingExtraError(GFNetDynnError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs packages that are not installed: pip install 'gfnet-dynn[{extra}]'")
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """A hint that names the closest of `choices`, or lists all where none is close.
+
+    Args:
+        word: what the user wrote.
+        choices: what is allowed.
+
+    Returns:
+        A clause such as ``did you mean 'UCM'?`` that ends an error message.
+    """
+    options = sorted(choices)
+    close = difflib.get_close_matches(word.casefold(), [option.casefold() for option in options], n=1)
+    for option in options:
+        if close and option.casefold() == close[0]:
+            return f"did you mean '{option}'? (known: {', '.join(options)})"
+    return f"known: {', '.join(options)}"

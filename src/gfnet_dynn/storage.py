@@ -1,0 +1,73 @@
+"""Writing files so that a failure leaves the old file as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gfnet_dynn.errors import StorageError
+
+
+def make_folder(folder: Path) -> Path:
+    """Create `folder` with its parents.
+
+    Raises:
+        StorageError: it cannot be created, or a file stands in its place.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot create the folder {folder}: {error.strerror}; choose another place") from error
+    return folder
+
+
+def require_writable(folder: Path) -> Path:
+    """Create `folder` and prove, by writing one byte, that files can be put there.
+
+    Called before long work, so that a read-only place is found in the first second and not after the first epoch.
+
+    Raises:
+        StorageError: nothing can be written there.
+    """
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write into {folder}: {error.strerror}; choose another folder or change its permissions"
+        ) from error
+    return folder
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write `content` to `path` in one step: readers see the old file or the new one, never a part.
+
+    Raises:
+        StorageError: no space, no permission; the old file, if any, is intact.
+    """
+    make_folder(path.parent)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        kept = "the previous file is intact" if path.exists() else "nothing was written"
+        raise StorageError(
+            f"cannot save {path} ({len(content) / 1e6:.1f} MB): {error.strerror}; {kept}; "
+            "free space or choose another folder"
+        ) from error
+    return path
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """Write `value` as indented UTF-8 JSON, in one step as `write_bytes` does."""
+    return write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
