@@ -19,7 +19,7 @@ _FULL_16_BIT_OVER_8_BIT = 257  # 65535 / 255: 16-bit samples are read over their
 def read_image(path: Path) -> Image.Image:
     """Decode one file to an 8-bit RGB image.
 
-    Grey becomes RGB, alpha is dropped, palettes are resolved; 16-bit samples are scaled by their full range, 0 to 65535.
+    Grey becomes RGB, alpha is dropped, palettes are resolved; 16 bits are scaled by their full range, 0 to 65535.
 
     Args:
         path: JPEG, PNG, TIFF (8 or 16 bit), BMP or WebP.

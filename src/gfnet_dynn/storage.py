@@ -71,3 +71,23 @@ def write_bytes(path: Path, content: bytes) -> Path:
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
     """Write `value` as indented UTF-8 JSON, in one step as `write_bytes` does."""
     return write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Rename `folder` to the first free `NAME.previous-1`, `-2` …, so that a new run starts clean and loses nothing.
+
+    Returns:
+        Where it lies now, or None where there was nothing to move.
+
+    Raises:
+        StorageError: it cannot be renamed.
+    """
+    if not folder.exists():
+        return None
+    number = 1
+    while (target := folder.with_name(f"{folder.name}.previous-{number}")).exists():
+        number += 1
+    try:
+        return folder.rename(target)
+    except OSError as error:
+        raise StorageError(f"cannot move {folder} aside: {error.strerror}; move it by hand") from error

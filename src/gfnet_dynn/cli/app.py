@@ -9,6 +9,11 @@ import typer
 from rich.console import Console
 
 from gfnet_dynn.cli import data
+from gfnet_dynn.cli.benchmark import benchmark
+from gfnet_dynn.cli.cost import cost
+from gfnet_dynn.cli.evaluate import evaluate
+from gfnet_dynn.cli.options import SPELLINGS
+from gfnet_dynn.cli.train import train
 from gfnet_dynn.errors import GFNetDynnError
 
 app = typer.Typer(
@@ -18,6 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
+app.command(context_settings=SPELLINGS)(train)
+app.command(context_settings=SPELLINGS)(evaluate)
+app.command(context_settings=SPELLINGS)(cost)
+app.command(context_settings=SPELLINGS)(benchmark)
 
 
 def run(command: Callable[[], None]) -> None:

@@ -1,0 +1,33 @@
+"""`gfnet-dynn evaluate`: judge a trained network over a range of thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from gfnet_dynn.cli.extras import require_torch
+from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, option, with_options
+from gfnet_dynn.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Where and with what."""
+
+    output: Path = option(Path("checkpoint"), "Folder of runs and splits.")
+    threads: int | None = option(None, "Processor threads. (default: torch's choice)")
+
+
+@with_options(DataOptions, NetOptions, EvaluationOptions, PlaceOptions)
+def evaluate(data: DataOptions, net: NetOptions, options: EvaluationOptions, place: PlaceOptions) -> None:
+    """Accuracy, exits, cost and measured latency over a range of thresholds: a table, JSON and plots."""
+    require_torch("evaluation")
+    from gfnet_dynn.cli.evaluating import run_evaluation  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.cli.training import set_threads  # noqa: PLC0415
+
+    if net.checkpoint_path is None:
+        raise CheckpointError("which network? Give --checkpoint-path")
+    set_threads(place.threads)
+    run_evaluation(data, net, options, net.checkpoint_path, place.output, Console())

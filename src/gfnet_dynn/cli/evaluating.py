@@ -1,0 +1,162 @@
+"""What `gfnet-dynn evaluate` and `main_dynn.py --eval` do: from options to table, JSON and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions
+from gfnet_dynn.cli.progress import Counter
+from gfnet_dynn.cli.training import network, prepare_data, split_settings
+from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.data.splits import SplitSettings
+from gfnet_dynn.exits.sweep import cheapest_within, sweep
+from gfnet_dynn.measure.evaluation import Evaluation, ExitTimes, Judgement, Subject, evaluate, timed_rows
+from gfnet_dynn.measure.latency import measure_exits
+from gfnet_dynn.measure.outputs import collect
+from gfnet_dynn.measure.plots import draw_evaluation
+from gfnet_dynn.measure.report import evaluation_to_dict
+from gfnet_dynn.model.checkpoint import SUFFIX, load_checkpoint
+from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.storage import require_writable, write_json
+from gfnet_dynn.train.device import choose_device
+from gfnet_dynn.train.run import ALLOWED_LOSS
+from gfnet_dynn.train.start import find_checkpoint_file, read_trained
+
+_BATCH = 64
+
+
+def run_evaluation(  # each group of options, and where they act
+    data_options: DataOptions,
+    net_options: NetOptions,
+    options: EvaluationOptions,
+    checkpoint: Path,
+    output: Path,
+    console: Console,
+) -> Evaluation:
+    """Evaluate a checkpoint on the data that nothing was chosen on; print the table, write JSON and plots."""
+    file = find_checkpoint_file(checkpoint)
+    folder = require_writable(options.report or file.parent / "evaluation")
+    provenance = load_checkpoint(file).provenance if file.suffix == SUFFIX else {}
+    data = prepare_data(data_options, net_options.model, _split_of(provenance, data_options), output, console)
+    _warn_of_other_data(provenance, data, console)
+    trained = read_trained(file, network(net_options, data))
+    device = torch.device(choose_device("auto"))
+    net = trained.build().to(device)
+
+    part = data.split.report_part
+    loader = data.evaluation_loader(part)
+    arrays = collect(net, loader.in_order(_BATCH, device))
+    thresholds, chosen_where = _thresholds(provenance, net, data, device)
+    times = _time(net, data, device, options, console)
+    subject = Subject(data.source.name, part, data.split.classes, net.exit_macs(), _parameters(net))
+    evaluation = evaluate(arrays, subject, times, thresholds)
+
+    described = {**evaluation_to_dict(evaluation), "checkpoint": str(checkpoint), "threshold_chosen": chosen_where}
+    report = write_json(folder / "evaluation.json", described)
+    plots = draw_evaluation(evaluation, folder)
+    _print(evaluation, chosen_where, console)
+    console.print("report: " + str(report), highlight=False, soft_wrap=True)
+    for plot in plots:
+        console.print("plot:   " + str(plot), highlight=False, soft_wrap=True)
+    return evaluation
+
+
+def _split_of(provenance: Mapping[str, Any], options: DataOptions) -> SplitSettings:
+    """The split that the checkpoint was trained with, so that nothing it learned from is reported on."""
+    asked = split_settings(options)
+    stored = provenance.get("data", {}).get("split")
+    return SplitSettings(**{**stored, "on_bad_image": asked.on_bad_image}) if stored else asked
+
+
+def _warn_of_other_data(provenance: Mapping[str, Any], data: SceneData, console: Console) -> None:
+    trained_on = provenance.get("data", {})
+    if trained_on and trained_on["fingerprint"] != data.split.fingerprint:
+        console.print(
+            f"[yellow]note:[/] the checkpoint was trained on other files ({trained_on['data_set']}) than those under "
+            f"{data.source.root}: make sure that none of these images served to train it",
+            soft_wrap=True,
+        )
+
+
+def _thresholds(
+    provenance: Mapping[str, Any], net: EarlyExitNet, data: SceneData, device: torch.device
+) -> tuple[Sequence[float] | None, str]:
+    stored = provenance.get("threshold")
+    if stored:
+        return stored["value"], "at the end of training, on the selection split"
+    arrays = collect(net, data.evaluation_loader("selection").in_order(_BATCH, device))
+    points = sweep(arrays, net.exit_costs())
+    chosen = cheapest_within(points, ALLOWED_LOSS)
+    where = "now, on a selection split of the training folder; whether the checkpoint was trained on it is not known"
+    return (chosen.thresholds if chosen.mean_cost < 1 else None), where
+
+
+def _time(
+    net: EarlyExitNet, data: SceneData, device: torch.device, options: EvaluationOptions, console: Console
+) -> ExitTimes | None:
+    loader = data.evaluation_loader(data.split.report_part)
+    rows = timed_rows(len(loader), options.latency_images)
+    if not len(rows):
+        return None
+    batches = loader.batches(rows.tolist(), len(rows), device)
+    images = next(iter(batches)).images
+    told = Counter(console)("Measuring latency")
+    milliseconds, setting = measure_exits(
+        net, images, options.latency_repeats, lambda done: told(done, options.latency_repeats)
+    )
+    return ExitTimes(rows, milliseconds, setting)
+
+
+def _parameters(net: EarlyExitNet) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def _print(evaluation: Evaluation, chosen_where: str, console: Console) -> None:
+    table = Table(title=f"{evaluation.data_set}: {evaluation.images} {evaluation.part} images, one row a threshold")
+    for heading in ("threshold", "top-1 %", "macro F1 %", "mean MMACs", "of full %", "latency ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("share of images at each exit % (top-1 % of those)")
+    for judgement in evaluation.sweep:
+        table.add_row(*_cells(judgement))
+    if evaluation.chosen:
+        table.add_section()
+        table.add_row(*_cells(evaluation.chosen, "chosen "), style="bold")
+    console.print(table)
+    at_each = "  ".join(f"{100 * accuracy:.1f}" for accuracy in evaluation.exit_accuracy)
+    lines = [
+        f"Top-1 % of each exit over all images: {at_each}",
+        "Accuracy, F1 and shares are measured on these images; MACs are counted from shapes.",
+    ]
+    if evaluation.chosen:
+        lines.append(f"The threshold of the last row was chosen {chosen_where}; it carries no guarantee.")
+    if evaluation.times:
+        setting = evaluation.times.setting
+        lines.append(
+            f"Latency is measured: {setting.images} of the images at batch 1, median of {setting.repeats} rounds, "
+            f"{setting.engine}, {setting.threads} threads, {setting.device}; {setting.scope}."
+        )
+    console.print("\n".join(lines), highlight=False)
+
+
+def _cells(judgement: Judgement, prefix: str = "") -> tuple[str, ...]:
+    point = judgement.point
+    first = point.thresholds[0] if point.thresholds else float("inf")
+    exits = "  ".join(
+        f"{100 * share:.0f} ({100 * accuracy:.0f})" if share else "0"
+        for share, accuracy in zip(point.shares, point.exit_accuracy, strict=True)
+    )
+    return (
+        prefix + (f"{first:g}" if first != float("inf") else "never"),
+        f"{100 * point.accuracy:.1f}",
+        f"{100 * judgement.macro_f1:.1f}",
+        f"{judgement.mean_macs / 1e6:.1f}",
+        f"{100 * point.mean_cost:.0f}",
+        "–" if judgement.latency_ms is None else f"{judgement.latency_ms:.2f}",
+        exits,
+    )

@@ -1,0 +1,17 @@
+"""Tells a user of the small base install what a verb needs beyond it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from gfnet_dynn.errors import MissingExtraError
+
+
+def require_torch(feature: str) -> None:
+    """Check that training's dependencies are there, before anything imports them.
+
+    Raises:
+        MissingExtraError: they aren't.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtraError(feature, "train")

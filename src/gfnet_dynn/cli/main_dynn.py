@@ -1,0 +1,62 @@
+"""The published command line, verbatim: trains, or evaluates with --eval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import typer
+from rich.console import Console
+
+from gfnet_dynn.cli.app import run
+from gfnet_dynn.cli.extras import require_torch
+from gfnet_dynn.cli.options import (
+    SPELLINGS,
+    DataOptions,
+    EvaluationOptions,
+    NetOptions,
+    RunOptions,
+    option,
+    with_options,
+)
+from gfnet_dynn.train.settings import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """What to do."""
+
+    eval: bool = option(False, "Evaluate --checkpoint-path, or the run of the same data set and tradeoff.")
+
+
+@with_options(Mode, DataOptions, NetOptions, TrainSettings, RunOptions, EvaluationOptions)
+def command(  # one for each group of options
+    mode: Mode,
+    data: DataOptions,
+    net: NetOptions,
+    settings: TrainSettings,
+    options: RunOptions,
+    evaluation: EvaluationOptions,
+) -> None:
+    """Train an early-exit Global Filter Network on remote-sensing scenes, or evaluate one."""
+    require_torch("training")
+    from gfnet_dynn.cli.evaluating import run_evaluation  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.cli.training import run_training, set_threads  # noqa: PLC0415
+    from gfnet_dynn.data.dataset_config import find_dataset  # noqa: PLC0415
+    from gfnet_dynn.train.run import run_folder  # noqa: PLC0415
+
+    console = Console()
+    if not mode.eval:
+        model = run_training(data, net, settings, options, console)
+        console.print(f"evaluate it with: --eval --checkpoint-path {model}", highlight=False, soft_wrap=True)
+        return
+    set_threads(options.threads)
+    name, _ = find_dataset(data.data_set, data.dataset_config)
+    checkpoint = net.checkpoint_path or run_folder(options.output, name, settings.ce_ic_tradeoff)
+    run_evaluation(data, net, evaluation, checkpoint, options.output, console)
+
+
+def main() -> None:
+    """Entry point of `main_dynn.py`."""
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, context_settings=SPELLINGS)
+    app.command()(command)
+    run(app)

@@ -1,0 +1,116 @@
+"""Command-line options from frozen dataclasses: one place says name, type, default and help of each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from gfnet_dynn.errors import SpecError
+
+SPELLINGS = {"token_normalize_func": lambda token: token.replace("_", "-")}
+"""Context settings with which every option is understood with hyphens and with underscores."""
+
+_PUBLISHED = {"num_epoch": "--num_epoch", "ce_ic_tradeoff": "--ce_ic_tradeoff"}
+
+
+def option(default: Any, explanation: str) -> Any:
+    """A dataclass field that becomes an option; the default `...` makes it required."""
+    metadata = {"help": explanation}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which images."""
+
+    data_set: str = option(..., "Name of the data set, in any case; `gfnet-dynn data list` shows them.")
+    data_path: Path | None = option(None, "Folder of the data set. (default: the data set's own)")
+    dataset_config: Path | None = option(None, "TOML file that describes further data sets.")
+    input_size: int | None = option(None, "Side of the input in pixels. (default: the data set's)")
+    pad: bool = option(False, "Pad the input to whole patches by reflection.")
+    split_ratio: float = option(0.8, "Share of a random-split data set that is trained on, selection included.")
+    selection_share: float = option(0.1, "Share of the training images held out to choose epochs and thresholds on.")
+    split_seed: int = option(0, "Seed of the split.")
+    on_bad_image: Literal["refuse", "skip"] = option("refuse", "What to do with files that cannot be decoded.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetOptions:
+    """Which network."""
+
+    model: str = option("gfnet-192x12", "gfnet-ti, gfnet-xs, gfnet-s, gfnet-b, gfnet-192x12 or gfnet-96x8.")
+    exits: str | None = option(
+        None, "Blocks after which exits stand, such as 3,5,7,9. (default: 1/3, 1/2, 2/3, 5/6 deep)"
+    )
+    checkpoint_path: Path | None = option(None, "Weights: a .pth, a .safetensors, or the folder of a run.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How the run is kept."""
+
+    resume: bool = option(False, "Go on with the interrupted run of the same settings.")
+    new_head: bool = option(False, "With --checkpoint-path of other classes: keep its backbone, train new classifiers.")
+    output: Path = option(Path("checkpoint"), "Folder of runs and splits.")
+    tensorboard: bool = option(True, "Write metrics for TensorBoard beside the JSON lines.")
+    mlflow: bool = option(False, "Log to MLflow too.")
+    threads: int | None = option(None, "Processor threads. (default: torch's choice)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How to evaluate."""
+
+    report: Path | None = option(None, "Folder of the report. (default: `evaluation` beside the checkpoint)")
+    latency_images: int = option(48, "Images to time at batch 1; 0 leaves timing out.")
+    latency_repeats: int = option(3, "Rounds of timing; the median over them counts.")
+
+
+def parse_exits(text: str | None) -> tuple[int, ...] | None:
+    """`3,5,7` → (3, 5, 7); None stays.
+
+    Raises:
+        SpecError: not a list of whole numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise SpecError(f"--exits takes block indices such as 3,5,7,9, not {text!r}") from error
+
+
+def with_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a typer command of a function that takes one instance of each of `kinds`, in order.
+
+    The instances are built, and so checked, before the function runs.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        def command(**values: Any) -> None:
+            function(*(kind(**{f.name: values[f.name] for f in fields(kind)}) for kind in kinds))
+
+        parameters = [_parameter(kind, each) for kind in kinds for each in fields(kind)]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by typer
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        command.__doc__, command.__name__ = function.__doc__, function.__name__
+        return command
+
+    return decorate
+
+
+def _parameter(kind: type, each: Field[Any]) -> inspect.Parameter:
+    hint = get_type_hints(kind)[each.name]
+    name = _PUBLISHED.get(each.name, "--" + each.name.replace("_", "-"))
+    flags = f"{name}/--no-{name[2:]}" if each.default is True else name
+    panel = (kind.__doc__ or "").split(";")[0].rstrip(".")
+    declared = typer.Option(flags, help=each.metadata["help"], rich_help_panel=panel)
+    default = inspect.Parameter.empty if each.default is MISSING else each.default
+    return inspect.Parameter(
+        each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, declared]
+    )

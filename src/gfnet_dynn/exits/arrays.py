@@ -1,0 +1,38 @@
+"""What every exit says about every image of a split: the arrays from which all policies are judged offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class ExitArrays:
+    """The outputs of all exits over one split.
+
+    Attributes:
+        logits: float32 [N, G + 1, K], the final classifier last.
+        gates: float32 [N, G], probabilities.
+        labels: int64 [N], class indices.
+    """
+
+    logits: npt.NDArray[np.float32]
+    gates: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        samples, exits, _ = self.logits.shape
+        if self.gates.shape != (samples, exits - 1) or self.labels.shape != (samples,):
+            raise ValueError(f"shapes disagree: {self.logits.shape=}, {self.gates.shape=}, {self.labels.shape=}")
+
+    @property
+    def predictions(self) -> npt.NDArray[np.intp]:
+        """Class index of each exit, [N, G + 1]."""
+        return np.asarray(self.logits.argmax(axis=2))
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether each exit is right, [N, G + 1]."""
+        return np.asarray(self.predictions == self.labels[:, None])

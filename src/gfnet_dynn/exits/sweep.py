@@ -1,0 +1,82 @@
+"""Accuracy and cost of the gated network over a range of thresholds, computed from stored outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import NEVER, first_exit, per_exit
+
+THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, NEVER)
+"""The thresholds of the published sweep, closer together near 1, and the full network last."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The gated network at one setting of the thresholds.
+
+    Attributes:
+        thresholds: τ_l for each gate, [G].
+        exits: where each sample leaves, [N].
+        predictions: class index of each sample, [N].
+        accuracy: top-1 of the gated output, 0 to 1.
+        shares: part of the samples that leaves at each exit, [G + 1].
+        exit_accuracy: top-1 among the samples that leave at each exit, [G + 1]; not a number where none does.
+        mean_cost: mean over the samples of the cost of the exit taken, in the unit of the costs given.
+    """
+
+    thresholds: tuple[float, ...]
+    exits: npt.NDArray[np.intp]
+    predictions: npt.NDArray[np.intp]
+    accuracy: float
+    shares: tuple[float, ...]
+    exit_accuracy: tuple[float, ...]
+    mean_cost: float
+
+
+def operate(arrays: ExitArrays, costs: Sequence[float], threshold: float | Sequence[float]) -> OperatingPoint:
+    """The gated network at one setting.
+
+    Args:
+        arrays: outputs of all exits, N samples.
+        costs: cost up to and including each exit, [G + 1], in any unit.
+        threshold: one for all exits, or one each.
+    """
+    exits = first_exit(arrays.gates, threshold)
+    rows = np.arange(len(exits))
+    right = arrays.correct[rows, exits]
+    taken = [exits == index for index in range(arrays.logits.shape[1])]
+    return OperatingPoint(
+        thresholds=per_exit(threshold, arrays.gates.shape[1]),
+        exits=exits,
+        predictions=arrays.predictions[rows, exits],
+        accuracy=float(right.mean()),
+        shares=tuple(float(mask.mean()) for mask in taken),
+        exit_accuracy=tuple(float(right[mask].mean()) if mask.any() else float("nan") for mask in taken),
+        mean_cost=float(np.asarray(costs, dtype=np.float64)[exits].mean()),
+    )
+
+
+def sweep(
+    arrays: ExitArrays, costs: Sequence[float], thresholds: Sequence[float] = THRESHOLDS
+) -> tuple[OperatingPoint, ...]:
+    """The gated network at each of several thresholds, the same for all exits."""
+    return tuple(operate(arrays, costs, threshold) for threshold in thresholds)
+
+
+def cheapest_within(points: Sequence[OperatingPoint], allowed_loss: float) -> OperatingPoint:
+    """The cheapest setting that loses at most `allowed_loss` of accuracy against the last point, the full network.
+
+    It is a plain choice on the data given, with no guarantee beyond them: give it the selection split, never the data
+    that are reported on.
+
+    Args:
+        points: as `sweep` gives them, the full network last.
+        allowed_loss: difference of accuracies, 0 to 1.
+    """
+    floor = points[-1].accuracy - allowed_loss
+    return min((point for point in points if point.accuracy >= floor), key=lambda point: point.mean_cost)

@@ -1,0 +1,1 @@
+"""The network in torch: tensor maths, costs and weights, nothing of data or training."""

@@ -1,0 +1,152 @@
+"""Global Filter Network (Rao et al., Global Filter Networks for Image Classification, arXiv 2107.00645).
+
+Parameter names are the published ones, so that published weights load by name.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gfnet_dynn.model.cost import convolution_macs, global_filter_macs, linear_macs
+from gfnet_dynn.model.staged import StagedBackbone
+from gfnet_dynn.spec import GFNetSpec
+
+_LAYER_NORM_EPS = 1e-6
+_INIT_STD = 0.02
+
+
+class PatchEmbedding(nn.Module):
+    """Cuts an image into patches and maps each to a token: [B, 3, S, S] → [B, T, D] with T = (S / patch)²."""
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, S, S] → [B, T, D], rows of the grid one after the other."""
+        tokens: Tensor = self.proj(images).flatten(2).transpose(1, 2)
+        return tokens
+
+
+class GlobalFilter(nn.Module):
+    """Multiplies the tokens' 2-D spectrum by a learned complex filter: a circular convolution over the whole grid."""
+
+    def __init__(self, height: int, width: int, channels: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+        # Complex as real with a last axis (real, imaginary): as published, and what optimisers expect.
+        self.complex_weight = nn.Parameter(torch.randn(height, width // 2 + 1, channels, 2) * _INIT_STD)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]; computed in float32 whatever the autocast, as half precision FFTs lose the phase."""
+        batch, length, channels = tokens.shape
+        with torch.autocast(tokens.device.type, enabled=False):
+            grid = tokens.float().view(batch, self.height, self.width, channels)
+            spectrum = torch.fft.rfft2(grid, dim=(1, 2), norm="ortho")
+            spectrum = spectrum * torch.view_as_complex(self.complex_weight)
+            mixed: Tensor = torch.fft.irfft2(spectrum, s=(self.height, self.width), dim=(1, 2), norm="ortho")
+        return mixed.reshape(batch, length, channels).to(tokens.dtype)
+
+
+class MLP(nn.Module):
+    """Two linear maps with GELU between them, on each token."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]."""
+        mapped: Tensor = self.fc2(nn.functional.gelu(self.fc1(tokens)))
+        return mapped
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, leaves the residual branch out for a share of the samples."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """[B, …] → [B, …], whole samples zeroed and the others scaled up so that the mean stays."""
+        if not self.training or self.probability == 0:
+            return branch
+        keep = 1 - self.probability
+        mask = torch.rand(len(branch), *[1] * (branch.dim() - 1), device=branch.device) < keep
+        return branch * (mask / keep).to(branch.dtype)
+
+
+class Block(nn.Module):
+    """Filter and MLP under one residual: x + DropPath(MLP(LN(F(LN(x)))))."""
+
+    def __init__(self, spec: GFNetSpec, grid: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(spec.width, eps=_LAYER_NORM_EPS)
+        self.filter = GlobalFilter(grid, grid, spec.width)
+        self.norm2 = nn.LayerNorm(spec.width, eps=_LAYER_NORM_EPS)
+        self.mlp = MLP(spec.width, spec.width * spec.mlp_ratio)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]."""
+        branch = self.mlp(self.norm2(self.filter(self.norm1(tokens))))
+        mixed: Tensor = tokens + self.drop_path(branch)
+        return mixed
+
+
+class GFNet(StagedBackbone):
+    """Patch embedding and global-filter blocks; each block is a stage, the final norm is shared by all exits."""
+
+    def __init__(self, spec: GFNetSpec, image_size: int, drop_path: float = 0.0) -> None:
+        """Build with fresh weights.
+
+        Args:
+            spec: width, depth, patch.
+            image_size: side in pixels; a multiple of the patch.
+            drop_path: probability at the last block; it rises linearly from 0 at the first.
+
+        Raises:
+            SpecError: the patch does not divide the input.
+        """
+        super().__init__()
+        grid = spec.grid(image_size)
+        tokens = grid * grid
+        self.patch_embed = PatchEmbedding(spec.width, spec.patch_size)
+        self.pos_embed = nn.Parameter(torch.zeros(1, tokens, spec.width))
+        rates = [drop_path * index / max(1, spec.depth - 1) for index in range(spec.depth)]
+        self.blocks = nn.ModuleList(Block(spec, grid, rate) for rate in rates)
+        self.norm = nn.LayerNorm(spec.width, eps=_LAYER_NORM_EPS)
+
+        hidden = spec.width * spec.mlp_ratio
+        mlp_macs = linear_macs(tokens, spec.width, hidden) + linear_macs(tokens, hidden, spec.width)
+        self.widths = (spec.width,) * spec.depth
+        self.stem_macs = convolution_macs(tokens, (spec.patch_size, spec.patch_size), 3, spec.width)
+        self.stage_macs = (global_filter_macs(grid, grid, spec.width) + mlp_macs,) * spec.depth
+        self.apply(init_weights)
+        nn.init.trunc_normal_(self.pos_embed, std=_INIT_STD)
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Normalised images [B, 3, S, S] → tokens [B, T, D] with their position added."""
+        tokens: Tensor = self.patch_embed(images) + self.pos_embed
+        return tokens
+
+    def stage(self, index: int, features: Tensor) -> Tensor:
+        """Block `index`: [B, T, D] → [B, T, D]."""
+        tokens: Tensor = self.blocks[index](features)
+        return tokens
+
+    def pool(self, index: int, features: Tensor) -> Tensor:
+        """Final norm and mean over the tokens: [B, T, D] → [B, D]."""
+        del index  # every exit shares the final norm
+        pooled: Tensor = self.norm(features).mean(dim=1)
+        return pooled
+
+
+def init_weights(module: nn.Module) -> None:
+    """Truncated normal for linear maps, zero for their biases, as published."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=_INIT_STD)
+        nn.init.zeros_(module.bias)

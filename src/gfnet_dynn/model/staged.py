@@ -1,0 +1,42 @@
+"""The one interface between backbones and all else: a stem and a list of stages, each with its width and cost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class StagedBackbone(nn.Module, ABC):
+    """A backbone that can be run piece by piece.
+
+    Heads, gates, the exit rule, training and export know a backbone only through this class. What passes from one
+    piece to the next is the backbone's own matter; `pool` turns it into one vector for a head.
+
+    Attributes:
+        widths: channels of the pooled vector after each stage.
+        stem_macs: multiply-accumulates of the stem for one image.
+        stage_macs: multiply-accumulates of each stage for one image.
+    """
+
+    widths: Sequence[int]
+    stem_macs: int
+    stage_macs: Sequence[int]
+
+    @property
+    def num_stages(self) -> int:
+        """Number of stages."""
+        return len(self.widths)
+
+    @abstractmethod
+    def stem(self, images: Tensor) -> Tensor:
+        """Normalised images [B, 3, S, S] → features."""
+
+    @abstractmethod
+    def stage(self, index: int, features: Tensor) -> Tensor:
+        """Features before stage `index` → features after it; the batch stays on axis 0."""
+
+    @abstractmethod
+    def pool(self, index: int, features: Tensor) -> Tensor:
+        """Features after stage `index` → [B, widths[index]]."""

@@ -1,0 +1,159 @@
+"""Weights by their published names: reading `.pth` files safely, changing their resolution, loading them strictly."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.model.early_exit import EarlyExitNet
+
+StateDict = dict[str, Tensor]
+
+_BACKBONE = "backbone."
+_EXITS = ("intermediate_heads.", "gates.")
+_WRAPPERS = ("model", "state_dict", "model_state_dict")
+
+
+def published_state(net: EarlyExitNet) -> StateDict:
+    """The weights of a network under their published names (the backbone's stand at the top level)."""
+    return {name.removeprefix(_BACKBONE): tensor for name, tensor in net.state_dict().items()}
+
+
+def read_pth(path: Path) -> StateDict:
+    """Read a published `.pth` file without running any code that it may hold.
+
+    Args:
+        path: a state dict, alone or under `model`, `state_dict` or `model_state_dict`; a `module.` prefix is removed.
+
+    Raises:
+        CheckpointError: missing, damaged, holds other than tensors and plain values, or no state dict.
+    """
+    try:
+        # Published files carry the training script's options, an argparse.Namespace: a plain record, safe to build.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no checkpoint at {path}") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is refused: it holds pickled objects other than tensors, which could run code when loaded, or it "
+            "is no torch file; ask its author for a plain state dict"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}; it may be damaged or incomplete") from error
+    return _unwrap(content, path)
+
+
+def _unwrap(content: object, path: Path) -> StateDict:
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"{path} holds no state dict: expected parameter names with their tensors")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, *, new_head: bool = False) -> None:
+    """Load published weights into a network, strictly but for what is said here.
+
+    Filters and position are resized to the network's grid. A plain GFNet brings no heads and gates for the early exits:
+    then, and only where it brings none at all, the network keeps its fresh ones.
+
+    Args:
+        net: filled in place.
+        state: tensors by published name.
+        source: where they come from, for messages.
+        new_head: keep the network's fresh classifiers where those of `state` are of another number of classes.
+
+    Raises:
+        CheckpointError: names the tensors that are missing, unknown or of the wrong shape, and other class counts.
+    """
+    own = published_state(net)
+    has_exits = any(name.startswith(_EXITS) for name in state)
+    offered = dict(state)
+    if not has_exits:
+        offered |= {name: tensor for name, tensor in own.items() if name.startswith(_EXITS)}
+    _require_same_names(own, offered, source)
+    if new_head:
+        heads = [name for name in own if name.startswith(("head.", "intermediate_heads."))]
+        offered |= {name: own[name] for name in heads if offered[name].shape != own[name].shape}
+    _require_same_classes(own, offered, source)
+    fitted = {name: _fit(name, offered[name], wanted, source) for name, wanted in own.items()}
+    net.load_state_dict({name: fitted[name.removeprefix(_BACKBONE)] for name in net.state_dict()}, strict=True)
+
+
+def _require_same_names(own: Mapping[str, Tensor], offered: Mapping[str, Tensor], source: str) -> None:
+    missing, unknown = sorted(own.keys() - offered.keys()), sorted(offered.keys() - own.keys())
+    if missing or unknown:
+        raise CheckpointError(
+            f"{source} is of another network: {_some('missing', missing)}{_some('not of this network', unknown)}"
+            "check --model and the exits"
+        )
+
+
+def _some(what: str, names: list[str]) -> str:
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"{what}: {shown}; " if names else ""
+
+
+def _require_same_classes(own: Mapping[str, Tensor], offered: Mapping[str, Tensor], source: str) -> None:
+    found, wanted = len(offered["head.weight"]), len(own["head.weight"])
+    if found != wanted:
+        raise CheckpointError(
+            f"{source} classifies {found} classes but the data have {wanted}: use a checkpoint of this data set, or "
+            "--new-head to keep the backbone and train new classifiers"
+        )
+
+
+def _fit(name: str, tensor: Tensor, wanted: Tensor, source: str) -> Tensor:
+    if tensor.shape == wanted.shape:
+        return tensor
+    if name.endswith("filter.complex_weight") and tensor.shape[2:] == wanted.shape[2:]:
+        return resize_filter(tensor, wanted.shape[0], wanted.shape[1])
+    if name == "pos_embed" and tensor.shape[::2] == wanted.shape[::2]:
+        return resize_position(tensor, wanted.shape[1])
+    raise CheckpointError(f"{source}: {name} is {list(tensor.shape)}, the network needs {list(wanted.shape)}")
+
+
+def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
+    """Resize a filter to another grid, the real and the imaginary part each, bilinearly.
+
+    Args:
+        weight: [H, W // 2 + 1, D, 2].
+        height: H of the new grid.
+        half_width: W // 2 + 1 of the new grid.
+
+    Returns:
+        [height, half_width, D, 2].
+    """
+    rows, columns, channels, parts = weight.shape
+    planes = weight.permute(2, 3, 0, 1).reshape(1, channels * parts, rows, columns)
+    resized = _bilinear(planes, height, half_width)
+    return resized.view(channels, parts, height, half_width).permute(2, 3, 0, 1).contiguous()
+
+
+def resize_position(position: Tensor, tokens: int) -> Tensor:
+    """Resize the position embedding of a square grid to another square grid, bilinearly.
+
+    Args:
+        position: [1, T, D].
+        tokens: T of the new grid.
+
+    Returns:
+        [1, tokens, D].
+    """
+    _, length, channels = position.shape
+    old, new = round(length**0.5), round(tokens**0.5)
+    planes = position.view(1, old, old, channels).permute(0, 3, 1, 2)
+    return _bilinear(planes, new, new).permute(0, 2, 3, 1).reshape(1, tokens, channels).contiguous()
+
+
+def _bilinear(planes: Tensor, height: int, width: int) -> Tensor:
+    return nn.functional.interpolate(planes, size=(height, width), mode="bilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""Training in stages: backbone, warm-up of the exits, joint stage."""

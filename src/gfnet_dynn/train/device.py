@@ -1,0 +1,50 @@
+"""Device and precision of a run."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from gfnet_dynn.errors import TrainingError
+
+
+def choose_device(name: str) -> str:
+    """The device for `auto` (a GPU where there is one), or the one named.
+
+    Raises:
+        TrainingError: the named device is not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if available[device])
+    if not available.get(name, False):
+        there = ", ".join(device for device, present in available.items() if present)
+        raise TrainingError(f"no device {name!r} on this machine; available: {there}")
+    return name
+
+
+def choose_precision(name: str, device: str) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    """The precision for `auto`: half on a GPU, the wider-ranged bfloat16 where it has it, and float32 elsewhere."""
+    if name == "auto":
+        if device != "cuda":
+            return "32-true"
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    if name not in ("32-true", "bf16-mixed", "16-mixed"):
+        raise TrainingError(f"unknown precision {name!r}")
+    if name == "16-mixed" and device == "cpu":
+        raise TrainingError(
+            "16-mixed needs a GPU: on the CPU use 32-true, or bf16-mixed where it has AMX or AVX512-BF16"
+        )
+    return name  # type: ignore[return-value] # one of the three, as just checked
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """A single-device fabric."""
+    accelerator = choose_device(device)
+    with warnings.catch_warnings():
+        # It advises on hardware that the user decided about already.
+        warnings.simplefilter("ignore")
+        return Fabric(accelerator=accelerator, devices=1, precision=choose_precision(precision, accelerator))

@@ -1,0 +1,119 @@
+"""Stage two: network and gates train in turns, each in phases counted over the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gfnet_dynn.data.loaders import Batch
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.train.best import BestWeights
+from gfnet_dynn.train.losses import (
+    exit_distillation_loss,
+    exit_losses,
+    gate_loss,
+    gate_targets,
+    leaving_probabilities,
+    positive_weights,
+    weighted_exit_loss,
+)
+from gfnet_dynn.train.optimisation import make_gate_optimizer, make_optimizer
+from gfnet_dynn.train.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
+
+_LONGEST_PHASE = 200  # as published
+_FEWEST_PHASES = 8
+
+
+def phase_length(asked: int | None, steps: int) -> int:
+    """Optimiser steps of one phase.
+
+    Args:
+        asked: the user's choice, or None for 200 steps, less where the stage would not have eight phases: with 200
+            steps a small data set would end before the network's first turn.
+        steps: of the whole stage.
+    """
+    return asked or max(1, min(_LONGEST_PHASE, steps // _FEWEST_PHASES))
+
+
+class JointStage(Stage):
+    """Gate phases and network phases in turns, the gates first: the network's weighting needs their verdicts."""
+
+    name = "joint"
+
+    def __init__(self, context: StageContext, epochs: int) -> None:
+        super().__init__(context, epochs)
+        net, settings = context.net, context.settings
+        heads = (
+            [net.intermediate_heads] if settings.freeze_backbone else [net.backbone, net.head, net.intermediate_heads]
+        )
+        train_only(net, [*heads, net.gates])
+        self.add_optimizer("network", make_optimizer(heads, settings))
+        self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
+        self.phase_steps = phase_length(settings.bilevel_batches, self.steps)
+        self._costs = net.exit_costs()
+        self._weights = self._positive_weights(context.selection())
+        self._best = BestWeights()
+
+    def trains_gates(self, step: int) -> bool:
+        """Whether a step, counted over the whole stage, belongs to a gate phase."""
+        return (step // self.phase_steps) % 2 == 0
+
+    def step(self, batch: Batch, step: int) -> Mapping[str, float]:
+        """One gate step or one network step."""
+        return self._gate_step(batch, step) if self.trains_gates(step) else self._network_step(batch, step)
+
+    def _gate_step(self, batch: Batch, step: int) -> Mapping[str, float]:
+        net = self.context.net.eval()  # gates must see predictions as they are at inference, without stochastic depth
+        with torch.no_grad():
+            logits = self.forward(batch.images).logits
+            targets = gate_targets(exit_losses(logits, batch.labels), self._costs, self.context.settings.ce_ic_tradeoff)
+        loss = gate_loss(net.gate_logits(logits), targets, self._weights)
+        self.descend("gates", loss, step)
+        return {"loss/gates": loss.item()}
+
+    def _network_step(self, batch: Batch, step: int) -> Mapping[str, float]:
+        settings = self.context.settings
+        self.context.net.train(not settings.freeze_backbone)
+        outputs = self.forward(batch.images)
+        losses = exit_losses(outputs.logits, batch.labels, settings.label_smoothing)
+        probabilities = leaving_probabilities(outputs.gate_logits.sigmoid())
+        classification = weighted_exit_loss(losses, probabilities)
+        distillation = exit_distillation_loss(outputs.logits)
+        loss = classification + settings.exit_distillation * distillation
+        self.descend("network", loss, step)
+        return {"loss/network": classification.item(), "loss/distillation": distillation.item()}
+
+    def end_epoch(self, epoch: int) -> EpochSummary:
+        """Judge by the mean accuracy of all ways out; weigh the gates' positives anew.
+
+        Epochs of the second half compete for the best: before, the gates have not learned, and the score does not see
+        them.
+        """
+        arrays = self.context.selection()
+        self._weights = self._positive_weights(arrays)
+        accuracies = exit_accuracies(arrays)
+        mean = sum(accuracies.values()) / len(accuracies)
+        if 2 * (epoch + 1) >= self.epochs:
+            self._best.offer(mean, self.context.net, ties=True)
+        return EpochSummary({**accuracies, "accuracy/mean": mean})
+
+    def _positive_weights(self, arrays: ExitArrays) -> Tensor:
+        losses = exit_losses(torch.from_numpy(arrays.logits), torch.from_numpy(arrays.labels))
+        targets = gate_targets(losses, self._costs, self.context.settings.ce_ic_tradeoff)
+        return positive_weights(targets).to(self.context.fabric.device)
+
+    def memory(self) -> StageMemory:
+        """The best weights, their score, and the weights of the positives."""
+        return StageMemory({**self._best.weights, "positive_weights": self._weights}, {"score": self._best.score})
+
+    def recall(self, memory: StageMemory) -> None:
+        """As `memory` gave it."""
+        tensors = dict(memory.tensors)
+        self._weights = tensors.pop("positive_weights").to(self.context.fabric.device)
+        self._best.weights, self._best.score = tensors, memory.values["score"]
+
+    def finish(self) -> None:
+        """Go back to the best epoch."""
+        self._best.restore(self.context.net)

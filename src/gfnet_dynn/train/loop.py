@@ -1,0 +1,106 @@
+"""One fit: takes a stage through its epochs, saves its state on the way and goes on from a saved one."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from gfnet_dynn.data.loaders import ImageLoader
+from gfnet_dynn.train.interruption import Interruption
+from gfnet_dynn.train.reporter import Reporter
+from gfnet_dynn.train.seeding import epoch_order, seed_step
+from gfnet_dynn.train.stage import Stage
+from gfnet_dynn.train.state import Position, load_state, save_state
+
+
+class MeanLosses:
+    """Means of losses over an epoch, each over the steps that had it."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._counts: dict[str, int] = defaultdict(int)
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Take the losses of one step."""
+        for name, value in losses.items():
+            self._sums[name] += value
+            self._counts[name] += 1
+
+    def means(self) -> dict[str, float]:
+        """By name."""
+        return {name: total / self._counts[name] for name, total in self._sums.items()}
+
+
+def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter) -> None:
+    """Train a stage to its end; where `state_path` exists, go on from it.
+
+    The state is saved at the end of each epoch, every `checkpoint_minutes` within one, and on Ctrl-C or a terminating
+    signal. A run that goes on ends with the same weights as one that was never broken, on the CPU to the last bit.
+
+    Args:
+        stage: freshly made.
+        loader: training images.
+        state_path: where the state is kept; left in place at the end.
+        reporter: told of every step and epoch.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; the state is saved.
+        TrainingError: a loss that is not finite; the last saved state is intact.
+        StorageError: the state cannot be saved; the last one is intact.
+    """
+    position = load_state(state_path, stage) if state_path.is_file() else Position()
+    reporter.stage_started(stage.name, stage.epochs, len(loader), position.epoch)
+    with Interruption() as interruption:
+        while position.epoch < stage.epochs and not position.finished:
+            position = _epoch(stage, loader, state_path, reporter, position, interruption)
+            if interruption.requested:
+                raise KeyboardInterrupt
+    stage.finish()
+    reporter.stage_ended(stage.name)
+
+
+def _epoch(
+    stage: Stage,
+    loader: ImageLoader,
+    state_path: Path,
+    reporter: Reporter,
+    start: Position,
+    interruption: Interruption,
+) -> Position:
+    settings, device = stage.context.settings, stage.context.fabric.device
+    order = epoch_order(settings.seed, stage.name, start.epoch, len(loader))
+    losses, images, began = MeanLosses(), 0, time.perf_counter()
+    saved = began
+    seed_step(settings.seed, stage.name, start.epoch, start.step)
+    for step, batch in enumerate(loader.batches(order, settings.batch, device, start.step), start=start.step):
+        taken = stage.step(batch, start.epoch * stage.context.steps_per_epoch + step)
+        losses.add(taken)
+        images += len(batch.labels)
+        reporter.step_taken(stage.name, start.epoch, step, len(batch.labels), taken)
+        due = time.perf_counter() - saved >= 60 * settings.checkpoint_minutes
+        if due or interruption.requested:
+            save_state(state_path, stage, Position(start.epoch, step + 1))
+            saved = time.perf_counter()
+        if interruption.requested:
+            raise KeyboardInterrupt
+        seed_step(settings.seed, stage.name, start.epoch, step + 1)
+    return _end_epoch(stage, state_path, reporter, start.epoch, losses.means(), (images, time.perf_counter() - began))
+
+
+def _end_epoch(
+    stage: Stage,
+    state_path: Path,
+    reporter: Reporter,
+    epoch: int,
+    losses: Mapping[str, float],
+    work: tuple[int, float],
+) -> Position:
+    images, seconds = work
+    summary = stage.end_epoch(epoch)
+    position = Position(epoch + 1, finished=summary.finished)
+    save_state(state_path, stage, position)
+    rate = {"images_per_s": images / seconds} if images else {}
+    reporter.epoch_ended(stage.name, epoch, {**losses, **summary.metrics, **rate, "seconds": seconds})
+    return position

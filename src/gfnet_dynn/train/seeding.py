@@ -1,0 +1,33 @@
+"""Random numbers as a function of where training stands.
+
+Every step seeds the generators anew from (seed, stage, epoch, step). So a resumed run draws what an unbroken one would
+have drawn, and no generator's state needs saving.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A 32-bit seed that depends on all parts, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "little")
+
+
+def seed_step(seed: int, stage: str, epoch: int, step: int) -> None:
+    """Seed Python, NumPy and torch on all devices for one step; augmentation libraries draw from any of them."""
+    value = derived_seed(seed, stage, epoch, step)
+    random.seed(value)
+    np.random.seed(value)  # noqa: NPY002 # the global generator is what other libraries use
+    torch.manual_seed(value)
+
+
+def epoch_order(seed: int, stage: str, epoch: int, count: int) -> Sequence[int]:
+    """The order in which an epoch visits `count` images."""
+    order: list[int] = np.random.default_rng(derived_seed(seed, stage, epoch)).permutation(count).tolist()
+    return order

@@ -1,0 +1,91 @@
+"""Every choice of a training run, with its default and what it means; the command line and the recipes read it here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from gfnet_dynn.data.augmentation_policy import AUGMENTATIONS, Augmentation
+from gfnet_dynn.errors import TrainingError
+
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+
+def _setting(default: Any, explanation: str) -> Any:
+    return field(default=default, metadata={"help": explanation})
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How a network is trained; the help of each field says what it does."""
+
+    batch: int = _setting(64, "Images in a batch.")
+    num_epoch: int = _setting(100, "Epochs of the joint stage.")
+    backbone_epochs: int | None = _setting(
+        None, "Epochs of the backbone alone, when no --checkpoint-path brings one. (default: as --num_epoch)"
+    )
+    warmup_epochs: int | None = _setting(
+        None, "Most epochs of the exits' warm-up; patience ends it sooner. (default: as --num_epoch)"
+    )
+    patience: int = _setting(5, "Epochs without a better selection accuracy after which an exit is frozen in warm-up.")
+    ce_ic_tradeoff: float = _setting(
+        0.75, "λ: what the whole network's cost weighs against cross-entropy; larger means earlier exits."
+    )
+    bilevel_batches: int | None = _setting(
+        None,
+        "Optimiser steps before the joint stage turns from gates to network and back, counted over the whole run. "
+        "[default: 200, or an eighth of the run if that is less]",
+    )
+    exit_distillation: float = _setting(
+        0.5, "Weight of the distillation from the final classifier into every earlier exit in the joint stage."
+    )
+    freeze_backbone: bool = _setting(False, "Keep backbone and final classifier as they are in the joint stage.")
+    lr: float = _setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
+    optimizer: Literal["adamw", "sgd"] = _setting("adamw", "adamw or sgd (momentum 0.9).")
+    weight_decay: float = _setting(0.05, "Decay of weight matrices and filters; not of position, biases and norms.")
+    label_smoothing: float = _setting(0.1, "Label smoothing of every cross-entropy that trains heads or backbone.")
+    drop_path: float = _setting(0.1, "Stochastic depth at the last block, rising from 0 at the first.")
+    augmentation: Augmentation = _setting(
+        "overhead", "none, overhead (8 symmetries, crop, colour) or randaugment (overhead and RandAugment)."
+    )
+    seed: int = _setting(0, "Seed of weights, order and augmentation.")
+    precision: Precision = _setting(
+        "auto", "auto (half precision where a GPU has it), 32-true, bf16-mixed or 16-mixed. FFTs stay in float32."
+    )
+    device: str = _setting("auto", "auto, cpu, cuda or mps.")
+    checkpoint_minutes: float = _setting(5.0, "Minutes between checkpoints within an epoch; each epoch ends with one.")
+
+    def __post_init__(self) -> None:
+        positive = ("batch", "num_epoch", "backbone_epochs", "warmup_epochs", "patience", "bilevel_batches", "lr")
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise TrainingError(f"{flag(name)} must be above 0, not {value}")
+        for name in ("ce_ic_tradeoff", "exit_distillation", "weight_decay", "seed", "checkpoint_minutes"):
+            if getattr(self, name) < 0:
+                raise TrainingError(f"{flag(name)} must not be negative, not {getattr(self, name)}")
+        for name in ("label_smoothing", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"{flag(name)} must lie from 0 to below 1, not {getattr(self, name)}")
+        self._require_choices()
+
+    def _require_choices(self) -> None:
+        choices: Mapping[str, tuple[str, ...]] = {
+            "optimizer": ("adamw", "sgd"),
+            "augmentation": AUGMENTATIONS,
+            "precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
+            "device": ("auto", "cpu", "cuda", "mps"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise TrainingError(f"{flag(name)} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return asdict(self)
+
+
+def flag(name: str) -> str:
+    """The command-line option of a field: as published, `num_epoch` and `ce_ic_tradeoff` keep their underscores."""
+    return f"--{name}" if name in ("num_epoch", "ce_ic_tradeoff") else f"--{name.replace('_', '-')}"

@@ -1,0 +1,69 @@
+"""Small data sets and paths that several tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+CLASSES = ("desert", "forest", "harbour", "river")
+
+
+def write_image(path: Path, class_index: int, number: int, side: int = 32) -> None:
+    """Stripes whose direction and colour depend on the class, with noise: learned within a few epochs."""
+    generator = np.random.default_rng([class_index, number])
+    rows, columns = np.mgrid[:side, :side]
+    wave = np.sin((rows if class_index % 2 else columns) * (0.4 + 0.2 * class_index) + generator.uniform(0, 6))
+    colour = np.array([(60, 120, 180), (180, 90, 60), (90, 160, 90), (150, 150, 60)])[class_index % 4]
+    pixels = colour + 40 * wave[:, :, None] + generator.normal(0, 25, (side, side, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 4 classes, 20 train and 6 val images each, 32 px, never to be changed by a test."""
+    root = tmp_path_factory.mktemp("scenes")
+    make_scenes(root)
+    return root
+
+
+def make_scenes(root: Path, train: int = 20, val: int = 6) -> Path:
+    for index, name in enumerate(CLASSES):
+        for number in range(train):
+            write_image(root / "train" / name / f"{number:03}.png", index, number)
+        for number in range(val):
+            write_image(root / "val" / name / f"{number:03}.png", index, 1000 + number)
+    return root
+
+
+@pytest.fixture
+def own_scenes(tmp_path: Path) -> Path:
+    """The same, to be changed at will."""
+    return make_scenes(tmp_path / "own_scenes")
+
+
+@pytest.fixture(scope="session")
+def scenes_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TOML file that describes the small data set under the name `Stripes`."""
+    path = tmp_path_factory.mktemp("config") / "sets.toml"
+    path.write_text("[Stripes]\nnum_classes = 4\ndefault_input_size = 32\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """Paths of material that is not part of the project; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"needs {name}, which is not distributed with the project")
+        return path
+
+    return find

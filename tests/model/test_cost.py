@@ -1,0 +1,83 @@
+"""The analytic count against a count by hooks, from the shapes that really pass through each layer."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
+from gfnet_dynn.model.gfnet import GlobalFilter
+from gfnet_dynn.spec import BACKBONES, NetSpec, default_exit_blocks, make_input
+
+
+class CountingHooks:
+    """Adds up multiply-accumulates layer by layer, in the order in which the layers run."""
+
+    def __init__(self, net: EarlyExitNet) -> None:
+        self.events: list[tuple[str, int]] = []
+        for name, module in net.named_modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d, GlobalFilter)):
+                module.register_forward_hook(lambda m, i, o, name=name: self._note(name, m, i[0], o))
+
+    def _note(self, name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
+        if isinstance(module, nn.Linear):
+            macs = output.numel() * given.shape[-1]
+        elif isinstance(module, nn.Conv2d):
+            macs = output.numel() * module.weight[0].numel()
+        else:
+            assert isinstance(module, GlobalFilter)
+            _, length, channels = given.shape
+            height = width = math.isqrt(length)
+            macs = round(channels * (5 * length * math.log2(length) + 6 * height * (width // 2 + 1)) / 2)
+        self.events.append((name, macs))
+
+    def up_to_each_exit(self, blocks: tuple[int, ...], depth: int) -> tuple[int, ...]:
+        """Sum up to each way out: trunk up to its block, and heads and gates up to its own."""
+        ways_out = []
+        for number, last_block in enumerate((*blocks, depth - 1)):
+            final = number == len(blocks)
+            ways_out.append(sum(macs for name, macs in self.events if self._belongs(name, number, last_block, final)))
+        return tuple(ways_out)
+
+    @staticmethod
+    def _belongs(name: str, number: int, last_block: int, final: bool) -> bool:
+        parts = name.removeprefix("backbone.").split(".")
+        if parts[0] == "patch_embed":
+            return True
+        if parts[0] == "blocks":
+            return int(parts[1]) <= last_block
+        if parts[0] in ("intermediate_heads", "gates"):
+            return int(parts[1]) <= number
+        return final and name == "head"
+
+
+@pytest.mark.parametrize("size", [128, 256])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_counts_equal_those_by_hooks(name: str, size: int) -> None:
+    backbone = BACKBONES[name]
+    spec = NetSpec(
+        backbone, default_exit_blocks(backbone.depth), make_input(backbone, size, pad=False), ("a", "b", "c")
+    )
+    with torch.device("meta"):  # real shapes, no arithmetic
+        net = build_net(spec).eval()
+        hooks = CountingHooks(net)
+        net(torch.empty(1, 3, size, size))
+    assert net.exit_macs() == hooks.up_to_each_exit(spec.exit_blocks, backbone.depth)
+
+
+def test_the_published_totals() -> None:
+    for name, giga in (("gfnet-192x12", 0.95), ("gfnet-xs", 3.70)):
+        backbone = BACKBONES[name]
+        classes = tuple(str(index) for index in range(45))
+        net = build_net(NetSpec(backbone, (3, 5, 7, 9), make_input(backbone, 256, pad=False), classes))
+        assert net.exit_macs()[-1] / 1e9 == pytest.approx(giga, rel=0.01)
+
+
+def test_shares_rise_to_one() -> None:
+    backbone = BACKBONES["gfnet-192x12"]
+    shares = build_net(NetSpec(backbone, (3, 5, 7, 9), make_input(backbone, 128, pad=False), ("a", "b"))).exit_costs()
+    assert list(shares) == sorted(shares)
+    assert shares[-1] == 1
