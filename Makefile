@@ -14,7 +14,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/ready
-	$(BIN)/python main_dynn.py --help >/dev/null
+	PYTHON=$(BIN)/python OUTPUT=runs/demo ./example_usage.sh
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest --cov --cov-report=term

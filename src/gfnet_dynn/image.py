@@ -6,26 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.spec import InputSpec
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
-_FULL_16_BIT_OVER_8_BIT = 257  # 65535 / 255: 16-bit samples are read over their full range
+_MAX_16_BIT = 65535
+_BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 284, 2  # of TIFF 6.0
 
 
 def read_image(path: Path) -> Image.Image:
     """Decode one file to an 8-bit RGB image.
 
-    Grey becomes RGB, alpha is dropped, palettes are resolved; 16 bits are scaled by their full range, 0 to 65535.
+    Grey becomes RGB, alpha is dropped, palettes are resolved; of 16 bits the upper 8 stay.
 
     Args:
         path: JPEG, PNG, TIFF (8 or 16 bit), BMP or WebP.
 
     Raises:
-        ImageError: missing, truncated or not an image.
+        ImageError: missing, truncated, not an image, or with samples of another kind.
     """
     try:
         with Image.open(path) as image:
@@ -34,16 +35,32 @@ def read_image(path: Path) -> Image.Image:
     except FileNotFoundError as error:
         raise ImageError(f"no image at {path}") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not an image in a known format ({', '.join(sorted(SUFFIXES))})") from error
+        known = ", ".join(sorted(SUFFIXES))
+        raise ImageError(f"{path} is not an image in a known format ({known}; 8 or 16 bit)") from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ImageError(f"cannot decode {path}: {error}; replace or remove it") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    _require_known_samples(image)
     if image.mode.startswith("I"):
-        samples = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
-        return Image.fromarray((samples // _FULL_16_BIT_OVER_8_BIT).astype(np.uint8)).convert("RGB")
+        samples = np.asarray(image)
+        if samples.min() < 0 or samples.max() > _MAX_16_BIT:
+            raise ValueError(f"its samples go from {samples.min()} to {samples.max()}, beyond unsigned 16 bit")
+        return Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
     return image.convert("RGB")
+
+
+def _require_known_samples(image: Image.Image) -> None:
+    """Refuse what Pillow would turn into a wrong picture without a word."""
+    if image.mode == "F":
+        raise ValueError("its samples are floating-point numbers of unknown range, not 8 or 16 bit")
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and len(image.getbands()) > 1:
+        separate = image.tag_v2.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES
+        if separate and max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8:
+            raise ValueError("it keeps each band of 16 bit in a plane of its own: store it interleaved by pixel")
 
 
 def fit(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:

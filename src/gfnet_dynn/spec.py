@@ -6,7 +6,7 @@ The specs travel inside every checkpoint as JSON, so they know nothing of torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from gfnet_dynn.errors import SpecError, nearest
@@ -34,7 +34,9 @@ class InputSpec:
     def __post_init__(self) -> None:
         if self.size < 1 or not 0 <= self.pad < self.size:
             raise SpecError(f"an input of {self.size} px with {self.pad} px of padding is not possible")
-        if min(self.std) <= 0:
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise SpecError(f"mean and standard deviation need one number a channel, not {self.mean} and {self.std}")
+        if not all(value > 0 for value in self.std):
             raise SpecError(f"the standard deviations of the input must be positive, not {self.std}")
 
 
@@ -158,15 +160,24 @@ class NetSpec:
             SpecError: a field is missing, unknown or out of range.
         """
         try:
-            image = dict(value["input"])
+            top, image = _exactly(value, cls), _exactly(value["input"], InputSpec)
             return cls(
-                backbone=GFNetSpec(**value["backbone"]),
-                exit_blocks=tuple(value["exit_blocks"]),
+                backbone=GFNetSpec(**_exactly(top["backbone"], GFNetSpec)),
+                exit_blocks=tuple(top["exit_blocks"]),
                 input=InputSpec(image["size"], image["pad"], tuple(image["mean"]), tuple(image["std"])),
-                classes=tuple(value["classes"]),
+                classes=tuple(top["classes"]),
             )
         except (KeyError, TypeError) as error:
             raise SpecError(f"not a network description of this version: {error}") from error
+
+
+def _exactly(value: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:
+    names = {field.name for field in fields(kind)}
+    if set(value) != names:
+        raise SpecError(
+            f"not a network description of this version: {', '.join(sorted(names ^ set(value)))} missing or unknown"
+        )
+    return value
 
 
 def make_input(backbone: GFNetSpec, size: int, *, pad: bool) -> InputSpec:

@@ -17,7 +17,7 @@ def batch_sizes_at_each_block(
     seen = [0] * net.backbone.num_stages
     blocks = list(net.backbone.blocks)  # type: ignore[arg-type] # a GFNet's blocks
 
-    def note(index: int):  # type: ignore[no-untyped-def] # noqa: ANN202
+    def note(index: int):  # type: ignore[no-untyped-def]
         return lambda module, inputs, output: seen.__setitem__(index, len(output))
 
     handles = [block.register_forward_hook(note(index)) for index, block in enumerate(blocks)]

@@ -49,7 +49,7 @@ def test_drop_path_drops_whole_samples_in_training_and_nothing_at_inference() ->
 
 def test_drop_path_rises_linearly_to_the_last_block() -> None:
     net = GFNet(GFNetSpec(width=8, depth=5, patch_size=4), image_size=16, drop_path=0.4)
-    rates = [block.drop_path.probability for block in net.blocks]
+    rates = [module.probability for module in net.modules() if isinstance(module, DropPath)]
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 
 

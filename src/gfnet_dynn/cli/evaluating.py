@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
+from gfnet_dynn.cli.evaluation_tables import print_evaluation
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions
 from gfnet_dynn.cli.progress import Counter
 from gfnet_dynn.cli.training import network, prepare_data, split_settings
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.data.splits import SplitSettings
 from gfnet_dynn.exits.sweep import cheapest_within, sweep
-from gfnet_dynn.measure.evaluation import Evaluation, ExitTimes, Judgement, Subject, evaluate, timed_rows
+from gfnet_dynn.measure.evaluation import Evaluation, ExitTimes, Subject, evaluate, timed_rows
 from gfnet_dynn.measure.latency import measure_exits
 from gfnet_dynn.measure.outputs import collect
 from gfnet_dynn.measure.plots import draw_evaluation
@@ -60,7 +60,7 @@ def run_evaluation(  # each group of options, and where they act
     described = {**evaluation_to_dict(evaluation), "checkpoint": str(checkpoint), "threshold_chosen": chosen_where}
     report = write_json(folder / "evaluation.json", described)
     plots = draw_evaluation(evaluation, folder)
-    _print(evaluation, chosen_where, console)
+    print_evaluation(evaluation, chosen_where, console)
     console.print("report: " + str(report), highlight=False, soft_wrap=True)
     for plot in plots:
         console.print("plot:   " + str(plot), highlight=False, soft_wrap=True)
@@ -115,48 +115,3 @@ def _time(
 
 def _parameters(net: EarlyExitNet) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
-
-
-def _print(evaluation: Evaluation, chosen_where: str, console: Console) -> None:
-    table = Table(title=f"{evaluation.data_set}: {evaluation.images} {evaluation.part} images, one row a threshold")
-    for heading in ("threshold", "top-1 %", "macro F1 %", "mean MMACs", "of full %", "latency ms"):
-        table.add_column(heading, justify="right")
-    table.add_column("share of images at each exit % (top-1 % of those)")
-    for judgement in evaluation.sweep:
-        table.add_row(*_cells(judgement))
-    if evaluation.chosen:
-        table.add_section()
-        table.add_row(*_cells(evaluation.chosen, "chosen "), style="bold")
-    console.print(table)
-    at_each = "  ".join(f"{100 * accuracy:.1f}" for accuracy in evaluation.exit_accuracy)
-    lines = [
-        f"Top-1 % of each exit over all images: {at_each}",
-        "Accuracy, F1 and shares are measured on these images; MACs are counted from shapes.",
-    ]
-    if evaluation.chosen:
-        lines.append(f"The threshold of the last row was chosen {chosen_where}; it carries no guarantee.")
-    if evaluation.times:
-        setting = evaluation.times.setting
-        lines.append(
-            f"Latency is measured: {setting.images} of the images at batch 1, median of {setting.repeats} rounds, "
-            f"{setting.engine}, {setting.threads} threads, {setting.device}; {setting.scope}."
-        )
-    console.print("\n".join(lines), highlight=False)
-
-
-def _cells(judgement: Judgement, prefix: str = "") -> tuple[str, ...]:
-    point = judgement.point
-    first = point.thresholds[0] if point.thresholds else float("inf")
-    exits = "  ".join(
-        f"{100 * share:.0f} ({100 * accuracy:.0f})" if share else "0"
-        for share, accuracy in zip(point.shares, point.exit_accuracy, strict=True)
-    )
-    return (
-        prefix + (f"{first:g}" if first != float("inf") else "never"),
-        f"{100 * point.accuracy:.1f}",
-        f"{100 * judgement.macro_f1:.1f}",
-        f"{judgement.mean_macs / 1e6:.1f}",
-        f"{100 * point.mean_cost:.0f}",
-        "–" if judgement.latency_ms is None else f"{judgement.latency_ms:.2f}",
-        exits,
-    )

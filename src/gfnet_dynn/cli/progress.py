@@ -86,6 +86,7 @@ class TrainingProgress(Reporter):
             f"  epoch {epoch + 1:>3}/{self._epochs}  {_losses(metrics)}  {_accuracies(metrics)}  "
             f"{metrics.get('images_per_s', 0):.0f} img/s  ≤ {_clock(left)} left",
             highlight=False,
+            soft_wrap=True,
         )
 
     def stage_ended(self, stage: str) -> None:

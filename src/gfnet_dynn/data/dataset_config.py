@@ -119,7 +119,7 @@ def _read_toml(path: Path) -> Mapping[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError as error:
         raise DataError(f"no data set file at {path}") from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
         raise DataError(f"cannot read the data set file {path}: {error}") from error
 
 
@@ -144,6 +144,8 @@ def _parse(name: str, entry: Any) -> DatasetConfig:
         if type(value) not in _TYPES[key]:
             wanted = " or ".join(kind.__name__ for kind in _TYPES[key] if kind is not type(None))
             raise DataError(f"data set '{name}': {key} must be {wanted}, not {value!r}")
+        if key.endswith("_folder") and Path(value or "").is_absolute():
+            raise DataError(f"data set '{name}': {key} must be relative to the data set's folder, not {value!r}")
     missing = [key for key in ("num_classes", "default_input_size") if key not in entry]
     if missing:
         raise DataError(f"data set '{name}': {' and '.join(missing)} missing")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -101,7 +102,7 @@ def load_or_make_split(
     found = _scan(data_set, config, root)
     fingerprint = _fingerprint(root, found)
     if path.is_file():
-        return _reuse(path, data_set, settings, fingerprint)
+        return _reuse(path, data_set, config, settings, fingerprint)
     split = _make(data_set, config, root, found, fingerprint, settings, progress)
     write_json(path, asdict(split))
     return split
@@ -145,10 +146,11 @@ def _fingerprint(root: Path, found: Mapping[str, tuple[ClassFolders, Files]]) ->
     return digest.hexdigest()
 
 
-def _reuse(path: Path, data_set: str, settings: SplitSettings, fingerprint: str) -> Split:
+def _reuse(path: Path, data_set: str, config: DatasetConfig, settings: SplitSettings, fingerprint: str) -> Split:
     split = read_split(path)
-    wanted = (data_set, settings.seed, settings.split_ratio, settings.selection_share)
     stored = split.settings
+    ratio = settings.split_ratio if config.use_random_split else stored.split_ratio  # else it decided nothing
+    wanted = (data_set, settings.seed, ratio, settings.selection_share)
     if (split.data_set, stored.seed, stored.split_ratio, stored.selection_share) != wanted:
         raise DataError(f"{path} is a split of {split.data_set} with {stored}, not the one asked for: move it away")
     if split.fingerprint != fingerprint:
@@ -170,11 +172,13 @@ def read_split(path: Path) -> Split:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         parts = {name: tuple((file, label) for file, label in files) for name, files in value["parts"].items()}
+        if missing := {"train", "selection", "val"} - parts.keys():
+            raise ValueError(f"no part {', '.join(sorted(missing))}")
         settings = SplitSettings(**value["settings"])
         return Split(
             value["data_set"], settings, value["fingerprint"], tuple(value["classes"]), parts, value["skipped"]
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise DataError(f"cannot read the split {path}: {error}; remove it to draw a new one") from error
 
 
@@ -192,6 +196,7 @@ def _make(
     if skipped and settings.on_bad_image == "refuse":
         _refuse(skipped)
     usable = {part: [file for file in files if file[0] not in skipped] for part, (_, files) in found.items()}
+    _require_images(usable, found["train"][0].classes, config)
     if config.use_random_split:
         usable["train"], usable["val"] = stratified(usable["train"], settings.split_ratio, settings.seed)
     usable["train"], usable["selection"] = stratified(usable["train"], 1 - settings.selection_share, settings.seed)
@@ -199,6 +204,20 @@ def _make(
         part: tuple(usable[part]) for part in ("train", "selection", "val", "test") if part in usable
     }
     return Split(data_set, settings, fingerprint, found["train"][0].classes, parts, skipped)
+
+
+def _require_images(
+    usable: Mapping[str, Sequence[tuple[str, int]]], classes: Sequence[str], config: DatasetConfig
+) -> None:
+    for part, files in usable.items():
+        parts_to_fill = 1 if part != "train" else 3 if config.use_random_split else 2
+        counts = Counter(label for _, label in files)
+        for label, name in enumerate(classes):
+            if counts[label] < parts_to_fill:
+                raise DataError(
+                    f"the class '{name}' has {counts[label]} usable images for {part} and needs at least "
+                    f"{parts_to_fill}: add images, or remove the class everywhere"
+                )
 
 
 def find_unreadable(root: Path, paths: Sequence[str], progress: Progress | None = None) -> dict[str, str]:

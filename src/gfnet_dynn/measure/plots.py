@@ -67,7 +67,7 @@ def _accuracy_against_macs(evaluation: Evaluation) -> Any:
 
 
 def _exit_shares(evaluation: Evaluation) -> Any:
-    figure = _figure(7.2, 4.4)
+    figure = _figure(8.0, 4.4)
     axes = figure.subplots()
     labels = [_threshold_label(judgement.point.thresholds) for judgement in evaluation.sweep]
     shares = 100 * np.array([judgement.point.shares for judgement in evaluation.sweep])
@@ -92,7 +92,7 @@ def _viridis(position: float) -> Any:
 def _confusion(evaluation: Evaluation) -> Any:
     judgement = evaluation.chosen or evaluation.sweep[-1]
     count = len(evaluation.classes)
-    side = 3.0 + 0.28 * count
+    side = max(4.2, 3.0 + 0.28 * count)  # inches; the title needs the former
     figure = _figure(side, side)
     axes = figure.subplots()
     rows = judgement.confusion / np.maximum(judgement.confusion.sum(axis=1, keepdims=True), 1)
@@ -104,8 +104,8 @@ def _confusion(evaluation: Evaluation) -> Any:
         number = str(judgement.confusion[row, column])
         axes.text(column, row, number, ha="center", va="center", fontsize=6, color=colour)
     axes.set(xlabel="predicted", ylabel="true")
-    what = "chosen threshold" if evaluation.chosen else "full network"
-    axes.set_title(f"{_subtitle(evaluation)}\n{what}, images", fontsize=9)
+    what = "at the chosen threshold" if evaluation.chosen else "through the full network"
+    axes.set_title(f"{_subtitle(evaluation)}\nimages {what}, shaded by row", fontsize=9)
     return figure
 
 

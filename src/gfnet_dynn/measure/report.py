@@ -10,16 +10,27 @@ from gfnet_dynn.measure.accuracy import class_scores
 from gfnet_dynn.measure.evaluation import Evaluation, Judgement
 
 DEFINITIONS = {
+    "images": "number of images of the data, of those timed under `latency`, or of the class",
+    "parameters": "number of weights, of all exits together",
+    "exit_macs": "multiply-accumulates for one image up to the exit, its head and gate and the earlier ones included; "
+    "counted from shapes: convolutions, linear maps and filters with their transforms. FLOPs are twice as many",
+    "exit_accuracy_over_all_images": "top-1 of each exit if every image left there, 0 to 1; measured",
+    "exit_ms": "mean over the timed images of the time at each exit, milliseconds; measured as `latency` says",
+    "threads": "of the engine that was timed",
+    "batch": "images at once while timing",
+    "repeats": "rounds of timing; of each image the median over them counts",
+    "threshold": "gate probability from which a sample leaves; null: none leaves early",
     "accuracy": "top-1 of the gated output, 0 to 1; measured on the images named under `data`",
     "macro_f1": "unweighted mean of the classes' F1, 0 to 1; measured on the same images",
     "share": "part of the images that leaves at the exit, 0 to 1; measured",
     "accuracy_of_those_leaving": "top-1 among the images that leave at the exit; null where none does; measured",
-    "macs": "multiply-accumulates for one image up to the exit, its head and gate and the earlier ones included; "
-    "counted from shapes: convolutions, linear maps and filters with their transforms. FLOPs are twice as many",
     "mean_macs": "mean over the images of the MACs at the exit taken",
     "mean_cost": "mean_macs as a share of the full network's MACs",
     "latency_ms": "mean over the timed images of the time at the exit taken, milliseconds; measured as `latency` says",
-    "threshold": "gate probability from which a sample leaves; null: none leaves early",
+    "precision": "of the images predicted as the class, the share that is, 0 to 1; 0 where none is predicted; measured",
+    "recall": "of the class's images, the share predicted so, 0 to 1; measured",
+    "f1": "harmonic mean of precision and recall, 0 to 1; measured",
+    "counts": "images of the row's class that are predicted as the column's; measured",
 }
 
 

@@ -96,6 +96,8 @@ class EarlyExitNet(nn.Module):
         thresholds = per_exit(threshold, len(self.gates))
         logits = images.new_empty(len(images), self.num_classes)
         exits = torch.full((len(images),), len(thresholds), device=images.device)
+        if not len(images):
+            return Decision(logits, exits)
         staying = torch.arange(len(images), device=images.device)
         features = self.backbone.stem(images)
         done = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def read_pth(path: Path) -> StateDict:
     """
     try:
         # Published files carry the training script's options, an argparse.Namespace: a plain record, safe to build.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of foreign pickles before it refuses them
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint at {path}") from error
@@ -45,7 +47,7 @@ def read_pth(path: Path) -> StateDict:
             f"{path} is refused: it holds pickled objects other than tensors, which could run code when loaded, or it "
             "is no torch file; ask its author for a plain state dict"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged or hostile file makes the reader fail in any way it likes
         raise CheckpointError(f"cannot read {path}: {error}; it may be damaged or incomplete") from error
     return _unwrap(content, path)
 

@@ -18,6 +18,7 @@ from gfnet_dynn.train.losses import (
     leaving_probabilities,
     positive_weights,
     weighted_exit_loss,
+    with_floor,
 )
 from gfnet_dynn.train.optimisation import make_gate_optimizer, make_optimizer
 from gfnet_dynn.train.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
@@ -78,7 +79,7 @@ class JointStage(Stage):
         self.context.net.train(not settings.freeze_backbone)
         outputs = self.forward(batch.images)
         losses = exit_losses(outputs.logits, batch.labels, settings.label_smoothing)
-        probabilities = leaving_probabilities(outputs.gate_logits.sigmoid())
+        probabilities = with_floor(leaving_probabilities(outputs.gate_logits.sigmoid()), settings.exit_floor)
         classification = weighted_exit_loss(losses, probabilities)
         distillation = exit_distillation_loss(outputs.logits)
         loss = classification + settings.exit_distillation * distillation

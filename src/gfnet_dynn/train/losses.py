@@ -107,6 +107,19 @@ def leaving_probabilities(gates: Tensor) -> Tensor:
     return torch.cat((early, 1 - early.sum(dim=1, keepdim=True)), dim=1)
 
 
+def with_floor(probabilities: Tensor, floor: float) -> Tensor:
+    """Mix the leaving probabilities with an even share for every way out.
+
+    Gates that sum to 1 leave the later exits a probability of 0: without a floor the final classifier, which also
+    teaches the others, would stop training while the backbone below it moves on.
+
+    Args:
+        probabilities: [B, G + 1].
+        floor: 0 changes nothing, 1 makes all ways out equal.
+    """
+    return (1 - floor) * probabilities + floor / probabilities.shape[1]
+
+
 def weighted_exit_loss(losses: Tensor, probabilities: Tensor) -> Tensor:
     """Mean over the samples of Σ_l P_l · CE_l · r with r = ΣCE / ΣP·CE, which keeps the size of the plain sum.
 

@@ -40,6 +40,9 @@ class TrainSettings:
     exit_distillation: float = _setting(
         0.5, "Weight of the distillation from the final classifier into every earlier exit in the joint stage."
     )
+    exit_floor: float = _setting(
+        0.1, "Share of the joint loss that all exits get evenly; with 0, as published, late exits can stop training."
+    )
     freeze_backbone: bool = _setting(False, "Keep backbone and final classifier as they are in the joint stage.")
     lr: float = _setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
     optimizer: Literal["adamw", "sgd"] = _setting("adamw", "adamw or sgd (momentum 0.9).")
@@ -65,7 +68,7 @@ class TrainSettings:
         for name in ("ce_ic_tradeoff", "exit_distillation", "weight_decay", "seed", "checkpoint_minutes"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{flag(name)} must not be negative, not {getattr(self, name)}")
-        for name in ("label_smoothing", "drop_path"):
+        for name in ("label_smoothing", "drop_path", "exit_floor"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{flag(name)} must lie from 0 to below 1, not {getattr(self, name)}")
         self._require_choices()

@@ -1,0 +1,44 @@
+"""Runs command lines in this process, as a user would type them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gfnet_dynn.cli import app, main_dynn
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended; line breaks of the printed text are made spaces, so that messages can be matched."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("main_dynn.py", …)` or `run("gfnet-dynn", …)`, in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_line(program: str, *arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
+        entry = main_dynn.main if program == "main_dynn.py" else app.main
+        status = 0
+        try:
+            entry()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return Outcome(status, " ".join(printed.out.split()), " ".join(printed.err.split()))
+
+    return run_line

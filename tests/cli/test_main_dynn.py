@@ -1,0 +1,248 @@
+"""The published command line: the whole way on small data, and every kind of bad input."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from gfnet_dynn.cli import main_dynn
+from gfnet_dynn.model.checkpoint import load_checkpoint
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
+from gfnet_dynn.model.weights import published_state
+from gfnet_dynn.spec import BACKBONES, NetSpec, default_exit_blocks, make_input
+from tests.cli.conftest import Outcome, Run
+from tests.conftest import CLASSES
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SMALL = ("--model", "gfnet-96x8", "--batch", "16", "--num_epoch", "2", "--lr", "0.001", "--threads", "1")
+RESULT = Path("checkpoint/checkpoint_Stripes_0.75_confEE/checkpoint_result")
+
+Train = Callable[..., Outcome]
+
+
+@pytest.fixture
+def train(run: Run, scenes: Path, scenes_config: Path) -> Train:
+    """Train on the small data set; more options may follow."""
+
+    def start(*more: str | Path, data: Path = scenes) -> Outcome:
+        where = ("--data-set", "stripes", "--data-path", data, "--dataset-config", scenes_config)
+        return run("main_dynn.py", *where, *SMALL, *more)
+
+    return start
+
+
+def small_net(classes: tuple[str, ...] = CLASSES) -> EarlyExitNet:
+    backbone = BACKBONES["gfnet-96x8"]
+    image = make_input(backbone, 32, pad=False)
+    return build_net(NetSpec(backbone, default_exit_blocks(backbone.depth), image, classes))
+
+
+def refused(outcome: Outcome, *words: str) -> None:
+    """Status 2, a message with all of `words`, no traceback."""
+    assert outcome.status == 2, outcome
+    assert "Traceback" not in outcome.err
+    for word in words:
+        assert word in outcome.err, outcome.err
+
+
+def test_training_then_evaluation(train: Train) -> None:
+    trained = train()
+    assert trained.status == 0, trained.err
+    for stage in ("Backbone", "Warm-up of the exits", "Joint stage"):
+        assert stage in trained.out
+    lines = Path("checkpoint/checkpoint_Stripes_0.75_confEE/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["stage"] for line in lines] == ["backbone"] * 2 + ["warmup"] * 2 + ["joint"] * 2
+    assert list(Path("checkpoint/checkpoint_Stripes_0.75_confEE/tensorboard").iterdir())
+
+    evaluated = train("--eval", "--checkpoint-path", RESULT)
+    assert evaluated.status == 0, evaluated.err
+    assert "Stripes: 24 val images" in evaluated.out
+    report = json.loads((RESULT / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+    assert report["data"] == {"data_set": "Stripes", "part": "val", "images": 24}
+    assert report["sweep"][-1]["threshold"] == [None] * 4
+    assert report["sweep"][0]["share"] == [1, 0, 0, 0, 0]
+    assert report["latency"]["batch"] == 1
+    assert sum(map(sum, report["full_network"]["confusion"]["counts"])) == 24
+    for picture in ("accuracy_macs.png", "exit_shares.png", "confusion.png"):
+        with Image.open(RESULT / "evaluation" / picture) as image:
+            assert image.size[0] > 300
+
+    # Without --checkpoint-path the run of the same data set and tradeoff is meant.
+    assert train("--eval", "--latency-images", "0").status == 0
+    again = json.loads((RESULT / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+    assert again["latency"] is None
+    assert again["sweep"][3]["accuracy"] == report["sweep"][3]["accuracy"]
+
+
+def test_the_published_spellings_and_defaults(run: Run) -> None:
+    parameters = inspect.signature(main_dynn.command).parameters
+    defaults = {name: parameters[name].default for name in ("checkpoint_path", "input_size", "batch", "num_epoch")}
+    assert defaults == {"checkpoint_path": None, "input_size": None, "batch": 64, "num_epoch": 100}
+    assert (parameters["ce_ic_tradeoff"].default, parameters["split_ratio"].default) == (0.75, 0.8)
+    assert parameters["data_set"].default is inspect.Parameter.empty
+    for spelling in ("--split-ratio", "--split_ratio"):
+        refused(run("main_dynn.py", "--data_set", "NaSC", "--data-path", ".", spelling, "1.5"), "between 0 and 1")
+    refused(run("main_dynn.py"), "--data-set")
+
+
+def test_a_random_split_data_set(run: Run, scenes: Path, tmp_path: Path) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text(
+        '[Own]\nnum_classes = 4\ndefault_input_size = 32\nuse_random_split = true\ntrain_folder = "train"\n',
+        encoding="utf-8",
+    )
+    where = ("--data-set", "own", "--data-path", scenes, "--dataset-config", config, "--split_ratio", "0.75")
+    assert run("main_dynn.py", *where, *SMALL, "--num_epoch", "1").status == 0
+    split = json.loads(next(Path("checkpoint/splits").iterdir()).read_text(encoding="utf-8"))
+    assert {part: len(files) for part, files in split["parts"].items()} == {"train": 56, "selection": 4, "val": 20}
+    # The evaluation reports on the split that the checkpoint was trained with, whatever it is told.
+    assert run("main_dynn.py", *where[:-2], "--eval", "--latency-images", "0").status == 0
+    report = json.loads(
+        Path("checkpoint/checkpoint_Own_0.75_confEE/checkpoint_result/evaluation/evaluation.json").read_text()
+    )
+    assert report["data"]["images"] == 20
+
+
+def test_padding_an_odd_size(train: Train) -> None:
+    refused(train("--input-size", "30"), "30 px is no multiple of the patch of 8 px", "--input-size 24 or 32", "--pad")
+    assert train("--input-size", "30", "--pad", "--num_epoch", "1").status == 0
+    assert load_checkpoint(RESULT / "model.safetensors").spec.input.pad == 2
+
+
+def test_600_px_with_patch_16_says_what_to_do(run: Run, scenes: Path) -> None:
+    outcome = run("main_dynn.py", "--data-set", "AID", "--data-path", scenes, "--input-size", "600")
+    refused(outcome, "600 px is no multiple of the patch of 16 px", "592 or 608", "--pad")
+
+
+def test_an_unknown_data_set_suggests_the_nearest(run: Run) -> None:
+    refused(
+        run("main_dynn.py", "--data-set", "PaternNet", "--data-path", "."),
+        "unknown data set",
+        "did you mean 'PatternNet'",
+    )
+
+
+def test_a_data_set_that_is_not_there(run: Run) -> None:
+    refused(run("main_dynn.py", "--data-set", "ucm"), "no folder data/UCM", "--data-path")
+
+
+def test_an_empty_class_folder(train: Train, own_scenes: Path) -> None:
+    shutil.rmtree(own_scenes / "train" / "river")
+    (own_scenes / "train" / "river").mkdir()
+    refused(train(data=own_scenes), "the class folder", "train/river has no images")
+
+
+def test_another_number_of_classes(run: Run, scenes: Path) -> None:
+    refused(run("main_dynn.py", "--data-set", "UCM", "--data-path", scenes), "4 class folders", "21 classes")
+
+
+def test_a_truncated_jpeg_is_refused_or_skipped(train: Train, own_scenes: Path) -> None:
+    good = own_scenes / "train" / "river" / "good.jpg"
+    Image.new("RGB", (64, 64), "blue").save(good)
+    bad = good.with_name("cut.jpg")
+    bad.write_bytes(good.read_bytes()[:400])
+    refused(train(data=own_scenes), "1 of the images cannot be decoded", "train/river/cut.jpg", "--on-bad-image skip")
+    skipped = train("--on-bad-image", "skip", "--num_epoch", "1", data=own_scenes)
+    assert skipped.status == 0, skipped.err
+    assert "skipped:" in skipped.out
+    assert "cut.jpg" in skipped.out
+
+
+def test_a_pickled_checkpoint_is_refused(train: Train) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.system, ("touch ran",))
+
+    torch.save({"model": Trap()}, "trap.pth")
+    refused(train("--checkpoint-path", "trap.pth"), "trap.pth is refused", "pickled objects")
+    refused(train("--eval", "--checkpoint-path", "trap.pth"), "trap.pth is refused")
+    assert not Path("ran").exists()
+
+
+def test_a_checkpoint_of_other_classes(train: Train) -> None:
+    torch.save(published_state(small_net(("a", "b", "c"))), "three.pth")
+    refused(train("--checkpoint-path", "three.pth"), "classifies 3 classes but the data have 4", "--new-head")
+    refused(train("--eval", "--checkpoint-path", "three.pth"), "classifies 3 classes but the data have 4")
+    started = train("--checkpoint-path", "three.pth", "--new-head", "--num_epoch", "1")
+    assert started.status == 0, started.err
+    assert "Backbone" in started.out
+
+
+def test_a_published_file_is_evaluated(train: Train) -> None:
+    torch.save({"model": published_state(small_net())}, "net.pth")
+    outcome = train("--eval", "--checkpoint-path", "net.pth", "--latency-images", "2", "--report", "report")
+    assert outcome.status == 0, outcome.err
+    assert "whether the checkpoint was trained on it is not known" in outcome.out
+    assert Path("report/evaluation.json").is_file()
+
+
+@pytest.mark.parametrize("options", [("--resume",), ("--exits", "1,x"), ("--exits", "5,3"), ("--threads", "0")])
+def test_options_that_make_no_sense(train: Train, options: tuple[str, ...]) -> None:
+    refused(train(*options), "error:")
+
+
+def test_an_output_that_cannot_be_written(train: Train) -> None:
+    Path("file").write_text("", encoding="utf-8")
+    refused(train("--output", "file/below"), "cannot create the folder file/below")
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """Permissions do not bind root: become another user while the test runs."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+def test_no_write_permission(train: Train, ordinary_user: None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        refused(train("--output", folder), f"cannot write into {folder}", "Permission denied", "choose another folder")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_intact(train: Train, scenes: Path, scenes_config: Path) -> None:
+    assert train("--num_epoch", "1").status == 0
+    torch.save(published_state(small_net()), "net.pth")
+    run_folder = RESULT.parent
+    shutil.rmtree(RESULT)
+    old = (run_folder / "checkpoint_warmup" / "model.safetensors").read_bytes()
+
+    where = ("--data-set", "stripes", "--data-path", scenes, "--dataset-config", scenes_config)
+    command = [sys.executable, REPOSITORY / "main_dynn.py", *where, *SMALL, "--num_epoch", "1", "--resume"]
+    # No file of this process may grow past 1 MB: writes fail as they do on a full disk.
+    full = subprocess.run(
+        [str(part) for part in command],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    refused(Outcome(full.returncode, full.stdout, " ".join(full.stderr.split())), "cannot save", "state.safetensors")
+    assert (run_folder / "checkpoint_warmup" / "model.safetensors").read_bytes() == old
+    assert not list(run_folder.rglob("*.part"))
+    assert train("--num_epoch", "1", "--resume").status == 0
+
+
+def test_ctrl_c_leaves_a_checkpoint(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gfnet_dynn.cli.training.train", interrupted)
+    outcome = train()
+    assert outcome.status == 130
+    assert "go on with the same command and --resume" in outcome.out

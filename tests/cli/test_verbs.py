@@ -1,0 +1,80 @@
+"""The other verbs of `gfnet-dynn`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gfnet_dynn.cli.progress import Counter, TrainingProgress
+from gfnet_dynn.spec import BACKBONES
+from tests.cli.conftest import Run
+
+
+def test_cost_lists_every_model(run: Run) -> None:
+    outcome = run("gfnet-dynn", "cost")
+    assert outcome.status == 0
+    assert all(name in outcome.out for name in BACKBONES)
+    assert "344 497 650 803 957" in outcome.out  # the student at 256 px
+    assert "counted, not measured" in outcome.out
+
+
+def test_cost_of_one_model_with_other_exits(run: Run) -> None:
+    outcome = run("gfnet-dynn", "cost", "gfnet-192x12", "--exits", "5", "--input_size", "128")
+    assert outcome.status == 0
+    assert "gfnet-xs" not in outcome.out
+    unknown = run("gfnet-dynn", "cost", "gfnet-xl")
+    assert unknown.status == 2
+    assert "did you mean 'gfnet-xs'" in unknown.err
+
+
+def test_benchmark_reports_shares_and_differences(run: Run) -> None:
+    line = ("gfnet-96x8", "--input-size", "32", "--images", "2", "--repeats", "2", "--json", "figures.json")
+    outcome = run("gfnet-dynn", "benchmark", *line)
+    assert outcome.status == 0, outcome.err
+    stored = json.loads(Path("figures.json").read_text(encoding="utf-8"))
+    assert [each["name"] for each in stored["exits"]] == ["exit 1", "exit 2", "exit 3", "exit 4", "final"]
+    assert stored["exits"][-1]["macs_share"] == stored["exits"][-1]["latency_share"] == 1
+    assert max(each["largest_difference"] for each in stored["exits"]) < 1e-5
+    assert stored["setting"]["threads"] == 1
+    assert stored["command"].startswith("gfnet-dynn benchmark gfnet-96x8 --input-size 32")
+
+
+def test_train_evaluate_and_benchmark_of_a_run(run: Run, scenes: Path, scenes_config: Path) -> None:
+    where = ("--data-set", "Stripes", "--data-path", scenes, "--dataset-config", scenes_config)
+    small = ("--model", "gfnet-96x8", "--num-epoch", "1", "--no-tensorboard", "--output", "out")
+    trained = run("gfnet-dynn", "train", *where, *small)
+    assert trained.status == 0, trained.err
+    folder = Path("out/checkpoint_Stripes_0.75_confEE")
+    assert not (folder / "tensorboard").exists()
+    evaluated = run(
+        "gfnet-dynn", "evaluate", *where, "--checkpoint-path", folder, "--output", "out", "--latency-images", "2"
+    )
+    assert evaluated.status == 0, evaluated.err
+    assert run("gfnet-dynn", "benchmark", folder, "--images", "1", "--repeats", "1").status == 0
+    assert run("gfnet-dynn", "evaluate", *where).status == 2
+
+
+def test_help(run: Run) -> None:
+    for verb in ("train", "evaluate", "cost", "benchmark", "data"):
+        assert run("gfnet-dynn", verb, "--help").status == 0
+
+
+def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console  # noqa: PLC0415 # made to think that it is a terminal
+
+    console = Console(force_terminal=True, width=120)
+    told = Counter(console)("Reading")
+    told(1, 2)
+    told(2, 2)
+    progress = TrainingProgress(console)
+    progress.stage_started("joint", 2, 32, 0)
+    progress.step_taken("joint", 0, 0, 16, {"loss/network": 1.25})
+    progress.epoch_ended("joint", 0, {"loss/network": 1.25, "accuracy/exit1": 0.5, "images_per_s": 80.0})
+    progress.stage_ended("joint")
+    progress.said("done")
+    progress.close()
+    printed = capsys.readouterr().out
+    for words in ("Joint stage", "epoch   1/2", "network 1.250", "exit1 50.0", "80 img/s", "left", "done"):
+        assert words in printed

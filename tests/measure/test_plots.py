@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gfnet_dynn.errors import MissingExtraError, StorageError
+from gfnet_dynn.measure.plots import draw_evaluation
+from tests.measure.evaluations import evaluation
+
+NAMES = ["accuracy_macs.png", "exit_shares.png", "confusion.png"]
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"))
+
+
+def test_three_pictures_are_drawn(tmp_path: Path) -> None:
+    files = draw_evaluation(evaluation(10), tmp_path)
+    assert files == [tmp_path / name for name in NAMES]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+    for file in files:
+        picture = pixels(file)
+        assert min(picture.shape[:2]) > 400
+        assert 0.005 < (picture < 250).any(axis=2).mean() < 0.95  # neither blank nor filled
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+
+def test_the_chosen_threshold_is_marked_and_only_if_there_is_one(tmp_path: Path) -> None:
+    reddish = {}
+    for chosen in (True, False):
+        folder = tmp_path / str(chosen)
+        folder.mkdir()
+        picture = pixels(draw_evaluation(evaluation(10, chosen=chosen), folder)[0]).astype(int)
+        reddish[chosen] = int(((picture[:, :, 0] - picture[:, :, 1:].max(axis=2)) > 100).sum())
+    assert reddish[True] > 50
+    assert reddish[False] == 0
+
+
+def test_the_confusion_matrix_grows_with_the_classes(tmp_path: Path) -> None:
+    sides = []
+    for classes in (2, 20):
+        picture = pixels(draw_evaluation(evaluation(classes), tmp_path)[2])
+        sides.append(picture.shape[0])
+    assert sides[1] > 1.5 * sides[0]
+
+
+def test_a_folder_that_is_missing_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot save .*accuracy_macs\.png: No such file or directory"):
+        draw_evaluation(evaluation(2), tmp_path / "absent")
+
+
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match="drawing plots"):
+        draw_evaluation(evaluation(2), tmp_path)

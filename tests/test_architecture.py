@@ -1,0 +1,110 @@
+"""The law of the house: imports go downward only, and the edge never needs torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
+
+# A module may import its own package and those of a lower rank; packages of one rank do not know each other.
+RANKS = {
+    "errors": 0,
+    "spec": 1,
+    "storage": 1,
+    "image": 2,
+    "exits": 2,
+    "model": 3,
+    "data": 3,
+    "measure": 4,
+    "train": 5,
+    "cli": 6,
+}
+TORCH_FREE = ("errors", "spec", "storage", "image", "exits")
+TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+def test_every_part_has_a_rank() -> None:
+    assert {part_of(path) for path in modules()} == set(RANKS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downward(path: Path) -> None:
+    own = part_of(path)
+    for name in imported(path):
+        pieces = name.split(".")
+        if pieces[0] == "gfnet_dynn" and len(pieces) > 1 and pieces[1] != own:
+            assert RANKS[pieces[1]] < RANKS[own], f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if part_of(p) in TORCH_FREE], ids=lambda path: path.stem)
+def test_the_lower_floors_do_not_name_torch(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imported(path)} & TORCH
+
+
+def test_nothing_imports_torchvision_or_timm() -> None:
+    for path in modules():
+        assert not {name.split(".")[0] for name in imported(path)} & {"torchvision", "timm", "torchgeo"}
+
+
+WITHOUT_TORCH = """
+import sys
+for name in {blocked!r}:
+    sys.modules[name] = None
+sys.argv = {argv!r}
+{body}
+"""
+
+
+def without_torch(body: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process in which training's packages cannot be imported."""
+    code = WITHOUT_TORCH.format(
+        blocked=sorted(TORCH | {"matplotlib", "tensorboard"}), argv=["gfnet-dynn", *argv], body=body
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_the_base_install_works_without_torch() -> None:
+    names = [f"gfnet_dynn.{part}" for part in TORCH_FREE if part != "exits"]
+    names += ["gfnet_dynn.exits.rule", "gfnet_dynn.exits.sweep", "gfnet_dynn.cli.app", "gfnet_dynn.data.check"]
+    result = without_torch("import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in names))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("data", "list"), ("train", "--help")])
+def test_the_command_line_works_without_torch(argv: tuple[str, ...]) -> None:
+    result = without_torch("from gfnet_dynn.cli.app import main\nmain()", *argv)
+    assert result.returncode == 0, result.stderr
+
+
+def test_training_without_torch_names_the_extra() -> None:
+    # A name that is bound to None cannot be found either, which is how an absent package looks.
+    body = "import importlib.util as u\nfind = u.find_spec\nu.find_spec = lambda n: None if n == 'torch' else find(n)\n"
+    result = without_torch(body + "from gfnet_dynn.cli.app import main\nmain()", "train", "--data-set", "UCM")
+    assert result.returncode == 2
+    assert "gfnet-dynn[train]" in result.stderr
+    assert "Traceback" not in result.stderr

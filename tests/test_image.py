@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gfnet_dynn.errors import DataError, ImageError
+from gfnet_dynn.image import SUFFIXES, fit, load_input, read_image
+from gfnet_dynn.spec import InputSpec
+from tests.images import png16_bytes, png_bytes, tiff_bytes
+
+HEIGHT, WIDTH = 12, 20
+RGB = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+GREY = RGB[:, :, 0]
+SMOOTH = np.stack(np.broadcast_arrays(np.arange(12)[:, None] * 20, np.arange(20) * 12, np.uint8(90)), axis=2).astype(
+    np.uint8
+)
+
+
+def read(path: Path) -> npt.NDArray[np.uint8]:
+    image = read_image(path)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def written(path: Path, image: Image.Image, **options: Any) -> Path:
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.png", {}),
+        ("x.bmp", {}),
+        ("x.webp", {"lossless": True}),
+        ("x.tif", {}),
+        ("x.tiff", {"compression": "tiff_lzw"}),
+        ("x.TIF", {"compression": "tiff_adobe_deflate"}),
+    ],
+)
+def test_lossless_formats_come_back_exactly(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    assert Path(name).suffix.lower() in SUFFIXES
+    np.testing.assert_array_equal(read(written(tmp_path / name, Image.fromarray(RGB), **options)), RGB)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.webp"])
+def test_lossy_formats_come_back_nearly(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, Image.fromarray(SMOOTH), quality=95)
+    assert np.abs(read(path).astype(int) - SMOOTH).mean() < 4
+
+
+def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.jpg", Image.fromarray(RGB), format="PNG")
+    np.testing.assert_array_equal(read(path), RGB)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.bmp"])
+def test_grey_becomes_three_equal_channels(tmp_path: Path, name: str) -> None:
+    pixels = read(written(tmp_path / name, Image.fromarray(GREY)))
+    np.testing.assert_array_equal(pixels, np.stack([GREY] * 3, axis=2))
+
+
+def test_black_and_white_becomes_0_and_255(tmp_path: Path) -> None:
+    pixels = read(written(tmp_path / "x.png", Image.fromarray(GREY > 127)))
+    np.testing.assert_array_equal(pixels[:, :, 1], np.where(GREY > 127, 255, 0))
+
+
+def test_alpha_is_dropped_and_the_colours_stay(tmp_path: Path) -> None:
+    alpha = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    image = Image.fromarray(np.dstack([RGB, alpha]))
+    np.testing.assert_array_equal(read(written(tmp_path / "x.png", image)), RGB)
+
+
+@pytest.mark.parametrize("transparency", [None, 1, bytes([0, 128, 255])])
+def test_palettes_are_resolved(tmp_path: Path, transparency: int | bytes | None) -> None:
+    colours = np.array([(10, 20, 30), (200, 100, 0), (7, 250, 99)], np.uint8)
+    indices = (GREY % 3).astype(np.uint8)
+    image = Image.fromarray(indices)
+    image.putpalette(colours.tobytes())
+    options = {} if transparency is None else {"transparency": transparency}
+    np.testing.assert_array_equal(read(written(tmp_path / "x.png", image, **options)), colours[indices])
+
+
+def test_ink_becomes_light(tmp_path: Path) -> None:
+    ink = np.zeros((8, 8, 4), np.uint8)
+    ink[:, 4:, 0] = 255  # cyan on the right
+    path = written(tmp_path / "x.tif", Image.frombytes("CMYK", (8, 8), ink.tobytes()))
+    pixels = read(path)
+    np.testing.assert_array_equal(pixels[0, 0], (255, 255, 255))
+    np.testing.assert_array_equal(pixels[0, 7], (0, 255, 255))
+
+
+def test_ink_in_a_jpeg_becomes_light_too(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    red, green, blue = read(written(tmp_path / "x.jpg", image, quality=95))[8, 8]
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+WIDE = np.random.default_rng(1).integers(0, 65536, (HEIGHT, WIDTH, 3)).astype(np.uint16)
+WIDE[0, :2] = [(0, 255, 256), (65535, 65280, 32768)]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_colour_tiffs_keep_their_upper_8_bits(tmp_path: Path, order: Literal["<", ">"]) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff_bytes(WIDE, order))
+    pixels = read(path)
+    np.testing.assert_array_equal(pixels[0, :2], [(0, 0, 1), (255, 255, 128)])
+    np.testing.assert_array_equal(pixels, WIDE // 256)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_grey_tiffs_keep_their_upper_8_bits(tmp_path: Path, order: Literal["<", ">"]) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff_bytes(WIDE[:, :, :1], order))
+    pixels = read(path)
+    for channel in range(3):
+        np.testing.assert_array_equal(pixels[:, :, channel], WIDE[:, :, 0] // 256)
+
+
+def test_16_bit_grey_is_read_alike_from_png_and_tiff(tmp_path: Path) -> None:
+    grey = Image.fromarray(WIDE[:, :, 1])
+    png, tiff = written(tmp_path / "x.png", grey), written(tmp_path / "x.tif", grey)
+    np.testing.assert_array_equal(read(png), read(tiff))
+    np.testing.assert_array_equal(read(png)[:, :, 0], WIDE[:, :, 1] // 256)
+
+
+def test_16_bit_colour_is_read_alike_from_png_and_tiff(tmp_path: Path) -> None:
+    png, tiff = tmp_path / "x.png", tmp_path / "x.tif"
+    png.write_bytes(png16_bytes(WIDE))
+    tiff.write_bytes(tiff_bytes(WIDE))
+    np.testing.assert_array_equal(read(png), read(tiff))
+
+
+def test_a_fourth_band_is_dropped(tmp_path: Path) -> None:
+    for pixels, expected in ((RGB, RGB), (WIDE, WIDE // 256)):
+        path = tmp_path / "x.tif"
+        path.write_bytes(tiff_bytes(np.dstack([pixels, pixels[:, :, :1]])))
+        np.testing.assert_array_equal(read(path), expected)
+
+
+def test_8_bit_tiffs_of_separate_planes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff_bytes(RGB, planar=True))
+    np.testing.assert_array_equal(read(path), RGB)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (tiff_bytes(WIDE, planar=True), "store it interleaved by pixel"),
+        (tiff_bytes(WIDE, ">", planar=True), "store it interleaved by pixel"),
+        (tiff_bytes((RGB[:, :, :1] / 255).astype(np.float32)), "floating-point"),
+        (tiff_bytes((RGB / 255).astype(np.float32)), "8 or 16 bit"),
+        (tiff_bytes(WIDE[:, :, :1].astype(np.int32) * 7), "beyond unsigned 16 bit"),
+        (tiff_bytes(WIDE[:, :, :1].astype(np.int16)), "beyond unsigned 16 bit"),
+    ],
+    ids=["planes", "planes-big-endian", "float", "float-colour", "32-bit", "signed"],
+)
+def test_samples_that_would_be_misread_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=message):
+        read_image(path)
+
+
+def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "half.jpg", Image.fromarray(RGB), quality=95)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ImageError, match=r"cannot decode .*half\.jpg: .*truncated.*; replace or remove it"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no image\n", b"\xff\xd8\xff", b"II*\0", b"<html></html>"])
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"x\.jpg"):
+        read_image(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"no image at .*x\.jpg"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").mkdir()
+    with pytest.raises(DataError, match=r"cannot decode .*x\.jpg: .*directory"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_bytes(20_000, 20_000, b"\0" * 1000))
+    with pytest.raises(ImageError, match=r"cannot decode .*bomb\.png: .*exceeds limit"):
+        read_image(path)
+
+
+def encoded(image_format: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, image_format)
+    return file.getvalue()
+
+
+WHOLE = {name: encoded(name) for name in ("JPEG", "PNG", "TIFF", "BMP", "WEBP")}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of damaged TIFF tags
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), name=st.sampled_from(sorted(WHOLE)))
+def test_damage_gives_an_image_or_an_image_error_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject, name: str
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # damage may ask for a huge image
+    content = bytearray(WHOLE[name])
+    for position in data.draw(st.lists(st.integers(0, min(len(content), 250) - 1), max_size=4)):
+        content[position] = data.draw(st.integers(0, 255))
+    path = tmp_path / "x.img"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        image = read_image(path)
+    except ImageError as error:
+        assert str(path) in str(error)
+    else:
+        assert image.mode == "RGB"
+
+
+def test_an_image_of_the_right_size_is_not_touched() -> None:
+    pixels = fit(Image.fromarray(RGB[:, :HEIGHT]), InputSpec(HEIGHT))
+    np.testing.assert_array_equal(pixels, RGB[:, :HEIGHT])
+    assert pixels.flags.writeable
+
+
+def test_an_image_is_stretched_to_the_square() -> None:
+    stripes = np.repeat(np.array([[0], [255]], np.uint8), 30, axis=0) * np.ones((1, 90), np.uint8)
+    pixels = fit(Image.fromarray(stripes).convert("RGB"), InputSpec(16))
+    assert pixels.shape == (16, 16, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[:6].max() < 20
+    assert pixels[10:].min() > 235
+
+
+@given(size=st.integers(1, 24), extra=st.integers(0, 40))
+@settings(deadline=None, max_examples=60)
+def test_padding_of_any_size_reflects_around_the_image(size: int, extra: int) -> None:
+    image = Image.fromarray(RGB).resize((size, size))
+    pixels = fit(image, InputSpec(size + extra, pad=extra))
+    assert pixels.shape == (size + extra, size + extra, 3)
+    before = extra // 2
+    np.testing.assert_array_equal(pixels[before : before + size, before : before + size], np.asarray(image))
+    period = max(1, 2 * (size - 1))  # a walk to and fro over the image
+    for row in range(size + extra):
+        place = (row - before) % period
+        source = min(place, period - place)
+        np.testing.assert_array_equal(pixels[row, before : before + size], np.asarray(image)[source])
+
+
+def test_an_odd_padding_puts_the_surplus_pixel_last() -> None:
+    square = RGB[:, :HEIGHT]
+    pixels = fit(Image.fromarray(square), InputSpec(HEIGHT + 3, pad=3))
+    np.testing.assert_array_equal(pixels[1:-2, 1:-2], square)
+    np.testing.assert_array_equal(pixels[0, 1:-2], square[1])
+    np.testing.assert_array_equal(pixels[-2:, 1:-2], square[[-2, -3]])
+
+
+def test_reading_and_fitting_go_together(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.png", Image.fromarray(RGB))
+    pixels = load_input(path, InputSpec(32, pad=4))
+    content = np.asarray(Image.fromarray(RGB).resize((28, 28), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(pixels[2:-2, 2:-2], content)

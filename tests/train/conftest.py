@@ -1,0 +1,65 @@
+"""A tiny network and tiny data, ready for a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from gfnet_dynn.data.dataset_config import DatasetConfig
+from gfnet_dynn.data.scenes import SceneData, Source, prepare
+from gfnet_dynn.data.splits import SplitSettings
+from gfnet_dynn.measure.outputs import collect
+from gfnet_dynn.model.early_exit import build_net
+from gfnet_dynn.spec import GFNetSpec, InputSpec, NetSpec
+from gfnet_dynn.train.device import make_fabric
+from gfnet_dynn.train.settings import TrainSettings
+from gfnet_dynn.train.stage import StageContext
+from tests.conftest import CLASSES
+
+TINY = NetSpec(GFNetSpec(width=16, depth=3, patch_size=8), (0, 1), InputSpec(32), CLASSES)
+
+QUICK = TrainSettings(batch=16, num_epoch=3, lr=3e-3, label_smoothing=0.0, drop_path=0.1, device="cpu")
+
+
+def silent(title: str) -> Callable[[int, int], None]:
+    return lambda done, total: None
+
+
+def tiny_data(root: Path, folder: Path) -> SceneData:
+    source = Source("Stripes", DatasetConfig(num_classes=4, default_input_size=32), root)
+    return prepare(source, TINY.input, SplitSettings(selection_share=0.2), folder, silent)
+
+
+@pytest.fixture
+def data(scenes: Path, tmp_path: Path) -> SceneData:
+    return tiny_data(scenes, tmp_path / "splits")
+
+
+@pytest.fixture
+def fabric() -> Fabric:
+    return make_fabric("cpu", "32-true")
+
+
+MakeContext = Callable[..., StageContext]
+
+
+@pytest.fixture
+def make_context(data: SceneData, fabric: Fabric) -> MakeContext:
+    """A function that builds a context with fresh weights; keyword arguments change the settings."""
+
+    def make(**changes: object) -> StageContext:
+        settings = replace(QUICK, **changes)  # type: ignore[arg-type] # by name
+        torch.manual_seed(settings.seed)
+        net = build_net(TINY, settings.drop_path)
+        selection = data.evaluation_loader("selection")
+        steps = -(-len(data.split.parts["train"]) // settings.batch)
+        return StageContext(
+            fabric, net, settings, steps, lambda: collect(net, selection.in_order(16, torch.device("cpu")))
+        )
+
+    return make

@@ -1,0 +1,43 @@
+"""Runs or resumes a tiny training in a process of its own that kills itself in the middle of an epoch.
+
+`python -m tests.train.drive SCENES FOLDER SEED_MINUTES STAGE`: SIGKILL at the third step of the second epoch of STAGE.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gfnet_dynn.train.reporter import Reporter
+from gfnet_dynn.train.run import RunPlan, open_run, train
+from tests.train.conftest import QUICK, TINY, tiny_data
+
+
+class Signal(Reporter):
+    """Sends this process a signal at one step of one stage."""
+
+    def __init__(self, number: signal.Signals, stage: str, epoch: int = 1, step: int = 2) -> None:
+        self._number, self._where = number, (stage, epoch, step)
+
+    def step_taken(self, stage: str, epoch: int, step: int, images: int, losses: Mapping[str, float]) -> None:
+        """Send it, once the step is taken."""
+        if (stage, epoch, step) == self._where:
+            os.kill(os.getpid(), self._number)
+
+
+def plan_run(scenes: Path, folder: Path, minutes: float) -> RunPlan:
+    settings = replace(QUICK, checkpoint_minutes=minutes, bilevel_batches=5, augmentation="randaugment")
+    return RunPlan(TINY, tiny_data(scenes, folder / "splits"), settings, folder / "run")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run = plan_run(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    open_run(run, resume=run.folder.exists())
+    train(run, Signal(signal.SIGKILL, sys.argv[4]))

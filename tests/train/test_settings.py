@@ -1,0 +1,62 @@
+"""Settings, device and precision: what is refused and how it says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.train.device import choose_device, choose_precision, make_fabric
+from gfnet_dynn.train.settings import TrainSettings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_epoch": 0}, "--num_epoch must be above 0, not 0"),
+        ({"batch": -1}, "--batch must be above 0"),
+        ({"ce_ic_tradeoff": -0.5}, "--ce_ic_tradeoff must not be negative"),
+        ({"drop_path": 1.0}, "--drop-path must lie from 0 to below 1"),
+        ({"optimizer": "adam"}, "--optimizer must be one of adamw, sgd, not 'adam'"),
+        ({"augmentation": "mixup"}, "--augmentation must be one of none, overhead, randaugment"),
+    ],
+)
+def test_settings_out_of_range_name_their_option(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        TrainSettings(**changes)
+
+
+def test_the_published_defaults() -> None:
+    settings = TrainSettings()
+    assert (settings.batch, settings.num_epoch, settings.ce_ic_tradeoff) == (64, 100, 0.75)
+
+
+def test_auto_takes_the_best_device_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == "cpu"
+    with pytest.raises(TrainingError, match="no device 'cuda' on this machine; available: cpu"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == "cuda"
+
+
+def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_precision("auto", "cpu") == "32-true"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert choose_precision("auto", "cuda") == "bf16-mixed"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert choose_precision("auto", "cuda") == "16-mixed"
+    assert choose_precision("bf16-mixed", "cpu") == "bf16-mixed"
+    with pytest.raises(TrainingError, match="needs a GPU"):
+        choose_precision("16-mixed", "cpu")
+    with pytest.raises(TrainingError, match="unknown precision"):
+        choose_precision("8-bit", "cpu")
+
+
+def test_bfloat16_autocast_reaches_the_linear_maps() -> None:
+    fabric = make_fabric("cpu", "bf16-mixed")
+    with fabric.autocast():
+        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.bfloat16

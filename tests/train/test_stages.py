@@ -1,0 +1,194 @@
+"""The stages: what each trains, what it leaves alone, and that losses fall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from gfnet_dynn.data.loaders import Batch
+from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.train.backbone import BackboneStage
+from gfnet_dynn.train.joint import JointStage, phase_length
+from gfnet_dynn.train.seeding import epoch_order, seed_step
+from gfnet_dynn.train.stage import Stage
+from gfnet_dynn.train.warmup import WarmupStage
+from tests.train.conftest import MakeContext
+
+
+def batches(data: SceneData, stage: Stage) -> Iterator[Batch]:
+    """Training batches, epoch after epoch."""
+    loader = data.training_loader("none")
+    for epoch in range(10_000):
+        order = epoch_order(0, stage.name, epoch, len(loader))
+        yield from loader.batches(order, stage.context.settings.batch, torch.device("cpu"))
+
+
+def run(data: SceneData, stage: Stage, steps: int) -> dict[str, list[float]]:
+    losses: dict[str, list[float]] = {}
+    for step, batch in enumerate(islice(batches(data, stage), steps)):
+        seed_step(0, stage.name, 0, step)
+        for name, value in stage.step(batch, step).items():
+            losses.setdefault(name, []).append(value)
+    return losses
+
+
+def weights(stage: Stage) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in stage.context.net.named_parameters()}
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """Parts of the network with a changed weight: backbone, head, intermediate_heads, gates."""
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def falls(losses: list[float]) -> bool:
+    third = max(1, len(losses) // 3)
+    return float(np.mean(losses[-third:])) < float(np.mean(losses[:third]))
+
+
+def test_the_backbone_stage_trains_backbone_and_final_classifier(data: SceneData, make_context: MakeContext) -> None:
+    stage = BackboneStage(make_context(num_epoch=8), 8)
+    before = weights(stage)
+    losses = run(data, stage, stage.steps)
+    assert changed(before, weights(stage)) == {"backbone", "head"}
+    assert falls(losses["loss/network"])
+
+
+def test_warmup_trains_the_early_heads_only(data: SceneData, make_context: MakeContext) -> None:
+    stage = WarmupStage(make_context(), 6)
+    before = weights(stage)
+    losses = run(data, stage, stage.steps)
+    assert changed(before, weights(stage)) == {"intermediate_heads"}
+    assert falls(losses["loss/heads"])
+
+
+def test_a_warm_head_without_gain_goes_back_to_its_best_and_is_frozen(
+    data: SceneData, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = WarmupStage(make_context(patience=2), 20)
+    # Exit 1 is best in epoch 1 and never again; exit 2 gains every epoch.
+    planned = iter([(0.5, 0.1), (0.8, 0.2), (0.8, 0.3), (0.1, 0.4), (0.1, 0.5)])
+    monkeypatch.setattr(
+        "gfnet_dynn.train.warmup.exit_accuracies",
+        lambda arrays: dict(zip(("accuracy/exit1", "accuracy/exit2"), next(planned), strict=True)),
+    )
+    seen = []
+    for epoch in range(5):
+        run(data, stage, 3)
+        seen.append(weights(stage))
+        summary = stage.end_epoch(epoch)
+    best = seen[1]["intermediate_heads.0.weight"]
+    assert torch.equal(stage.context.net.state_dict()["intermediate_heads.0.weight"], best)
+    assert not torch.equal(seen[3]["intermediate_heads.0.weight"], best)
+    assert torch.equal(seen[4]["intermediate_heads.0.weight"], best), "a frozen head moved"
+    assert not torch.equal(seen[4]["intermediate_heads.1.weight"], seen[3]["intermediate_heads.1.weight"])
+    assert (summary.metrics["frozen"], summary.finished) == (1, False)
+
+
+def test_warmup_ends_when_all_are_frozen(data: SceneData, make_context: MakeContext) -> None:
+    stage = WarmupStage(make_context(patience=1, lr=1e-9), 50)
+    ends = [stage.end_epoch(epoch).finished for epoch in range(2)]
+    assert ends == [False, True]
+
+
+def test_the_joint_stage_trains_everything_though_a_phase_is_longer_than_an_epoch(
+    data: SceneData, make_context: MakeContext
+) -> None:
+    context = make_context(num_epoch=8, bilevel_batches=7)
+    assert context.steps_per_epoch < 7
+    stage = JointStage(context, 8)
+    before = weights(stage)
+    losses = run(data, stage, stage.steps)
+    after = weights(stage)
+    assert changed(before, after) == {"backbone", "head", "intermediate_heads", "gates"}
+    unchanged = {name for name in before if torch.equal(before[name], after[name])}
+    assert not unchanged
+    assert falls(losses["loss/network"])
+    assert falls(losses["loss/gates"])
+
+
+def test_without_a_floor_gates_that_sum_to_one_starve_the_final_classifier(
+    data: SceneData, make_context: MakeContext
+) -> None:
+    for floor, trained in ((0.0, False), (0.1, True)):
+        stage = JointStage(make_context(exit_floor=floor, bilevel_batches=1), 8)
+        for gate in stage.context.net.gates.parameters():
+            torch.nn.init.constant_(gate, 3.0)
+        before = stage.context.net.head.weight.detach().clone()
+        stage.step(next(batches(data, stage)), 1)
+        # Decay alone moves the matrix by a factor; without it the rows stay parallel to what they were.
+        ratio = stage.context.net.head.weight.detach() / before
+        assert (ratio.std().item() > 1e-4) is trained
+
+
+def test_phases_are_counted_over_the_whole_run(make_context: MakeContext) -> None:
+    stage = JointStage(make_context(bilevel_batches=7), 8)
+    turns = [stage.trains_gates(step) for step in range(21)]
+    assert turns == [True] * 7 + [False] * 7 + [True] * 7
+
+
+def test_a_gate_step_moves_gates_only_and_a_network_step_all_else(data: SceneData, make_context: MakeContext) -> None:
+    stage = JointStage(make_context(bilevel_batches=1), 8)
+    feed = batches(data, stage)
+    start = weights(stage)
+    stage.step(next(feed), 0)
+    middle = weights(stage)
+    stage.step(next(feed), 1)
+    assert changed(start, middle) == {"gates"}
+    assert changed(middle, weights(stage)) == {"backbone", "head", "intermediate_heads"}
+
+
+def test_a_frozen_backbone_stays(data: SceneData, make_context: MakeContext) -> None:
+    stage = JointStage(make_context(freeze_backbone=True, bilevel_batches=1), 8)
+    before = weights(stage)
+    run(data, stage, 6)
+    assert changed(before, weights(stage)) == {"intermediate_heads", "gates"}
+
+
+def test_the_joint_stage_returns_to_its_best_epoch_of_the_second_half(
+    data: SceneData, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = JointStage(make_context(bilevel_batches=1), 4)
+    planned = iter([0.99, 0.7, 0.8, 0.6])
+    monkeypatch.setattr("gfnet_dynn.train.joint.exit_accuracies", lambda arrays: {"accuracy/final": next(planned)})
+    seen = []
+    for epoch in range(4):
+        run(data, stage, 3)
+        seen.append(weights(stage))
+        stage.end_epoch(epoch)
+    stage.finish()
+    assert all(torch.equal(tensor, seen[2][name]) for name, tensor in weights(stage).items())
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps", "length"), [(None, 10_000, 200), (None, 400, 50), (None, 3, 1), (30, 90, 30)]
+)
+def test_phase_length(asked: int | None, steps: int, length: int) -> None:
+    assert phase_length(asked, steps) == length
+
+
+def test_a_loss_that_is_not_finite_stops_before_any_weight_is_spoiled(
+    data: SceneData, make_context: MakeContext
+) -> None:
+    stage = BackboneStage(make_context(), 2)
+    before = weights(stage)
+    batch = next(batches(data, stage))
+    with pytest.raises(TrainingError, match=r"loss of the backbone stage is nan at step 5.*--lr"):
+        stage.step(Batch(batch.images * float("nan"), batch.labels), 5)
+    assert changed(before, weights(stage)) == set()
+
+
+def test_positive_weights_come_from_the_selection_split(make_context: MakeContext) -> None:
+    context = make_context(ce_ic_tradeoff=0.0)
+    logits = np.zeros((4, 3, 4), dtype=np.float32)
+    logits[0, 0, 0] = 9  # sample 0: exit 1 is best; the others: the final classifier
+    logits[1:, 2, 0] = 9
+    context.selection = lambda: ExitArrays(logits, np.zeros((4, 2), np.float32), np.zeros(4, np.int64))
+    stage = JointStage(context, 4)
+    assert stage.memory().tensors["positive_weights"].tolist() == pytest.approx([3.0, 3.0])
