@@ -20,8 +20,8 @@ test: $(VENV)/ready
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 check: $(VENV)/ready
-	$(BIN)/ruff check src tests main_dynn.py
-	$(BIN)/ruff format --check src tests main_dynn.py
+	$(BIN)/ruff check src tests experiments main_dynn.py
+	$(BIN)/ruff format --check src tests experiments main_dynn.py
 	$(BIN)/mypy
 
 clean:

@@ -14,17 +14,18 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 # A module may import its own package and those of a lower rank; packages of one rank do not know each other.
 RANKS = {
     "errors": 0,
-    "spec": 1,
+    "backbone_spec": 1,
+    "spec": 2,
     "storage": 1,
-    "image": 2,
-    "exits": 2,
-    "model": 3,
-    "data": 3,
-    "measure": 4,
-    "train": 5,
-    "cli": 6,
+    "image": 3,
+    "exits": 3,
+    "model": 4,
+    "data": 4,
+    "measure": 5,
+    "train": 6,
+    "cli": 7,
 }
-TORCH_FREE = ("errors", "spec", "storage", "image", "exits")
+TORCH_FREE = ("errors", "backbone_spec", "spec", "storage", "image", "exits")
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 
 

@@ -1,4 +1,4 @@
-"""What a network is, as plain frozen values: its backbone, exits, input and classes, and the variants with a name.
+"""What an early-exit network is, as plain frozen values: its backbone, exits, input and classes.
 
 The specs travel inside every checkpoint as JSON, so they know nothing of torch.
 """
@@ -6,13 +6,19 @@ The specs travel inside every checkpoint as JSON, so they know nothing of torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from gfnet_dynn.errors import SpecError, nearest
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from gfnet_dynn.backbone_spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BackboneSpec,
+    backbone_from_dict,
+    backbone_to_dict,
+    exactly,
+    nearest_sizes,
+)
+from gfnet_dynn.errors import SpecError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,92 +47,17 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class GFNetSpec:
-    """A Global Filter Network (Rao et al., arXiv 2107.00645).
-
-    Attributes:
-        width: channels D of a token.
-        depth: number of blocks L.
-        patch_size: side of a patch in pixels; it must divide the input.
-        mlp_ratio: hidden channels of the MLP as a multiple of `width`.
-    """
-
-    width: int
-    depth: int
-    patch_size: int = 16
-    mlp_ratio: int = 4
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.depth, self.patch_size, self.mlp_ratio) < 1:
-            raise SpecError(f"width, depth, patch size and MLP ratio must be at least 1: {self}")
-
-    def grid(self, size: int) -> int:
-        """Tokens along one side of an input of `size` pixels.
-
-        Raises:
-            SpecError: the patch does not divide the input.
-        """
-        if size % self.patch_size:
-            lower, upper = self.nearest_sizes(size)
-            raise SpecError(
-                f"an input of {size} px is no multiple of the patch of {self.patch_size} px: "
-                f"use --input-size {lower} or {upper}, or --pad to pad each image to {upper} px by reflection"
-            )
-        return size // self.patch_size
-
-    def nearest_sizes(self, size: int) -> tuple[int, int]:
-        """The largest usable input not above `size` (at least one patch) and the smallest not below it, in pixels."""
-        lower = max(1, size // self.patch_size) * self.patch_size
-        return lower, -(-size // self.patch_size) * self.patch_size
-
-
-BACKBONES: Mapping[str, GFNetSpec] = {
-    "gfnet-ti": GFNetSpec(width=256, depth=12),
-    "gfnet-xs": GFNetSpec(width=384, depth=12),
-    "gfnet-s": GFNetSpec(width=384, depth=19),
-    "gfnet-b": GFNetSpec(width=512, depth=19),
-    "gfnet-192x12": GFNetSpec(width=192, depth=12),
-    "gfnet-96x8": GFNetSpec(width=96, depth=8, patch_size=8),
-}
-"""The published variants, the published student (192x12) and a small one for 64-pixel images (96x8)."""
-
-
-def find_backbone(name: str) -> GFNetSpec:
-    """The named variant, whatever its case.
-
-    Raises:
-        SpecError: no variant has that name; the message names the nearest.
-    """
-    if name.casefold() not in BACKBONES:
-        raise SpecError(f"unknown model '{name}': {nearest(name, BACKBONES)}")
-    return BACKBONES[name.casefold()]
-
-
-def default_exit_blocks(depth: int) -> tuple[int, ...]:
-    """Exits after a third, a half, two thirds and five sixths of the blocks: 3, 5, 7, 9 for a depth of 12.
-
-    Args:
-        depth: number of blocks.
-
-    Returns:
-        0-based block indices, ascending, without the last block.
-    """
-    blocks = {round(depth * share) - 1 for share in (1 / 3, 1 / 2, 2 / 3, 5 / 6)}
-    return tuple(sorted(block for block in blocks if 0 <= block < depth - 1))
-
-
-@dataclass(frozen=True, slots=True)
 class NetSpec:
     """An early-exit network, complete: enough to build it again and to name what it predicts.
 
     Attributes:
-        backbone: the stem and blocks.
-        exit_blocks: 0-based indices of the blocks after which a head and a gate stand, without the last block.
+        backbone: the stem and stages.
+        exit_blocks: 0-based indices of the stages after which a head and a gate stand, without the last one.
         input: the image it takes.
         classes: names in the order of the logits.
     """
 
-    backbone: GFNetSpec
+    backbone: BackboneSpec
     exit_blocks: tuple[int, ...]
     input: InputSpec
     classes: tuple[str, ...]
@@ -150,7 +81,7 @@ class NetSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """A value that JSON can hold; `from_dict` reads it back."""
-        return asdict(self)
+        return {**asdict(self), "backbone": backbone_to_dict(self.backbone)}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
@@ -160,9 +91,9 @@ class NetSpec:
             SpecError: a field is missing, unknown or out of range.
         """
         try:
-            top, image = _exactly(value, cls), _exactly(value["input"], InputSpec)
+            top, image = exactly(value, cls), exactly(value["input"], InputSpec)
             return cls(
-                backbone=GFNetSpec(**_exactly(top["backbone"], GFNetSpec)),
+                backbone=backbone_from_dict(top["backbone"]),
                 exit_blocks=tuple(top["exit_blocks"]),
                 input=InputSpec(image["size"], image["pad"], tuple(image["mean"]), tuple(image["std"])),
                 classes=tuple(top["classes"]),
@@ -171,16 +102,7 @@ class NetSpec:
             raise SpecError(f"not a network description of this version: {error}") from error
 
 
-def _exactly(value: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:
-    names = {field.name for field in fields(kind)}
-    if set(value) != names:
-        raise SpecError(
-            f"not a network description of this version: {', '.join(sorted(names ^ set(value)))} missing or unknown"
-        )
-    return value
-
-
-def make_input(backbone: GFNetSpec, size: int, *, pad: bool) -> InputSpec:
+def make_input(backbone: BackboneSpec, size: int, *, pad: bool) -> InputSpec:
     """The input for images of `size` pixels, padded to whole patches where `pad` allows it.
 
     Raises:
@@ -188,6 +110,6 @@ def make_input(backbone: GFNetSpec, size: int, *, pad: bool) -> InputSpec:
     """
     if not pad:
         backbone.grid(size)
-        return InputSpec(size)
-    padded = backbone.nearest_sizes(size)[1]
-    return replace(InputSpec(padded), pad=padded - size)
+        return InputSpec(size, 0, backbone.mean, backbone.std)
+    padded = nearest_sizes(backbone, size)[1]
+    return InputSpec(padded, padded - size, backbone.mean, backbone.std)

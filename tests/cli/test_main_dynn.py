@@ -17,11 +17,13 @@ import pytest
 import torch
 from PIL import Image
 
+from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.cli import main_dynn
+from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint
-from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
+from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import published_state
-from gfnet_dynn.spec import BACKBONES, NetSpec, default_exit_blocks, make_input
+from gfnet_dynn.spec import NetSpec, make_input
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
 
@@ -46,7 +48,7 @@ def train(run: Run, scenes: Path, scenes_config: Path) -> Train:
 def small_net(classes: tuple[str, ...] = CLASSES) -> EarlyExitNet:
     backbone = BACKBONES["gfnet-96x8"]
     image = make_input(backbone, 32, pad=False)
-    return build_net(NetSpec(backbone, default_exit_blocks(backbone.depth), image, classes))
+    return build_net(NetSpec(backbone, backbone.default_exits, image, classes))
 
 
 def refused(outcome: Outcome, *words: str) -> None:

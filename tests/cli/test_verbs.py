@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.cli.progress import Counter, TrainingProgress
-from gfnet_dynn.spec import BACKBONES
 from tests.cli.conftest import Run
 
 

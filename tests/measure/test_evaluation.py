@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.data.loaders import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
@@ -12,7 +13,6 @@ from gfnet_dynn.measure.evaluation import ExitTimes, Subject, evaluate, timed_ro
 from gfnet_dynn.measure.outputs import collect
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet
-from gfnet_dynn.spec import GFNetSpec
 from tests.measure.evaluations import SETTING, evaluation, outputs, subject, times
 
 # Three images of two classes: at 0.5 they leave at exits 0, 1 and 2.

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.measure import latency
 from gfnet_dynn.measure.latency import (
@@ -21,7 +22,6 @@ from gfnet_dynn.measure.latency import (
 )
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet
-from gfnet_dynn.spec import GFNetSpec
 
 IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
+from gfnet_dynn.backbone_spec import BACKBONES
+from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GlobalFilter
-from gfnet_dynn.spec import BACKBONES, NetSpec, default_exit_blocks, make_input
+from gfnet_dynn.spec import NetSpec, make_input
 
 
 class CountingHooks:
@@ -18,6 +20,8 @@ class CountingHooks:
 
     def __init__(self, net: EarlyExitNet) -> None:
         self.events: list[tuple[str, int]] = []
+        names = [name for name, _ in net.named_modules()]
+        self.trunk_blocks = len({name.split(".")[3] for name in names if name.startswith("backbone.trunk.blocks.")})
         for name, module in net.named_modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, GlobalFilter)):
                 module.register_forward_hook(lambda m, i, o, name=name: self._note(name, m, i[0], o))
@@ -42,25 +46,24 @@ class CountingHooks:
             ways_out.append(sum(macs for name, macs in self.events if self._belongs(name, number, last_block, final)))
         return tuple(ways_out)
 
-    @staticmethod
-    def _belongs(name: str, number: int, last_block: int, final: bool) -> bool:
-        parts = name.removeprefix("backbone.").split(".")
-        if parts[0] == "patch_embed":
-            return True
-        if parts[0] == "blocks":
-            return int(parts[1]) <= last_block
-        if parts[0] in ("intermediate_heads", "gates"):
-            return int(parts[1]) <= number
-        return final and name == "head"
+    def _belongs(self, name: str, number: int, last_block: int, final: bool) -> bool:
+        part, *rest = name.removeprefix("backbone.").split(".")
+        if part == "trunk":
+            return rest[0] == "stem" or int(rest[1]) <= last_block
+        if part == "blocks":
+            return int(rest[0]) + self.trunk_blocks <= last_block
+        if part in ("intermediate_heads", "gates"):
+            return int(rest[0]) <= number
+        # `last` and `head` close the network; `proj` leads from a trunk to its first global-filter block.
+        once = {"patch_embed": True, "proj": last_block >= self.trunk_blocks, "last": final, "head": final}
+        return once[part]
 
 
-@pytest.mark.parametrize("size", [128, 256])
+@pytest.mark.parametrize("size", [128, 256, 224])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_counts_equal_those_by_hooks(name: str, size: int) -> None:
     backbone = BACKBONES[name]
-    spec = NetSpec(
-        backbone, default_exit_blocks(backbone.depth), make_input(backbone, size, pad=False), ("a", "b", "c")
-    )
+    spec = NetSpec(backbone, backbone.default_exits, make_input(backbone, size, pad=False), ("a", "b", "c"))
     net = build_net(spec).eval()
     hooks = CountingHooks(net)
     with torch.no_grad():

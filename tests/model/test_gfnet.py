@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.errors import SpecError
-from gfnet_dynn.model.gfnet import DropPath, GFNet, GlobalFilter
-from gfnet_dynn.spec import GFNetSpec
+from gfnet_dynn.model.drop_path import DropPath
+from gfnet_dynn.model.gfnet import GFNet, GlobalFilter
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 5), (3, 6)])

@@ -10,12 +10,13 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.data.dataset_config import DatasetConfig
 from gfnet_dynn.data.scenes import SceneData, Source, prepare
 from gfnet_dynn.data.splits import SplitSettings
 from gfnet_dynn.measure.outputs import collect
-from gfnet_dynn.model.early_exit import build_net
-from gfnet_dynn.spec import GFNetSpec, InputSpec, NetSpec
+from gfnet_dynn.model.build import build_net
+from gfnet_dynn.spec import InputSpec, NetSpec
 from gfnet_dynn.train.device import make_fabric
 from gfnet_dynn.train.settings import TrainSettings
 from gfnet_dynn.train.stage import StageContext

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 import torch
 
-from gfnet_dynn.model.early_exit import build_net
+from gfnet_dynn.model.build import build_net
 from gfnet_dynn.train.optimisation import (
     learning_rate_factor,
     make_optimizer,

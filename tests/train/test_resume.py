@@ -12,6 +12,7 @@ import torch
 
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.checkpoint import load_checkpoint
+from gfnet_dynn.train.interruption import Interruption
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run import open_run, train
 from tests.train.drive import Signal, plan_run
@@ -56,13 +57,34 @@ def test_killed_in_every_stage(scenes: Path, tmp_path: Path, unbroken: dict[str,
     assert_same(train(plan, Reporter()), unbroken)
 
 
+@pytest.fixture
+def sigint_heard() -> object:
+    """Tests started in the background of a shell ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        assert not interruption.requested
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_heard")
 @pytest.mark.parametrize("stage", STAGES)
 def test_interrupted(scenes: Path, tmp_path: Path, unbroken: dict[str, torch.Tensor], stage: str) -> None:
     plan = plan_run(scenes, tmp_path, 5)
     open_run(plan, resume=False)
     with pytest.raises(KeyboardInterrupt):
         train(plan, Signal(signal.SIGINT, stage))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler was not put back"
     open_run(plan, resume=True)
     assert_same(train(plan, Reporter()), unbroken)
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import published_state
-from gfnet_dynn.spec import GFNetSpec, NetSpec
+from gfnet_dynn.spec import NetSpec
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run import RunPlan, open_run, run_folder, train
-from gfnet_dynn.train.start import find_checkpoint_file, initial_net, read_trained
+from gfnet_dynn.train.start import Start, find_checkpoint_file, initial_net, read_trained
 from tests.train.conftest import QUICK, TINY
 
 
@@ -69,7 +70,7 @@ def test_resuming_needs_a_run_of_the_same_choices(plan: RunPlan, trained: Path) 
 
 
 def test_a_checkpoint_spares_the_backbone_stage(plan: RunPlan, trained: Path) -> None:
-    started = replace(plan, folder=plan.folder.with_name("second"), checkpoint=trained)
+    started = replace(plan, folder=plan.folder.with_name("second"), start=Start(trained))
     open_run(started, resume=False)
     train(started, Reporter())
     assert not (started.folder / "checkpoint_backbone").exists()
@@ -80,10 +81,10 @@ def test_a_checkpoint_spares_the_backbone_stage(plan: RunPlan, trained: Path) ->
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
-    first, has_classifier = initial_net(TINY, 1, 0.0, None, new_head=False)
+    first, has_classifier = initial_net(TINY, 1, 0.0, Start())
     torch.manual_seed(99)
-    again, _ = initial_net(TINY, 1, 0.1, None, new_head=False)
-    other, _ = initial_net(TINY, 2, 0.0, None, new_head=False)
+    again, _ = initial_net(TINY, 1, 0.1, Start())
+    other, _ = initial_net(TINY, 2, 0.0, Start())
     assert not has_classifier
     assert torch.equal(first.head.weight, again.head.weight)
     assert not torch.equal(first.head.weight, other.head.weight)
@@ -92,7 +93,7 @@ def test_weights_depend_on_the_seed_alone() -> None:
 def test_a_published_file_starts_a_run(plan: RunPlan, trained: Path, tmp_path: Path) -> None:
     state = dict(load_checkpoint(trained).state)
     torch.save({"model": state}, tmp_path / "net.pth")
-    net, has_classifier = initial_net(TINY, 5, 0.0, tmp_path / "net.pth", new_head=False)
+    net, has_classifier = initial_net(TINY, 5, 0.0, Start(tmp_path / "net.pth"))
     assert has_classifier
     assert all(torch.equal(tensor, state[name]) for name, tensor in published_state(net).items())
 

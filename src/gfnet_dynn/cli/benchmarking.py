@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from gfnet_dynn.backbone_spec import BACKBONES, find_backbone
 from gfnet_dynn.cli.progress import Counter
 from gfnet_dynn.cli.training import set_threads
 from gfnet_dynn.measure.latency import LatencySetting, exit_call, forced_exit, latency_setting, measure_calls
+from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint
-from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
-from gfnet_dynn.spec import BACKBONES, NetSpec, default_exit_blocks, find_backbone, make_input
+from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.spec import NetSpec, make_input
 from gfnet_dynn.storage import write_json
 from gfnet_dynn.train.start import find_checkpoint_file
 
@@ -71,7 +73,7 @@ def _network(model: str, input_size: int | None) -> tuple[EarlyExitNet, int]:
         backbone = find_backbone(model)
         image = make_input(backbone, input_size or _DEFAULT_SIZE, pad=False)
         classes = tuple(str(index) for index in range(_CLASSES))
-        return build_net(NetSpec(backbone, default_exit_blocks(backbone.depth), image, classes)).eval(), image.size
+        return build_net(NetSpec(backbone, backbone.default_exits, image, classes)).eval(), image.size
     checkpoint = load_checkpoint(find_checkpoint_file(Path(model)))
     image = make_input(checkpoint.spec.backbone, input_size, pad=False) if input_size else checkpoint.spec.input
     return replace(checkpoint, spec=replace(checkpoint.spec, input=image)).build(), image.size

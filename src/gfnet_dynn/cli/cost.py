@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gfnet_dynn.backbone_spec import BACKBONES, find_backbone
 from gfnet_dynn.cli.extras import require_torch
 from gfnet_dynn.cli.options import parse_exits
-from gfnet_dynn.spec import BACKBONES, NetSpec, default_exit_blocks, find_backbone, make_input
+from gfnet_dynn.spec import NetSpec, make_input
 
 
 def cost(
@@ -27,7 +28,7 @@ def cost(
         table.add_column(heading)
     for name in [model] if model else BACKBONES:
         backbone = find_backbone(name)
-        blocks = parse_exits(exits) or default_exit_blocks(backbone.depth)
+        blocks = parse_exits(exits) or backbone.default_exits
         classes = tuple(str(index) for index in range(num_classes))
         table.add_row(
             name,
@@ -40,7 +41,7 @@ def cost(
 def _cells(spec: NetSpec) -> tuple[str, ...]:
     import torch  # noqa: PLC0415 # slow to import
 
-    from gfnet_dynn.model.early_exit import build_net  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.model.build import build_net  # noqa: PLC0415 # imports torch
 
     with torch.device("meta"):  # shapes alone; no memory for weights
         net = build_net(spec)

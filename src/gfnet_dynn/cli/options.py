@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.errors import SpecError
 
 SPELLINGS = {"token_normalize_func": lambda token: token.replace("_", "-")}
@@ -43,11 +44,12 @@ class DataOptions:
 class NetOptions:
     """Which network."""
 
-    model: str = option("gfnet-192x12", "gfnet-ti, gfnet-xs, gfnet-s, gfnet-b, gfnet-192x12 or gfnet-96x8.")
+    model: str = option("gfnet-192x12", f"One of {', '.join(BACKBONES)}.")
     exits: str | None = option(
-        None, "Blocks after which exits stand, such as 3,5,7,9. (default: 1/3, 1/2, 2/3, 5/6 deep)"
+        None, "Blocks after which exits stand, such as 3,5,7,9. (default: the model's own, see `gfnet-dynn cost`)"
     )
     checkpoint_path: Path | None = option(None, "Weights: a .pth, a .safetensors, or the folder of a run.")
+    pretrained: bool = option(True, "Without a checkpoint, start convolutional trunks from ImageNet weights.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,16 +7,18 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from gfnet_dynn.backbone_spec import find_backbone
 from gfnet_dynn.cli.options import DataOptions, NetOptions, RunOptions, parse_exits
 from gfnet_dynn.cli.progress import Counter, TrainingProgress
 from gfnet_dynn.data.scenes import SceneData, locate, prepare
 from gfnet_dynn.data.splits import SplitSettings
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.spec import NetSpec, default_exit_blocks, find_backbone, make_input
+from gfnet_dynn.spec import NetSpec, make_input
 from gfnet_dynn.storage import require_writable
 from gfnet_dynn.train.reporter import Reporter, Reporters
 from gfnet_dynn.train.run import RunPlan, open_run, run_folder, train
 from gfnet_dynn.train.settings import TrainSettings
+from gfnet_dynn.train.start import Start
 from gfnet_dynn.train.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker
 
 
@@ -53,7 +55,7 @@ def prepare_data(options: DataOptions, model: str, split: SplitSettings, folder:
 def network(options: NetOptions, data: SceneData) -> NetSpec:
     """The network that the options describe, for these data."""
     backbone = find_backbone(options.model)
-    exits = parse_exits(options.exits) or default_exit_blocks(backbone.depth)
+    exits = parse_exits(options.exits) or backbone.default_exits
     return NetSpec(backbone, exits, data.input, data.split.classes)
 
 
@@ -73,8 +75,7 @@ def run_training(
         data=data,
         settings=settings,
         folder=run_folder(options.output, data.source.name, settings.ce_ic_tradeoff),
-        checkpoint=net_options.checkpoint_path,
-        new_head=options.new_head,
+        start=Start(net_options.checkpoint_path, options.new_head, net_options.pretrained),
     )
     note = open_run(plan, resume=options.resume)
     reporter = _reporter(plan, options, console)

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from gfnet_dynn.exits.rule import leaves, per_exit
 from gfnet_dynn.model.cost import linear_macs
 from gfnet_dynn.model.gate import Gate
-from gfnet_dynn.model.gfnet import GFNet, init_weights
+from gfnet_dynn.model.gfnet import init_weights
 from gfnet_dynn.model.staged import StagedBackbone
-from gfnet_dynn.spec import NetSpec
 
 
 class ExitOutputs(NamedTuple):
@@ -68,14 +67,30 @@ class EarlyExitNet(nn.Module):
         Args:
             images: normalised, [B, 3, S, S].
         """
+        stacked = torch.stack(
+            [head(pooled) for head, pooled in zip(self.heads, self.pooled(images), strict=True)], dim=1
+        )
+        return ExitOutputs(stacked, self.gate_logits(stacked))
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """The classifier of every way out, the final one last."""
+        return [*self.intermediate_heads, self.head]
+
+    def pooled(self, images: Tensor) -> list[Tensor]:
+        """What each classifier sees: for each way out [B, width there].
+
+        Args:
+            images: normalised, [B, 3, S, S].
+        """
         features = self.backbone.stem(images)
-        logits: list[Tensor] = []
+        ways_out = (*self.exit_stages, self.backbone.num_stages - 1)
+        pooled: list[Tensor] = []
         for index in range(self.backbone.num_stages):
             features = self.backbone.stage(index, features)
-            if index in self.exit_stages:
-                logits.append(self._exit_logits(len(logits), features))
-        stacked = torch.stack([*logits, self._final_logits(features)], dim=1)
-        return ExitOutputs(stacked, self.gate_logits(stacked))
+            if index in ways_out:
+                pooled.append(self.backbone.pool(index, features))
+        return pooled
 
     def gate_logits(self, logits: Tensor) -> Tensor:
         """What each gate says of its exit's prediction: [B, G + 1, K] → [B, G]; the final classifier has no gate."""
@@ -150,13 +165,3 @@ class EarlyExitNet(nn.Module):
     def _final_logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(self.backbone.pool(self.backbone.num_stages - 1, features))
         return logits
-
-
-def build_net(spec: NetSpec, drop_path: float = 0.0) -> EarlyExitNet:
-    """The network that a spec describes, with fresh weights from torch's random generator.
-
-    Args:
-        spec: backbone, exits, input and classes.
-        drop_path: probability of stochastic depth at the last block; it matters in training only.
-    """
-    return EarlyExitNet(GFNet(spec.backbone, spec.input.size, drop_path), spec.exit_blocks, len(spec.classes))

@@ -5,15 +5,18 @@ Parameter names are the published ones, so that published weights load by name.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
+from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.model.cost import convolution_macs, global_filter_macs, linear_macs
+from gfnet_dynn.model.drop_path import DropPath
 from gfnet_dynn.model.staged import StagedBackbone
-from gfnet_dynn.spec import GFNetSpec
 
-_LAYER_NORM_EPS = 1e-6
-_INIT_STD = 0.02
+LAYER_NORM_EPS = 1e-6
+INIT_STD = 0.02
 
 
 class PatchEmbedding(nn.Module):
@@ -28,6 +31,44 @@ class PatchEmbedding(nn.Module):
         tokens: Tensor = self.proj(images).flatten(2).transpose(1, 2)
         return tokens
 
+    def macs(self, image_size: int) -> int:
+        """Multiply-accumulates for one image of `image_size` pixels a side."""
+        patch = self.proj.kernel_size[0]
+        return convolution_macs((image_size // patch) ** 2, (patch, patch), 3, self.proj.out_channels)
+
+
+class ConvolutionalStem(nn.Module):
+    """Four 3 × 3 convolutions of stride 2, each with batch norm and GELU, and a linear map to tokens.
+
+    Source: Xiao et al., Early Convolutions Help Transformers See Better, arXiv 2106.14881.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = (3, width // 8, width // 4, width // 2, width)
+        self.convolutions = nn.Sequential(
+            *(self._layer(inputs, outputs) for inputs, outputs in pairwise(channels)),
+        )
+        self.proj = nn.Conv2d(width, width, kernel_size=1)
+        self._channels = channels
+
+    @staticmethod
+    def _layer(inputs: int, outputs: int) -> nn.Sequential:
+        convolution = nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.GELU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, S, S] → [B, T, D] with T = (S / 16)²."""
+        tokens: Tensor = self.proj(self.convolutions(images)).flatten(2).transpose(1, 2)
+        return tokens
+
+    def macs(self, image_size: int) -> int:
+        """Multiply-accumulates for one image of `image_size` pixels a side."""
+        total = 0
+        for level, (inputs, outputs) in enumerate(pairwise(self._channels), start=1):
+            total += convolution_macs((image_size >> level) ** 2, (3, 3), inputs, outputs)
+        return total + convolution_macs((image_size >> 4) ** 2, (1, 1), self._channels[-1], self._channels[-1])
+
 
 class GlobalFilter(nn.Module):
     """Multiplies the tokens' 2-D spectrum by a learned complex filter: a circular convolution over the whole grid."""
@@ -36,7 +77,7 @@ class GlobalFilter(nn.Module):
         super().__init__()
         self.height, self.width = height, width
         # Complex as real with a last axis (real, imaginary): as published, and what optimisers expect.
-        self.complex_weight = nn.Parameter(torch.randn(height, width // 2 + 1, channels, 2) * _INIT_STD)
+        self.complex_weight = nn.Parameter(torch.randn(height, width // 2 + 1, channels, 2) * INIT_STD)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, T, D] → [B, T, D]; computed in float32 whatever the autocast, as half precision FFTs lose the phase."""
@@ -63,30 +104,14 @@ class MLP(nn.Module):
         return mapped
 
 
-class DropPath(nn.Module):
-    """Stochastic depth: in training, leaves the residual branch out for a share of the samples."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, branch: Tensor) -> Tensor:
-        """[B, …] → [B, …], whole samples zeroed and the others scaled up so that the mean stays."""
-        if not self.training or self.probability == 0:
-            return branch
-        keep = 1 - self.probability
-        mask = torch.rand(len(branch), *[1] * (branch.dim() - 1), device=branch.device) < keep
-        return branch * (mask / keep).to(branch.dtype)
-
-
 class Block(nn.Module):
     """Filter and MLP under one residual: x + DropPath(MLP(LN(F(LN(x)))))."""
 
     def __init__(self, spec: GFNetSpec, grid: int, drop_path: float) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(spec.width, eps=_LAYER_NORM_EPS)
+        self.norm1 = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPS)
         self.filter = GlobalFilter(grid, grid, spec.width)
-        self.norm2 = nn.LayerNorm(spec.width, eps=_LAYER_NORM_EPS)
+        self.norm2 = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPS)
         self.mlp = MLP(spec.width, spec.width * spec.mlp_ratio)
         self.drop_path = DropPath(drop_path)
 
@@ -95,6 +120,13 @@ class Block(nn.Module):
         branch = self.mlp(self.norm2(self.filter(self.norm1(tokens))))
         mixed: Tensor = tokens + self.drop_path(branch)
         return mixed
+
+
+def block_macs(spec: GFNetSpec, grid: int) -> int:
+    """Multiply-accumulates of one block on `grid` × `grid` tokens."""
+    tokens, hidden = grid * grid, spec.width * spec.mlp_ratio
+    mlp = linear_macs(tokens, spec.width, hidden) + linear_macs(tokens, hidden, spec.width)
+    return global_filter_macs(grid, grid, spec.width) + mlp
 
 
 class GFNet(StagedBackbone):
@@ -114,19 +146,19 @@ class GFNet(StagedBackbone):
         super().__init__()
         grid = spec.grid(image_size)
         tokens = grid * grid
-        self.patch_embed = PatchEmbedding(spec.width, spec.patch_size)
+        self.patch_embed = (
+            PatchEmbedding(spec.width, spec.patch_size) if spec.stem == "patch" else ConvolutionalStem(spec.width)
+        )
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, spec.width))
         rates = [drop_path * index / max(1, spec.depth - 1) for index in range(spec.depth)]
         self.blocks = nn.ModuleList(Block(spec, grid, rate) for rate in rates)
-        self.norm = nn.LayerNorm(spec.width, eps=_LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPS)
 
-        hidden = spec.width * spec.mlp_ratio
-        mlp_macs = linear_macs(tokens, spec.width, hidden) + linear_macs(tokens, hidden, spec.width)
         self.widths = (spec.width,) * spec.depth
-        self.stem_macs = convolution_macs(tokens, (spec.patch_size, spec.patch_size), 3, spec.width)
-        self.stage_macs = (global_filter_macs(grid, grid, spec.width) + mlp_macs,) * spec.depth
+        self.stem_macs = self.patch_embed.macs(image_size)
+        self.stage_macs = (block_macs(spec, grid),) * spec.depth
         self.apply(init_weights)
-        nn.init.trunc_normal_(self.pos_embed, std=_INIT_STD)
+        nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 
     def stem(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] → tokens [B, T, D] with their position added."""
@@ -148,5 +180,5 @@ class GFNet(StagedBackbone):
 def init_weights(module: nn.Module) -> None:
     """Truncated normal for linear maps, zero for their biases, as published."""
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=_INIT_STD)
+        nn.init.trunc_normal_(module.weight, std=INIT_STD)
         nn.init.zeros_(module.bias)

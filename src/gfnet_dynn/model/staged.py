@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -23,6 +24,27 @@ class StagedBackbone(nn.Module, ABC):
     widths: Sequence[int]
     stem_macs: int
     stage_macs: Sequence[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._statistics_kept = False
+
+    def keep_statistics(self) -> None:
+        """From now on let batch norms keep their statistics in training too.
+
+        For weights that were trained elsewhere: the statistics of many images there beat those of small batches here.
+        """
+        self._statistics_kept = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As always, but that kept statistics stay."""
+        super().train(mode)
+        if self._statistics_kept:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     @property
     def num_stages(self) -> int:

@@ -11,7 +11,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While active, the first signal sets `requested`; a second one interrupts at once, as usual."""
+    """While active, the first signal sets `requested`; a second one interrupts at once, as usual.
+
+    Signals that the process was started to ignore, as in the background of a shell, stay ignored.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -20,7 +23,8 @@ class Interruption:
     def __enter__(self) -> Self:
         # Python lets only the main thread handle signals; elsewhere they stay as they are.
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:

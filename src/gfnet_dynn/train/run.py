@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from gfnet_dynn.train.loop import fit
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.settings import TrainSettings
 from gfnet_dynn.train.stage import Stage, StageContext
-from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, initial_net
+from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, Start, initial_net
 from gfnet_dynn.train.warmup import WarmupStage
 
 ALLOWED_LOSS = 0.01
@@ -54,16 +54,14 @@ class RunPlan:
         data: split and ready.
         settings: every choice.
         folder: the run's own.
-        checkpoint: weights to start from.
-        new_head: fresh classifiers where the checkpoint's are of another number of classes.
+        start: what to start from.
     """
 
     spec: NetSpec
     data: SceneData
     settings: TrainSettings
     folder: Path
-    checkpoint: Path | None = None
-    new_head: bool = False
+    start: Start = field(default_factory=Start)
 
     def describe(self) -> dict[str, Any]:
         """All that decides the result, as JSON values."""
@@ -71,7 +69,7 @@ class RunPlan:
             "network": self.spec.to_dict(),
             "data": dict(self.data.describe()),
             "settings": self.settings.to_dict(),
-            "started_from": str(self.checkpoint) if self.checkpoint else None,
+            "start": self.start.describe(),
             "versions": {"gfnet_dynn": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
 
@@ -108,7 +106,7 @@ def _require_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: 
         for key, value in wanted["settings"].items()
         if key not in _MAY_CHANGE and stored["settings"].get(key) != value
     ]
-    differing += [key for key in ("network", "data", "started_from") if stored[key] != wanted[key]]
+    differing += [key for key in ("network", "data", "start") if stored[key] != wanted[key]]
     if differing:
         raise TrainingError(
             f"the run in {folder} was started with other choices ({'; '.join(differing)}): resume with the same, or "
@@ -131,9 +129,7 @@ def train(plan: RunPlan, reporter: Reporter) -> Path:
         GFNetDynnError: as `fit`, and for a checkpoint that does not fit.
     """
     settings, data = plan.settings, plan.data
-    net, has_classifier = initial_net(
-        plan.spec, settings.seed, settings.drop_path, plan.checkpoint, new_head=plan.new_head
-    )
+    net, has_classifier = initial_net(plan.spec, settings.seed, settings.drop_path, plan.start)
     fabric = make_fabric(settings.device, settings.precision)
     net.to(fabric.device)
     training = data.training_loader(settings.augmentation)

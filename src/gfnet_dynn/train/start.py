@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
-from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
+from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
 from gfnet_dynn.model.weights import StateDict, load_published, read_pth
 from gfnet_dynn.spec import NetSpec
 from gfnet_dynn.train.seeding import derived_seed
@@ -66,28 +69,54 @@ def _few(classes: tuple[str, ...]) -> str:
     return ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
 
 
-def initial_net(
-    spec: NetSpec, seed: int, drop_path: float, checkpoint: Path | None, *, new_head: bool
-) -> tuple[EarlyExitNet, bool]:
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Attributes:
+        checkpoint: weights to go on from, or None.
+        new_head: take fresh classifiers where the checkpoint's are of another number of classes.
+        pretrained: without a checkpoint, take ImageNet weights for a convolutional trunk.
+    """
+
+    checkpoint: Path | None = None
+    new_head: bool = False
+    pretrained: bool = True
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+            "new_head": self.new_head,
+            "pretrained": self.pretrained,
+        }
+
+
+def initial_net(spec: NetSpec, seed: int, drop_path: float, start: Start) -> tuple[EarlyExitNet, bool]:
     """The network to train.
 
     Args:
         spec: what to build.
         seed: of fresh weights.
         drop_path: stochastic depth in training.
-        checkpoint: weights to start from.
-        new_head: take fresh classifiers where the checkpoint's are of another number of classes.
+        start: what to start from.
 
     Returns:
         The network, and whether its final classifier is trained already.
 
     Raises:
         CheckpointError: the checkpoint does not fit.
+        MissingExtraError: the ImageNet weights are not installed.
     """
     torch.manual_seed(derived_seed(seed, "weights"))
     net = build_net(spec, drop_path)
-    if checkpoint is None:
-        return net, False
-    state = read_state(checkpoint)
-    load_published(net, state, str(checkpoint), new_head=new_head)
-    return net, len(state["head.weight"]) == len(spec.classes)
+    trunk = trunk_of(spec.backbone)
+    if start.checkpoint is not None:
+        state = read_state(start.checkpoint)
+        load_published(net, state, str(start.checkpoint), new_head=start.new_head)
+        net.backbone.keep_statistics()
+        return net, len(state["head.weight"]) == len(spec.classes)
+    if trunk is not None and start.pretrained:
+        load_imagenet(net.backbone, trunk)
+        net.backbone.keep_statistics()
+    return net, False

@@ -1,0 +1,300 @@
+"""What a backbone is, as plain frozen values, and the variants with a name.
+
+A backbone is a stem and a list of stages; exits stand after stages. The specs say how many stages there are and which
+inputs fit; only `gfnet_dynn.model` knows how each is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal
+
+from gfnet_dynn.errors import SpecError, nearest
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GFNetSpec:
+    """A Global Filter Network (Rao et al., arXiv 2107.00645); each block is a stage.
+
+    Attributes:
+        width: channels D of a token.
+        depth: number of blocks L.
+        patch_size: side of a patch in pixels; it must divide the input.
+        mlp_ratio: hidden channels of the MLP as a multiple of `width`.
+        stem: `patch`, one strided convolution as published, or `convolutions`, four of 3 × 3 and a linear one, which
+            learns from few images what a patch stem does not; it needs a patch of 16 px.
+    """
+
+    kind: ClassVar[str] = "gfnet"
+    mean: ClassVar[Triple] = IMAGENET_MEAN
+    std: ClassVar[Triple] = IMAGENET_STD
+
+    width: int
+    depth: int
+    patch_size: int = 16
+    mlp_ratio: int = 4
+    stem: Literal["patch", "convolutions"] = "patch"
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth, self.patch_size, self.mlp_ratio) < 1:
+            raise SpecError(f"width, depth, patch size and MLP ratio must be at least 1: {self}")
+        if self.stem not in ("patch", "convolutions"):
+            raise SpecError(f"the stem of a GFNet is 'patch' or 'convolutions', not {self.stem!r}")
+        if self.stem == "convolutions" and (self.patch_size != 16 or self.width % 8):
+            raise SpecError(f"a stem of convolutions needs a patch of 16 px and a width that 8 divides: {self}")
+
+    @property
+    def default_exits(self) -> tuple[int, ...]:
+        """Exits after a third, a half, two thirds and five sixths of the blocks: 3, 5, 7, 9 for a depth of 12."""
+        blocks = {round(self.depth * share) - 1 for share in (1 / 3, 1 / 2, 2 / 3, 5 / 6)}
+        return tuple(sorted(block for block in blocks if 0 <= block < self.depth - 1))
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input that a token stands for; the input must be a multiple."""
+        return self.patch_size
+
+    def grid(self, size: int) -> int:
+        """Tokens along one side of an input of `size` pixels.
+
+        Raises:
+            SpecError: the patch does not divide the input.
+        """
+        return _grid(size, self.patch_size, "patch")
+
+
+@dataclass(frozen=True, slots=True)
+class EfficientNetLiteSpec:
+    """An EfficientNet-Lite: EfficientNet for small devices, with ReLU6 and without squeeze-and-excitation.
+
+    Each block is a stage. Source: Tan and Le, arXiv 1905.11946, and the authors' Lite variants of 2020.
+
+    Attributes:
+        variant: 0, 1 or 2: width, depth and the resolution that it was trained at grow with it.
+    """
+
+    kind: ClassVar[str] = "efficientnet-lite"
+    mean: ClassVar[Triple] = (127 / 255,) * 3  # as its ImageNet weights were trained: (x - 127) / 128
+    std: ClassVar[Triple] = (128 / 255,) * 3
+
+    variant: int = 0
+
+    def __post_init__(self) -> None:
+        if self.variant not in (0, 1, 2):
+            raise SpecError(f"EfficientNet-Lite comes as 0, 1 and 2, not {self.variant!r}")
+
+    @property
+    def blocks(self) -> tuple[LiteBlock, ...]:
+        """The inverted residual blocks in order."""
+        return _lite_blocks(*((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))[self.variant])
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks: 16, 21 or 21."""
+        return len(self.blocks)
+
+    @property
+    def default_exits(self) -> tuple[int, ...]:
+        """The last blocks of the fourth, fifth and sixth group but for its end: where width or stride changes."""
+        return {0: (4, 7, 10), 1: (6, 10, 14), 2: (6, 10, 14)}[self.variant]
+
+    @property
+    def stride(self) -> int:
+        """Convolutions pad as they need: any input fits."""
+        return 1
+
+    def grid(self, size: int) -> int:
+        """Positions along one side of the last feature map, for an input of `size` pixels."""
+        for _ in range(5):
+            size = -(-size // 2)
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class LiteBlock:
+    """An inverted residual block: expand, depthwise convolution, project.
+
+    Attributes:
+        inputs: channels in.
+        outputs: channels out.
+        expansion: hidden channels as a multiple of `inputs`.
+        kernel: side of the depthwise convolution.
+        stride: of the depthwise convolution.
+    """
+
+    inputs: int
+    outputs: int
+    expansion: int
+    kernel: int
+    stride: int
+
+
+# Repeats, kernel, stride, expansion, channels out: the groups of EfficientNet-B0.
+_GROUPS = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+LITE_STEM_WIDTH = 32
+LITE_HEAD_WIDTH = 1280
+
+
+def _lite_blocks(width_factor: float, depth_factor: float) -> tuple[LiteBlock, ...]:
+    blocks: list[LiteBlock] = []
+    inputs = LITE_STEM_WIDTH  # the Lite variants scale neither stem nor head, nor repeat the first and last group
+    for index, (repeats, kernel, stride, expansion, channels) in enumerate(_GROUPS):
+        outputs = _round_channels(channels * width_factor)
+        inner = 0 < index < len(_GROUPS) - 1
+        for repeat in range(-int(-repeats * depth_factor // 1) if inner else repeats):
+            blocks.append(LiteBlock(inputs, outputs, expansion, kernel, stride if repeat == 0 else 1))
+            inputs = outputs
+    return tuple(blocks)
+
+
+def _round_channels(channels: float, divisor: int = 8) -> int:
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+@dataclass(frozen=True, slots=True)
+class HybridSpec:
+    """The first blocks of a convolutional trunk, then global-filter blocks; each block of either is a stage.
+
+    Attributes:
+        trunk: where the first blocks come from, with their ImageNet weights where wanted.
+        cut: the last block of the trunk that is kept, 0-based.
+        width: channels D of the global-filter blocks.
+        depth_after: number of global-filter blocks.
+        mlp_ratio: hidden channels of their MLP as a multiple of `width`.
+    """
+
+    kind: ClassVar[str] = "hybrid"
+    mean: ClassVar[Triple] = EfficientNetLiteSpec.mean
+    std: ClassVar[Triple] = EfficientNetLiteSpec.std
+
+    trunk: EfficientNetLiteSpec = EfficientNetLiteSpec()
+    cut: int = 7
+    width: int = 192
+    depth_after: int = 4
+    mlp_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cut < self.trunk.depth or min(self.width, self.depth_after, self.mlp_ratio) < 1:
+            raise SpecError(f"not a possible hybrid of trunk and global-filter blocks: {self}")
+
+    @property
+    def depth(self) -> int:
+        """Number of stages: trunk blocks and global-filter blocks."""
+        return self.cut + 1 + self.depth_after
+
+    @property
+    def default_exits(self) -> tuple[int, ...]:
+        """After the trunk, and after each second global-filter block but the last."""
+        return tuple(range(self.cut, self.depth - 1, 2))
+
+    @property
+    def stride(self) -> int:
+        """Any input fits."""
+        return 1
+
+    def grid(self, size: int) -> int:
+        """Tokens along one side, for an input of `size` pixels."""
+        size = -(-size // 2)
+        for block in self.trunk.blocks[: self.cut + 1]:
+            size = -(-size // block.stride)
+        return size
+
+
+BackboneSpec = GFNetSpec | EfficientNetLiteSpec | HybridSpec
+
+BACKBONES: Mapping[str, BackboneSpec] = {
+    "gfnet-ti": GFNetSpec(width=256, depth=12),
+    "gfnet-xs": GFNetSpec(width=384, depth=12),
+    "gfnet-s": GFNetSpec(width=384, depth=19),
+    "gfnet-b": GFNetSpec(width=512, depth=19),
+    "gfnet-192x12": GFNetSpec(width=192, depth=12),
+    "gfnet-192x12-conv": GFNetSpec(width=192, depth=12, stem="convolutions"),
+    "gfnet-96x8": GFNetSpec(width=96, depth=8, patch_size=8),
+    "gfnet-hybrid": HybridSpec(),
+    "efficientnet-lite0": EfficientNetLiteSpec(0),
+    "efficientnet-lite1": EfficientNetLiteSpec(1),
+    "efficientnet-lite2": EfficientNetLiteSpec(2),
+}
+"""The published GFNets, the published student (192x12), the same with convolutions as stem, a small one for 64-pixel
+images (96x8), a hybrid, and convolutional trunks as they are."""
+
+
+def find_backbone(name: str) -> BackboneSpec:
+    """The named variant, whatever its case.
+
+    Raises:
+        SpecError: no variant has that name; the message names the nearest.
+    """
+    if name.casefold() not in BACKBONES:
+        raise SpecError(f"unknown model '{name}': {nearest(name, BACKBONES)}")
+    return BACKBONES[name.casefold()]
+
+
+def nearest_sizes(backbone: BackboneSpec, size: int) -> tuple[int, int]:
+    """The largest usable input not above `size` (at least one patch) and the smallest not below it, in pixels."""
+    return _nearest_sizes(size, backbone.stride)
+
+
+def _nearest_sizes(size: int, stride: int) -> tuple[int, int]:
+    return max(1, size // stride) * stride, -(-size // stride) * stride
+
+
+def _grid(size: int, stride: int, what: str) -> int:
+    if size % stride:
+        lower, upper = _nearest_sizes(size, stride)
+        raise SpecError(
+            f"an input of {size} px is no multiple of the {what} of {stride} px: "
+            f"use --input-size {lower} or {upper}, or --pad to pad each image to {upper} px by reflection"
+        )
+    return size // stride
+
+
+def backbone_to_dict(backbone: BackboneSpec) -> dict[str, Any]:
+    """A value that JSON can hold; `backbone_from_dict` reads it back."""
+    return {"kind": backbone.kind, **asdict(backbone)}
+
+
+def backbone_from_dict(value: Mapping[str, Any]) -> BackboneSpec:
+    """Read what `backbone_to_dict` wrote.
+
+    Raises:
+        SpecError: unknown kind, or a field is missing, unknown or out of range.
+    """
+    kinds: dict[str, type[BackboneSpec]] = {spec.kind: spec for spec in (GFNetSpec, EfficientNetLiteSpec, HybridSpec)}
+    if not isinstance(value, Mapping) or value.get("kind") not in kinds:
+        raise SpecError(f"not a network description of this version: unknown backbone {value!r}")
+    values = dict(value)
+    kind = kinds[values.pop("kind")]
+    exactly(values, kind)
+    if kind is HybridSpec:
+        values["trunk"] = EfficientNetLiteSpec(**exactly(values["trunk"], EfficientNetLiteSpec))
+    return kind(**values)
+
+
+def exactly(value: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:
+    """`value`, if its keys are the fields of a dataclass, no more and no fewer.
+
+    Raises:
+        SpecError: names what is missing or unknown.
+    """
+    names = {field.name for field in fields(kind)}
+    if set(value) != names:
+        raise SpecError(
+            f"not a network description of this version: {', '.join(sorted(names ^ set(value)))} missing or unknown"
+        )
+    return value

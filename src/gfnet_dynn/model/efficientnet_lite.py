@@ -1,0 +1,144 @@
+"""EfficientNet-Lite as a backbone in stages (Tan and Le, arXiv 1905.11946; the authors' Lite variants of 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gfnet_dynn.backbone_spec import LITE_HEAD_WIDTH, LITE_STEM_WIDTH, EfficientNetLiteSpec, LiteBlock
+from gfnet_dynn.model.cost import convolution_macs
+from gfnet_dynn.model.drop_path import DropPath
+from gfnet_dynn.model.staged import StagedBackbone
+
+_BATCH_NORM_EPS = 1e-3
+_BATCH_NORM_MOMENTUM = 0.01
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias, batch norm, and ReLU6 where asked; pads as TensorFlow does: what is odd goes last."""
+
+    def __init__(  # the shape of a convolution
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, activation: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs, eps=_BATCH_NORM_EPS, momentum=_BATCH_NORM_MOMENTUM)
+        self.activation = activation
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, outputs, ⌈H / stride⌉, ⌈W / stride⌉]."""
+        features = self.norm(self.conv(self._pad(features)))
+        return functional.relu6(features) if self.activation else features
+
+    def _pad(self, features: Tensor) -> Tensor:
+        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        height, width = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in features.shape[2:])
+        if not height and not width:
+            return features
+        return functional.pad(features, (width // 2, width - width // 2, height // 2, height - height // 2))
+
+    def macs(self, side: int) -> int:
+        """Multiply-accumulates for an input of `side` × `side`."""
+        conv = self.conv
+        positions = (-(-side // conv.stride[0])) ** 2
+        kernel = (conv.kernel_size[0], conv.kernel_size[1])
+        return convolution_macs(positions, kernel, conv.in_channels, conv.out_channels, conv.groups)
+
+
+class InvertedResidual(nn.Module):
+    """Expand, depthwise convolution, project; with a residual where shapes allow it."""
+
+    def __init__(self, block: LiteBlock, drop_path: float) -> None:
+        super().__init__()
+        hidden = block.inputs * block.expansion
+        self.expand = ConvNorm(block.inputs, hidden, 1) if block.expansion > 1 else None
+        self.depthwise = ConvNorm(hidden, hidden, block.kernel, block.stride, groups=hidden)
+        self.project = ConvNorm(hidden, block.outputs, 1, activation=False)
+        self.residual = block.stride == 1 and block.inputs == block.outputs
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, ⌈H / stride⌉, ⌈W / stride⌉]."""
+        branch = features if self.expand is None else self.expand(features)
+        branch = self.project(self.depthwise(branch))
+        mixed: Tensor = features + self.drop_path(branch) if self.residual else branch
+        return mixed
+
+    def macs(self, side: int) -> int:
+        """Multiply-accumulates for an input of `side` × `side`."""
+        after = -(-side // self.depthwise.conv.stride[0])
+        expansion = 0 if self.expand is None else self.expand.macs(side)
+        return expansion + self.depthwise.macs(side) + self.project.macs(after)
+
+
+class LiteTrunk(nn.Module):
+    """The stem and the first blocks of an EfficientNet-Lite, with what they cost.
+
+    Attributes:
+        widths: channels after each block.
+        stem_macs: multiply-accumulates of the stem for one image.
+        block_macs: multiply-accumulates of each block for one image.
+        side: positions along one side of the last map.
+    """
+
+    def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float, kept: int | None = None) -> None:
+        super().__init__()
+        blocks = spec.blocks[:kept]
+        self.stem = ConvNorm(3, LITE_STEM_WIDTH, 3, 2)
+        rates = [drop_path * index / len(spec.blocks) for index in range(len(blocks))]
+        self.blocks = nn.ModuleList(InvertedResidual(block, rate) for block, rate in zip(blocks, rates, strict=True))
+        self.widths = tuple(block.outputs for block in blocks)
+        self.stem_macs = self.stem.macs(image_size)
+        self.block_macs, self.side = _count(self.blocks, blocks, -(-image_size // 2))
+
+
+def _count(modules: nn.ModuleList, blocks: tuple[LiteBlock, ...], side: int) -> tuple[tuple[int, ...], int]:
+    counts = []
+    for module, block in zip(modules, blocks, strict=True):
+        assert isinstance(module, InvertedResidual)
+        counts.append(module.macs(side))
+        side = -(-side // block.stride)
+    return tuple(counts), side
+
+
+class EfficientNetLite(StagedBackbone):
+    """Stem and blocks, each block a stage; the last one ends with the convolution to 1,280 channels."""
+
+    def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float = 0.0) -> None:
+        """Build with fresh weights.
+
+        Args:
+            spec: which variant.
+            image_size: side in pixels.
+            drop_path: probability at the last block; it rises linearly from 0 at the first.
+        """
+        super().__init__()
+        self.trunk = LiteTrunk(spec, image_size, drop_path)
+        self.last = ConvNorm(self.trunk.widths[-1], LITE_HEAD_WIDTH, 1)
+        self.widths = (*self.trunk.widths[:-1], LITE_HEAD_WIDTH)
+        self.stem_macs = self.trunk.stem_macs
+        *earlier, end = self.trunk.block_macs
+        self.stage_macs = (*earlier, end + self.last.macs(self.trunk.side))
+        init_convolutions(self)
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Normalised images [B, 3, S, S] → [B, 32, S / 2, S / 2]."""
+        features: Tensor = self.trunk.stem(images.contiguous(memory_format=torch.channels_last))
+        return features
+
+    def stage(self, index: int, features: Tensor) -> Tensor:
+        """Block `index`; after the last also the final convolution."""
+        features = self.trunk.blocks[index](features)
+        return self.last(features) if index == self.num_stages - 1 else features
+
+    def pool(self, index: int, features: Tensor) -> Tensor:
+        """Mean over the positions."""
+        return features.mean(dim=(2, 3))
+
+
+def init_convolutions(module: nn.Module) -> None:
+    """Fresh weights for convolutions: normal with the variance of what a position feeds."""
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d):
+            nn.init.kaiming_normal_(each.weight, mode="fan_out")

