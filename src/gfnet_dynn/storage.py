@@ -51,7 +51,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
         StorageError: no space, no permission; the old file, if any, is intact.
     """
     make_folder(path.parent)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name}.part")  # a fixed name: what a kill leaves, the next write replaces
     try:
         with unfinished.open("wb") as file:
             file.write(content)
@@ -70,7 +70,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
     """Write `value` as indented UTF-8 JSON, in one step as `write_bytes` does."""
-    return write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    return write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def move_aside(folder: Path) -> Path | None:

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -219,7 +220,6 @@ def test_no_write_permission(train: Train, ordinary_user: None) -> None:
 
 def test_a_full_disk_leaves_the_old_checkpoint_intact(train: Train, scenes: Path, scenes_config: Path) -> None:
     assert train("--num_epoch", "1").status == 0
-    torch.save(published_state(small_net()), "net.pth")
     run_folder = RESULT.parent
     shutil.rmtree(RESULT)
     old = (run_folder / "checkpoint_warmup" / "model.safetensors").read_bytes()
@@ -240,11 +240,58 @@ def test_a_full_disk_leaves_the_old_checkpoint_intact(train: Train, scenes: Path
     assert train("--num_epoch", "1", "--resume").status == 0
 
 
-def test_ctrl_c_leaves_a_checkpoint(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*args: object) -> None:
-        raise KeyboardInterrupt
+@pytest.fixture(autouse=True)
+def sigint_heard() -> Iterator[None]:
+    """Tests started in the background of a shell ignore SIGINT, and so would the processes they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
-    monkeypatch.setattr("gfnet_dynn.cli.training.train", interrupted)
-    outcome = train()
-    assert outcome.status == 130
-    assert "go on with the same command and --resume" in outcome.out
+
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_with(scenes: Path, scenes_config: Path, tmp_path: Path) -> None:
+    where = ("--data-set", "stripes", "--data-path", scenes, "--dataset-config", scenes_config)
+    command = [sys.executable, REPOSITORY / "main_dynn.py", *where, *SMALL, "--backbone-epochs", "400"]
+    with subprocess.Popen([str(part) for part in command], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "2/400" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "go on with the same command and --resume" in rest
+    assert (tmp_path / RESULT.parent / "checkpoint_backbone" / "state.safetensors").is_file()
+
+
+def test_evaluation_is_at_the_size_of_training_unless_told_otherwise(train: Train) -> None:
+    assert train("--input-size", "46", "--pad", "--num_epoch", "1").status == 0
+    for options, size in (((), 48), (("--input-size", "32"), 32)):
+        outcome = train("--eval", "--latency-images", "0", *options)
+        assert outcome.status == 0, outcome.err
+        report = json.loads((RESULT / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+        assert report["input_px"] == size
+
+
+def test_a_plain_network_is_not_evaluated(train: Train) -> None:
+    plain = {n: t for n, t in published_state(small_net()).items() if not n.startswith(("gates", "intermediate"))}
+    torch.save(plain, "plain.pth")
+    refused(train("--eval", "--checkpoint-path", "plain.pth"), "without early exits")
+
+
+def test_parts_that_share_images_are_refused(run: Run, scenes: Path, tmp_path: Path) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text('[Own]\nnum_classes = 4\ndefault_input_size = 32\nval_folder = "train"\n', encoding="utf-8")
+    outcome = run("main_dynn.py", "--data-set", "own", "--data-path", scenes, "--dataset-config", config, *SMALL)
+    refused(outcome, "belongs to train and to val")
+
+
+@pytest.mark.parametrize("options", [("--latency-images", "-1"), ("--latency-repeats", "0")])
+def test_impossible_timings_are_refused(train: Train, options: tuple[str, ...]) -> None:
+    refused(train("--eval", *options), "--latency-images must be 0 or more")
+
+
+def test_names_with_brackets_are_printed_as_they_are(train: Train) -> None:
+    outcome = train("--output", "ru[red]ns", "--num_epoch", "1")
+    assert outcome.status == 0, outcome.err
+    assert "trained: ru[red]ns/checkpoint_Stripes_0.75_confEE" in outcome.out
+    refused(train("--checkpoint-path", "[/x].pth"), "no checkpoint at [/x].pth")

@@ -74,7 +74,7 @@ def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     progress.epoch_ended("joint", 0, {"loss/network": 1.25, "accuracy/exit1": 0.5, "images_per_s": 80.0})
     progress.stage_ended("joint")
     progress.said("done")
-    progress.close()
+    progress.close(completed=True)
     printed = capsys.readouterr().out
     for words in ("Joint stage", "epoch   1/2", "network 1.250", "exit1 50.0", "80 img/s", "left", "done"):
         assert words in printed

@@ -82,11 +82,11 @@ def test_an_archive_put_there_by_hand_needs_no_hub(tmp_path: Path) -> None:
     assert fetch_archive(RIGHT, tmp_path, endpoint="http://127.0.0.1:1") == tmp_path / RIGHT.file
 
 
-def test_a_damaged_archive_is_removed(tmp_path: Path) -> None:
+def test_a_damaged_archive_put_there_by_hand_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / RIGHT.file).write_bytes(b"damaged")
-    with pytest.raises(DownloadError, match="was expected"):
+    with pytest.raises(DownloadError, match=r"was expected; the file is now .*\.wrong"):
         fetch_archive(RIGHT, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"damaged"]
 
 
 def test_a_hub_that_does_not_answer(tmp_path: Path) -> None:

@@ -62,3 +62,12 @@ def test_the_number_of_classes_must_be_the_configured_one(tmp_path: Path) -> Non
     said = str(error.value)
     assert "has 8 class folders (class0, class1, class2, class3, class4, class5, …)" in said
     assert "Scenes is configured with 21 classes" in said
+
+
+def test_a_folder_that_may_not_be_read_is_named(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match=r"cannot read .*train: Permission denied"):
+        scan_folders(scenes / "train")

@@ -24,6 +24,8 @@ from tests.conftest import CLASSES
 
 TINY = NetSpec(GFNetSpec(width=16, depth=3, patch_size=8), (0, 1), InputSpec(32), CLASSES)
 
+SPLIT = SplitSettings(selection_share=0.2)
+
 QUICK = TrainSettings(batch=16, num_epoch=3, lr=3e-3, label_smoothing=0.0, drop_path=0.1, device="cpu")
 
 
@@ -31,9 +33,9 @@ def silent(title: str) -> Callable[[int, int], None]:
     return lambda done, total: None
 
 
-def tiny_data(root: Path, folder: Path) -> SceneData:
+def tiny_data(root: Path, folder: Path, split: SplitSettings = SPLIT) -> SceneData:
     source = Source("Stripes", DatasetConfig(num_classes=4, default_input_size=32), root)
-    return prepare(source, TINY.input, SplitSettings(selection_share=0.2), folder, silent)
+    return prepare(source, TINY.input, split, folder, silent)
 
 
 @pytest.fixture

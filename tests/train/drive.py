@@ -1,6 +1,6 @@
 """Runs or resumes a tiny training in a process of its own that kills itself in the middle of an epoch.
 
-`python -m tests.train.drive SCENES FOLDER SEED_MINUTES STAGE`: SIGKILL at the third step of the second epoch of STAGE.
+`python -m tests.train.drive SCENES FOLDER MINUTES STAGE`: SIGKILL at the third step of the second epoch of STAGE.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gfnet_dynn.train.reporter import Reporter
-from gfnet_dynn.train.run import RunPlan, open_run, train
+from gfnet_dynn.train.run import open_run, train
+from gfnet_dynn.train.run_folder import RunPlan
 from tests.train.conftest import QUICK, TINY, tiny_data
 
 
@@ -31,13 +33,12 @@ class Signal(Reporter):
             os.kill(os.getpid(), self._number)
 
 
-def plan_run(scenes: Path, folder: Path, minutes: float) -> RunPlan:
-    settings = replace(QUICK, checkpoint_minutes=minutes, bilevel_batches=5, augmentation="randaugment")
+def plan_run(scenes: Path, folder: Path, minutes: float, **changes: Any) -> RunPlan:
+    settings = replace(QUICK, checkpoint_minutes=minutes, bilevel_batches=5, augmentation="randaugment", **changes)
     return RunPlan(TINY, tiny_data(scenes, folder / "splits"), settings, folder / "run")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    run = plan_run(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
-    open_run(run, resume=run.folder.exists())
-    train(run, Signal(signal.SIGKILL, sys.argv[4]))
+    plan = plan_run(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    train(open_run(plan, resume=plan.folder.exists()), Signal(signal.SIGKILL, sys.argv[4]))

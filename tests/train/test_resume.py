@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +15,9 @@ import torch
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.train.interruption import Interruption
-from gfnet_dynn.train.reporter import Reporter
+from gfnet_dynn.train.reporter import Reporter, Reporters
 from gfnet_dynn.train.run import open_run, train
+from gfnet_dynn.train.tracking import JsonlTracker
 from tests.train.drive import Signal, plan_run
 
 STAGES = ("backbone", "warmup", "joint")
@@ -35,8 +38,8 @@ def unbroken(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """Weights of a run that nothing stopped."""
     torch.set_num_threads(1)
     plan = plan_run(scenes, tmp_path_factory.mktemp("unbroken"), 5)
-    open_run(plan, resume=False)
-    return dict(load_checkpoint(train(plan, Reporter())).state)
+    run = open_run(plan, resume=False)
+    return dict(load_checkpoint(train(run, Reporter())).state)
 
 
 def assert_same(path: Path, wanted: dict[str, torch.Tensor]) -> None:
@@ -53,8 +56,8 @@ def test_killed_in_every_stage(scenes: Path, tmp_path: Path, unbroken: dict[str,
         killed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     plan = plan_run(scenes, tmp_path, minutes)
-    open_run(plan, resume=True)
-    assert_same(train(plan, Reporter()), unbroken)
+    run = open_run(plan, resume=True)
+    assert_same(train(run, Reporter()), unbroken)
 
 
 @pytest.fixture
@@ -81,32 +84,69 @@ def test_an_ignored_signal_stays_ignored() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_interrupted(scenes: Path, tmp_path: Path, unbroken: dict[str, torch.Tensor], stage: str) -> None:
     plan = plan_run(scenes, tmp_path, 5)
-    open_run(plan, resume=False)
+    run = open_run(plan, resume=False)
     with pytest.raises(KeyboardInterrupt):
-        train(plan, Signal(signal.SIGINT, stage))
+        train(run, Signal(signal.SIGINT, stage))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler was not put back"
-    open_run(plan, resume=True)
-    assert_same(train(plan, Reporter()), unbroken)
+    run = open_run(plan, resume=True)
+    assert_same(train(run, Reporter()), unbroken)
+
+
+@pytest.mark.usefixtures("sigint_heard")
+@pytest.mark.parametrize(
+    ("changes", "stage", "epoch"),
+    [
+        ({"patience": 1, "warmup_epochs": 6, "lr": 1e-6}, "warmup", 1),  # a frozen head stays frozen
+        ({"optimizer": "sgd"}, "joint", 1),
+        ({"precision": "bf16-mixed"}, "backbone", 1),
+        ({"freeze_backbone": True}, "joint", 2),
+    ],
+    ids=["frozen heads", "sgd", "bf16", "frozen backbone"],
+)
+def test_interrupted_under_other_settings(
+    scenes: Path, tmp_path: Path, changes: dict[str, Any], stage: str, epoch: int
+) -> None:
+    whole = plan_run(scenes, tmp_path / "whole", 5, **changes)
+    wanted = load_checkpoint(train(open_run(whole, resume=False), Reporter())).state
+    plan = plan_run(scenes, tmp_path / "broken", 5, **changes)
+    with pytest.raises(KeyboardInterrupt):
+        train(open_run(plan, resume=False), Signal(signal.SIGINT, stage, epoch, 0))
+    assert_same(train(open_run(plan, resume=True), Reporter()), dict(wanted))
+
+
+@pytest.mark.usefixtures("sigint_heard")
+def test_the_metrics_of_a_broken_epoch_are_those_of_a_whole_one(scenes: Path, tmp_path: Path) -> None:
+    def losses(file: Path) -> list[tuple[str, int, float]]:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return [(line["stage"], line["epoch"], line.get("loss/network", 0.0)) for line in lines]
+
+    whole, broken = plan_run(scenes, tmp_path / "whole", 5), plan_run(scenes, tmp_path / "broken", 5)
+    train(open_run(whole, resume=False), JsonlTracker(tmp_path / "whole.jsonl"))
+    run = open_run(broken, resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, Reporters([JsonlTracker(tmp_path / "broken.jsonl"), Signal(signal.SIGINT, "backbone")]))
+    train(open_run(broken, resume=True), JsonlTracker(tmp_path / "broken.jsonl"))
+    assert losses(tmp_path / "broken.jsonl") == losses(tmp_path / "whole.jsonl")
 
 
 def test_a_finished_run_is_not_trained_again(scenes: Path, tmp_path: Path) -> None:
     plan = plan_run(scenes, tmp_path, 5)
-    open_run(plan, resume=False)
-    model = train(plan, Reporter())
+    run = open_run(plan, resume=False)
+    model = train(run, Reporter())
     written = model.stat().st_mtime_ns
-    open_run(plan, resume=True)
-    assert train(plan, Reporter()) == model
+    run = open_run(plan, resume=True)
+    assert train(run, Reporter()) == model
     assert model.stat().st_mtime_ns == written
     assert not list(plan.folder.rglob("state.safetensors"))
 
 
 def test_a_damaged_state_is_named(scenes: Path, tmp_path: Path) -> None:
     plan = plan_run(scenes, tmp_path, 5)
-    open_run(plan, resume=False)
+    run = open_run(plan, resume=False)
     with pytest.raises(KeyboardInterrupt):
-        train(plan, Signal(signal.SIGTERM, "warmup"))
+        train(run, Signal(signal.SIGTERM, "warmup"))
     state = plan.folder / "checkpoint_warmup" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:1000])
-    open_run(plan, resume=True)
+    run = open_run(plan, resume=True)
     with pytest.raises(CheckpointError, match=r"state\.safetensors"):
-        train(plan, Reporter())
+        train(run, Reporter())

@@ -11,14 +11,16 @@ import torch
 
 from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.data.splits import SplitSettings
 from gfnet_dynn.errors import CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.spec import NetSpec
 from gfnet_dynn.train.reporter import Reporter
-from gfnet_dynn.train.run import RunPlan, open_run, run_folder, train
-from gfnet_dynn.train.start import Start, find_checkpoint_file, initial_net, read_trained
-from tests.train.conftest import QUICK, TINY
+from gfnet_dynn.train.run import open_run, train
+from gfnet_dynn.train.run_folder import RunPlan, run_folder
+from gfnet_dynn.train.start import Start, find_checkpoint_file, initial_net, read_trained, trained_net
+from tests.train.conftest import QUICK, TINY, tiny_data
 
 
 @pytest.fixture
@@ -28,8 +30,7 @@ def plan(data: SceneData, tmp_path: Path) -> RunPlan:
 
 @pytest.fixture
 def trained(plan: RunPlan) -> Path:
-    open_run(plan, resume=False)
-    return train(plan, Reporter())
+    return train(open_run(plan, resume=False), Reporter())
 
 
 def test_the_folders_are_named_as_published(plan: RunPlan, trained: Path) -> None:
@@ -45,14 +46,16 @@ def test_a_checkpoint_says_where_it_comes_from(plan: RunPlan, trained: Path) -> 
     assert provenance["data"]["images"] == {"train": 64, "selection": 16, "val": 24}
     threshold = provenance["threshold"]
     assert threshold["chosen_on"] == "selection split"
-    assert threshold["selection_accuracy"] >= threshold["selection_accuracy_full"] - 0.01
+    assert threshold["accuracy"] >= threshold["accuracy_full"] - 0.01
+    assert provenance["started_from"] is None
+    warm = load_checkpoint(plan.model_file("warmup")).provenance
+    assert "threshold" not in warm, "its gates have not learned"
 
 
 def test_an_earlier_run_is_moved_aside(plan: RunPlan, trained: Path) -> None:
     before = trained.read_bytes()
-    note = open_run(plan, resume=False)
+    (note,) = open_run(plan, resume=False).notes
     moved = plan.folder.with_name(plan.folder.name + ".previous-1")
-    assert note is not None
     assert str(moved) in note
     assert (moved / "checkpoint_result" / "model.safetensors").read_bytes() == before
     assert not trained.exists()
@@ -61,7 +64,7 @@ def test_an_earlier_run_is_moved_aside(plan: RunPlan, trained: Path) -> None:
 def test_resuming_needs_a_run_of_the_same_choices(plan: RunPlan, trained: Path) -> None:
     with pytest.raises(TrainingError, match="no run to resume"):
         open_run(replace(plan, folder=plan.folder / "elsewhere"), resume=True)
-    with pytest.raises(TrainingError, match=r"lr: 0\.003 then, 0\.1 now"):
+    with pytest.raises(TrainingError, match=r"--lr 0\.003 then, 0\.1 now"):
         open_run(replace(plan, settings=replace(plan.settings, lr=0.1)), resume=True)
     other = NetSpec(GFNetSpec(8, 3, 8), (0, 1), TINY.input, TINY.classes)
     with pytest.raises(TrainingError, match="other choices \\(network\\)"):
@@ -71,31 +74,101 @@ def test_resuming_needs_a_run_of_the_same_choices(plan: RunPlan, trained: Path) 
 
 def test_a_checkpoint_spares_the_backbone_stage(plan: RunPlan, trained: Path) -> None:
     started = replace(plan, folder=plan.folder.with_name("second"), start=Start(trained))
-    open_run(started, resume=False)
-    train(started, Reporter())
+    train(open_run(started, resume=False), Reporter())
     assert not (started.folder / "checkpoint_backbone").exists()
     fine_tuned = replace(started, folder=plan.folder.with_name("third"), settings=replace(QUICK, backbone_epochs=1))
-    open_run(fine_tuned, resume=False)
-    train(fine_tuned, Reporter())
+    train(open_run(fine_tuned, resume=False), Reporter())
     assert (fine_tuned.folder / "checkpoint_backbone" / "model.safetensors").is_file()
 
 
-def test_weights_depend_on_the_seed_alone() -> None:
-    first, has_classifier = initial_net(TINY, 1, 0.0, Start())
+def test_nothing_is_moved_when_a_start_fails(plan: RunPlan, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(plan.folder.parent.rglob("*"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    faulty = [
+        replace(plan, start=Start(plan.folder / "typo.pth")),
+        replace(plan, settings=replace(plan.settings, device="cuda")),
+        replace(plan, settings=replace(plan.settings, precision="16-mixed")),
+    ]
+    for each in faulty:
+        with pytest.raises((CheckpointError, TrainingError)):
+            open_run(each, resume=False)
+    assert sorted(plan.folder.parent.rglob("*")) == before
+
+
+def test_a_run_can_start_from_the_run_in_its_own_place(plan: RunPlan, trained: Path) -> None:
+    weights = load_checkpoint(trained).state
+    run = open_run(replace(plan, start=Start(plan.folder)), resume=False)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in published_state(run.net).items())
+    assert run.record["started_from"]["stage"] == "joint"
+    train(run, Reporter())
+
+
+def test_resuming_does_not_need_the_checkpoint_that_it_started_from(plan: RunPlan, trained: Path) -> None:
+    copy = trained.with_name("start.safetensors")
+    copy.write_bytes(trained.read_bytes())
+    started = replace(plan, folder=plan.folder.with_name("second"), start=Start(copy))
+    model = train(open_run(started, resume=False), Reporter())
+    model.unlink()
+    copy.unlink()
+    assert train(open_run(started, resume=True), Reporter()) == model
+
+
+def test_a_damaged_record_is_named(plan: RunPlan, trained: Path) -> None:
+    plan.record_file.write_text("{", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"cannot read .*run\.json"):
+        open_run(plan, resume=True)
+
+
+def test_a_change_of_precision_is_no_resumption(plan: RunPlan, trained: Path) -> None:
+    record = json.loads(plan.record_file.read_text(encoding="utf-8"))
+    plan.record_file.write_text(json.dumps({**record, "precision": "bf16-mixed"}), encoding="utf-8")
+    with pytest.raises(TrainingError, match="precision bf16-mixed then, 32-true now"):
+        open_run(plan, resume=True)
+
+
+def test_other_versions_are_said(plan: RunPlan, trained: Path) -> None:
+    record = json.loads(plan.record_file.read_text(encoding="utf-8"))
+    record["versions"]["torch"] = "1.0"
+    plan.record_file.write_text(json.dumps(record), encoding="utf-8")
+    (note,) = open_run(plan, resume=True).notes
+    assert "'torch': '1.0'" in note
+
+
+def test_weights_depend_on_the_seed_alone(data: SceneData) -> None:
+    first = initial_net(TINY, data, 1, 0.0, Start())
     torch.manual_seed(99)
-    again, _ = initial_net(TINY, 1, 0.1, Start())
-    other, _ = initial_net(TINY, 2, 0.0, Start())
-    assert not has_classifier
-    assert torch.equal(first.head.weight, again.head.weight)
-    assert not torch.equal(first.head.weight, other.head.weight)
+    again, other = initial_net(TINY, data, 1, 0.1, Start()), initial_net(TINY, data, 2, 0.0, Start())
+    assert not first.has_classifier
+    assert torch.equal(first.net.head.weight, again.net.head.weight)
+    assert not torch.equal(first.net.head.weight, other.net.head.weight)
 
 
-def test_a_published_file_starts_a_run(plan: RunPlan, trained: Path, tmp_path: Path) -> None:
+def test_a_published_file_starts_a_run(data: SceneData, trained: Path, tmp_path: Path) -> None:
     state = dict(load_checkpoint(trained).state)
     torch.save({"model": state}, tmp_path / "net.pth")
-    net, has_classifier = initial_net(TINY, 5, 0.0, Start(tmp_path / "net.pth"))
-    assert has_classifier
-    assert all(torch.equal(tensor, state[name]) for name, tensor in published_state(net).items())
+    initial = initial_net(TINY, data, 5, 0.0, Start(tmp_path / "net.pth"))
+    assert initial.has_classifier
+    assert all(torch.equal(tensor, state[name]) for name, tensor in published_state(initial.net).items())
+
+
+def test_new_heads_are_fresh_though_the_counts_agree(data: SceneData, trained: Path) -> None:
+    initial = initial_net(TINY, data, 5, 0.0, Start(trained, new_head=True))
+    fresh = initial_net(TINY, data, 5, 0.0, Start()).net
+    assert not initial.has_classifier
+    assert torch.equal(initial.net.head.weight, fresh.head.weight)
+    assert torch.equal(published_state(initial.net)["pos_embed"], load_checkpoint(trained).state["pos_embed"])
+
+
+def test_classes_of_other_names_are_refused_though_the_counts_agree(data: SceneData, trained: Path) -> None:
+    renamed = replace(TINY, classes=("forest", "harbour", "river", "zebra"))
+    with pytest.raises(CheckpointError, match=r"classifies 4 classes \(desert, .*\(forest, .*--new-head"):
+        initial_net(renamed, data, 0, 0.0, Start(trained))
+
+
+def test_a_checkpoint_that_saw_what_would_be_held_out_is_refused(scenes: Path, trained: Path, tmp_path: Path) -> None:
+    other = tiny_data(scenes, tmp_path / "splits", SplitSettings(seed=1, selection_share=0.2))
+    with pytest.raises(CheckpointError, match=r"under another split .*--split-seed"):
+        initial_net(TINY, other, 0, 0.0, Start(trained))
 
 
 @pytest.mark.parametrize("how", ["file", "result folder", "run folder"])
@@ -108,11 +181,20 @@ def test_absent_checkpoints_and_other_classes_are_named(trained: Path, tmp_path:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         find_checkpoint_file(tmp_path / "nothing")
     other = NetSpec(TINY.backbone, TINY.exit_blocks, TINY.input, ("x", "y"))
-    with pytest.raises(CheckpointError, match=r"classifies 4 classes \(desert, forest, harbour, …\), the data have 2"):
-        read_trained(trained, other)
+    with pytest.raises(
+        CheckpointError, match=r"classifies 4 classes \(desert, forest, harbour, …\) but the data have 2"
+    ):
+        trained_net(read_trained(trained), other, trained)
+
+
+def test_a_plain_network_is_not_evaluated_as_if_its_exits_were_trained(trained: Path, tmp_path: Path) -> None:
+    plain = {n: t for n, t in load_checkpoint(trained).state.items() if not n.startswith(("gates", "intermediate"))}
+    torch.save(plain, tmp_path / "plain.pth")
+    with pytest.raises(CheckpointError, match=r"plain\.pth is a plain network without early exits"):
+        trained_net(read_trained(tmp_path / "plain.pth"), TINY, tmp_path / "plain.pth")
 
 
 def test_a_trained_network_is_evaluated_at_another_size(trained: Path) -> None:
     larger = replace(TINY, input=replace(TINY.input, size=64))
-    net = read_trained(trained, larger).build()
+    net = trained_net(read_trained(trained), larger, trained)
     assert net(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 3, 4)

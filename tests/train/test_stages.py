@@ -167,7 +167,8 @@ def test_the_joint_stage_returns_to_its_best_epoch_of_the_second_half(
 
 
 @pytest.mark.parametrize(
-    ("asked", "steps", "length"), [(None, 10_000, 200), (None, 400, 50), (None, 3, 1), (30, 90, 30)]
+    ("asked", "steps", "length"),
+    [(None, 10_200, 200), (None, 10_000, 197), (None, 400, 45), (None, 3, 1), (30, 90, 30)],
 )
 def test_phase_length(asked: int | None, steps: int, length: int) -> None:
     assert phase_length(asked, steps) == length

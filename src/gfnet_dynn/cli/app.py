@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from gfnet_dynn.cli import data
 from gfnet_dynn.cli.benchmark import benchmark
@@ -36,7 +37,7 @@ def run(command: Callable[[], None]) -> None:
     try:
         command()
     except GFNetDynnError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(str(error))}")
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -50,10 +51,6 @@ def _wait_politely() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
-
-def _escape(message: str) -> str:
-    return message.replace("[", "\\[")
 
 
 def main() -> None:

@@ -42,10 +42,11 @@ def list_datasets() -> None:
         column.no_wrap = True
     for name in DATASET_CONFIG:
         proper, config = find_dataset(name)
-        known = KNOWN_SETS[proper]
+        known = KNOWN_SETS.get(proper)
         split = "random" if config.use_random_split else "folders"
-        numbers = (str(config.num_classes), str(config.default_input_size), split, str(known.images))
-        table.add_row(proper, *numbers, known.licence, known.way, "yes" if _is_here(config) else "no")
+        numbers = (str(config.num_classes), str(config.default_input_size), split, str(known.images) if known else "–")
+        origin = (known.licence, known.way) if known else ("–", "hand")
+        table.add_row(proper, *numbers, *origin, "yes" if _is_here(config) else "no")
     _stdout().print(table)
 
 

@@ -17,6 +17,7 @@ class PlaceOptions:
     """Where and with what."""
 
     output: Path = option(Path("checkpoint"), "Folder of runs and splits.")
+    device: str = option("auto", "auto, cpu, cuda or mps.")
     threads: int | None = option(None, "Processor threads. (default: torch's choice)")
 
 
@@ -30,4 +31,4 @@ def evaluate(data: DataOptions, net: NetOptions, options: EvaluationOptions, pla
     if net.checkpoint_path is None:
         raise CheckpointError("which network? Give --checkpoint-path")
     set_threads(place.threads)
-    run_evaluation(data, net, options, net.checkpoint_path, place.output, Console())
+    run_evaluation(data, net, options, net.checkpoint_path, place.output, place.device, Console())

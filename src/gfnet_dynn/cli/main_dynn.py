@@ -42,17 +42,17 @@ def command(  # one for each group of options
     from gfnet_dynn.cli.evaluating import run_evaluation  # noqa: PLC0415 # imports torch
     from gfnet_dynn.cli.training import run_training, set_threads  # noqa: PLC0415
     from gfnet_dynn.data.dataset_config import find_dataset  # noqa: PLC0415
-    from gfnet_dynn.train.run import run_folder  # noqa: PLC0415
+    from gfnet_dynn.train.run_folder import run_folder  # noqa: PLC0415
 
     console = Console()
     if not mode.eval:
         model = run_training(data, net, settings, options, console)
-        console.print(f"evaluate it with: --eval --checkpoint-path {model}", highlight=False, soft_wrap=True)
+        console.print(f"evaluate it with: --eval --checkpoint-path {model}", markup=False, soft_wrap=True)
         return
     set_threads(options.threads)
     name, _ = find_dataset(data.data_set, data.dataset_config)
     checkpoint = net.checkpoint_path or run_folder(options.output, name, settings.ce_ic_tradeoff)
-    run_evaluation(data, net, evaluation, checkpoint, options.output, console)
+    run_evaluation(data, net, evaluation, checkpoint, options.output, settings.device, console)
 
 
 def main() -> None:

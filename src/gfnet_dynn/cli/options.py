@@ -12,11 +12,10 @@ import typer
 
 from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.errors import SpecError
+from gfnet_dynn.train.settings import flag
 
 SPELLINGS = {"token_normalize_func": lambda token: token.replace("_", "-")}
 """Context settings with which every option is understood with hyphens and with underscores."""
-
-_PUBLISHED = {"num_epoch": "--num_epoch", "ce_ic_tradeoff": "--ce_ic_tradeoff"}
 
 
 def option(default: Any, explanation: str) -> Any:
@@ -72,6 +71,10 @@ class EvaluationOptions:
     latency_images: int = option(48, "Images to time at batch 1; 0 leaves timing out.")
     latency_repeats: int = option(3, "Rounds of timing; the median over them counts.")
 
+    def __post_init__(self) -> None:
+        if self.latency_images < 0 or self.latency_repeats < 1:
+            raise SpecError("--latency-images must be 0 or more and --latency-repeats 1 or more")
+
 
 def parse_exits(text: str | None) -> tuple[int, ...] | None:
     """`3,5,7` → (3, 5, 7); None stays.
@@ -108,7 +111,7 @@ def with_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., 
 
 def _parameter(kind: type, each: Field[Any]) -> inspect.Parameter:
     hint = get_type_hints(kind)[each.name]
-    name = _PUBLISHED.get(each.name, "--" + each.name.replace("_", "-"))
+    name = flag(each.name)
     flags = f"{name}/--no-{name[2:]}" if each.default is True else name
     panel = (kind.__doc__ or "").split(";")[0].rstrip(".")
     declared = typer.Option(flags, help=each.metadata["help"], rich_help_panel=panel)

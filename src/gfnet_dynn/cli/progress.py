@@ -95,9 +95,9 @@ class TrainingProgress(Reporter):
 
     def said(self, message: str) -> None:
         """Print it."""
-        self._console.print(message, highlight=False)
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
 
-    def close(self) -> None:
+    def close(self, *, completed: bool) -> None:
         """Put the bar away, wherever training stopped."""
         self._bar.stop()
 

@@ -50,12 +50,12 @@ def fetch_archive(
     """
     path = folder / archive.file
     if path.is_file():
-        _verify(path, archive, progress)
+        _verify(path, archive, progress, ours=False)
         return path
     require_writable(folder)
     unfinished = folder / f"{archive.file}.{archive.sha256[:12]}.part"
     _transfer(archive, unfinished, endpoint, progress)
-    _verify(unfinished, archive, progress)
+    _verify(unfinished, archive, progress, ours=True)
     return unfinished.replace(path)
 
 
@@ -71,14 +71,19 @@ def sha256_of(path: Path, progress: Progress = no_progress) -> str:
     return digest.hexdigest()
 
 
-def _verify(path: Path, archive: Archive, progress: Progress) -> None:
+def _verify(path: Path, archive: Archive, progress: Progress, *, ours: bool) -> None:
     found = sha256_of(path, progress)
-    if found != archive.sha256:
+    if found == archive.sha256:
+        return
+    if ours:
         path.unlink()
-        raise DownloadError(
-            f"{archive.file} from {archive.repository} has the SHA-256 {found} but {archive.sha256} was expected; "
-            "the file was removed: run the command again to fetch it anew"
-        )
+        fate = "the file was removed"
+    else:  # somebody put it there; it is not ours to delete
+        fate = f"the file is now {path.replace(path.with_name(f'{path.name}.wrong'))}"
+    raise DownloadError(
+        f"{archive.file} from {archive.repository} has the SHA-256 {found} but {archive.sha256} was expected; "
+        f"{fate}: run the command again to fetch it anew"
+    )
 
 
 def _transfer(archive: Archive, unfinished: Path, endpoint: str | None, progress: Progress) -> None:

@@ -30,6 +30,13 @@ def scan_folders(root: Path) -> ClassFolders:
     Raises:
         DataError: no such folder, no class folders, or a class without images.
     """
+    try:
+        return _scan(root)
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}; change its permissions") from error
+
+
+def _scan(root: Path) -> ClassFolders:
     if not root.is_dir():
         raise DataError(f"no folder {root}: expected one sub-folder of images for each class there")
     classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -47,6 +54,7 @@ def scan_folders(root: Path) -> ClassFolders:
 
 
 def _images_below(root: Path, folder: Path) -> list[str]:
+    next(folder.iterdir(), None)  # rglob passes over a folder that it may not read, without a word
     return sorted(
         path.relative_to(root).as_posix()
         for path in folder.rglob("*")

@@ -127,7 +127,21 @@ def _scan(data_set: str, config: DatasetConfig, root: Path) -> dict[str, tuple[C
         names = ((path if prefix == "." else f"{prefix}/{path}", label) for path, label in scan.files)
         scans[part] = (scan, tuple(names))
     _require_same_classes({part: scan for part, (scan, _) in scans.items()})
+    _require_apart({part: files for part, (_, files) in scans.items()})
     return scans
+
+
+def _require_apart(parts: Mapping[str, Files]) -> None:
+    """Refuse folders that share images, such as a val_folder that is the train_folder or lies in it."""
+    owner: dict[str, str] = {}
+    for part, files in parts.items():
+        for path, _ in files:
+            if path in owner:
+                raise DataError(
+                    f"{path} belongs to {owner[path]} and to {part}: give each part a folder of its own in the data "
+                    "set's configuration"
+                )
+            owner[path] = part
 
 
 def _require_same_classes(scans: Mapping[str, ClassFolders]) -> None:
@@ -142,7 +156,7 @@ def _fingerprint(root: Path, found: Mapping[str, tuple[ClassFolders, Files]]) ->
     digest = hashlib.sha256()
     for part in sorted(found):
         for path, _ in found[part][1]:
-            digest.update(f"{path} {(root / path).stat().st_size}\n".encode())
+            digest.update(f"{path} {(root / path).stat().st_size}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,3 +83,40 @@ def cheapest_within(points: Sequence[OperatingPoint], allowed_loss: float) -> Op
     """
     floor = points[-1].accuracy - allowed_loss - _ROUNDING
     return min((point for point in points if point.accuracy >= floor), key=lambda point: point.mean_cost)
+
+
+ALLOWED_LOSS = 0.01
+"""Accuracy that a threshold chosen by `choose_threshold` may lose against the full network, on the data given."""
+
+
+@dataclass(frozen=True)
+class ChosenThreshold:
+    """A threshold picked from a sweep, without a guarantee.
+
+    Attributes:
+        thresholds: one for each gate, or None where no early exit saves anything within the allowed loss.
+        accuracy: on the data it was picked on, 0 to 1.
+        accuracy_full: of the full network there.
+        mean_cost: there, in the unit of the sweep's costs.
+    """
+
+    thresholds: tuple[float, ...] | None
+    accuracy: float
+    accuracy_full: float
+    mean_cost: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, with the rule."""
+        rule = f"cheapest of the swept thresholds that loses at most {ALLOWED_LOSS} of accuracy; no guarantee"
+        return {**asdict(self), "thresholds": list(self.thresholds) if self.thresholds else None, "rule": rule}
+
+
+def choose_threshold(points: Sequence[OperatingPoint]) -> ChosenThreshold:
+    """Pick the cheapest setting that loses at most `ALLOWED_LOSS`.
+
+    Args:
+        points: a sweep over the selection split, the full network last.
+    """
+    chosen, full = cheapest_within(points, ALLOWED_LOSS), points[-1]
+    saves = chosen.mean_cost < full.mean_cost
+    return ChosenThreshold(chosen.thresholds if saves else None, chosen.accuracy, full.accuracy, chosen.mean_cost)

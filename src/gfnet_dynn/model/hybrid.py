@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gfnet_dynn.backbone_spec import GFNetSpec, HybridSpec
 from gfnet_dynn.model.cost import convolution_macs
-from gfnet_dynn.model.efficientnet_lite import LiteTrunk, init_convolutions
+from gfnet_dynn.model.efficientnet_lite import LiteTrunk, init_convolutions, store_channels_last
 from gfnet_dynn.model.gfnet import INIT_STD, LAYER_NORM_EPS, Block, block_macs, init_weights
 from gfnet_dynn.model.staged import StagedBackbone
 
@@ -40,6 +40,7 @@ class Hybrid(StagedBackbone):
         each = block_macs(blocks, grid)
         self.stage_macs = (*self.trunk.block_macs, entry + each, *[each] * (spec.depth_after - 1))
         init_convolutions(self.trunk)
+        store_channels_last(self.trunk)
         self.blocks.apply(init_weights)
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 

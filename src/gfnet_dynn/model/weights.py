@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -62,6 +63,11 @@ def _unwrap(content: object, path: Path) -> StateDict:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
+def has_exits(state: Mapping[str, Tensor]) -> bool:
+    """Whether weights by published name bring heads and gates of early exits; a plain GFNet does not."""
+    return any(name.startswith(_EXITS) for name in state)
+
+
 def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, *, new_head: bool = False) -> None:
     """Load published weights into a network, strictly but for what is said here.
 
@@ -72,20 +78,18 @@ def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, 
         net: filled in place.
         state: tensors by published name.
         source: where they come from, for messages.
-        new_head: keep the network's fresh classifiers where those of `state` are of another number of classes.
+        new_head: keep the network's fresh classifiers and gates.
 
     Raises:
         CheckpointError: names the tensors that are missing, unknown or of the wrong shape, and other class counts.
     """
     own = published_state(net)
-    has_exits = any(name.startswith(_EXITS) for name in state)
     offered = dict(state)
-    if not has_exits:
+    if not has_exits(state):
         offered |= {name: tensor for name, tensor in own.items() if name.startswith(_EXITS)}
     _require_same_names(own, offered, source)
     if new_head:
-        heads = [name for name in own if name.startswith(("head.", "intermediate_heads."))]
-        offered |= {name: own[name] for name in heads if offered[name].shape != own[name].shape}
+        offered |= {name: own[name] for name in own if name.startswith(("head.", *_EXITS))}
     _require_same_classes(own, offered, source)
     fitted = {name: _fit(name, offered[name], wanted, source) for name, wanted in own.items()}
     net.load_state_dict({name: fitted[name.removeprefix(_BACKBONE)] for name in net.state_dict()}, strict=True)
@@ -119,9 +123,17 @@ def _fit(name: str, tensor: Tensor, wanted: Tensor, source: str) -> Tensor:
         return tensor
     if name.endswith("filter.complex_weight") and tensor.shape[2:] == wanted.shape[2:]:
         return resize_filter(tensor, wanted.shape[0], wanted.shape[1])
-    if name == "pos_embed" and tensor.shape[::2] == wanted.shape[::2]:
+    if (
+        name == "pos_embed"
+        and tensor.shape[::2] == wanted.shape[::2]
+        and math.isqrt(tensor.shape[1]) ** 2 == tensor.shape[1]
+    ):
         return resize_position(tensor, wanted.shape[1])
     raise CheckpointError(f"{source}: {name} is {list(tensor.shape)}, the network needs {list(wanted.shape)}")
+
+
+def _is_square(tokens: int) -> bool:
+    return math.isqrt(tokens) ** 2 == tokens
 
 
 def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:

@@ -31,7 +31,7 @@ def choose_precision(name: str, device: str) -> Literal["32-true", "bf16-mixed",
     if name == "auto":
         if device != "cuda":
             return "32-true"
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     if name not in ("32-true", "bf16-mixed", "16-mixed"):
         raise TrainingError(f"unknown precision {name!r}")
     if name == "16-mixed" and device == "cpu":

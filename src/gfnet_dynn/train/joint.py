@@ -24,18 +24,22 @@ from gfnet_dynn.train.optimisation import make_gate_optimizer, make_optimizer
 from gfnet_dynn.train.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
 
 _LONGEST_PHASE = 200  # as published
-_FEWEST_PHASES = 8
+_FEWEST_PHASES = 9
 
 
 def phase_length(asked: int | None, steps: int) -> int:
     """Optimiser steps of one phase.
 
     Args:
-        asked: the user's choice, or None for 200 steps, less where the stage would not have eight phases: with 200
-            steps a small data set would end before the network's first turn.
+        asked: the user's choice, or None for an odd number of phases, so that gates have the last word too: at least
+            nine, of at most 200 steps. With 200 always, a small data set would end before the network's first turn.
         steps: of the whole stage.
     """
-    return asked or max(1, min(_LONGEST_PHASE, steps // _FEWEST_PHASES))
+    if asked is not None:
+        return asked
+    phases = max(_FEWEST_PHASES, -(-steps // _LONGEST_PHASE))
+    phases += (phases + 1) % 2
+    return max(1, -(-steps // phases))
 
 
 class JointStage(Stage):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 
 from gfnet_dynn.data.loaders import ImageLoader
@@ -13,24 +11,7 @@ from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.seeding import epoch_order, seed_step
 from gfnet_dynn.train.stage import Stage
 from gfnet_dynn.train.state import Position, load_state, save_state
-
-
-class MeanLosses:
-    """Means of losses over an epoch, each over the steps that had it."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
-
-    def add(self, losses: Mapping[str, float]) -> None:
-        """Take the losses of one step."""
-        for name, value in losses.items():
-            self._sums[name] += value
-            self._counts[name] += 1
-
-    def means(self) -> dict[str, float]:
-        """By name."""
-        return {name: total / self._counts[name] for name, total in self._sums.items()}
+from gfnet_dynn.train.tally import EpochTally
 
 
 def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter) -> None:
@@ -71,36 +52,27 @@ def _epoch(
 ) -> Position:
     settings, device = stage.context.settings, stage.context.fabric.device
     order = epoch_order(settings.seed, stage.name, start.epoch, len(loader))
-    losses, images, began = MeanLosses(), 0, time.perf_counter()
-    saved = began
+    tally = start.tally
+    began = saved = time.perf_counter()
     seed_step(settings.seed, stage.name, start.epoch, start.step)
     for step, batch in enumerate(loader.batches(order, settings.batch, device, start.step), start=start.step):
-        taken = stage.step(batch, start.epoch * stage.context.steps_per_epoch + step)
-        losses.add(taken)
-        images += len(batch.labels)
-        reporter.step_taken(stage.name, start.epoch, step, len(batch.labels), taken)
-        due = time.perf_counter() - saved >= 60 * settings.checkpoint_minutes
-        if due or interruption.requested:
-            save_state(state_path, stage, Position(start.epoch, step + 1))
+        losses = stage.step(batch, start.epoch * stage.context.steps_per_epoch + step)
+        before, began = began, time.perf_counter()
+        tally.add(losses, len(batch.labels), began - before)
+        reporter.step_taken(stage.name, start.epoch, step, len(batch.labels), losses)
+        if interruption.requested or began - saved >= 60 * settings.checkpoint_minutes:
+            save_state(state_path, stage, Position(start.epoch, step + 1, tally=tally))
             saved = time.perf_counter()
         if interruption.requested:
             raise KeyboardInterrupt
         seed_step(settings.seed, stage.name, start.epoch, step + 1)
-    return _end_epoch(stage, state_path, reporter, start.epoch, losses.means(), (images, time.perf_counter() - began))
+    return _end_epoch(stage, state_path, reporter, start.epoch, tally)
 
 
-def _end_epoch(
-    stage: Stage,
-    state_path: Path,
-    reporter: Reporter,
-    epoch: int,
-    losses: Mapping[str, float],
-    work: tuple[int, float],
-) -> Position:
-    images, seconds = work
+def _end_epoch(stage: Stage, state_path: Path, reporter: Reporter, epoch: int, tally: EpochTally) -> Position:
     summary = stage.end_epoch(epoch)
     position = Position(epoch + 1, finished=summary.finished)
+    # Before saving: after a kill in between, the epoch is told twice, which a reader can mend, and never not at all.
+    reporter.epoch_ended(stage.name, epoch, {**summary.metrics, **tally.metrics()})
     save_state(state_path, stage, position)
-    rate = {"images_per_s": images / seconds} if images else {}
-    reporter.epoch_ended(stage.name, epoch, {**losses, **summary.metrics, **rate, "seconds": seconds})
     return position

@@ -13,7 +13,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from gfnet_dynn.train.settings import TrainSettings
 
 _WARMUP_SHARE = 0.05
-_GATE_LR_FACTOR = 10.0  # a gate has five parameters and sees only a share of the steps
+_DEFAULT_DECAY = {"adamw": 0.05, "sgd": 5e-4}  # decoupled from the rate, and not
 
 
 def make_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> Optimizer:
@@ -24,7 +24,8 @@ def make_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> Opt
     named = [(name, p) for module in modules for name, p in module.named_parameters() if p.requires_grad]
     decays = [p for name, p in named if p.dim() > 1 and not name.endswith("pos_embed")]
     others = [p for name, p in named if p.dim() <= 1 or name.endswith("pos_embed")]
-    groups = [{"params": decays, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    decay = _DEFAULT_DECAY[settings.optimizer] if settings.weight_decay is None else settings.weight_decay
+    groups = [{"params": decays, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "sgd":
         return SGD(groups, lr=settings.lr, momentum=0.9)
@@ -32,8 +33,8 @@ def make_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> Opt
 
 
 def make_gate_optimizer(gates: nn.Module, settings: TrainSettings) -> Optimizer:
-    """An optimiser for the gates: no decay, and a rate of their own, ten times the network's."""
-    return AdamW(gates.parameters(), lr=settings.lr * _GATE_LR_FACTOR, weight_decay=0.0)
+    """An optimiser for the gates: AdamW without decay, with a rate of their own."""
+    return AdamW(gates.parameters(), lr=settings.gate_lr, weight_decay=0.0)
 
 
 def learning_rate_factor(step: int, steps: int) -> float:

@@ -23,8 +23,8 @@ class Reporter:
     def said(self, message: str) -> None:
         """Something worth a line for a person."""
 
-    def close(self) -> None:
-        """Nothing follows."""
+    def close(self, *, completed: bool) -> None:
+        """Nothing follows; `completed` says whether all stages ended."""
 
 
 class Reporters(Reporter):
@@ -58,7 +58,7 @@ class Reporters(Reporter):
         for listener in self._listeners:
             listener.said(message)
 
-    def close(self) -> None:
+    def close(self, *, completed: bool) -> None:
         """To all."""
         for listener in self._listeners:
-            listener.close()
+            listener.close(completed=completed)

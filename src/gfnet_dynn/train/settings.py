@@ -35,7 +35,7 @@ class TrainSettings:
     bilevel_batches: int | None = _setting(
         None,
         "Optimiser steps before the joint stage turns from gates to network and back, counted over the whole run. "
-        "[default: 200, or an eighth of the run if that is less]",
+        "(default: an odd number of phases, at least nine, of at most 200 steps)",
     )
     exit_distillation: float = _setting(
         0.5, "Weight of the distillation from the final classifier into every earlier exit in the joint stage."
@@ -46,7 +46,10 @@ class TrainSettings:
     freeze_backbone: bool = _setting(False, "Keep backbone and final classifier as they are in the joint stage.")
     lr: float = _setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
     optimizer: Literal["adamw", "sgd"] = _setting("adamw", "adamw or sgd (momentum 0.9).")
-    weight_decay: float = _setting(0.05, "Decay of weight matrices and filters; not of position, biases and norms.")
+    gate_lr: float = _setting(1e-2, "Peak learning rate of the gates: five parameters each, and a share of the steps.")
+    weight_decay: float | None = _setting(
+        None, "Decay of matrices and filters; not of position, biases and norms. (default: adamw 0.05, sgd 0.0005)"
+    )
     label_smoothing: float = _setting(0.1, "Label smoothing of every cross-entropy that trains heads or backbone.")
     drop_path: float = _setting(0.1, "Stochastic depth at the last block, rising from 0 at the first.")
     augmentation: Augmentation = _setting(
@@ -60,13 +63,13 @@ class TrainSettings:
     checkpoint_minutes: float = _setting(5.0, "Minutes between checkpoints within an epoch; each epoch ends with one.")
 
     def __post_init__(self) -> None:
-        positive = ("batch", "num_epoch", "backbone_epochs", "warmup_epochs", "patience", "bilevel_batches", "lr")
-        for name in positive:
+        counts = ("batch", "num_epoch", "backbone_epochs", "warmup_epochs", "patience", "bilevel_batches")
+        for name in (*counts, "lr", "gate_lr"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise TrainingError(f"{flag(name)} must be above 0, not {value}")
         for name in ("ce_ic_tradeoff", "exit_distillation", "weight_decay", "seed", "checkpoint_minutes"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise TrainingError(f"{flag(name)} must not be negative, not {getattr(self, name)}")
         for name in ("label_smoothing", "drop_path", "exit_floor"):
             if not 0 <= getattr(self, name) < 1:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -20,6 +21,7 @@ from gfnet_dynn.train.optimisation import learning_rate_factor, set_learning_rat
 from gfnet_dynn.train.settings import TrainSettings
 
 _LARGEST_GRADIENT_NORM = 1.0
+_REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is intact"
 
 
 @dataclass
@@ -135,15 +137,18 @@ class Stage(ABC):
             TrainingError: the loss is not finite.
         """
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss of the {self.name} stage is {loss.item()} at step {step}: lower --lr, or train with "
-                "--precision 32-true; the last checkpoint is intact"
-            )
+            raise TrainingError(f"the loss of the {self.name} stage is {loss.item()} at step {step}: {_REMEDY}")
         fabric, optimizer = self.context.fabric, self.optimizers[name]
         set_learning_rate(optimizer, learning_rate_factor(step, self.steps))
         optimizer.zero_grad()
         fabric.backward(loss)
-        fabric.clip_gradients(self.context.net, optimizer, max_norm=_LARGEST_GRADIENT_NORM)
+        norm = fabric.clip_gradients(
+            self.context.net, optimizer, max_norm=_LARGEST_GRADIENT_NORM, error_if_nonfinite=False
+        )
+        # In 16-mixed an overflow is normal: the gradient scaler leaves the step out and lowers its scale.
+        scaled = isinstance(fabric.strategy.precision, MixedPrecision) and fabric.strategy.precision.scaler is not None
+        if norm is not None and not torch.isfinite(norm) and not scaled:
+            raise TrainingError(f"a gradient of the {self.name} stage is not finite at step {step}: {_REMEDY}")
         optimizer.step()
 
 

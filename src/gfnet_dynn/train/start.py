@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
-from gfnet_dynn.model.weights import StateDict, load_published, read_pth
+from gfnet_dynn.model.weights import StateDict, has_exits, load_published, read_pth
 from gfnet_dynn.spec import NetSpec
 from gfnet_dynn.train.seeding import derived_seed
 
@@ -34,39 +36,40 @@ def find_checkpoint_file(path: Path) -> Path:
     raise CheckpointError(f"no checkpoint at {path}: expected a .pth or .safetensors file, or the folder of a run")
 
 
-def read_state(path: Path) -> StateDict:
-    """The tensors of a `.pth` or of a checkpoint of ours.
+def read_trained(path: Path) -> Checkpoint | StateDict:
+    """What a user's path holds: a checkpoint of ours, which says itself what it is, or the tensors of a `.pth`.
 
     Raises:
         CheckpointError: missing, damaged or unsafe.
     """
     file = find_checkpoint_file(path)
-    return dict(load_checkpoint(file).state) if file.suffix == SUFFIX else read_pth(file)
+    return load_checkpoint(file) if file.suffix == SUFFIX else read_pth(file)
 
 
-def read_trained(path: Path, spec: NetSpec) -> Checkpoint:
-    """A trained network for evaluation.
+def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) -> EarlyExitNet:
+    """A trained network for evaluation on data with the classes of `spec`, in evaluation mode.
 
-    A checkpoint of ours says itself what it is, but for the input's size, which `spec` may change. A `.pth` is taken
-    for the network that `spec` describes.
+    Args:
+        trained: as `read_trained` gives it.
+        spec: what to build; for a checkpoint of ours its own description, but for size and classes.
+        source: for messages.
 
     Raises:
-        CheckpointError: missing, damaged, unsafe, or of other classes.
+        CheckpointError: of other classes, of another network, or without early exits.
     """
-    file = find_checkpoint_file(path)
-    if file.suffix != SUFFIX:
-        return Checkpoint(spec, read_pth(file), {"source": str(path)})
-    checkpoint = load_checkpoint(file)
-    if checkpoint.spec.classes != spec.classes:
+    if isinstance(trained, Checkpoint):
+        if trained.spec.classes != spec.classes:
+            raise CheckpointError(_other_classes(trained, spec, source))
+        state = trained.state
+    else:
+        state = trained
+    if spec.exit_blocks and not has_exits(state):
         raise CheckpointError(
-            f"{file} classifies {len(checkpoint.spec.classes)} classes ({_few(checkpoint.spec.classes)}), the data "
-            f"have {len(spec.classes)} ({_few(spec.classes)}): use a checkpoint of this data set"
+            f"{source} is a plain network without early exits: train them first (the same without --eval)"
         )
-    return replace(checkpoint, spec=replace(checkpoint.spec, input=spec.input))
-
-
-def _few(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
+    net = build_net(spec)
+    load_published(net, state, str(source))
+    return net.eval()
 
 
 @dataclass(frozen=True)
@@ -92,31 +95,81 @@ class Start:
         }
 
 
-def initial_net(spec: NetSpec, seed: int, drop_path: float, start: Start) -> tuple[EarlyExitNet, bool]:
+@dataclass(frozen=True)
+class InitialNet:
+    """A network before its first step.
+
+    Attributes:
+        net: with its initial weights.
+        has_classifier: its final classifier is trained already.
+        keeps_statistics: its batch norms keep the statistics that came with the weights.
+        provenance: of the checkpoint that it started from, or None.
+    """
+
+    net: EarlyExitNet
+    has_classifier: bool = False
+    keeps_statistics: bool = False
+    provenance: Mapping[str, Any] | None = None
+
+
+def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, start: Start) -> InitialNet:
     """The network to train.
 
     Args:
         spec: what to build.
+        data: what it will be trained on.
         seed: of fresh weights.
         drop_path: stochastic depth in training.
         start: what to start from.
 
-    Returns:
-        The network, and whether its final classifier is trained already.
-
     Raises:
-        CheckpointError: the checkpoint does not fit.
+        CheckpointError: the checkpoint does not fit, or has seen images that are to be reported on.
         MissingExtraError: the ImageNet weights are not installed.
     """
     torch.manual_seed(derived_seed(seed, "weights"))
     net = build_net(spec, drop_path)
-    trunk = trunk_of(spec.backbone)
     if start.checkpoint is not None:
-        state = read_state(start.checkpoint)
-        load_published(net, state, str(start.checkpoint), new_head=start.new_head)
-        net.backbone.keep_statistics()
-        return net, len(state["head.weight"]) == len(spec.classes)
-    if trunk is not None and start.pretrained:
-        load_imagenet(net.backbone, trunk)
-        net.backbone.keep_statistics()
-    return net, False
+        return _from_checkpoint(net, spec, data, start.checkpoint, start)
+    trunk = trunk_of(spec.backbone)
+    if trunk is None or not start.pretrained:
+        return InitialNet(net)
+    load_imagenet(net.backbone, trunk)
+    net.backbone.keep_statistics()
+    return InitialNet(net, keeps_statistics=True)
+
+
+def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Path, start: Start) -> InitialNet:
+    file = find_checkpoint_file(path)
+    provenance: Mapping[str, Any] | None = None
+    if file.suffix == SUFFIX:
+        checkpoint = load_checkpoint(file)
+        provenance, state = checkpoint.provenance, dict(checkpoint.state)
+        _require_same_split(checkpoint, data, file)
+        if not start.new_head and checkpoint.spec.classes != spec.classes:
+            raise CheckpointError(f"{_other_classes(checkpoint, spec, file)}, or --new-head to train new classifiers")
+    else:
+        state = read_pth(file)
+    load_published(net, state, str(path), new_head=start.new_head)
+    net.backbone.keep_statistics()
+    return InitialNet(net, not start.new_head, keeps_statistics=True, provenance=provenance)
+
+
+def _require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
+    """A checkpoint that learned from these images under another split has seen what would now be held out."""
+    learned_from, now = checkpoint.provenance.get("data", {}), data.describe()
+    if learned_from.get("fingerprint") == now["fingerprint"] and learned_from["split"] != now["split"]:
+        raise CheckpointError(
+            f"{file} was trained on these images under another split ({learned_from['split']}): it has seen some that "
+            "would now be held out; use the same --split-seed, --split-ratio and --selection-share"
+        )
+
+
+def _other_classes(checkpoint: Checkpoint, spec: NetSpec, file: Path) -> str:
+    return (
+        f"{file} classifies {len(checkpoint.spec.classes)} classes ({_few(checkpoint.spec.classes)}) but the data have "
+        f"{len(spec.classes)} ({_few(spec.classes)}): use a checkpoint of this data set"
+    )
+
+
+def _few(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")

@@ -5,7 +5,7 @@ One safetensors file, written in one step; nothing is pickled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.checkpoint import load_tensors, save_tensors
 from gfnet_dynn.train.optimisation import optimizer_tensors, restore_optimizer
 from gfnet_dynn.train.stage import Stage, StageMemory
+from gfnet_dynn.train.tally import EpochTally
 
 _FORMAT = "gfnet-dynn training state 1"
 
@@ -27,11 +28,13 @@ class Position:
         epoch: 0-based.
         step: 0-based within the epoch.
         finished: the stage needs no further epoch.
+        tally: what was counted in this epoch so far.
     """
 
     epoch: int = 0
     step: int = 0
     finished: bool = False
+    tally: EpochTally = field(default_factory=EpochTally)
 
 
 def save_state(path: Path, stage: Stage, position: Position) -> None:
@@ -51,6 +54,7 @@ def save_state(path: Path, stage: Stage, position: Position) -> None:
         "epoch": position.epoch,
         "step": position.step,
         "finished": position.finished,
+        "tally": asdict(position.tally),
         "memory": memory.values,
         "precision": stage.context.fabric.strategy.precision.state_dict(),
     }
@@ -71,7 +75,7 @@ def load_state(path: Path, stage: Stage) -> Position:
     for name, optimizer in stage.optimizers.items():
         restore_optimizer(optimizer, _below(tensors, f"optimizer/{name}/"))
     stage.context.fabric.strategy.precision.load_state_dict(header["precision"])
-    return Position(header["epoch"], header["step"], header["finished"])
+    return Position(header["epoch"], header["step"], header["finished"], EpochTally(**header["tally"]))
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from gfnet_dynn.errors import MissingExtraError, StorageError
-from gfnet_dynn.storage import make_folder
+from gfnet_dynn.storage import make_folder, write_bytes
 from gfnet_dynn.train.reporter import Reporter
 
 
@@ -38,38 +40,71 @@ class TensorBoardTracker(Reporter):
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 # slow to import
         except ImportError as error:
             raise MissingExtraError("TensorBoard", "train") from error
-        self._writer: Any = SummaryWriter(str(folder))
+        self._folder = folder
+        with self._storage_errors():
+            self._writer: Any = SummaryWriter(str(folder))
 
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """One scalar for each metric."""
-        for name, value in metrics.items():
-            self._writer.add_scalar(f"{stage}/{name}", value, epoch)
-        self._writer.flush()
+        with self._storage_errors():
+            for name, value in metrics.items():
+                self._writer.add_scalar(f"{stage}/{name}", value, epoch)
+            self._writer.flush()
 
-    def close(self) -> None:
+    def close(self, *, completed: bool) -> None:
         """Close the event file."""
-        self._writer.close()
+        with self._storage_errors():
+            self._writer.close()
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"cannot write into {self._folder}: {error}; free space, or train with --no-tensorboard"
+            ) from error
 
 
 class MLflowTracker(Reporter):
-    """Logs settings and metrics to MLflow, where MLFLOW_TRACKING_URI says."""
+    """Logs settings and metrics to MLflow, where MLFLOW_TRACKING_URI says; a resumed run goes on in the same one.
 
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        self._mlflow = _import_mlflow()
+    A server that does not answer must not end hours of training: such an error is noted once, and the JSON lines have
+    all metrics anyway.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._mlflow = require_mlflow()
+        self._failed = False
+        known = folder / "mlflow_run_id"
         self._mlflow.set_experiment("gfnet-dynn")
-        self._mlflow.start_run(run_name=name)
+        if known.is_file():
+            self._mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
+            return
+        run = self._mlflow.start_run(run_name=folder.name)
         self._mlflow.log_params(dict(settings))
+        write_bytes(known, str(run.info.run_id).encode())
 
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """All metrics of the epoch."""
-        self._mlflow.log_metrics({f"{stage}/{name}": value for name, value in metrics.items()}, step=epoch)
+        try:
+            self._mlflow.log_metrics({f"{stage}/{name}": value for name, value in metrics.items()}, step=epoch)
+        except self._mlflow.exceptions.MlflowException as error:
+            if not self._failed:
+                warnings.warn(f"MLflow does not take the metrics: {error}", stacklevel=2)
+            self._failed = True
 
-    def close(self) -> None:
-        """End the run."""
-        self._mlflow.end_run()
+    def close(self, *, completed: bool) -> None:
+        """End the run as what it is."""
+        self._mlflow.end_run(status="FINISHED" if completed else "KILLED")
 
 
-def _import_mlflow() -> ModuleType:
+def require_mlflow() -> ModuleType:
+    """The mlflow package.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import mlflow  # noqa: PLC0415 # optional
     except ImportError as error:

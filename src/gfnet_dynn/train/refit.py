@@ -1,0 +1,134 @@
+"""Classifiers refitted to convergence on fixed features: what gradient steps beside a whole network do not reach.
+
+Multinomial logistic regression with smoothed labels and a ridge, by L-BFGS on standardised features; afterwards the
+standardisation is folded into the linear map, so the network stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gfnet_dynn.data.loaders import Batch
+from gfnet_dynn.model.early_exit import EarlyExitNet
+
+RIDGES = (1e-4, 1e-3, 1e-2)
+"""Weights of the squared coefficients that are tried; the selection split decides."""
+
+_ITERATIONS = 150
+_TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the classifiers see of some images.
+
+    Attributes:
+        pooled: for each way out [N, width there].
+        labels: [N].
+    """
+
+    pooled: tuple[Tensor, ...]
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What refitting one classifier brought.
+
+    Attributes:
+        before: accuracy on the selection split with the trained weights.
+        after: with the refitted ones, at the best ridge.
+        kept: whether the refitted ones were taken: only where they are better.
+    """
+
+    before: float
+    after: float
+    kept: bool
+
+
+@torch.no_grad()
+def collect_features(net: EarlyExitNet, batches: Iterable[Batch]) -> Features:
+    """Run the backbone once over some batches, in evaluation mode, and keep what each classifier sees, on the CPU."""
+    was_training = net.training
+    net.eval()
+    pooled: list[list[Tensor]] = []
+    labels: list[Tensor] = []
+    for batch in batches:
+        pooled.append([each.float().cpu() for each in net.pooled(batch.images)])
+        labels.append(batch.labels.cpu())
+    net.train(was_training)
+    return Features(tuple(torch.cat(each) for each in zip(*pooled, strict=True)), torch.cat(labels))
+
+
+def refit_heads(net: EarlyExitNet, train: Features, selection: Features, label_smoothing: float) -> list[Refit]:
+    """Refit every classifier, the final one included, and keep what is better on the selection split.
+
+    Args:
+        net: its heads are changed in place.
+        train: features of the training images.
+        selection: features of the selection split.
+        label_smoothing: of the targets.
+
+    Returns:
+        One for each way out.
+    """
+    outcomes: list[Refit] = []
+    for head, fitted_on, judged_on in zip(net.heads, train.pooled, selection.pooled, strict=True):
+        assert isinstance(head, nn.Linear)
+        before = _accuracy(head.weight.detach().cpu(), head.bias.detach().cpu(), judged_on, selection.labels)
+        candidates = [
+            fit_linear(fitted_on, train.labels, head.out_features, ridge, label_smoothing) for ridge in RIDGES
+        ]
+        scores = [_accuracy(weight, bias, judged_on, selection.labels) for weight, bias in candidates]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        kept = scores[best] > before
+        if kept:
+            with torch.no_grad():
+                head.weight.copy_(candidates[best][0])
+                head.bias.copy_(candidates[best][1])
+        outcomes.append(Refit(before, scores[best], kept))
+    return outcomes
+
+
+def fit_linear(
+    features: Tensor, labels: Tensor, num_classes: int, ridge: float, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Fit a linear classifier to convergence.
+
+    Args:
+        features: [N, D].
+        labels: [N].
+        num_classes: K.
+        ridge: weight of the mean squared coefficient, on standardised features.
+        label_smoothing: share of the target spread over all classes.
+
+    Returns:
+        Weight [K, D] and bias [K], for features as given.
+    """
+    mean, deviation = features.mean(dim=0), features.std(dim=0).clamp(min=_TINY)
+    standard = (features - mean) / deviation
+    weight = torch.zeros(num_classes, features.shape[1], requires_grad=True)
+    bias = torch.zeros(num_classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = nn.functional.cross_entropy(
+            nn.functional.linear(standard, weight, bias), labels, label_smoothing=label_smoothing
+        )
+        value = value + ridge * weight.square().sum()
+        torch.autograd.backward(value)
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call] # torch leaves it untyped
+    folded = weight.detach() / deviation
+    return folded, bias.detach() - folded @ mean
+
+
+def _accuracy(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor) -> float:
+    predictions = nn.functional.linear(features, weight, bias).argmax(dim=1)
+    return float((predictions == labels).float().mean())

@@ -1,0 +1,125 @@
+"""A run's folder: what is planned, where it lies, and whether an earlier run in it can be gone on with."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gfnet_dynn import __version__
+from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.spec import NetSpec
+from gfnet_dynn.train.settings import TrainSettings, flag
+from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, Start
+
+STAGE_FOLDERS = {"backbone": "checkpoint_backbone", "warmup": "checkpoint_warmup", "joint": RESULT_FOLDER}
+
+_RUN_FILE = "run.json"
+_STATE_FILE = "state.safetensors"
+_MAY_CHANGE = ("device", "checkpoint_minutes")  # what the device would change, the precision, is compared resolved
+
+
+def run_folder(output: Path, data_set: str, tradeoff: float) -> Path:
+    """Where a run lies, named as published."""
+    return output / f"checkpoint_{data_set}_{tradeoff}_confEE"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What to train, on what, and how.
+
+    Attributes:
+        spec: the network.
+        data: split and ready.
+        settings: every choice.
+        folder: the run's own.
+        start: what to start from.
+    """
+
+    spec: NetSpec
+    data: SceneData
+    settings: TrainSettings
+    folder: Path
+    start: Start = field(default_factory=Start)
+
+    @property
+    def record_file(self) -> Path:
+        """Where the record of the run lies."""
+        return self.folder / _RUN_FILE
+
+    def model_file(self, stage: str) -> Path:
+        """The result of a finished stage."""
+        return self.folder / STAGE_FOLDERS[stage] / MODEL_FILE
+
+    def state_file(self, stage: str) -> Path:
+        """The state of an unfinished stage."""
+        return self.folder / STAGE_FOLDERS[stage] / _STATE_FILE
+
+    def has_progress(self) -> bool:
+        """Whether any stage has left something to go on with."""
+        return any(self.model_file(stage).is_file() or self.state_file(stage).is_file() for stage in STAGE_FOLDERS)
+
+    def describe(self, precision: str) -> dict[str, Any]:
+        """All that decides the result, as JSON values.
+
+        Args:
+            precision: the one in force, where the settings say `auto`.
+        """
+        described = {
+            "network": self.spec.to_dict(),
+            "data": dict(self.data.describe()),
+            "settings": self.settings.to_dict(),
+            "precision": precision,
+            "start": self.start.describe(),
+            "versions": versions(),
+        }
+        as_stored: dict[str, Any] = json.loads(json.dumps(described))
+        return as_stored
+
+
+def versions() -> dict[str, str]:
+    """What the weights depend on beside all choices: other versions may round otherwise."""
+    return {"gfnet_dynn": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
+    """The record of the run in the plan's folder, if it is the run that the plan describes.
+
+    Args:
+        plan: what is to be gone on with.
+        precision: the one in force now.
+
+    Raises:
+        TrainingError: there is no run, its record is damaged, or it was made with other choices.
+    """
+    file = plan.record_file
+    if not file.is_file():
+        raise TrainingError(f"no run to resume in {plan.folder}: start it without --resume")
+    try:
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        differing = _differing(stored, plan.describe(precision))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"cannot read {file}: {error}; start anew without --resume") from error
+    if differing:
+        raise TrainingError(
+            f"the run in {plan.folder} was started with other choices ({'; '.join(differing)}): resume with the same, "
+            "or start anew without --resume"
+        )
+    return stored
+
+
+def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    differing = [
+        f"{flag(key)} {stored['settings'].get(key)} then, {value} now"
+        for key, value in wanted["settings"].items()
+        if key not in _MAY_CHANGE and stored["settings"].get(key) != value
+    ]
+    if stored["precision"] != wanted["precision"]:
+        differing.append(f"precision {stored['precision']} then, {wanted['precision']} now")
+    return differing + [key for key in ("network", "data", "start") if stored[key] != wanted[key]]
