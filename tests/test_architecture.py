@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 # A module may import its own package and those of a lower rank; packages of one rank do not know each other.
 RANKS = {
     "errors": 0,
+    "wording": 0,
     "backbone_spec": 1,
     "spec": 2,
     "storage": 1,
@@ -25,7 +26,7 @@ RANKS = {
     "train": 6,
     "cli": 7,
 }
-TORCH_FREE = ("errors", "backbone_spec", "spec", "storage", "image", "exits")
+TORCH_FREE = ("errors", "wording", "backbone_spec", "spec", "storage", "image", "exits")
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 
 

@@ -31,7 +31,8 @@ def times(exits: int = 5, images: int = 3) -> ExitTimes:
 
 
 def subject(classes: int, macs: Sequence[int] = MACS) -> Subject:
-    return Subject("Scenes", "val", tuple(f"class_{index:02}" for index in range(classes)), tuple(macs), 1234)
+    names = tuple(f"class_{index:02}" for index in range(classes))
+    return Subject("Scenes", "val", names, tuple(macs), 1234, model="gfnet-192x12", input_px=256)
 
 
 def evaluation(classes: int = 4, *, chosen: bool = True, timed: bool = True) -> Evaluation:

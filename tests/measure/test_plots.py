@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gfnet_dynn.errors import MissingExtraError, StorageError
+from gfnet_dynn.measure import plots
+from gfnet_dynn.measure.evaluation import Evaluation
 from gfnet_dynn.measure.plots import draw_evaluation
 from tests.measure.evaluations import evaluation
 
@@ -48,6 +53,23 @@ def test_the_confusion_matrix_grows_with_the_classes(tmp_path: Path) -> None:
         picture = pixels(draw_evaluation(evaluation(classes), tmp_path)[2])
         sides.append(picture.shape[0])
     assert sides[1] > 1.5 * sides[0]
+
+
+@pytest.mark.parametrize("draw", [plots._accuracy_against_macs, plots._exit_shares, plots._confusion])
+def test_titles_name_network_and_data_where_they_are_known(draw: Callable[[Evaluation], Any]) -> None:
+    known = evaluation(4)
+    assert draw(known).get_suptitle().startswith("gfnet-192x12, 256 px\nScenes, 48 val images")
+    assert draw(replace(known, input_px=0)).get_suptitle().startswith("gfnet-192x12\nScenes")
+    assert draw(replace(known, model="", input_px=0, images=1)).get_suptitle().startswith("Scenes, 1 val image")
+
+
+def test_a_class_that_is_never_recognised_shows_a_zero() -> None:
+    judged = evaluation(3, chosen=False)
+    confusion = np.array([[9, 0, 3], [1, 0, 11], [0, 0, 12]])
+    full = replace(judged.sweep[-1], confusion=confusion)
+    axes = plots._confusion(replace(judged, sweep=(full,))).axes[0]
+    numbers = {(int(text.get_position()[1]), int(text.get_position()[0])): text.get_text() for text in axes.texts}
+    assert numbers == {(0, 0): "9", (0, 2): "3", (1, 0): "1", (1, 1): "0", (1, 2): "11", (2, 2): "12"}
 
 
 def test_a_folder_that_is_missing_is_reported(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_the_numbers_are_those_of_the_evaluation() -> None:
     described = strictly_through_json(evaluation_to_dict(judged))
     arrays = outputs(4)
     assert described["data"] == {"data_set": "Scenes", "part": "val", "images": 48}
+    assert (described["network"]["model"], described["input_px"]) == ("gfnet-192x12", 256)
     assert described["network"]["parameters"] == 1234
     assert described["network"]["exit_macs"] == list(MACS)
     for index, accuracy in enumerate(described["network"]["exit_accuracy_over_all_images"]):

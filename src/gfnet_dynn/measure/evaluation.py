@@ -63,6 +63,8 @@ class Evaluation:
         chosen: at the threshold chosen on the selection split, or None where the checkpoint brings none.
         times: measured latency, or None.
         images: N.
+        model: name of the network; empty where it is not known.
+        input_px: side of the input in pixels, padding included; 0 where it is not known.
     """
 
     data_set: str
@@ -75,6 +77,8 @@ class Evaluation:
     chosen: Judgement | None
     times: ExitTimes | None
     images: int
+    model: str = ""
+    input_px: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class Subject:
     classes: tuple[str, ...]
     exit_macs: tuple[int, ...]
     parameters: int
+    model: str = ""
+    input_px: int = 0
 
 
 def evaluate(
@@ -112,6 +118,8 @@ def evaluate(
         chosen=_judge(operate(arrays, costs, chosen), arrays, subject, times) if chosen else None,
         times=times,
         images=len(arrays.labels),
+        model=subject.model,
+        input_px=subject.input_px,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gfnet_dynn.errors import MissingExtraError, StorageError
 from gfnet_dynn.measure.evaluation import Evaluation
+from gfnet_dynn.wording import counted
 
 _DPI = 130
 
@@ -60,7 +61,7 @@ def _accuracy_against_macs(evaluation: Evaluation) -> Any:
         x, y = evaluation.chosen.mean_macs / 1e6, 100 * evaluation.chosen.point.accuracy
         axes.plot([x], [y], "*", markersize=15, color="C3", label="threshold chosen on selection split")
     axes.set(xlabel="mean MACs of an image (millions, counted)", ylabel="top-1 accuracy (%, measured)")
-    axes.set_title(_subtitle(evaluation), fontsize=10)
+    figure.suptitle(_subtitle(evaluation), fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -78,7 +79,7 @@ def _exit_shares(evaluation: Evaluation) -> Any:
         axes.bar(labels, shares[:, index], bottom=bottom, label=name, color=_viridis(colour[0]))
         bottom += shares[:, index]
     axes.set(xlabel="gate threshold", ylabel="share of images (%)", ylim=(0, 100))
-    axes.set_title(_subtitle(evaluation), fontsize=10)
+    figure.suptitle(_subtitle(evaluation), fontsize=10)
     figure.legend(loc="outside right upper")
     return figure
 
@@ -92,25 +93,30 @@ def _viridis(position: float) -> Any:
 def _confusion(evaluation: Evaluation) -> Any:
     judgement = evaluation.chosen or evaluation.sweep[-1]
     count = len(evaluation.classes)
-    side = max(4.2, 3.0 + 0.28 * count)  # inches; the title needs the former
+    longest = max(map(len, evaluation.classes))
+    side = max(4.2, 1.6 + 0.06 * longest + 0.28 * count)  # inches; the title needs the former
     figure = _figure(side, side)
     axes = figure.subplots()
     rows = judgement.confusion / np.maximum(judgement.confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(rows, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(count), evaluation.classes, rotation=90, fontsize=7)
     axes.set_yticks(range(count), evaluation.classes, fontsize=7)
-    for row, column in zip(*np.nonzero(judgement.confusion), strict=True):
+    shown = (judgement.confusion > 0) | np.eye(count, dtype=bool)  # a class that is never recognised is seen as 0
+    for row, column in zip(*np.nonzero(shown), strict=True):
         colour = "white" if rows[row, column] > 0.5 else "black"
         number = str(judgement.confusion[row, column])
-        axes.text(column, row, number, ha="center", va="center", fontsize=6, color=colour)
+        axes.text(column, row, number, ha="center", va="center", fontsize=6 if count > 12 else 9, color=colour)
     axes.set(xlabel="predicted", ylabel="true")
     what = "at the chosen threshold" if evaluation.chosen else "through the full network"
-    axes.set_title(f"{_subtitle(evaluation)}\nimages {what}, shaded by row", fontsize=9)
+    figure.suptitle(f"{_subtitle(evaluation)}\nimages {what}, shaded by row", fontsize=9)
     return figure
 
 
 def _subtitle(evaluation: Evaluation) -> str:
-    return f"{evaluation.data_set}, {evaluation.images} {evaluation.part} images"
+    size = f"{evaluation.input_px} px" if evaluation.input_px else ""
+    network = ", ".join(filter(None, (evaluation.model, size)))
+    images = counted(evaluation.images, f"{evaluation.part} image")
+    return (f"{network}\n" if network else "") + f"{evaluation.data_set}, {images}"
 
 
 def _threshold_label(thresholds: tuple[float, ...]) -> str:

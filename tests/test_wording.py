@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+from gfnet_dynn.wording import counted
+
+
+def test_one_and_many() -> None:
+    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]
