@@ -51,6 +51,28 @@ def test_list_shows_which_sets_are_here() -> None:
     assert "yes" in run("list").stdout
 
 
+def test_list_shows_the_sets_of_a_file() -> None:
+    Path("sets.toml").write_text("[Harbours]\nnum_classes = 12\ndefault_input_size = 96\n")
+    assert "Harbours" not in run("list").stdout
+    result = run("list", "--dataset-config", "sets.toml")
+    assert "Harbours" in result.stdout
+    assert "UCM" in result.stdout
+
+
+def test_a_set_of_a_file_is_to_be_had_by_hand() -> None:
+    Path("sets.toml").write_text("[Harbours]\nnum_classes = 12\ndefault_input_size = 96\n")
+    result = run("download", "harbours", "--dataset-config", "sets.toml")
+    assert isinstance(result.exception, DownloadError)
+    assert "data check Harbours --data-path data/Harbours --dataset-config FILE.toml" in str(result.exception)
+
+
+@pytest.mark.parametrize("option", ["--data-path", "--dataset-config", "--json"])
+def test_an_empty_path_is_not_the_working_folder(option: str) -> None:
+    result = run("check", "UCM", option, "")
+    assert result.exit_code == 2
+    assert f"'{option}': it is empty" in result.output
+
+
 def test_download_lays_out_and_then_finds(small_ucm: Path) -> None:
     result = run("download", "ucm")
     assert result.exit_code == 0, result.output
@@ -90,7 +112,7 @@ def test_check_exits_with_1_for_problems() -> None:
     write_picture(Path("mine/val/b/[red]x.png"), 0)
     result = run("check", "mine", "--data-path", "mine", "--dataset-config", "sets.toml")
     assert result.exit_code == 1
-    assert "problem: 1 images are in more than one part" in result.stdout
+    assert "problem: 1 image is in more than one part" in result.stdout
     assert "train/a/[red]x.png = val/b/[red]x.png" in result.stdout
     assert "is fine" not in result.stdout
 

@@ -6,18 +6,37 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.cli.progress import Counter, TrainingProgress
 from tests.cli.conftest import Run
+
+COST = ("gfnet-dynn", "cost")
 
 
 def test_cost_lists_every_model(run: Run) -> None:
     outcome = run("gfnet-dynn", "cost")
     assert outcome.status == 0
     assert all(name in outcome.out for name in BACKBONES)
-    assert "344 497 650 803 957" in outcome.out  # the student at 256 px
-    assert "counted, not measured" in outcome.out
+    assert "One image of 256 px, 45 classes; counted, not measured" in outcome.out
+
+
+def test_cost_is_whole_in_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = run("gfnet-dynn", "cost")
+    assert "…" not in outcome.out
+    student = (
+        "gfnet-192x12 256 4.46 block 3 344 36 0.69 block 5 497 52 0.99 block 7 650 68 1.30 block 9 803 84 1.61 "
+        "the last 957 100 1.91"
+    )
+    assert student in outcome.out
+
+
+def test_cost_says_to_what_it_pads(run: Run) -> None:
+    assert "One image of 602 px padded to 608 px" in run(*COST, "gfnet-192x12", "--input-size", "602", "--pad").out
+    assert "One image of 608 px, 45" in run(*COST, "gfnet-192x12", "--input-size", "608", "--pad").out
+    assert "One image of 602 px padded to 602 or 608 px" in run(*COST, "--input-size", "602", "--pad").out
 
 
 def test_cost_of_one_model_with_other_exits(run: Run) -> None:
@@ -41,6 +60,17 @@ def test_benchmark_reports_shares_and_differences(run: Run) -> None:
     assert stored["command"].startswith("gfnet-dynn benchmark gfnet-96x8 --input-size 32")
 
 
+def test_benchmark_pads_where_its_error_says_so(run: Run) -> None:
+    line = ("gfnet-dynn", "benchmark", "gfnet-96x8", "--input-size", "30", "--images", "1", "--repeats", "1")
+    refused = run(*line)
+    assert refused.status == 2
+    assert "--input-size 24 or 32, or --pad" in refused.err
+    padded = run(*line, "--pad")
+    assert padded.status == 0, padded.err
+    assert "gfnet-96x8, 32 px, batch 1, 1 thread " in padded.out
+    assert "medians over 1 image and 1 round, exits" in padded.out
+
+
 def test_train_evaluate_and_benchmark_of_a_run(run: Run, scenes: Path, scenes_config: Path) -> None:
     where = ("--data-set", "Stripes", "--data-path", scenes, "--dataset-config", scenes_config)
     small = ("--model", "gfnet-96x8", "--num-epoch", "1", "--no-tensorboard", "--output", "out")
@@ -62,9 +92,7 @@ def test_help(run: Run) -> None:
 
 
 def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 # made to think that it is a terminal
-
-    console = Console(force_terminal=True, width=120)
+    console = Console(force_terminal=True, width=120)  # made to think that it is a terminal
     told = Counter(console)("Reading")
     told(1, 2)
     told(2, 2)
@@ -78,3 +106,12 @@ def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     for words in ("Joint stage", "epoch   1/2", "network 1.250", "exit1 50.0", "80 img/s", "left", "done"):
         assert words in printed
+
+
+def test_progress_counts_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = TrainingProgress(Console(width=120))
+    progress.stage_started("backbone", 1, 1, 0)
+    progress.stage_started("joint", 2, 32, 0)
+    printed = capsys.readouterr().out
+    assert "Backbone: at most 1 epoch of 1 image\n" in printed
+    assert "Joint stage: at most 2 epochs of 32 images\n" in printed

@@ -56,7 +56,7 @@ def test_corrupt_files_are_named_with_the_reason(root: Path) -> None:
     report = check(root)
     assert [file.path for part in report.parts for file in part.corrupt] == ["train/field/01.png", "val/river/10.png"]
     assert "not an image" in report.problems[0]
-    assert "val: 1 files cannot be decoded" in report.problems[1]
+    assert "val: 1 file cannot be decoded" in report.problems[1]
 
 
 def test_odd_sizes_and_formats_are_notes(root: Path) -> None:
@@ -65,7 +65,7 @@ def test_odd_sizes_and_formats_are_notes(root: Path) -> None:
     report = check(root)
     assert report.problems == []
     assert report.notes == [
-        "train: 1 images are not of 8x8 px and are resized: 1 of 16x16 px (train/field/wide.png)",
+        "train: 1 image is not of 8x8 px, to be resized: 1 of 16x16 px (train/field/wide.png)",
         "several formats: 11 PNG, 1 JPEG",
     ]
 
@@ -80,8 +80,8 @@ def test_a_class_that_a_part_lacks(root: Path) -> None:
         path.unlink()
     (root / "val/river").rmdir()
     assert check(root).problems == [
-        "val: 1 class folders in val instead of 2",
-        "val: without the classes river, which other parts have",
+        "val: 1 class folder in val instead of 2",
+        "val: without the class river, which other parts have",
     ]
 
 
@@ -90,7 +90,7 @@ def test_an_empty_class_and_a_missing_part(root: Path) -> None:
     (root / "train/river").mkdir()
     report = check(root, replace(CONFIG, test_folder="test"))
     assert report.problems == [
-        "train: no images in the class folders river",
+        "train: no images in the class folder river",
         "test: 0 class folders in test instead of 2",
         "test: without the classes field, river, which other parts have",
     ]
@@ -101,7 +101,7 @@ def test_duplicates_in_one_part_are_a_note(root: Path) -> None:
     report = check(root)
     assert report.parts[0].duplicates == (("train/field/01.png", "train/river/copy.bmp"),)
     assert report.problems == []
-    assert "train: 1 different images are there more than once" in report.notes[-1]
+    assert "train: 1 image is there more than once" in report.notes[-1]
 
 
 def test_duplicates_across_parts_are_a_problem(root: Path) -> None:
@@ -109,7 +109,7 @@ def test_duplicates_across_parts_are_a_problem(root: Path) -> None:
     report = check(root)
     assert report.leaks == (("train/field/02.png", "val/field/leak.png"),)
     assert report.problems == [
-        "1 images are in more than one part, so reports would be too good: train/field/02.png = val/field/leak.png"
+        "1 image is in more than one part, so reports would be too good: train/field/02.png = val/field/leak.png"
     ]
 
 
@@ -154,6 +154,29 @@ def test_long_lists_are_cut(root: Path) -> None:
     for number in range(7):
         (root / f"train/field/bad{number}.png").write_bytes(b"x")
     assert check(root).problems[0].endswith("; and 2 more")
+
+
+def test_a_part_given_as_the_whole_is_noticed(root: Path) -> None:
+    with pytest.raises(DataError) as error:
+        check(root / "val")
+    assert str(error.value).endswith(f"did you mean --data-path {root}? It has a folder train")
+    whole = replace(CONFIG, train_folder=".", use_random_split=True)
+    (root / "empty").mkdir()
+    with pytest.raises(DataError, match=r"check --data-path$"):
+        check(root / "empty", whole)
+
+
+def test_several_of_a_kind_are_told_in_the_plural(root: Path) -> None:
+    for number in (1, 2):
+        (root / f"train/field/bad{number}.png").write_bytes(b"x")
+        write_picture(root / f"train/river/big{number}.png", 90 + number, size=9)
+        write_picture(root / f"val/field/leak{number}.png", number)
+        write_picture(root / f"val/river/copy{number}.png", 6 + 2 * number)
+    report = check(root)
+    assert "train: 2 files cannot be decoded" in report.problems[0]
+    assert "2 images are in more than one part" in report.problems[1]
+    assert "train: 2 images are not of 8x8 px" in report.notes[0]
+    assert "val: 2 different images are there more than once" in report.notes[1]
 
 
 def test_nothing_there_stops_it(tmp_path: Path) -> None:

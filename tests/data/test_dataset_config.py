@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.data.dataset_config import DATASET_CONFIG, DatasetConfig, find_dataset
+from gfnet_dynn.data.dataset_config import DATASET_CONFIG, DatasetConfig, find_dataset, known_names
 from gfnet_dynn.errors import DataError
 
 
@@ -34,6 +34,12 @@ def test_the_published_values(name: str, classes: int, size: int, random_split: 
     assert config.test_folder is None
     assert config.default_data_path is not None
     assert config.default_data_path.endswith(f"data/{name}")
+
+
+def test_names_of_a_file_stand_beside_the_built_in_ones_and_win(tmp_path: Path) -> None:
+    assert known_names() == tuple(DATASET_CONFIG)
+    extra = toml(tmp_path, "[ucm]\n[Harbours]\n")
+    assert known_names(extra) == ("ucm", *list(DATASET_CONFIG)[1:], "Harbours")
 
 
 def test_no_set_is_left_untested() -> None:
@@ -85,7 +91,9 @@ GOOD = "num_classes = 3\ndefault_input_size = 96\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("S = 3\n", "the data set 'S' must be a table with num_classes and default_input_size"),
+        ("S = 3\n", "S stands outside of a table"),
+        (f"{GOOD}[S]\n{GOOD}", "num_classes, default_input_size stand outside of a table"),
+        (GOOD, "in this form:\n[Name]\nnum_classes = 12\ndefault_input_size = 256"),
         ("[S]\nnum_classes = 3\n", "data set 'S': default_input_size missing"),
         ("[S]\n", "data set 'S': num_classes and default_input_size missing"),
         (f"[S]\n{GOOD}num_class = 4\n", "data set 'S': unknown key 'num_class': did you mean 'num_classes'"),

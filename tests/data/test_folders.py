@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path / "file"):
         with pytest.raises(DataError, match=r"no folder .*: expected one sub-folder of images for each class"):
             scan_folders(path)
+
+
+@pytest.mark.parametrize("given", ["train", "val"])
+def test_a_part_given_as_the_whole_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    touch(tmp_path, "train/farm/1.png", "val/farm/2.png")
+    hint = f"there; did you mean --data-path {tmp_path}? It has a folder train"
+    with pytest.raises(DataError, match=f"{re.escape(hint)}$"):
+        scan_folders(tmp_path / given / "train")
+    monkeypatch.chdir(tmp_path / given)
+    with pytest.raises(DataError, match=f"{re.escape(hint)}$"):
+        scan_folders(Path("train"))
 
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from gfnet_dynn.data.stratify import stratified
 from gfnet_dynn.errors import DataError
 
+CLASSES = ("desert", "forest", "harbour", "meadow", "river")
+
 
 def listing(*counts: int) -> list[tuple[str, int]]:
     return [(f"class{index}/{number:03}.png", index) for index, count in enumerate(counts) for number in range(count)]
@@ -19,7 +21,7 @@ def listing(*counts: int) -> list[tuple[str, int]]:
 )
 def test_parts_are_disjoint_whole_and_keep_the_share(counts: list[int], share: float, seed: int) -> None:
     files = listing(*counts)
-    first, second = stratified(files, share, seed)
+    first, second = stratified(files, CLASSES, share, seed)
     assert sorted(first + second) == sorted(files)
     for index, count in enumerate(counts):
         taken = sum(1 for _, label in first if label == index)
@@ -28,29 +30,29 @@ def test_parts_are_disjoint_whole_and_keep_the_share(counts: list[int], share: f
 
 @given(files=st.permutations(listing(5, 9, 2)))
 def test_the_input_order_does_not_matter(files: list[tuple[str, int]]) -> None:
-    assert stratified(files, 0.6, 3) == stratified(listing(5, 9, 2), 0.6, 3)
+    assert stratified(files, CLASSES, 0.6, 3) == stratified(listing(5, 9, 2), CLASSES, 0.6, 3)
 
 
 def test_a_seed_gives_one_cut_and_another_seed_another() -> None:
     files = listing(50, 50)
-    assert stratified(files, 0.8, 0) == stratified(files, 0.8, 0)
-    assert stratified(files, 0.8, 0) != stratified(files, 0.8, 1)
+    assert stratified(files, CLASSES, 0.8, 0) == stratified(files, CLASSES, 0.8, 0)
+    assert stratified(files, CLASSES, 0.8, 0) != stratified(files, CLASSES, 0.8, 1)
 
 
 def test_the_cut_is_pinned() -> None:
-    first, second = stratified(listing(4), 0.5, 0)
+    first, second = stratified(listing(4), CLASSES, 0.5, 0)
     assert [path for path, _ in first] == ["class0/000.png", "class0/002.png"]
     assert [path for path, _ in second] == ["class0/001.png", "class0/003.png"]
 
 
 def test_a_class_is_cut_the_same_whatever_the_other_classes() -> None:
-    alone, _ = stratified(listing(30), 0.5, 7)
-    among, _ = stratified(listing(30, 8), 0.5, 7)
+    alone, _ = stratified(listing(30), CLASSES, 0.5, 7)
+    among, _ = stratified(listing(30, 8), CLASSES, 0.5, 7)
     assert alone == [entry for entry in among if entry[1] == 0]
 
 
 def test_classes_are_not_cut_alike() -> None:
-    first, _ = stratified(listing(40, 40), 0.5, 0)
+    first, _ = stratified(listing(40, 40), CLASSES, 0.5, 0)
     numbers = [{path.split("/")[1] for path, index in first if index == label} for label in (0, 1)]
     assert numbers[0] != numbers[1]
 
@@ -58,18 +60,18 @@ def test_classes_are_not_cut_alike() -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, float("nan")])
 def test_a_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(DataError, match="share"):
-        stratified(listing(4), share, 0)
+        stratified(listing(4), CLASSES, share, 0)
 
 
 def test_a_single_image_cannot_be_cut() -> None:
-    with pytest.raises(DataError, match="class 1 has only 1 image"):
-        stratified(listing(4, 1), 0.5, 0)
+    with pytest.raises(DataError, match=r"class 'forest' has only one image, class1/000\.png"):
+        stratified(listing(4, 1), CLASSES, 0.5, 0)
 
 
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(DataError, match="seed -1"):
-        stratified(listing(4), 0.5, -1)
+        stratified(listing(4), CLASSES, 0.5, -1)
 
 
 def test_nothing_gives_nothing() -> None:
-    assert stratified([], 0.5, 0) == ([], [])
+    assert stratified([], CLASSES, 0.5, 0) == ([], [])

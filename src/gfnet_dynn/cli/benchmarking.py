@@ -22,6 +22,7 @@ from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.spec import NetSpec, make_input
 from gfnet_dynn.storage import write_json
 from gfnet_dynn.train.start import find_checkpoint_file
+from gfnet_dynn.wording import counted
 
 _DEFAULT_SIZE = 256
 _CLASSES = 45
@@ -46,36 +47,42 @@ class ExitFigures:
     largest_difference: float
 
 
-def run_benchmark(
-    model: str,
-    input_size: int | None,
-    images: int,
-    repeats: int,
-    threads: int,
-    seed: int,
-    json: Path | None,
-    console: Console,
-) -> list[ExitFigures]:
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure, as the options of `gfnet-dynn benchmark` say it."""
+
+    model: str
+    input_size: int | None
+    pad: bool
+    images: int
+    repeats: int
+    threads: int
+    seed: int
+
+
+def run_benchmark(wanted: Wanted, json: Path | None, console: Console) -> list[ExitFigures]:
     """Measure, print, and store where asked."""
-    set_threads(threads)
-    torch.manual_seed(seed)
-    net, size = _network(model, input_size)
-    batch = torch.randn(images, 3, size, size)
-    figures, setting = measure_network(net, batch, repeats, console)
-    _print(model, size, figures, setting, console)
+    set_threads(wanted.threads)
+    torch.manual_seed(wanted.seed)
+    net, size = _network(wanted.model, wanted.input_size, wanted.pad)
+    batch = torch.randn(wanted.images, 3, size, size)
+    figures, setting = measure_network(net, batch, wanted.repeats, console)
+    _print(wanted.model, size, figures, setting, console)
     if json:
-        write_json(json, _to_dict(model, size, seed, figures, setting))
+        write_json(json, _to_dict(wanted.model, size, wanted.seed, figures, setting))
     return figures
 
 
-def _network(model: str, input_size: int | None) -> tuple[EarlyExitNet, int]:
+def _network(model: str, input_size: int | None, pad: bool) -> tuple[EarlyExitNet, int]:
     if model.casefold() in BACKBONES or not Path(model).exists():
         backbone = find_backbone(model)
-        image = make_input(backbone, input_size or _DEFAULT_SIZE, pad=False)
+        image = make_input(backbone, _DEFAULT_SIZE if input_size is None else input_size, pad=pad)
         classes = tuple(str(index) for index in range(_CLASSES))
         return build_net(NetSpec(backbone, backbone.default_exits, image, classes)).eval(), image.size
     checkpoint = load_checkpoint(find_checkpoint_file(Path(model)))
-    image = make_input(checkpoint.spec.backbone, input_size, pad=False) if input_size else checkpoint.spec.input
+    image = checkpoint.spec.input
+    if input_size is not None:
+        image = make_input(checkpoint.spec.backbone, input_size, pad=pad)
     return replace(checkpoint, spec=replace(checkpoint.spec, input=image)).build(), image.size
 
 
@@ -110,7 +117,7 @@ def _difference(net: EarlyExitNet, images: Tensor, exit_index: int) -> float:
 
 
 def _print(model: str, size: int, figures: list[ExitFigures], setting: LatencySetting, console: Console) -> None:
-    table = Table(title=f"{model}, {size} px, batch 1, {setting.threads} threads")
+    table = Table(title=f"{model}, {size} px, batch 1, {counted(setting.threads, 'thread')}")
     for heading in ("leaves at", "share of MACs", "share of time", "ms", "largest difference to plain forward"):
         table.add_column(heading, justify="right")
     for each in figures:
@@ -123,8 +130,8 @@ def _print(model: str, size: int, figures: list[ExitFigures], setting: LatencySe
         )
     console.print(table)
     console.print(
-        f"MACs are counted from shapes. Time is measured: medians over {setting.images} images and {setting.repeats} "
-        f"rounds, exits in turns, {setting.engine}, {setting.device}; {setting.scope}.",
+        f"MACs are counted from shapes. Time is measured: medians over {counted(setting.images, 'image')} and "
+        f"{counted(setting.repeats, 'round')}, exits in turns, {setting.engine}, {setting.device}; {setting.scope}.",
         highlight=False,
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,33 +25,40 @@ def cost(
 ) -> None:
     """Count what each exit costs: multiply-accumulates up to it, and its share of the full network."""
     require_torch("counting costs")
-    table = Table(title=f"One image of {input_size} px, {num_classes} classes; counted, not measured")
-    for heading in ("model", "weights M", "exits after", "MMACs up to each exit, % of full", "GFLOPs"):
-        table.add_column(heading)
+    classes = tuple(str(index) for index in range(num_classes))
+    specs: dict[str, NetSpec] = {}
     for name in [model] if model else BACKBONES:
         backbone = find_backbone(name)
         blocks = parse_exits(exits) or backbone.default_exits
-        classes = tuple(str(index) for index in range(num_classes))
-        table.add_row(
-            name,
-            *_cells(NetSpec(backbone, blocks, make_input(backbone, input_size, pad=pad), classes)),
-            end_section=True,
-        )
+        specs[name] = NetSpec(backbone, blocks, make_input(backbone, input_size, pad=pad), classes)
+    title = _title(input_size, {spec.input.size for spec in specs.values()}, num_classes)
+    table = Table(title=title, box=box.HORIZONTALS, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    for heading in ("px", "weights M", "exit after", "MMACs", "% of full", "GFLOPs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, spec in specs.items():
+        for row in _rows(name, spec):
+            table.add_row(*row)
+        table.add_section()
     Console().print(table)
 
 
-def _cells(spec: NetSpec) -> tuple[str, ...]:
+def _title(asked: int, sizes: set[int], num_classes: int) -> str:
+    padded = "" if sizes == {asked} else f" padded to {' or '.join(map(str, sorted(sizes)))} px"
+    return f"One image of {asked} px{padded}, {num_classes} classes; counted, not measured"
+
+
+def _rows(name: str, spec: NetSpec) -> Iterator[tuple[str, ...]]:
+    """One for each exit; what the whole network has in common stands in the first."""
     import torch  # noqa: PLC0415 # slow to import
 
     from gfnet_dynn.model.build import build_net  # noqa: PLC0415 # imports torch
 
     with torch.device("meta"):  # shapes alone; no memory for weights
         net = build_net(spec)
-    macs, shares = net.exit_macs(), net.exit_costs()
     parameters = sum(parameter.numel() for parameter in net.parameters())
-    return (
-        f"{parameters / 1e6:.2f}",
-        ", ".join(map(str, spec.exit_blocks)),
-        "".join(f"{count / 1e6:6.0f}" for count in macs) + "\n" + "".join(f"{100 * share:6.0f}" for share in shares),
-        f"{2 * macs[-1] / 1e9:.2f}",
-    )
+    common = (name, str(spec.input.size), f"{parameters / 1e6:.2f}")
+    places = (*(f"block {block}" for block in spec.exit_blocks), "the last")
+    for place, macs, share in zip(places, net.exit_macs(), net.exit_costs(), strict=True):
+        yield (*common, place, f"{macs / 1e6:.0f}", f"{100 * share:.0f}", f"{2 * macs / 1e9:.2f}")
+        common = ("", "", "")

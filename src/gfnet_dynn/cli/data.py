@@ -14,10 +14,11 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from gfnet_dynn.cli.options import path
 from gfnet_dynn.data import fetch
 from gfnet_dynn.data.check import CheckReport, check_dataset
 from gfnet_dynn.data.check_report import PartReport
-from gfnet_dynn.data.dataset_config import DATASET_CONFIG, DatasetConfig, find_dataset
+from gfnet_dynn.data.dataset_config import DatasetConfig, find_dataset, known_names
 from gfnet_dynn.data.download import download_dataset
 from gfnet_dynn.data.registry import KNOWN_SETS
 from gfnet_dynn.errors import DataError
@@ -26,10 +27,11 @@ from gfnet_dynn.storage import write_json
 app = typer.Typer(help="List, download and check data sets.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Data set, whatever the case: see 'gfnet-dynn data list'.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file that describes further data sets.", parser=path)]
 
 
 @app.command("list")
-def list_datasets() -> None:
+def list_datasets(dataset_config: Config = None) -> None:
     """List the data sets that are known by name."""
     table = Table(
         *("name", "classes", "px", "split", "images", "licence", "get it by", "here"),
@@ -40,12 +42,12 @@ def list_datasets() -> None:
     )
     for column in table.columns:
         column.no_wrap = True
-    for name in DATASET_CONFIG:
-        proper, config = find_dataset(name)
+    for name in known_names(dataset_config):
+        proper, config = find_dataset(name, dataset_config)
         known = KNOWN_SETS.get(proper)
         split = "random" if config.use_random_split else "folders"
         numbers = (str(config.num_classes), str(config.default_input_size), split, str(known.images) if known else "–")
-        origin = (known.licence, known.way) if known else ("–", "hand")
+        origin = (known.licence, known.way) if known else ("–", "by hand")
         table.add_row(proper, *numbers, *origin, "yes" if _is_here(config) else "no")
     _stdout().print(table)
 
@@ -57,7 +59,10 @@ def _is_here(config: DatasetConfig) -> bool:
 @app.command()
 def download(
     name: Name,
-    to: Annotated[Path | None, typer.Option(help="Folder of the data sets; the set goes into a folder in it.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets; the set goes into a folder in it.", parser=path)
+    ] = None,
+    dataset_config: Config = None,
     split_ratio: Annotated[
         float | None,
         typer.Option("--split-ratio", "--split_ratio", help="Share of each class for the train folder (default 0.8)."),
@@ -65,8 +70,8 @@ def download(
     seed: Annotated[int, typer.Option(help="Seed of the split into train and val, or of the drawing.")] = 0,
 ) -> None:
     """Fetch a data set, verify it and lay it out in train and val folders."""
-    proper, config = find_dataset(name)
-    folder = to if to is not None else Path(config.default_data_path or "data").parent
+    proper, config = find_dataset(name, dataset_config)
+    folder = to if to is not None else Path(config.default_data_path or f"data/{proper}").parent
     with _progress() as report:
         done = download_dataset(proper, config, folder, split_ratio=split_ratio, seed=seed, progress=report)
     counts = ", ".join(f"{count} {part}" for part, count in done.images.items())
@@ -77,9 +82,11 @@ def download(
 @app.command()
 def check(
     name: Name,
-    data_path: Annotated[Path | None, typer.Option(help="Folder of the data set; by default its usual place.")] = None,
-    dataset_config: Annotated[Path | None, typer.Option(help="TOML file that describes further data sets.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the whole report to this file.")] = None,
+    data_path: Annotated[
+        Path | None, typer.Option(help="Folder of the data set; by default its usual place.", parser=path)
+    ] = None,
+    dataset_config: Config = None,
+    json: Annotated[Path | None, typer.Option(help="Write the whole report to this file.", parser=path)] = None,
 ) -> None:
     """Decode and compare every image; exit with 1 if there are problems."""
     proper, config = find_dataset(name, dataset_config)

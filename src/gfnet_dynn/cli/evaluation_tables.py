@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gfnet_dynn.measure.evaluation import Evaluation, Judgement
+from gfnet_dynn.wording import counted
 
 
 def print_evaluation(evaluation: Evaluation, chosen_where: str, console: Console) -> None:
@@ -25,15 +26,16 @@ def print_evaluation(evaluation: Evaluation, chosen_where: str, console: Console
         lines.append(f"Chosen threshold: found {chosen_where}; it carries no guarantee.")
     if evaluation.times:
         setting = evaluation.times.setting
+        rounds = counted(setting.repeats, "round")
         lines.append(
-            f"Latency: measured on {setting.images} of the images at batch 1, median of {setting.repeats} rounds, "
+            f"Latency: measured on {setting.images} of the images at batch 1, median of {rounds}, "
             f"{setting.engine}, threads {setting.threads}, {setting.device}; {setting.scope}."
         )
     console.print("\n".join(lines), highlight=False)
 
 
 def _thresholds_table(evaluation: Evaluation) -> Table:
-    table = Table(title=f"{evaluation.data_set}: {evaluation.images} {evaluation.part} images")
+    table = Table(title=f"{evaluation.data_set}: {counted(evaluation.images, f'{evaluation.part} image')}")
     for heading in ("threshold", "top-1 %", "F1 %", "MMACs", "of full", "ms", "% leaving at each exit"):
         table.add_column(heading, justify="right")
     for judgement in evaluation.sweep:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
@@ -90,6 +90,13 @@ def parse_exits(text: str | None) -> tuple[int, ...] | None:
         raise SpecError(f"--exits takes block indices such as 3,5,7,9, not {text!r}") from error
 
 
+def path(text: str | Path) -> Path:
+    """Reads the path that an option takes; an empty one, as of an unset shell variable, would be the working folder."""
+    if text == "":
+        raise typer.BadParameter("it is empty: name a file or folder ('.' is the working folder)")
+    return Path(text)
+
+
 def with_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a typer command of a function that takes one instance of each of `kinds`, in order.
 
@@ -114,7 +121,8 @@ def _parameter(kind: type, each: Field[Any]) -> inspect.Parameter:
     name = flag(each.name)
     flags = f"{name}/--no-{name[2:]}" if each.default is True else name
     panel = (kind.__doc__ or "").split(";")[0].rstrip(".")
-    declared = typer.Option(flags, help=each.metadata["help"], rich_help_panel=panel)
+    parser = path if Path in (hint, *get_args(hint)) else None
+    declared = typer.Option(flags, help=each.metadata["help"], rich_help_panel=panel, parser=parser)
     default = inspect.Parameter.empty if each.default is MISSING else each.default
     return inspect.Parameter(
         each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, declared]

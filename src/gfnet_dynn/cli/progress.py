@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from gfnet_dynn.data.splits import Progress as Told
 from gfnet_dynn.train.reporter import Reporter
+from gfnet_dynn.wording import counted
 
 _NAMES = {"backbone": "Backbone", "warmup": "Warm-up of the exits", "joint": "Joint stage"}
 
@@ -64,7 +65,8 @@ class TrainingProgress(Reporter):
         self._epochs, self._images, self._first_epoch = epochs, images_per_epoch, first_epoch
         self._began = time.perf_counter()
         resumed = f", going on at epoch {first_epoch + 1}" if first_epoch else ""
-        self._console.print(f"[bold]{_NAMES[stage]}[/]: at most {epochs} epochs of {images_per_epoch} images{resumed}")
+        extent = f"at most {counted(epochs, 'epoch')} of {counted(images_per_epoch, 'image')}"
+        self._console.print(f"[bold]{_NAMES[stage]}[/]: {extent}{resumed}")
         self._bar.start()
 
     def step_taken(self, stage: str, epoch: int, step: int, images: int, losses: Mapping[str, float]) -> None:

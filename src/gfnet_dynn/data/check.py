@@ -15,6 +15,7 @@ from PIL import Image
 from gfnet_dynn.data.check_report import CheckReport, CorruptFile, OddSize, PartReport, find_notes, find_problems
 from gfnet_dynn.data.dataset_config import DatasetConfig
 from gfnet_dynn.data.download import part_folders
+from gfnet_dynn.data.folders import parent_hint
 from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.image import SUFFIXES, read_image
 
@@ -53,7 +54,8 @@ def check_dataset(
     paths = [path for classes in listings.values() for files in classes.values() for path in files]
     if not paths:
         wanted = " or ".join(f"{folder}/CLASS/*" for folder in folders.values())
-        raise DataError(f"no images in {root}: {name} is expected to have {wanted} there; check --data-path")
+        hint = next(filter(None, (parent_hint(root, folder) for folder in folders.values())), "; check --data-path")
+        raise DataError(f"no images in {root}: {name} is expected to have {wanted} there{hint}")
     seen = _look_at_all(root, paths, progress)
     parts = tuple(_report(part, folders[part], classes, seen) for part, classes in listings.items())
     leaks = _leaks(listings, seen)

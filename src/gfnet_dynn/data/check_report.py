@@ -9,6 +9,7 @@ from typing import Any
 
 from gfnet_dynn.data.dataset_config import DatasetConfig
 from gfnet_dynn.data.registry import KNOWN_SETS
+from gfnet_dynn.wording import counted
 
 _SHOWN = 5
 
@@ -99,23 +100,25 @@ def _corrupt(parts: Sequence[PartReport]) -> Iterator[str]:
     for part in parts:
         if part.corrupt:
             faults = _shorten([file.reason for file in part.corrupt], "; ")
-            yield f"{part.part}: {len(part.corrupt)} files cannot be decoded: {faults}"
+            yield f"{part.part}: {counted(len(part.corrupt), 'file')} cannot be decoded: {faults}"
 
 
 def _leaked(leaks: Sequence[tuple[str, ...]]) -> Iterator[str]:
     if leaks:
         shown = _shorten([" = ".join(group) for group in leaks], "; ")
-        yield f"{len(leaks)} images are in more than one part, so reports would be too good: {shown}"
+        images = "1 image is" if len(leaks) == 1 else f"{len(leaks)} images are"
+        yield f"{images} in more than one part, so reports would be too good: {shown}"
 
 
 def _class_counts(config: DatasetConfig, parts: Sequence[PartReport]) -> Iterator[str]:
     for part in parts:
         count = len(part.images_per_class)
         if count != config.num_classes:
-            yield f"{part.part}: {count} class folders in {part.folder} instead of {config.num_classes}"
+            yield f"{part.part}: {counted(count, 'class folder')} in {part.folder} instead of {config.num_classes}"
         empty = [name for name, images in part.images_per_class.items() if not images]
         if empty:
-            yield f"{part.part}: no images in the class folders {_shorten(empty)}"
+            folders = "class folder" if len(empty) == 1 else "class folders"
+            yield f"{part.part}: no images in the {folders} {_shorten(empty)}"
 
 
 def _missing_classes(parts: Sequence[PartReport]) -> Iterator[str]:
@@ -123,7 +126,8 @@ def _missing_classes(parts: Sequence[PartReport]) -> Iterator[str]:
     for part in parts:
         missing = sorted(everywhere - set(part.images_per_class))
         if missing:
-            yield f"{part.part}: without the classes {_shorten(missing)}, which other parts have"
+            classes = "class" if len(missing) == 1 else "classes"
+            yield f"{part.part}: without the {classes} {_shorten(missing)}, which other parts have"
 
 
 def _totals(parts: Sequence[PartReport]) -> Counter[str]:
@@ -157,10 +161,8 @@ def _unlike_published(parts: Sequence[PartReport], name: str) -> list[str]:
 
 
 def _part_of_the_set(parts: Sequence[PartReport], name: str) -> list[str]:
-    total = _totals(parts).total()
-    return [
-        f"{total} images of the {KNOWN_SETS[name].images} published ({_published(name)} per class): not the whole set"
-    ]
+    images = counted(_totals(parts).total(), "image")
+    return [f"{images} of the {KNOWN_SETS[name].images} published ({_published(name)} per class): not the whole set"]
 
 
 def _odd_sizes(parts: Sequence[PartReport]) -> Iterator[str]:
@@ -168,7 +170,8 @@ def _odd_sizes(parts: Sequence[PartReport]) -> Iterator[str]:
         if part.odd_sizes:
             sizes = [f"{odd.images} of {odd.size} px ({odd.examples[0]})" for odd in part.odd_sizes]
             count = sum(odd.images for odd in part.odd_sizes)
-            yield f"{part.part}: {count} images are not of {part.common_size} px and are resized: {_shorten(sizes)}"
+            images = "1 image is" if count == 1 else f"{count} images are"
+            yield f"{part.part}: {images} not of {part.common_size} px, to be resized: {_shorten(sizes)}"
 
 
 def _mixed_formats(parts: Sequence[PartReport]) -> Iterator[str]:
@@ -183,7 +186,9 @@ def _repeated(parts: Sequence[PartReport]) -> Iterator[str]:
     for part in parts:
         if part.duplicates:
             shown = _shorten([" = ".join(group) for group in part.duplicates], "; ")
-            yield f"{part.part}: {len(part.duplicates)} different images are there more than once: {shown}"
+            count = len(part.duplicates)
+            images = "1 image is" if count == 1 else f"{count} different images are"
+            yield f"{part.part}: {images} there more than once: {shown}"
 
 
 def _shorten(items: Sequence[str], separator: str = ", ") -> str:

@@ -103,8 +103,8 @@ def find_dataset(name: str, extra: Path | None = None) -> tuple[str, DatasetConf
     Raises:
         DataError: unknown name (the nearest is suggested), or a faulty entry.
     """
-    entries = {**DATASET_CONFIG, **(_read_toml(extra) if extra else {})}
-    by_folded_name = {key.casefold(): key for key in entries}
+    entries = _entries(extra)
+    by_folded_name = _by_folded_name(entries)
     if name.casefold() not in by_folded_name:
         raise DataError(
             f"unknown data set '{name}': {nearest(name, entries)}; add your own with --dataset-config FILE.toml"
@@ -113,7 +113,42 @@ def find_dataset(name: str, extra: Path | None = None) -> tuple[str, DatasetConf
     return proper, _parse(proper, entries[proper])
 
 
+def known_names(extra: Path | None = None) -> tuple[str, ...]:
+    """The names of all data sets in their proper spelling, the built-in ones first.
+
+    Args:
+        extra: as for `find_dataset`.
+
+    Raises:
+        DataError: a faulty file.
+    """
+    return tuple(_by_folded_name(_entries(extra)).values())
+
+
+def _entries(extra: Path | None) -> dict[str, Any]:
+    return {**DATASET_CONFIG, **(_read_toml(extra) if extra else {})}
+
+
+def _by_folded_name(entries: Mapping[str, Any]) -> dict[str, str]:
+    return {key.casefold(): key for key in entries}
+
+
+_FORM = "[Name]\nnum_classes = 12\ndefault_input_size = 256"
+
+
 def _read_toml(path: Path) -> Mapping[str, Any]:
+    entries = _load_toml(path)
+    loose = [key for key, value in entries.items() if not isinstance(value, Mapping)]
+    if loose:
+        verb = "stands" if len(loose) == 1 else "stand"
+        raise DataError(
+            f"{path}: {', '.join(loose)} {verb} outside of a table: put every key below the name of its data set, in "
+            f"this form:\n{_FORM}"
+        )
+    return entries
+
+
+def _load_toml(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -134,9 +169,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def _parse(name: str, entry: Any) -> DatasetConfig:
-    if not isinstance(entry, Mapping):
-        raise DataError(f"the data set '{name}' must be a table with num_classes and default_input_size")
+def _parse(name: str, entry: Mapping[str, Any]) -> DatasetConfig:
     known = [field.name for field in fields(DatasetConfig)]
     for key, value in entry.items():
         if key not in known:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.data.archive import list_images, open_archive, unpack
-from gfnet_dynn.data.dataset_config import DatasetConfig
+from gfnet_dynn.data.dataset_config import DATASET_CONFIG, DatasetConfig
 from gfnet_dynn.data.fetch import Progress, fetch_archive, no_progress
 from gfnet_dynn.data.folders import scan_folders
 from gfnet_dynn.data.registry import KNOWN_SETS, Archive, KnownSet
 from gfnet_dynn.data.stratify import stratified
 from gfnet_dynn.errors import DataError, DownloadError, StorageError
 from gfnet_dynn.storage import require_writable, write_json
+from gfnet_dynn.wording import counted
 
 DEFAULT_SPLIT_RATIO = 0.8
 """Share of every class that goes into the train folder."""
@@ -79,7 +80,7 @@ def download_dataset(
     if (images := _images_there(target, config, known)) is not None:
         return Download(target, images, fetched=False)
     split = (DEFAULT_SPLIT_RATIO if split_ratio is None else split_ratio, seed)
-    stratified([], *split)  # refuses a bad ratio or seed before gigabytes are fetched
+    stratified([], (), *split)  # refuses a bad ratio or seed before gigabytes are fetched
     require_writable(folder)
     path = fetch_archive(known.archive, folder / ARCHIVES_FOLDER, endpoint=endpoint, progress=progress)
     with _whole_or_nothing(target) as unfinished:
@@ -90,12 +91,13 @@ def download_dataset(
 
 
 def _by_hand(name: str, config: DatasetConfig, target: Path, known: KnownSet | None) -> str:
+    own = "" if name in DATASET_CONFIG else " --dataset-config FILE.toml"
     parts = [""] if config.use_random_split else [f"{config.train_folder}/", f"{config.val_folder}/"]
     places = " and ".join(f"{target.as_posix()}/{part}CLASS/*" for part in parts)
     origin = f"get it from its authors ({known.source})" if known else "get it from its source"
     return (
         f"{name} cannot be fetched automatically: {origin}, put its images at {places}, "
-        f"then go on with: gfnet-dynn data check {name} --data-path {target.as_posix()}"
+        f"then go on with: gfnet-dynn data check {name} --data-path {target.as_posix()}{own}"
     )
 
 
@@ -138,8 +140,9 @@ def _count(target: Path, config: DatasetConfig) -> dict[str, int]:
 def _require_all(folder: Path, name: str, config: DatasetConfig, known: KnownSet) -> dict[str, int]:
     images = _count(folder, config)
     if sum(images.values()) != known.images:
+        unpacked = counted(sum(images.values()), "image")
         raise DownloadError(
-            f"{name} unpacked to {sum(images.values())} images in classes as expected instead of {known.images} in "
+            f"{name} unpacked to {unpacked} in classes as expected instead of {known.images} in "
             f"{config.num_classes}; only its archive was kept"
         )
     return images
@@ -177,7 +180,7 @@ def _places(images: list[str], config: DatasetConfig, split: tuple[float, int]) 
         return {image: f"{config.train_folder}/{image}" for image in sorted(images)}
     classes = sorted({image.split("/")[0] for image in images})
     labelled = [(image, classes.index(image.split("/")[0])) for image in images]
-    train, val = stratified(labelled, *split)
+    train, val = stratified(labelled, classes, *split)
     folders = ((config.train_folder, train), (config.val_folder, val))
     return {image: f"{folder}/{image}" for folder, part in folders for image, _ in part}
 

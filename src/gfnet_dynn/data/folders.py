@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ def scan_folders(root: Path) -> ClassFolders:
 
 def _scan(root: Path) -> ClassFolders:
     if not root.is_dir():
-        raise DataError(f"no folder {root}: expected one sub-folder of images for each class there")
+        hint = parent_hint(root.parent, root.name)
+        raise DataError(f"no folder {root}: expected one sub-folder of images for each class there{hint}")
     classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise DataError(f"{root} has no sub-folders: expected one folder of images for each class")
@@ -51,6 +53,19 @@ def _scan(root: Path) -> ClassFolders:
             )
         files.extend((path, index) for path in found)
     return ClassFolders(root, tuple(classes), tuple(files))
+
+
+def parent_hint(root: Path, folder: str) -> str:
+    """A question that ends an error message, where not `root` but the folder above it has the folder of a part.
+
+    Args:
+        root: given as the data set's folder; without `folder`.
+        folder: of a part.
+    """
+    above = root.resolve().parent
+    if not Path(folder).name or not (above / folder).is_dir():  # the former: of a part that is the data set's folder
+        return ""
+    return f"; did you mean --data-path {above}? It has a folder {folder}"
 
 
 def _images_below(root: Path, folder: Path) -> list[str]:
@@ -70,7 +85,8 @@ def require_classes(found: ClassFolders, expected: int, data_set: str) -> None:
     """
     if len(found.classes) != expected:
         shown = ", ".join(found.classes[:6]) + (", …" if len(found.classes) > 6 else "")
+        folders = counted(len(found.classes), "class folder")
         raise DataError(
-            f"{found.root} has {len(found.classes)} class folders ({shown}) but {data_set} is configured with "
+            f"{found.root} has {folders} ({shown}) but {data_set} is configured with "
             f"{expected} classes: check --data-path, or describe your own data set with --dataset-config"
         )

@@ -211,9 +211,11 @@ def _make(
         _refuse(skipped)
     usable = {part: [file for file in files if file[0] not in skipped] for part, (_, files) in found.items()}
     _require_images(usable, found["train"][0].classes, config)
+    classes = found["train"][0].classes
     if config.use_random_split:
-        usable["train"], usable["val"] = stratified(usable["train"], settings.split_ratio, settings.seed)
-    usable["train"], usable["selection"] = stratified(usable["train"], 1 - settings.selection_share, settings.seed)
+        usable["train"], usable["val"] = stratified(usable["train"], classes, settings.split_ratio, settings.seed)
+    share = 1 - settings.selection_share
+    usable["train"], usable["selection"] = stratified(usable["train"], classes, share, settings.seed)
     parts: dict[str, Files] = {
         part: tuple(usable[part]) for part in ("train", "selection", "val", "test") if part in usable
     }

@@ -10,7 +10,7 @@ from gfnet_dynn.errors import DataError
 
 
 def stratified(
-    files: Sequence[tuple[str, int]], share: float, seed: int
+    files: Sequence[tuple[str, int]], classes: Sequence[str], share: float, seed: int
 ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Cut `files` so that ``round(share * n)`` of the n images of each class come into the first part.
 
@@ -19,6 +19,7 @@ def stratified(
 
     Args:
         files: paths, each with its class index.
+        classes: names of the classes, in the order of their indices.
         share: what the first part gets of every class, above 0 and below 1.
         seed: 0 or more; the same seed gives the same cut.
 
@@ -35,7 +36,8 @@ def stratified(
     first: list[tuple[str, int]] = []
     second: list[tuple[str, int]] = []
     for index, paths in sorted(_by_class(files).items()):
-        taken = _choose(len(paths), share, np.random.default_rng((seed, index)), index)
+        _require_two(paths, classes[index])
+        taken = _choose(len(paths), share, np.random.default_rng((seed, index)))
         for position, path in enumerate(paths):
             (first if position in taken else second).append((path, index))
     return first, second
@@ -48,10 +50,14 @@ def _by_class(files: Sequence[tuple[str, int]]) -> dict[int, list[str]]:
     return paths
 
 
-def _choose(count: int, share: float, generator: np.random.Generator, index: int) -> set[int]:
-    if count < 2:
+def _require_two(paths: Sequence[str], name: str) -> None:
+    if len(paths) < 2:
         raise DataError(
-            f"class {index} has only {count} image and two parts need one each: add images or drop the class"
+            f"the class '{name}' has only one image, {paths[0]}, and two parts need one each: add images or drop the "
+            "class"
         )
+
+
+def _choose(count: int, share: float, generator: np.random.Generator) -> set[int]:
     size = min(max(round(share * count), 1), count - 1)
     return set(generator.permutation(count)[:size].tolist())

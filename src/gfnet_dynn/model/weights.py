@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.wording import counted
 
 StateDict = dict[str, Tensor]
 
@@ -112,8 +113,9 @@ def _some(what: str, names: list[str]) -> str:
 def _require_same_classes(own: Mapping[str, Tensor], offered: Mapping[str, Tensor], source: str) -> None:
     found, wanted = len(offered["head.weight"]), len(own["head.weight"])
     if found != wanted:
+        own_classes = counted(found, "class", "classes")
         raise CheckpointError(
-            f"{source} classifies {found} classes but the data have {wanted}: use a checkpoint of this data set, or "
+            f"{source} classifies {own_classes} but the data have {wanted}: use a checkpoint of this data set, or "
             "--new-head to keep the backbone and train new classifiers"
         )
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and a terminating signal become a wish that is granted between two steps, never within one."""
+"""Ctrl-C, a terminating signal or a lost terminal becomes a wish, granted between two steps and never within one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training was interrupted; whoever started it says where its state is."""
 
 
 class Interruption:
     """While active, the first signal sets `requested`; a second one interrupts at once, as usual.
 
-    Signals that the process was started to ignore, as in the background of a shell, stay ignored.
+    Signals that the process was started to ignore, as in the background of a shell or by nohup, stay ignored.
     """
 
     def __init__(self) -> None:
@@ -29,7 +33,7 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            raise KeyboardInterrupt
+            raise TrainingInterrupted
         self.requested = True
 
     def __exit__(

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from gfnet_dynn.data.loaders import ImageLoader
-from gfnet_dynn.train.interruption import Interruption
+from gfnet_dynn.train.interruption import Interruption, TrainingInterrupted
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.seeding import epoch_order, seed_step
 from gfnet_dynn.train.stage import Stage
@@ -17,8 +17,9 @@ from gfnet_dynn.train.tally import EpochTally
 def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter) -> None:
     """Train a stage to its end; where `state_path` exists, go on from it.
 
-    The state is saved at the end of each epoch, every `checkpoint_minutes` within one, and on Ctrl-C or a terminating
-    signal. A run that goes on ends with the same weights as one that was never broken, on the CPU to the last bit.
+    The state is saved at the end of each epoch, every `checkpoint_minutes` within one, and on Ctrl-C, a terminating
+    signal or a lost terminal. A run that goes on ends with the same weights as one that was never broken, on the CPU
+    to the last bit.
 
     Args:
         stage: freshly made.
@@ -27,7 +28,7 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
         reporter: told of every step and epoch.
 
     Raises:
-        KeyboardInterrupt: it was interrupted; the state is saved.
+        TrainingInterrupted: it was interrupted; the state is saved.
         TrainingError: a loss that is not finite; the last saved state is intact.
         StorageError: the state cannot be saved; the last one is intact.
     """
@@ -37,7 +38,7 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
         while position.epoch < stage.epochs and not position.finished:
             position = _epoch(stage, loader, state_path, reporter, position, interruption)
             if interruption.requested:
-                raise KeyboardInterrupt
+                raise TrainingInterrupted
     stage.finish()
     reporter.stage_ended(stage.name)
 
@@ -64,7 +65,7 @@ def _epoch(
             save_state(state_path, stage, Position(start.epoch, step + 1, tally=tally))
             saved = time.perf_counter()
         if interruption.requested:
-            raise KeyboardInterrupt
+            raise TrainingInterrupted
         seed_step(settings.seed, stage.name, start.epoch, step + 1)
     return _end_epoch(stage, state_path, reporter, start.epoch, tally)
 
