@@ -263,6 +263,22 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_with(scenes: Path, scenes_config: P
     assert (tmp_path / RESULT.parent / "checkpoint_backbone" / "state.safetensors").is_file()
 
 
+def test_a_python_without_the_package_says_how_to_install_it() -> None:
+    bare = (sys.executable, "-S", "-E", str(REPOSITORY / "main_dynn.py"))  # without site-packages and PYTHONPATH
+    done = subprocess.run(bare, capture_output=True, text=True, check=False)
+    refused(Outcome(done.returncode, done.stdout, done.stderr), "not installed for", "pip install -e '.[train]'")
+
+
+def test_another_missing_package_is_not_mistaken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "gfnet_dynn").mkdir()
+    (tmp_path / "gfnet_dynn" / "__init__.py").write_text("import a_package_that_nobody_has\n", encoding="utf-8")
+    bare = (sys.executable, "-S", str(REPOSITORY / "main_dynn.py"))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(bare, capture_output=True, text=True, check=False, env=environment)
+    assert "No module named 'a_package_that_nobody_has'" in done.stderr
+    assert "not installed for" not in done.stderr
+
+
 def test_evaluation_is_at_the_size_of_training_unless_told_otherwise(train: Train) -> None:
     assert train("--input-size", "46", "--pad", "--num_epoch", "1").status == 0
     for options, size in (((), 48), (("--input-size", "32"), 32)):

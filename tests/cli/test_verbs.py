@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from pathlib import Path
 
@@ -115,3 +117,27 @@ def test_progress_counts_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "Backbone: at most 1 epoch of 1 image\n" in printed
     assert "Joint stage: at most 2 epochs of 32 images\n" in printed
+
+
+class Faulty(io.StringIO):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self.number, "cannot write")
+
+
+def test_training_outlives_its_terminal() -> None:
+    progress = TrainingProgress(Console(file=Faulty(errno.EIO), force_terminal=True))
+    progress.stage_started("joint", 2, 32, 0)
+    progress.step_taken("joint", 0, 0, 16, {"loss/network": 1.25})
+    progress.epoch_ended("joint", 0, {"loss/network": 1.25})
+    progress.said("done")
+    progress.stage_ended("joint")
+    progress.close(completed=False)
+
+
+def test_another_fault_of_the_output_is_not_passed_over() -> None:
+    with pytest.raises(OSError, match="cannot write"):
+        TrainingProgress(Console(file=Faulty(errno.ENOSPC))).said("done")

@@ -14,7 +14,7 @@ import torch
 
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.checkpoint import load_checkpoint
-from gfnet_dynn.train.interruption import Interruption
+from gfnet_dynn.train.interruption import Interruption, TrainingInterrupted
 from gfnet_dynn.train.reporter import Reporter, Reporters
 from gfnet_dynn.train.run import open_run, train
 from gfnet_dynn.train.tracking import JsonlTracker
@@ -68,16 +68,29 @@ def sigint_heard() -> object:
     signal.signal(signal.SIGINT, before)
 
 
-def test_an_ignored_signal_stays_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP])
+def test_an_ignored_signal_stays_ignored(ignored: signal.Signals) -> None:
+    before = signal.signal(ignored, signal.SIG_IGN)
     with Interruption() as interruption:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(ignored)
         assert not interruption.requested
         signal.raise_signal(signal.SIGTERM)
         assert interruption.requested
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(TrainingInterrupted):
             signal.raise_signal(signal.SIGTERM)
-    signal.signal(signal.SIGINT, before)
+    signal.signal(ignored, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_first_signal_is_a_wish_and_the_handler_is_put_back(number: signal.Signals) -> None:
+    def own(*_: object) -> None: ...
+
+    before = signal.signal(number, own)
+    with Interruption() as interruption:
+        signal.raise_signal(number)
+        assert interruption.requested
+    assert signal.getsignal(number) is own
+    signal.signal(number, before)
 
 
 @pytest.mark.usefixtures("sigint_heard")
@@ -143,8 +156,8 @@ def test_a_finished_run_is_not_trained_again(scenes: Path, tmp_path: Path) -> No
 def test_a_damaged_state_is_named(scenes: Path, tmp_path: Path) -> None:
     plan = plan_run(scenes, tmp_path, 5)
     run = open_run(plan, resume=False)
-    with pytest.raises(KeyboardInterrupt):
-        train(run, Signal(signal.SIGTERM, "warmup"))
+    with pytest.raises(TrainingInterrupted):
+        train(run, Signal(signal.SIGHUP, "warmup"))
     state = plan.folder / "checkpoint_warmup" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:1000])
     run = open_run(plan, resume=True)

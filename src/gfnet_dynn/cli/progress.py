@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -50,8 +52,17 @@ class Counter:
         return told
 
 
+@contextmanager
+def _as_long_as_there_is_a_terminal() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:  # that of a terminal which was closed: training has its state to save
+            raise
+
+
 class TrainingProgress(Reporter):
-    """Tells a person how training goes."""
+    """Tells a person how training goes, until the terminal is closed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -60,6 +71,7 @@ class TrainingProgress(Reporter):
         self._epochs = self._images = self._first_epoch = 0
         self._began = 0.0
 
+    @_as_long_as_there_is_a_terminal()
     def stage_started(self, stage: str, epochs: int, images_per_epoch: int, first_epoch: int) -> None:
         """Name the stage."""
         self._epochs, self._images, self._first_epoch = epochs, images_per_epoch, first_epoch
@@ -69,6 +81,7 @@ class TrainingProgress(Reporter):
         self._console.print(f"[bold]{_NAMES[stage]}[/]: {extent}{resumed}")
         self._bar.start()
 
+    @_as_long_as_there_is_a_terminal()
     def step_taken(self, stage: str, epoch: int, step: int, images: int, losses: Mapping[str, float]) -> None:
         """Move the bar."""
         if self._task is None:
@@ -77,6 +90,7 @@ class TrainingProgress(Reporter):
         title = f"epoch {epoch + 1}/{self._epochs}  loss {shown}"
         self._bar.update(self._task, advance=images, description=title)
 
+    @_as_long_as_there_is_a_terminal()
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """One line: losses, accuracies on the selection split, rate, time left."""
         if self._task is not None:
@@ -91,14 +105,17 @@ class TrainingProgress(Reporter):
             soft_wrap=True,
         )
 
+    @_as_long_as_there_is_a_terminal()
     def stage_ended(self, stage: str) -> None:
         """Put the bar away."""
         self._bar.stop()
 
+    @_as_long_as_there_is_a_terminal()
     def said(self, message: str) -> None:
         """Print it."""
         self._console.print(message, highlight=False, markup=False, soft_wrap=True)
 
+    @_as_long_as_there_is_a_terminal()
     def close(self, *, completed: bool) -> None:
         """Put the bar away, wherever training stopped."""
         self._bar.stop()
