@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.errors import StorageError
-from gfnet_dynn.storage import make_folder, move_aside, require_writable, write_bytes, write_json
+from gfnet_dynn.storage import make_folder, move_aside, one_at_a_time, require_writable, write_bytes, write_json
 
 _FULL_DISK_CHILD = """
 import resource, sys
@@ -154,3 +154,26 @@ def test_a_folder_that_cannot_be_moved_is_reported(tmp_path: Path, monkeypatch: 
     with pytest.raises(StorageError, match=r"cannot move .*run aside: Permission denied; move it by hand"):
         move_aside(run)
     assert run.is_dir()
+
+
+_WAITING_CHILD = """
+import sys
+from pathlib import Path
+from gfnet_dynn.storage import one_at_a_time
+
+print("wants in", flush=True)
+with one_at_a_time(Path(sys.argv[1])):
+    print("is in", flush=True)
+"""
+
+
+def test_others_wait_until_the_one_inside_has_left(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _WAITING_CHILD, str(tmp_path)]
+    with one_at_a_time(tmp_path):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "wants in\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.3)
+    assert child.communicate(timeout=30)[0] == "is in\n"
+    assert list(tmp_path.iterdir()) == []

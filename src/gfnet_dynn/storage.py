@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,26 @@ def write_bytes(path: Path, content: bytes) -> Path:
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
     """Write `value` as indented UTF-8 JSON, in one step as `write_bytes` does."""
     return write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """While inside, other processes that want in for the same `folder` wait; a process that dies lets the next one in.
+
+    Where system or file system cannot lock folders, nobody waits.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl  # noqa: PLC0415 # not on Windows
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def move_aside(folder: Path) -> Path | None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -150,6 +152,32 @@ def test_an_interrupted_run_leaves_no_half_data_set(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         scan_folders(root / "train")
     assert snapshot(write_small(root)) == snapshot(write_small(tmp_path / "fresh"))
+
+
+def test_a_run_that_another_one_overtakes_uses_its_images(tmp_path: Path) -> None:
+    root = tmp_path / "scenes"
+    placed: dict[Path, int] = {}
+
+    def overtake(done: int, total: int) -> None:
+        if done == total // 2:
+            write_small(root)
+            placed.update({path: path.stat().st_ino for path in root.rglob("*.png") if ".unfinished" not in str(path)})
+
+    write_synthetic(root, train_per_class=2, val_per_class=1, size=16, seed=3, progress=overtake)
+    assert len(placed) == 30
+    assert {path: path.stat().st_ino for path in root.rglob("*.png")} == placed
+    assert sorted(path.name for path in root.iterdir()) == ["synthetic.json", "train", "val"]
+
+
+def test_processes_that_write_at_once_end_with_one_whole_set(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from gfnet_dynn.data.synthetic import write_synthetic\n"
+        "for _ in range(3): write_synthetic(Path(sys.argv[1]), train_per_class=2, val_per_class=1, size=16, seed=3)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "scenes")]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 3
+    assert snapshot(tmp_path / "scenes") == snapshot(write_small(tmp_path / "fresh"))
 
 
 def test_a_run_interrupted_between_its_last_steps_is_repaired(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from PIL import Image, ImageFilter
 from gfnet_dynn.data.scene_canvas import Canvas, soft_noise
 from gfnet_dynn.data.scene_drawing import DRAWINGS
 from gfnet_dynn.errors import DataError, StorageError
-from gfnet_dynn.storage import make_folder, require_writable, write_json
+from gfnet_dynn.storage import make_folder, one_at_a_time, require_writable, write_json
 
 CLASSES: tuple[str, ...] = tuple(DRAWINGS)
 """Class names in the order of their indices, which is the order of their folders."""
@@ -36,7 +37,7 @@ PURPOSE = (
 
 _VAL_START = 1_000_000  # the index of the first validation image: it stays the same however many train images there are
 _SUPERSAMPLING = 3
-_UNFINISHED = ".unfinished"
+_UNFINISHED = ".unfinished-"
 _DESCRIPTION = "synthetic.json"
 
 _CONFUSED_WITH: Mapping[str, tuple[str, ...]] = {
@@ -146,7 +147,8 @@ def write_synthetic(
     """Write the data set as `root/{train,val}/CLASS/NNNN.png`, and its description as `root/synthetic.json`.
 
     A data set of the same parameters that is there already is kept. All images are drawn into a hidden folder first:
-    an interrupted run leaves no class folders that could be taken for a whole data set.
+    an interrupted run leaves no class folders that could be taken for a whole data set. Of several processes that write
+    the same data set at once, each draws for itself, the first puts its images in place and the others use those.
 
     Args:
         root: folder of the data set; created.
@@ -172,13 +174,16 @@ def write_synthetic(
     require_writable(root)
     _require_own_files(root)
     try:
-        _write_images(root / _UNFINISHED, counts, size, seed, progress)
-        _put_in_place(root)
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=root) as unfinished:
+            _write_images(Path(unfinished), counts, size, seed, progress)
+            with one_at_a_time(root):
+                if not _is_whole(root, described):  # else another process was faster
+                    _put_in_place(Path(unfinished), root)
+                    write_json(root / _DESCRIPTION, described)
     except OSError as error:
         raise StorageError(
             f"cannot write the synthetic scenes to {root}: {error.strerror}; free space or choose another folder"
         ) from error
-    write_json(root / _DESCRIPTION, described)
     return root
 
 
@@ -233,8 +238,6 @@ def _jobs(counts: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
 def _write_images(
     folder: Path, counts: Mapping[str, int], size: int, seed: int, progress: Callable[[int, int], None] | None
 ) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
     total = len(CLASSES) * sum(counts.values())
     for done, (split, class_index, number) in enumerate(_jobs(counts), start=1):
         image = draw_scene(class_index, seed, number + (_VAL_START if split == "val" else 0), size)
@@ -244,11 +247,10 @@ def _write_images(
             progress(done, total)
 
 
-def _put_in_place(root: Path) -> None:
+def _put_in_place(unfinished: Path, root: Path) -> None:
     # The description goes first: from here on until it is written anew, the folder does not count as whole.
     (root / _DESCRIPTION).unlink(missing_ok=True)
     for split in ("val", "train"):
         if (root / split).exists():
             shutil.rmtree(root / split)
-        (root / _UNFINISHED / split).rename(root / split)
-    (root / _UNFINISHED).rmdir()
+        (unfinished / split).rename(root / split)
