@@ -153,7 +153,11 @@ def test_a_range_of_published_counts(root: Path, monkeypatch: pytest.MonkeyPatch
 def test_long_lists_are_cut(root: Path) -> None:
     for number in range(7):
         (root / f"train/field/bad{number}.png").write_bytes(b"x")
-    assert check(root).problems[0].endswith("; and 2 more")
+    lines = check(root).problems[0].splitlines()
+    assert lines[0] == "train: 7 files cannot be decoded:"
+    assert lines[1].startswith(f"  {root}/train/field/bad0.png is not an image")
+    assert lines[5].startswith(f"  {root}/train/field/bad4.png")
+    assert lines[6:] == ["  and 2 more"]
 
 
 def test_a_part_given_as_the_whole_is_noticed(root: Path) -> None:

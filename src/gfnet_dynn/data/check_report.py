@@ -99,15 +99,15 @@ def find_notes(parts: Sequence[PartReport], name: str) -> list[str]:
 def _corrupt(parts: Sequence[PartReport]) -> Iterator[str]:
     for part in parts:
         if part.corrupt:
-            faults = _shorten([file.reason for file in part.corrupt], "; ")
-            yield f"{part.part}: {counted(len(part.corrupt), 'file')} cannot be decoded: {faults}"
+            faults = _listed([file.reason for file in part.corrupt])
+            yield f"{part.part}: {counted(len(part.corrupt), 'file')} cannot be decoded:{faults}"
 
 
 def _leaked(leaks: Sequence[tuple[str, ...]]) -> Iterator[str]:
     if leaks:
-        shown = _shorten([" = ".join(group) for group in leaks], "; ")
+        shown = _listed([" = ".join(group) for group in leaks])
         images = "1 image is" if len(leaks) == 1 else f"{len(leaks)} images are"
-        yield f"{images} in more than one part, so reports would be too good: {shown}"
+        yield f"{images} in more than one part, so reports would be too good:{shown}"
 
 
 def _class_counts(config: DatasetConfig, parts: Sequence[PartReport]) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _odd_sizes(parts: Sequence[PartReport]) -> Iterator[str]:
             sizes = [f"{odd.images} of {odd.size} px ({odd.examples[0]})" for odd in part.odd_sizes]
             count = sum(odd.images for odd in part.odd_sizes)
             images = "1 image is" if count == 1 else f"{count} images are"
-            yield f"{part.part}: {images} not of {part.common_size} px, to be resized: {_shorten(sizes)}"
+            yield f"{part.part}: {images} not of {part.common_size} px, to be resized:{_listed(sizes)}"
 
 
 def _mixed_formats(parts: Sequence[PartReport]) -> Iterator[str]:
@@ -185,12 +185,21 @@ def _mixed_formats(parts: Sequence[PartReport]) -> Iterator[str]:
 def _repeated(parts: Sequence[PartReport]) -> Iterator[str]:
     for part in parts:
         if part.duplicates:
-            shown = _shorten([" = ".join(group) for group in part.duplicates], "; ")
+            shown = _listed([" = ".join(group) for group in part.duplicates])
             count = len(part.duplicates)
             images = "1 image is" if count == 1 else f"{count} different images are"
-            yield f"{part.part}: {images} there more than once: {shown}"
+            yield f"{part.part}: {images} there more than once:{shown}"
 
 
-def _shorten(items: Sequence[str], separator: str = ", ") -> str:
+def _shorten(items: Sequence[str]) -> str:
+    return ", ".join(_first(items))
+
+
+def _listed(items: Sequence[str]) -> str:
+    """One item goes on in the line; several get a line each."""
+    return f" {items[0]}" if len(items) == 1 else "".join(f"\n  {item}" for item in _first(items))
+
+
+def _first(items: Sequence[str]) -> list[str]:
     rest = len(items) - _SHOWN
-    return separator.join(items[:_SHOWN]) + (f"{separator}and {rest} more" if rest > 0 else "")
+    return [*items[:_SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
