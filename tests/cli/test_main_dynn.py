@@ -25,6 +25,7 @@ from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.spec import NetSpec, make_input
+from gfnet_dynn.train.run_folder import held
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
 
@@ -100,22 +101,101 @@ def test_the_published_spellings_and_defaults(run: Run) -> None:
     refused(run("main_dynn.py"), "--data-set")
 
 
-def test_a_random_split_data_set(run: Run, scenes: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def random_split(own_scenes: Path, tmp_path: Path) -> tuple[str | Path, ...]:
+    """Options of a data set of one folder of classes, split by a ratio of 0.75."""
     config = tmp_path / "own.toml"
     config.write_text(
         '[Own]\nnum_classes = 4\ndefault_input_size = 32\nuse_random_split = true\ntrain_folder = "train"\n',
         encoding="utf-8",
     )
-    where = ("--data-set", "own", "--data-path", scenes, "--dataset-config", config, "--split_ratio", "0.75")
-    assert run("main_dynn.py", *where, *SMALL, "--num_epoch", "1").status == 0
+    return ("--data-set", "own", "--data-path", own_scenes, "--dataset-config", config)
+
+
+OWN_RUN = Path("checkpoint/checkpoint_Own_0.75_confEE")
+
+
+def test_a_random_split_data_set(run: Run, random_split: tuple[str | Path, ...]) -> None:
+    assert run("main_dynn.py", *random_split, *SMALL, "--num_epoch", "1", "--split_ratio", "0.75").status == 0
     split = json.loads(next(Path("checkpoint/splits").iterdir()).read_text(encoding="utf-8"))
     assert {part: len(files) for part, files in split["parts"].items()} == {"train": 56, "selection": 4, "val": 20}
-    # The evaluation reports on the split that the checkpoint was trained with, whatever it is told.
-    assert run("main_dynn.py", *where[:-2], "--eval", "--latency-images", "0").status == 0
-    report = json.loads(
-        Path("checkpoint/checkpoint_Own_0.75_confEE/checkpoint_result/evaluation/evaluation.json").read_text()
-    )
+    # The evaluation reports on the split that the checkpoint was trained with, wherever it is started.
+    Path("elsewhere").mkdir()
+    os.chdir("elsewhere")
+    evaluate = ("main_dynn.py", *random_split, "--eval", "--latency-images", "0", "--checkpoint-path", ".." / OWN_RUN)
+    assert run(*evaluate).status == 0
+    report = json.loads((".." / OWN_RUN / "checkpoint_result/evaluation/evaluation.json").read_text())
     assert report["data"]["images"] == 20
+    assert not list(Path().iterdir())
+    refused(run(*evaluate, "--split-ratio", "0.5"), "trained with --split-ratio 0.75", "leave --split-ratio away")
+
+
+def test_images_added_since_training_do_not_mix_the_parts(
+    run: Run, random_split: tuple[str | Path, ...], own_scenes: Path
+) -> None:
+    assert run("main_dynn.py", *random_split, *SMALL, "--num_epoch", "1").status == 0
+    Image.new("RGB", (32, 32)).save(own_scenes / "train" / "river" / "00new.png")
+    evaluated = run("main_dynn.py", *random_split, "--eval", "--latency-images", "0")
+    assert evaluated.status == 0, evaluated.err
+    assert "changed since the checkpoint was trained; those held out then are reported on" in evaluated.out
+    split = json.loads((OWN_RUN / "split.json").read_text(encoding="utf-8"))
+    assert f"Own: {len(split['parts']['val'])} val images" in evaluated.out
+
+    (own_scenes / split["parts"]["val"][0][0]).unlink()
+    refused(run("main_dynn.py", *random_split, "--eval"), "1 of them are gone", split["parts"]["val"][0][0])
+    (OWN_RUN / "split.json").unlink()
+    refused(run("main_dynn.py", *random_split, "--eval"), "a new random split would report on images that it learned")
+
+
+def test_a_start_that_fails_keeps_no_split(train: Train) -> None:
+    refused(train("--checkpoint-path", "nowhere.pth"), "no checkpoint at nowhere.pth")
+    refused(train("--resume"), "no run to resume")
+    assert not list(Path().rglob("*.json"))
+
+
+def test_two_runs_in_one_place_are_refused(train: Train) -> None:
+    with held(RESULT.parent):
+        refused(train(), "another process trains in", "--output")
+    assert not RESULT.parent.exists()
+
+
+def test_what_a_checkpoint_says_itself_is_not_overruled(train: Train) -> None:
+    assert train("--num_epoch", "1", "--exits", "1,3").status == 0
+    refused(train("--eval", "--model", "gfnet-ti"), "another network than --model gfnet-ti")
+    refused(train("--eval", "--exits", "1,4"), "stand after blocks 1,3")
+    refused(train("--eval", "--selection-share", "0.3"), "trained with --selection-share 0.1")
+    assert train("--eval", "--exits", "1,3", "--latency-images", "0").status == 0
+
+
+def test_the_results_of_earlier_stages_say_what_they_lack(train: Train) -> None:
+    assert train("--num_epoch", "1").status == 0
+    for stage, words in (("backbone", "its exits and gates are not trained"), ("warmup", "its gates are not trained")):
+        outcome = train("--eval", "--latency-images", "0", "--checkpoint-path", RESULT.parent / f"checkpoint_{stage}")
+        assert words in outcome.out, outcome.err
+    again = train("--resume", "--num_epoch", "1")
+    assert "the run is finished already" in again.out
+
+
+def test_a_start_from_a_checkpoint_takes_its_architecture(
+    train: Train, run: Run, scenes: Path, scenes_config: Path
+) -> None:
+    assert train("--num_epoch", "1", "--exits", "1,3").status == 0
+    where = ("--data-set", "stripes", "--data-path", scenes, "--dataset-config", scenes_config)
+    more = ("--num_epoch", "1", "--batch", "16", "--output", "second", "--checkpoint-path", RESULT)
+    outcome = run("main_dynn.py", *where, *more)
+    assert outcome.status == 0, outcome.err
+    first, second = (
+        load_checkpoint(place / "model.safetensors").spec
+        for place in (RESULT, "second" / RESULT.relative_to("checkpoint"))
+    )
+    assert first == second
+
+
+def test_an_unfinished_run_that_is_not_resumed_is_named(train: Train) -> None:
+    assert train("--num_epoch", "1").status == 0
+    shutil.rmtree(RESULT)
+    outcome = train("--num_epoch", "1")
+    assert "the earlier, unfinished run (--resume would have gone on with it) was moved to" in outcome.out
 
 
 def test_padding_an_odd_size(train: Train) -> None:
@@ -191,7 +271,9 @@ def test_a_published_file_is_evaluated(train: Train) -> None:
     assert Path("report/evaluation.json").is_file()
 
 
-@pytest.mark.parametrize("options", [("--resume",), ("--exits", "1,x"), ("--exits", "5,3"), ("--threads", "0")])
+@pytest.mark.parametrize(
+    "options", [("--resume",), ("--exits", "1,x"), ("--exits", "5,3"), ("--threads", "0"), ("--input-size", "0")]
+)
 def test_options_that_make_no_sense(train: Train, options: tuple[str, ...]) -> None:
     refused(train(*options), "error:")
 
@@ -281,10 +363,10 @@ def test_another_missing_package_is_not_mistaken_for_it(tmp_path: Path) -> None:
 
 def test_evaluation_is_at_the_size_of_training_unless_told_otherwise(train: Train) -> None:
     assert train("--input-size", "46", "--pad", "--num_epoch", "1").status == 0
-    for options, size in (((), 48), (("--input-size", "32"), 32)):
+    for options, size, folder in (((), 48, "evaluation"), (("--input-size", "32"), 32, "evaluation_Stripes_32px")):
         outcome = train("--eval", "--latency-images", "0", *options)
         assert outcome.status == 0, outcome.err
-        report = json.loads((RESULT / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+        report = json.loads((RESULT / folder / "evaluation.json").read_text(encoding="utf-8"))
         assert report["input_px"] == size
 
 

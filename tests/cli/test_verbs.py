@@ -80,9 +80,7 @@ def test_train_evaluate_and_benchmark_of_a_run(run: Run, scenes: Path, scenes_co
     assert trained.status == 0, trained.err
     folder = Path("out/checkpoint_Stripes_0.75_confEE")
     assert not (folder / "tensorboard").exists()
-    evaluated = run(
-        "gfnet-dynn", "evaluate", *where, "--checkpoint-path", folder, "--output", "out", "--latency-images", "2"
-    )
+    evaluated = run("gfnet-dynn", "evaluate", *where, "--checkpoint-path", folder, "--latency-images", "2")
     assert evaluated.status == 0, evaluated.err
     assert run("gfnet-dynn", "benchmark", folder, "--images", "1", "--repeats", "1").status == 0
     assert run("gfnet-dynn", "evaluate", *where).status == 2

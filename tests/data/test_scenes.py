@@ -11,7 +11,7 @@ from PIL import Image
 
 from gfnet_dynn.data import scenes as scenes_module
 from gfnet_dynn.data.dataset_config import DATASET_CONFIG
-from gfnet_dynn.data.scenes import SceneData, Source, locate, prepare
+from gfnet_dynn.data.scenes import SceneData, Source, keep_split, locate, prepare
 from gfnet_dynn.data.splits import SplitSettings
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.spec import InputSpec
@@ -91,7 +91,7 @@ def test_the_file_name_says_how_the_split_was_drawn(scenes: Path, scenes_config:
     source = locate("stripes", scenes, scenes_config, teller([]))
     told: Told = []
     for _ in range(2):
-        prepare(source, InputSpec(32), SplitSettings(seed=3), tmp_path, teller(told))
+        keep_split(prepare(source, InputSpec(32), SplitSettings(seed=3), tmp_path, teller(told)), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["Stripes_seed3_selection0.1.json"]
     assert told[-1] == ("Checking the images of Stripes", 104, 104)
     assert len(told) == 104
@@ -106,6 +106,7 @@ def test_a_random_split_is_stored_under_its_ratio(tmp_path: Path) -> None:
     source = locate("mixed", root, extra, teller([]))
     for ratio in (0.6, 0.8):
         made = prepare(source, InputSpec(32), SplitSettings(split_ratio=ratio), tmp_path / "splits", teller([]))
+        keep_split(made, tmp_path / "splits")
         assert len(made.split.parts["val"]) == 20 - round(5 * ratio) * 4
     names = sorted(path.name for path in (tmp_path / "splits").iterdir())
     assert names == ["Mixed_seed0_ratio0.6_selection0.1.json", "Mixed_seed0_ratio0.8_selection0.1.json"]

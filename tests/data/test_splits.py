@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.data.dataset_config import DatasetConfig
-from gfnet_dynn.data.splits import Split, SplitSettings, find_unreadable, load_or_make_split, read_split
+from gfnet_dynn.data.splits import Split, SplitSettings, find_split, find_unreadable, read_split, store_split
 from gfnet_dynn.errors import DataError
 from tests.conftest import CLASSES
 from tests.data.small_sets import write_picture
@@ -19,7 +19,10 @@ QUARTER = SplitSettings(selection_share=0.25)
 
 
 def split(root: Path, file: Path, config: DatasetConfig = FOLDERS, settings: SplitSettings = QUARTER) -> Split:
-    return load_or_make_split(file, "Stripes", config, root, settings)
+    """As a run that gets so far that it keeps the split."""
+    made = find_split(file, "Stripes", config, root, settings)
+    store_split(file, made)
+    return made
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_the_seed_decides(scenes: Path, tmp_path: Path) -> None:
 def test_images_are_decoded_once_only_and_progress_is_told(scenes: Path, file: Path) -> None:
     told: list[tuple[int, int]] = []
     for _ in range(2):
-        load_or_make_split(file, "Stripes", FOLDERS, scenes, QUARTER, lambda *step: told.append(step))
+        store_split(file, find_split(file, "Stripes", FOLDERS, scenes, QUARTER, lambda *step: told.append(step)))
     assert told == [(done, 104) for done in range(1, 105)]
 
 
@@ -143,7 +146,7 @@ def test_the_ratio_counts_for_random_splits_only(scenes: Path, one_folder: Path,
 def test_a_split_of_another_data_set_is_refused(scenes: Path, file: Path) -> None:
     split(scenes, file)
     with pytest.raises(DataError, match="is a split of Stripes with"):
-        load_or_make_split(file, "Other", FOLDERS, scenes, QUARTER)
+        find_split(file, "Other", FOLDERS, scenes, QUARTER)
 
 
 def test_images_that_cannot_be_decoded_are_refused_by_name(own_scenes: Path, file: Path) -> None:

@@ -130,7 +130,8 @@ def test_other_versions_are_said(plan: RunPlan, trained: Path) -> None:
     record = json.loads(plan.record_file.read_text(encoding="utf-8"))
     record["versions"]["torch"] = "1.0"
     plan.record_file.write_text(json.dumps(record), encoding="utf-8")
-    (note,) = open_run(plan, resume=True).notes
+    note, finished = open_run(plan, resume=True).notes
+    assert finished == "the run is finished already"
     assert "'torch': '1.0'" in note
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -14,9 +13,8 @@ from gfnet_dynn.errors import CheckpointError
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceOptions:
-    """Where and with what."""
+    """With what."""
 
-    output: Path = option(Path("checkpoint"), "Folder of runs and splits.")
     device: str = option("auto", "auto, cpu, cuda or mps.")
     threads: int | None = option(None, "Processor threads. (default: torch's choice)")
 
@@ -31,4 +29,4 @@ def evaluate(data: DataOptions, net: NetOptions, options: EvaluationOptions, pla
     if net.checkpoint_path is None:
         raise CheckpointError("which network? Give --checkpoint-path")
     set_threads(place.threads)
-    run_evaluation(data, net, options, net.checkpoint_path, place.output, place.device, Console())
+    run_evaluation(data, net, options, net.checkpoint_path, place.device, Console())

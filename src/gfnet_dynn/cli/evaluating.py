@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 
-from gfnet_dynn.backbone_spec import find_backbone
+from gfnet_dynn.cli.evaluated import Origin, find_origin, find_subject, report_name
 from gfnet_dynn.cli.evaluation_tables import print_evaluation
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions
 from gfnet_dynn.cli.progress import Counter
-from gfnet_dynn.cli.training import network, prepare_data, split_settings
 from gfnet_dynn.data.scenes import SceneData
-from gfnet_dynn.data.splits import SplitSettings
 from gfnet_dynn.exits.sweep import choose_threshold, sweep
 from gfnet_dynn.measure.evaluation import Evaluation, ExitTimes, Subject, evaluate, timed_rows
 from gfnet_dynn.measure.latency import measure_exits
 from gfnet_dynn.measure.outputs import collect
 from gfnet_dynn.measure.plots import draw_evaluation
 from gfnet_dynn.measure.report import evaluation_to_dict
-from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.model.weights import StateDict
-from gfnet_dynn.spec import NetSpec
 from gfnet_dynn.storage import require_writable, write_json
 from gfnet_dynn.train.device import choose_device
-from gfnet_dynn.train.start import find_checkpoint_file, read_trained, trained_net
+from gfnet_dynn.train.start import find_checkpoint_file, trained_net
 
 _BATCH = 64
 
@@ -39,23 +32,20 @@ def run_evaluation(
     net_options: NetOptions,
     options: EvaluationOptions,
     checkpoint: Path,
-    output: Path,
     device_name: str,
     console: Console,
 ) -> Evaluation:
     """Evaluate a checkpoint on the data that nothing was chosen on; print the table, write JSON and plots."""
     file = find_checkpoint_file(checkpoint)
     device = torch.device(choose_device(device_name))
-    folder = require_writable(options.report or file.parent / "evaluation")
-    trained = read_trained(file)
-    provenance = trained.provenance if isinstance(trained, Checkpoint) else {}
-    data = _data(trained, provenance, data_options, net_options, output, console)
-    _warn_of_other_data(provenance, data, console)
-    net = trained_net(trained, _spec(trained, net_options, data), file).to(device)
+    origin = find_origin(file)
+    data, spec = find_subject(origin, data_options, net_options, console)
+    folder = require_writable(options.report or file.parent / report_name(origin, data))
+    net = trained_net(origin.trained, spec, file).to(device)
 
     part = data.split.report_part
     arrays = collect(net, data.evaluation_loader(part).in_order(_BATCH, device))
-    thresholds, chosen_where = _thresholds(provenance, net, data, device)
+    thresholds, chosen_where = _thresholds(origin, net, data, device)
     times = _time(net, data, device, options, console)
     subject = Subject(data.source.name, part, data.split.classes, net.exit_macs(), _parameters(net))
     evaluation = evaluate(arrays, subject, times, thresholds)
@@ -75,56 +65,19 @@ def run_evaluation(
     return evaluation
 
 
-def _data(
-    trained: Checkpoint | StateDict,
-    provenance: Mapping[str, Any],
-    options: DataOptions,
-    net_options: NetOptions,
-    output: Path,
-    console: Console,
-) -> SceneData:
-    """The data at the size that the checkpoint was trained with, unless the options ask for another."""
-    split = _split(provenance, options)
-    if not isinstance(trained, Checkpoint):
-        return prepare_data(options, find_backbone(net_options.model), split, output, console)
-    asks = options.input_size is not None or options.pad
-    return prepare_data(
-        options, trained.spec.backbone, split, output, console, image=None if asks else trained.spec.input
-    )
-
-
-def _spec(trained: Checkpoint | StateDict, options: NetOptions, data: SceneData) -> NetSpec:
-    if not isinstance(trained, Checkpoint):
-        return network(options, data)
-    return replace(trained.spec, input=data.input, classes=data.split.classes)
-
-
-def _split(provenance: Mapping[str, Any], options: DataOptions) -> SplitSettings:
-    """The split that the checkpoint was trained with, so that nothing it learned from is reported on."""
-    asked = split_settings(options)
-    stored = provenance.get("data", {}).get("split")
-    return SplitSettings(**{**stored, "on_bad_image": asked.on_bad_image}) if stored else asked
-
-
-def _warn_of_other_data(provenance: Mapping[str, Any], data: SceneData, console: Console) -> None:
-    trained_on = provenance.get("data", {})
-    if trained_on and trained_on["fingerprint"] != data.split.fingerprint:
-        console.print(
-            f"note: the checkpoint was trained on other files ({trained_on['data_set']}) than those under "
-            f"{data.source.root}: make sure that none of these images served to train it",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
 def _thresholds(
-    provenance: Mapping[str, Any], net: EarlyExitNet, data: SceneData, device: torch.device
+    origin: Origin, net: EarlyExitNet, data: SceneData, device: torch.device
 ) -> tuple[Sequence[float] | None, str]:
-    stored = provenance.get("threshold")
+    stored = origin.provenance.get("threshold")
     if stored:
         return stored["thresholds"], "at the end of training, on the selection split"
     arrays = collect(net, data.evaluation_loader("selection").in_order(_BATCH, device))
-    where = "now, on a selection split of the training folder; whether the checkpoint was trained on it is not known"
+    known = origin.trained_on is not None and origin.trained_on.fingerprint == data.split.fingerprint
+    where = (
+        "now, on the selection split of training"
+        if known
+        else ("now, on a selection split of the training folder; whether the checkpoint was trained on it is not known")
+    )
     return choose_threshold(sweep(arrays, net.exit_costs())).thresholds, where
 
 

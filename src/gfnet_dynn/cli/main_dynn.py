@@ -52,7 +52,7 @@ def command(  # one for each group of options
     set_threads(options.threads)
     name, _ = find_dataset(data.data_set, data.dataset_config)
     checkpoint = net.checkpoint_path or run_folder(options.output, name, settings.ce_ic_tradeoff)
-    run_evaluation(data, net, evaluation, checkpoint, options.output, settings.device, console)
+    run_evaluation(data, net, evaluation, checkpoint, settings.device, console)
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from gfnet_dynn.train.settings import flag
 SPELLINGS = {"token_normalize_func": lambda token: token.replace("_", "-")}
 """Context settings with which every option is understood with hyphens and with underscores."""
 
+DEFAULT_MODEL = "gfnet-192x12"
+
 
 def option(default: Any, explanation: str) -> Any:
     """A dataclass field that becomes an option; the default `...` makes it required."""
@@ -43,9 +45,13 @@ class DataOptions:
 class NetOptions:
     """Which network."""
 
-    model: str = option("gfnet-192x12", f"One of {', '.join(BACKBONES)}.")
+    model: str | None = option(
+        None, f"One of {', '.join(BACKBONES)}. (default: the checkpoint's, else {DEFAULT_MODEL})"
+    )
     exits: str | None = option(
-        None, "Blocks after which exits stand, such as 3,5,7,9. (default: the model's own, see `gfnet-dynn cost`)"
+        None,
+        "Blocks after which exits stand, counted from 0, such as 3,5,7,9. (default: the checkpoint's, else the model's "
+        "own, see `gfnet-dynn cost`)",
     )
     checkpoint_path: Path | None = option(None, "Weights: a .pth, a .safetensors, or the folder of a run.")
     pretrained: bool = option(True, "Without a checkpoint, start convolutional trunks from ImageNet weights.")

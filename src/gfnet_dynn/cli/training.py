@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from gfnet_dynn.backbone_spec import BackboneSpec, find_backbone
-from gfnet_dynn.cli.options import DataOptions, NetOptions, RunOptions, parse_exits
+from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, RunOptions, parse_exits
 from gfnet_dynn.cli.progress import Counter, TrainingProgress
-from gfnet_dynn.data.scenes import SceneData, locate, prepare
-from gfnet_dynn.data.splits import SplitSettings
+from gfnet_dynn.data.scenes import SceneData, Source, keep_split, locate, prepare
+from gfnet_dynn.data.splits import Split, SplitSettings
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.spec import InputSpec, NetSpec, make_input
+from gfnet_dynn.model.checkpoint import Checkpoint
+from gfnet_dynn.spec import NetSpec, make_input
 from gfnet_dynn.storage import require_writable
 from gfnet_dynn.train.reporter import Reporter, Reporters
-from gfnet_dynn.train.run import open_run, train
-from gfnet_dynn.train.run_folder import RunPlan, run_folder
+from gfnet_dynn.train.run import Run, open_run, train
+from gfnet_dynn.train.run_folder import RunPlan, held, run_folder
 from gfnet_dynn.train.settings import TrainSettings
-from gfnet_dynn.train.start import Start
+from gfnet_dynn.train.start import Start, read_trained
 from gfnet_dynn.train.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker, require_mlflow
+
+_UNSURE_POINTS = 5
 
 
 def set_threads(threads: int | None) -> None:
@@ -41,39 +45,27 @@ def split_settings(options: DataOptions) -> SplitSettings:
     return SplitSettings(options.split_seed, options.split_ratio, options.selection_share, options.on_bad_image)
 
 
-def prepare_data(
-    options: DataOptions,
-    backbone: BackboneSpec,
-    split: SplitSettings,
-    folder: Path,
-    console: Console,
-    image: InputSpec | None = None,
-) -> SceneData:
-    """Locate, split and size the data that the options name.
+def input_size(options: DataOptions, source: Source) -> int:
+    """Side of the input in pixels: as asked, else the data set's."""
+    return source.config.default_input_size if options.input_size is None else options.input_size
 
-    Args:
-        options: which data, and which size where `image` is None.
-        backbone: what the size must fit.
-        split: what decides the split.
-        folder: splits are stored below it.
-        console: for progress, and for the names of files left out.
-        image: the input, where it is given by more than the options.
-    """
-    progress = Counter(console)
-    source = locate(options.data_set, options.data_path, options.dataset_config, progress)
-    if image is None:
-        image = make_input(backbone, options.input_size or source.config.default_input_size, pad=options.pad)
-    data = prepare(source, image, split, folder / "splits", progress)
-    for reason in data.split.skipped.values():
+
+def say_skipped(split: Split, console: Console) -> None:
+    """Name the files that were left out."""
+    for reason in split.skipped.values():
         console.print(f"skipped: {reason}", markup=False, highlight=False, soft_wrap=True)
-    return data
 
 
-def network(options: NetOptions, data: SceneData) -> NetSpec:
-    """The network that the options describe, for these data."""
-    backbone = find_backbone(options.model)
-    exits = parse_exits(options.exits) or backbone.default_exits
-    return NetSpec(backbone, exits, data.input, data.split.classes)
+def _architecture(options: NetOptions) -> tuple[BackboneSpec, tuple[int, ...]]:
+    """Backbone and exits: as asked, else those of the checkpoint, else the published student's."""
+    asked = parse_exits(options.exits)
+    if options.checkpoint_path is not None:
+        trained = read_trained(options.checkpoint_path)
+        known = trained.spec if isinstance(trained, Checkpoint) else None
+        if known and (options.model is None or find_backbone(options.model) == known.backbone):
+            return known.backbone, asked or known.exit_blocks
+    backbone = find_backbone(options.model or DEFAULT_MODEL)
+    return backbone, asked or backbone.default_exits
 
 
 def run_training(
@@ -88,18 +80,28 @@ def run_training(
     require_writable(options.output)
     if options.mlflow:
         require_mlflow()
-    backbone = find_backbone(net_options.model)
-    data = prepare_data(data_options, backbone, split_settings(data_options), options.output, console)
+    backbone, exits = _architecture(net_options)
+    progress, splits = Counter(console), options.output / "splits"
+    source = locate(data_options.data_set, data_options.data_path, data_options.dataset_config, progress)
+    image = make_input(backbone, input_size(data_options, source), pad=data_options.pad)
+    data = prepare(source, image, split_settings(data_options), splits, progress)
+    say_skipped(data.split, console)
     plan = RunPlan(
-        spec=network(net_options, data),
+        spec=NetSpec(backbone, exits, image, data.split.classes),
         data=data,
         settings=settings,
-        folder=run_folder(options.output, data.source.name, settings.ce_ic_tradeoff),
+        folder=run_folder(options.output, source.name, settings.ce_ic_tradeoff),
         start=Start(net_options.checkpoint_path, options.new_head, net_options.pretrained),
     )
-    run = open_run(plan, resume=options.resume)
+    with held(plan.folder):
+        run = open_run(plan, resume=options.resume)
+        keep_split(data, splits)
+        return _train(run, plan, options, console)
+
+
+def _train(run: Run, plan: RunPlan, options: RunOptions, console: Console) -> Path:
     reporter = _reporter(plan, options, console)
-    for note in run.notes:
+    for note in (_parts(plan.data), *run.notes):
         reporter.said(note)
     completed = False
     try:
@@ -112,6 +114,19 @@ def run_training(
         reporter.close(completed=completed)
     reporter.said(f"trained: {model}\nmetrics: {plan.folder / 'metrics.jsonl'}")
     return model
+
+
+def _parts(data: SceneData) -> str:
+    """How many images serve for what; where few decide, how sure that is."""
+    counts = {part: len(files) for part, files in data.split.parts.items()}
+    said = f"images: {', '.join(f'{part} {count}' for part, count in counts.items())}"
+    deviation = 50 / math.sqrt(counts["selection"])  # points, of a share of one half: its largest
+    if deviation > _UNSURE_POINTS:
+        said += (
+            f"; epochs and threshold are chosen on {counts['selection']} images, where an accuracy is known to "
+            f"± {deviation:.0f} points at worst (one standard deviation): a larger --selection-share chooses better"
+        )
+    return said
 
 
 def _reporter(plan: RunPlan, options: RunOptions, console: Console) -> Reporter:

@@ -11,7 +11,7 @@ from gfnet_dynn.data.augment import Normalise, TrainingTransform
 from gfnet_dynn.data.augmentation_policy import Augmentation
 from gfnet_dynn.data.dataset_config import DatasetConfig, find_dataset
 from gfnet_dynn.data.loaders import ImageLoader
-from gfnet_dynn.data.splits import Progress, Split, SplitSettings, load_or_make_split
+from gfnet_dynn.data.splits import Progress, Split, SplitSettings, find_split, store_split
 from gfnet_dynn.data.synthetic import write_synthetic
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.spec import InputSpec
@@ -93,7 +93,7 @@ class SceneData:
 
 
 def prepare(
-    source: Source, image: InputSpec, settings: SplitSettings, folder: Path, progress: ProgressFor
+    source: Source, image: InputSpec, settings: SplitSettings, folder: Path | None, progress: ProgressFor
 ) -> SceneData:
     """Split a data set, or read its split again.
 
@@ -101,14 +101,26 @@ def prepare(
         source: the data set.
         image: what the network takes.
         settings: what decides the split.
-        folder: where splits are stored; a split's file name says how it was drawn.
+        folder: where splits are stored, or None to draw this one anew; nothing is written.
         progress: told while the images of a new split are tried.
 
     Raises:
-        DataError: as `load_or_make_split`.
+        DataError: as `find_split`.
     """
-    ratio = f"_ratio{settings.split_ratio}" if source.config.use_random_split else ""
-    name = f"{source.name}_seed{settings.seed}{ratio}_selection{settings.selection_share}.json"
     checking = progress(f"Checking the images of {source.name}")
-    split = load_or_make_split(folder / name, source.name, source.config, source.root, settings, checking)
-    return SceneData(source, split, image)
+    path = folder / _split_name(source, settings) if folder else None
+    return SceneData(source, find_split(path, source.name, source.config, source.root, settings, checking), image)
+
+
+def keep_split(data: SceneData, folder: Path) -> None:
+    """Store the split in the folder where `prepare` looks for it, under a name that says how it was drawn.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    store_split(folder / _split_name(data.source, data.split.settings), data.split)
+
+
+def _split_name(source: Source, settings: SplitSettings) -> str:
+    ratio = f"_ratio{settings.split_ratio}" if source.config.use_random_split else ""
+    return f"{source.name}_seed{settings.seed}{ratio}_selection{settings.selection_share}.json"

@@ -78,18 +78,18 @@ class Split:
         return "test" if "test" in self.parts else "val"
 
 
-def load_or_make_split(
-    path: Path,
+def find_split(
+    path: Path | None,
     data_set: str,
     config: DatasetConfig,
     root: Path,
     settings: SplitSettings,
     progress: Progress | None = None,
 ) -> Split:
-    """The split stored at `path`, or a new one that is then stored there.
+    """The split stored at `path`, or a new one; `store_split` keeps that, once all else has proved good.
 
     Args:
-        path: JSON file.
+        path: JSON file, or None to draw anew in any case.
         data_set: name in its proper spelling.
         config: folders and number of classes.
         root: folder of the data set.
@@ -101,11 +101,27 @@ def load_or_make_split(
     """
     found = _scan(data_set, config, root)
     fingerprint = _fingerprint(root, found)
-    if path.is_file():
+    if path is not None and path.is_file():
         return _reuse(path, data_set, config, settings, fingerprint)
-    split = _make(data_set, config, root, found, fingerprint, settings, progress)
+    return _make(data_set, config, root, found, fingerprint, settings, progress)
+
+
+def store_split(path: Path, split: Split) -> None:
+    """Write a split for `find_split` and `read_split` to find.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     write_json(path, asdict(split))
-    return split
+
+
+def fingerprint_of(data_set: str, config: DatasetConfig, root: Path) -> str:
+    """The fingerprint that a split of the images now in `root` would have.
+
+    Raises:
+        DataError: folders or classes that cannot be used.
+    """
+    return _fingerprint(root, _scan(data_set, config, root))
 
 
 def _scan(data_set: str, config: DatasetConfig, root: Path) -> dict[str, tuple[ClassFolders, Files]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
+from gfnet_dynn.data.splits import store_split
 from gfnet_dynn.exits.sweep import choose_threshold, sweep
 from gfnet_dynn.measure.outputs import collect
 from gfnet_dynn.model.build import build_net
@@ -65,16 +66,23 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
         require_writable(plan.folder)
         net = _net_to_resume(plan, record)
         changed = record["versions"] != versions()
-        notes = (f"the run was started with {record['versions']}, now {versions()}",) if changed else ()
+        notes: tuple[str, ...] = (
+            (f"the run was started with {record['versions']}, now {versions()}",) if changed else ()
+        )
+        if plan.model_file(record["stages"][-1]).is_file():
+            notes += ("the run is finished already",)
         return Run(plan, record, net, fabric, notes)
     initial = initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, plan.start)
     stages = _stages(plan, has_classifier=initial.has_classifier)
     kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
     record = {**plan.describe(precision), **kept}
     require_writable(plan.folder.parent)
+    broken = plan.has_progress() and not plan.model_file("joint").is_file()
     moved = move_aside(plan.folder)
     write_json(plan.record_file, record)
-    return Run(plan, record, initial.net, fabric, (f"the earlier run was moved to {moved}",) if moved else ())
+    store_split(plan.split_file, plan.data.split)
+    what = "the earlier, unfinished run (--resume would have gone on with it)" if broken else "the earlier run"
+    return Run(plan, record, initial.net, fabric, (f"{what} was moved to {moved}",) if moved else ())
 
 
 def _net_to_resume(plan: RunPlan, record: dict[str, Any]) -> EarlyExitNet:

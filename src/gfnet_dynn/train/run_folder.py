@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from gfnet_dynn import __version__
 from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.data.splits import Split, read_split
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.spec import NetSpec
+from gfnet_dynn.storage import require_writable
 from gfnet_dynn.train.settings import TrainSettings, flag
 from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, Start
 
@@ -22,6 +26,7 @@ STAGE_FOLDERS = {"backbone": "checkpoint_backbone", "warmup": "checkpoint_warmup
 
 _RUN_FILE = "run.json"
 _STATE_FILE = "state.safetensors"
+_SPLIT_FILE = "split.json"
 _MAY_CHANGE = ("device", "checkpoint_minutes")  # what the device would change, the precision, is compared resolved
 
 
@@ -53,6 +58,11 @@ class RunPlan:
         """Where the record of the run lies."""
         return self.folder / _RUN_FILE
 
+    @property
+    def split_file(self) -> Path:
+        """Which image served for what in this run."""
+        return self.folder / _SPLIT_FILE
+
     def model_file(self, stage: str) -> Path:
         """The result of a finished stage."""
         return self.folder / STAGE_FOLDERS[stage] / MODEL_FILE
@@ -81,6 +91,37 @@ class RunPlan:
         }
         as_stored: dict[str, Any] = json.loads(json.dumps(described))
         return as_stored
+
+
+def kept_split(checkpoint: Path) -> Split | None:
+    """The split that lies with the run that a checkpoint file belongs to, if it does.
+
+    Args:
+        checkpoint: the file, in a stage's folder of a run.
+
+    Raises:
+        DataError: it is there but damaged.
+    """
+    file = checkpoint.parent.parent / _SPLIT_FILE
+    return read_split(file) if file.is_file() else None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder; the system lets go of it however the process ends.
+
+    Raises:
+        TrainingError: another process trains there.
+        StorageError: nothing can be written there.
+    """
+    lock = FileLock(require_writable(folder.parent) / f".{folder.name}.lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise TrainingError(
+            f"another process trains in {folder}: wait until it has ended, or give this run an --output of its own"
+        ) from error
 
 
 def versions() -> dict[str, str]:
