@@ -168,12 +168,25 @@ with one_at_a_time(Path(sys.argv[1])):
 
 
 def test_others_wait_until_the_one_inside_has_left(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _WAITING_CHILD, str(tmp_path)]
-    with one_at_a_time(tmp_path):
+    command = [sys.executable, "-c", _WAITING_CHILD, str(tmp_path / "work")]
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with one_at_a_time(folder):
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         assert child.stdout.readline() == "wants in\n"
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(0.3)
     assert child.communicate(timeout=30)[0] == "is in\n"
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
+
+
+def test_whoever_does_not_wait_is_told(tmp_path: Path) -> None:
+    with (
+        one_at_a_time(tmp_path / "work"),
+        pytest.raises(StorageError, match=r"another process works in .*work"),
+        one_at_a_time(tmp_path / "work", wait=False),
+    ):
+        pass
+    with one_at_a_time(tmp_path / "work", wait=False):
+        pass

@@ -245,6 +245,11 @@ def find_backbone(name: str) -> BackboneSpec:
     return BACKBONES[name.casefold()]
 
 
+def backbone_name(backbone: BackboneSpec) -> str:
+    """The name of a named variant; for others their kind, which is all that tables need."""
+    return next((name for name, named in BACKBONES.items() if named == backbone), f"own {backbone.kind}")
+
+
 def nearest_sizes(backbone: BackboneSpec, size: int) -> tuple[int, int]:
     """The largest usable input not above `size` (at least one patch) and the smallest not below it, in pixels."""
     return _nearest_sizes(size, backbone.stride)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from gfnet_dynn.errors import StorageError
 
@@ -76,23 +77,29 @@ def write_json(path: Path, value: Mapping[str, Any]) -> Path:
 
 
 @contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """While inside, other processes that want in for the same `folder` wait; a process that dies lets the next one in.
+def one_at_a_time(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """While inside, no other process is inside for the same `folder`; the system lets go however a process ends.
 
-    Where system or file system cannot lock folders, nobody waits.
+    The lock is a hidden file beside the folder, so the folder itself may be moved.
+
+    Args:
+        folder: need not exist.
+        wait: for the other process to leave, or else raise.
+
+    Raises:
+        StorageError: another process is inside and `wait` is off, or nothing can be written beside the folder.
     """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl  # noqa: PLC0415 # not on Windows
-
-    handle = os.open(folder, os.O_RDONLY)
+    lock = FileLock(make_folder(folder.parent) / f".{folder.name}.lock", timeout=-1 if wait else 0)
     try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        lock.acquire()
+    except Timeout as error:
+        raise StorageError(f"another process works in {folder}: wait until it has ended, or choose another") from error
+    except OSError as error:
+        raise StorageError(f"cannot write beside {folder}: {error.strerror}; choose another place") from error
+    try:
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def move_aside(folder: Path) -> Path | None:

@@ -25,7 +25,7 @@ from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.spec import NetSpec, make_input
-from gfnet_dynn.train.run_folder import held
+from gfnet_dynn.storage import one_at_a_time
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
 
@@ -154,8 +154,8 @@ def test_a_start_that_fails_keeps_no_split(train: Train) -> None:
 
 
 def test_two_runs_in_one_place_are_refused(train: Train) -> None:
-    with held(RESULT.parent):
-        refused(train(), "another process trains in", "--output")
+    with one_at_a_time(RESULT.parent):
+        refused(train(), "another process works in", "wait until it has ended")
     assert not RESULT.parent.exists()
 
 

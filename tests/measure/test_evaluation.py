@@ -21,7 +21,7 @@ SMALL = ExitArrays(
     np.array([[0.9, 0.9], [0.2, 0.5], [0.1, 0.1]], np.float32),
     np.array([0, 1, 1]),
 )
-WHAT = Subject("Scenes", "test", ("field", "river"), (100, 300, 600), 77)
+WHAT = Subject("Scenes", "test", ("field", "river"), (100, 300, 600), 77, "gfnet-xs", 64)
 
 
 def test_one_threshold_by_hand() -> None:
@@ -71,7 +71,7 @@ def test_macs_and_cost_and_latency_agree_over_the_sweep() -> None:
 
 def test_a_network_without_early_exits_is_judged_too() -> None:
     plain = ExitArrays(SMALL.logits[:, 2:], np.zeros((3, 0), np.float32), SMALL.labels)
-    judged = evaluate(plain, Subject("Scenes", "val", ("field", "river"), (600,), 77), None, ())
+    judged = evaluate(plain, Subject("Scenes", "val", ("field", "river"), (600,), 77, "gfnet-xs", 64), None, ())
     assert judged.chosen is None
     assert {judgement.point.accuracy for judgement in judged.sweep} == {2 / 3}
 

@@ -59,8 +59,7 @@ def test_the_confusion_matrix_grows_with_the_classes(tmp_path: Path) -> None:
 def test_titles_name_network_and_data_where_they_are_known(draw: Callable[[Evaluation], Any]) -> None:
     known = evaluation(4)
     assert draw(known).get_suptitle().startswith("gfnet-192x12, 256 px\nScenes, 48 val images")
-    assert draw(replace(known, input_px=0)).get_suptitle().startswith("gfnet-192x12\nScenes")
-    assert draw(replace(known, model="", input_px=0, images=1)).get_suptitle().startswith("Scenes, 1 val image")
+    assert draw(replace(known, images=1)).get_suptitle().startswith("gfnet-192x12, 256 px\nScenes, 1 val image")
 
 
 def test_a_class_that_is_never_recognised_shows_a_zero() -> None:

@@ -119,3 +119,21 @@ def test_kept_statistics_stay_in_training() -> None:
 def test_impossible_backbones_are_refused(make: object) -> None:
     with pytest.raises(SpecError):
         make()  # type: ignore[operator] # one of the above
+
+
+def test_half_precision_on_a_cpu_trains_by_the_same_gradients_within_its_rounding() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(EfficientNetLiteSpec(0), 32)
+    backbone.keep_statistics()
+    images = torch.randn(2, 3, 32, 32)
+
+    def gradients(half: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        backbone.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            features = backbone.stage(1, backbone.stage(0, backbone.stem(images)))
+        torch.autograd.backward(features.float().square().mean())
+        stem, block = (backbone.get_submodule(name) for name in ("trunk.stem.conv", "trunk.blocks.1.expand.conv"))
+        return stem.weight.grad.clone(), block.weight.grad.clone()  # type: ignore[union-attr, operator]
+
+    for half, full in zip(gradients(half=True), gradients(half=False), strict=True):
+        assert torch.linalg.vector_norm(half - full) < 0.03 * torch.linalg.vector_norm(full)

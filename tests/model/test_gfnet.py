@@ -9,6 +9,7 @@ from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.errors import SpecError
 from gfnet_dynn.model.drop_path import DropPath
 from gfnet_dynn.model.gfnet import GFNet, GlobalFilter
+from gfnet_dynn.model.spectrum import LARGEST_SIDE, filter_by_products
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 5), (3, 6)])
@@ -23,6 +24,39 @@ def test_the_filter_is_a_circular_convolution_with_the_kernel_of_its_weights(hei
         for column in range(width):
             moved = kernel.flip(0, 1).roll((row + 1, column + 1), dims=(0, 1))
             torch.testing.assert_close(mixed[row, column], (grid * moved).sum(dim=(0, 1)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (8, 8), (7, 7), (5, 8), (16, 16)])
+def test_matrix_products_equal_the_fft_forward_and_back(height: int, width: int) -> None:
+    grid = torch.randn(2, height, width, 3, requires_grad=True)
+    weight = torch.randn(height, width // 2 + 1, 3, 2, requires_grad=True)
+    spectrum = torch.fft.rfft2(grid, dim=(1, 2), norm="ortho") * torch.view_as_complex(weight)
+    by_fft = torch.fft.irfft2(spectrum, s=(height, width), dim=(1, 2), norm="ortho")
+    by_products = filter_by_products(grid, weight)
+    torch.testing.assert_close(by_products, by_fft, rtol=1e-5, atol=1e-5)
+    upstream = torch.randn_like(by_fft)
+    for one, other in zip(
+        torch.autograd.grad(by_products, (grid, weight), upstream),
+        torch.autograd.grad(by_fft, (grid, weight), upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_matrices_first_made_at_inference_serve_training() -> None:
+    with torch.inference_mode():
+        filter_by_products(torch.randn(1, 9, 11, 2), torch.randn(9, 6, 2, 2))
+    grid = torch.randn(1, 9, 11, 2, requires_grad=True)
+    torch.autograd.backward(filter_by_products(grid, torch.randn(9, 6, 2, 2)).sum())
+    assert grid.grad is not None
+
+
+def test_large_grids_are_filtered_by_fft() -> None:
+    side = LARGEST_SIDE + 1
+    layer = GlobalFilter(side, side, channels=2)
+    tokens = torch.randn(1, side * side, 2)
+    expected = filter_by_products(tokens.view(1, side, side, 2), layer.complex_weight)
+    torch.testing.assert_close(layer(tokens).view(1, side, side, 2), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_filter_stays_in_float32_under_autocast() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.train import device
 from gfnet_dynn.train.device import choose_device, choose_precision, make_fabric
 from gfnet_dynn.train.settings import TrainSettings
 
@@ -44,7 +45,10 @@ def test_auto_takes_the_best_device_there_is(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_precision("auto", "cpu") == "32-true"
+    for amx, precision in ((False, "32-true"), (True, "bf16-mixed")):
+        monkeypatch.setattr(device, "has_amx", lambda amx=amx: amx)
+        assert choose_precision("auto", "cpu") == precision
+    assert choose_precision("auto", "mps") == "32-true"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert choose_precision("auto", "cuda") == "bf16-mixed"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from gfnet_dynn.backbone_spec import backbone_name
 from gfnet_dynn.cli.evaluated import Origin, find_origin, find_subject, report_name
 from gfnet_dynn.cli.evaluation_tables import print_evaluation
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions
@@ -47,12 +48,19 @@ def run_evaluation(
     arrays = collect(net, data.evaluation_loader(part).in_order(_BATCH, device))
     thresholds, chosen_where = _thresholds(origin, net, data, device)
     times = _time(net, data, device, options, console)
-    subject = Subject(data.source.name, part, data.split.classes, net.exit_macs(), _parameters(net))
+    subject = Subject(
+        data_set=data.source.name,
+        part=part,
+        classes=data.split.classes,
+        exit_macs=net.exit_macs(),
+        parameters=_parameters(net),
+        model=backbone_name(spec.backbone),
+        input_px=data.input.size,
+    )
     evaluation = evaluate(arrays, subject, times, thresholds)
 
     described = {
         **evaluation_to_dict(evaluation),
-        "input_px": data.input.size,
         "checkpoint": str(checkpoint),
         "threshold_chosen": chosen_where,
     }

@@ -16,10 +16,10 @@ from gfnet_dynn.data.splits import Split, SplitSettings
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.spec import NetSpec, make_input
-from gfnet_dynn.storage import require_writable
+from gfnet_dynn.storage import one_at_a_time, require_writable
 from gfnet_dynn.train.reporter import Reporter, Reporters
 from gfnet_dynn.train.run import Run, open_run, train
-from gfnet_dynn.train.run_folder import RunPlan, held, run_folder
+from gfnet_dynn.train.run_folder import RunPlan, run_folder
 from gfnet_dynn.train.settings import TrainSettings
 from gfnet_dynn.train.start import Start, read_trained
 from gfnet_dynn.train.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker, require_mlflow
@@ -93,7 +93,7 @@ def run_training(
         folder=run_folder(options.output, source.name, settings.ce_ic_tradeoff),
         start=Start(net_options.checkpoint_path, options.new_head, net_options.pretrained),
     )
-    with held(plan.folder):
+    with one_at_a_time(plan.folder, wait=False):
         run = open_run(plan, resume=options.resume)
         keep_split(data, splits)
         return _train(run, plan, options, console)

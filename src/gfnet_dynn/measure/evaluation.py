@@ -63,8 +63,8 @@ class Evaluation:
         chosen: at the threshold chosen on the selection split, or None where the checkpoint brings none.
         times: measured latency, or None.
         images: N.
-        model: name of the network; empty where it is not known.
-        input_px: side of the input in pixels, padding included; 0 where it is not known.
+        model: name of the network.
+        input_px: side of the input in pixels, padding included.
     """
 
     data_set: str
@@ -77,8 +77,8 @@ class Evaluation:
     chosen: Judgement | None
     times: ExitTimes | None
     images: int
-    model: str = ""
-    input_px: int = 0
+    model: str
+    input_px: int
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class Subject:
     classes: tuple[str, ...]
     exit_macs: tuple[int, ...]
     parameters: int
-    model: str = ""
-    input_px: int = 0
+    model: str
+    input_px: int
 
 
 def evaluate(

@@ -113,10 +113,9 @@ def _confusion(evaluation: Evaluation) -> Any:
 
 
 def _subtitle(evaluation: Evaluation) -> str:
-    size = f"{evaluation.input_px} px" if evaluation.input_px else ""
-    network = ", ".join(filter(None, (evaluation.model, size)))
+    network = f"{evaluation.model}, {evaluation.input_px} px"
     images = counted(evaluation.images, f"{evaluation.part} image")
-    return (f"{network}\n" if network else "") + f"{evaluation.data_set}, {images}"
+    return f"{network}\n{evaluation.data_set}, {images}"
 
 
 def _threshold_label(thresholds: tuple[float, ...]) -> str:

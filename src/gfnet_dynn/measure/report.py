@@ -11,7 +11,7 @@ from gfnet_dynn.measure.evaluation import Evaluation, Judgement
 
 DEFINITIONS = {
     "images": "number of images of the data, of those timed under `latency`, or of the class",
-    "input_px": "side of the network's input in pixels, padding included; null where it is not known",
+    "input_px": "side of the network's input in pixels, padding included",
     "parameters": "number of weights, of all exits together",
     "exit_macs": "multiply-accumulates for one image up to the exit, its head and gate and the earlier ones included; "
     "counted from shapes: convolutions, linear maps and filters with their transforms. FLOPs are twice as many",
@@ -41,7 +41,7 @@ def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "definitions": DEFINITIONS,
         "data": {"data_set": evaluation.data_set, "part": evaluation.part, "images": evaluation.images},
-        "input_px": evaluation.input_px or None,
+        "input_px": evaluation.input_px,
         "network": {
             "model": evaluation.model,
             "parameters": evaluation.parameters,

@@ -40,7 +40,14 @@ class ConvNorm(nn.Module):
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         weight = conv.weight * scale.view(-1, 1, 1, 1)
         bias = norm.bias - norm.running_mean * scale
-        return functional.conv2d(features, weight, bias, conv.stride, groups=conv.groups)
+        if features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return functional.conv2d(features, weight, bias, conv.stride, groups=conv.groups)
+        # On a CPU in bfloat16, a depthwise convolution goes back three times slower than in float32, and a pointwise
+        # one is fastest as the product that it is.
+        if conv.kernel_size == (1, 1):
+            return functional.linear(features.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
+        with torch.autocast("cpu", enabled=False):
+            return functional.conv2d(features.float(), weight, bias, conv.stride, groups=conv.groups)
 
     def _pad(self, features: Tensor) -> Tensor:
         kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]

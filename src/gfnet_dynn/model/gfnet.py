@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.model.cost import convolution_macs, global_filter_macs, linear_macs
 from gfnet_dynn.model.drop_path import DropPath
+from gfnet_dynn.model.spectrum import LARGEST_SIDE, filter_by_products
 from gfnet_dynn.model.staged import StagedBackbone
 
 LAYER_NORM_EPS = 1e-6
@@ -80,14 +81,18 @@ class GlobalFilter(nn.Module):
         self.complex_weight = nn.Parameter(torch.randn(height, width // 2 + 1, channels, 2) * INIT_STD)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, T, D] → [B, T, D]; computed in float32 whatever the autocast, as half precision FFTs lose the phase."""
+        """[B, T, D] → [B, T, D]; computed in float32 whatever the autocast, as half precision loses the phase."""
         batch, length, channels = tokens.shape
         with torch.autocast(tokens.device.type, enabled=False):
             grid = tokens.float().view(batch, self.height, self.width, channels)
-            spectrum = torch.fft.rfft2(grid, dim=(1, 2), norm="ortho")
-            spectrum = spectrum * torch.view_as_complex(self.complex_weight)
-            mixed: Tensor = torch.fft.irfft2(spectrum, s=(self.height, self.width), dim=(1, 2), norm="ortho")
+            by_products = grid.device.type == "cpu" and max(self.height, self.width) <= LARGEST_SIDE
+            mixed = filter_by_products(grid, self.complex_weight) if by_products else self._by_fft(grid)
         return mixed.reshape(batch, length, channels).to(tokens.dtype)
+
+    def _by_fft(self, grid: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(grid, dim=(1, 2), norm="ortho") * torch.view_as_complex(self.complex_weight)
+        mixed: Tensor = torch.fft.irfft2(spectrum, s=(self.height, self.width), dim=(1, 2), norm="ortho")
+        return mixed
 
 
 class MLP(nn.Module):

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from gfnet_dynn import __version__
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.data.splits import Split, read_split
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.spec import NetSpec
-from gfnet_dynn.storage import require_writable
 from gfnet_dynn.train.settings import TrainSettings, flag
 from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, Start
 
@@ -104,24 +101,6 @@ def kept_split(checkpoint: Path) -> Split | None:
     """
     file = checkpoint.parent.parent / _SPLIT_FILE
     return read_split(file) if file.is_file() else None
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder; the system lets go of it however the process ends.
-
-    Raises:
-        TrainingError: another process trains there.
-        StorageError: nothing can be written there.
-    """
-    lock = FileLock(require_writable(folder.parent) / f".{folder.name}.lock", timeout=0)
-    try:
-        with lock:
-            yield
-    except Timeout as error:
-        raise TrainingError(
-            f"another process trains in {folder}: wait until it has ended, or give this run an --output of its own"
-        ) from error
 
 
 def versions() -> dict[str, str]:
