@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gfnet_dynn.cli.app import wait_politely
+
+wait_politely()  # as the commands do; before any test imports torch
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 CLASSES = ("desert", "forest", "harbour", "river")

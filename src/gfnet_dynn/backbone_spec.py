@@ -90,6 +90,11 @@ class EfficientNetLiteSpec:
             raise SpecError(f"EfficientNet-Lite comes as 0, 1 and 2, not {self.variant!r}")
 
     @property
+    def resolution(self) -> int:
+        """Side of the images that its ImageNet weights were trained on, in pixels."""
+        return (224, 240, 260)[self.variant]
+
+    @property
     def blocks(self) -> tuple[LiteBlock, ...]:
         """The inverted residual blocks in order."""
         return _lite_blocks(*((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))[self.variant])

@@ -30,6 +30,10 @@ class DownloadError(DataError):
     """A data set that could not be fetched or whose checksum is wrong."""
 
 
+class RecipeError(GFNetDynnError):
+    """A recipe that cannot be read, or says what nothing understands."""
+
+
 class CheckpointError(GFNetDynnError):
     """A weights file that is unreadable, unsafe or of another network."""
 

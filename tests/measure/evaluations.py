@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.measure.evaluation import Evaluation, ExitTimes, Subject, evaluate
+from gfnet_dynn.measure.evaluation import Evaluation, ExitTimes, Subject, Thresholds, evaluate
 from gfnet_dynn.measure.latency import LatencySetting
 
 MACS = (300_000_000, 500_000_000, 700_000_000, 850_000_000, 1_000_000_000)
@@ -36,5 +36,5 @@ def subject(classes: int, macs: Sequence[int] = MACS) -> Subject:
 
 
 def evaluation(classes: int = 4, *, chosen: bool = True, timed: bool = True) -> Evaluation:
-    thresholds = (0.8,) * 4 if chosen else None
+    thresholds = Thresholds((0.8,) * 4, (0.9,) * 4) if chosen else Thresholds(None, None)
     return evaluate(outputs(classes), subject(classes), times() if timed else None, thresholds)

@@ -8,8 +8,8 @@ from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.data.loaders import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.sweep import THRESHOLDS
-from gfnet_dynn.measure.evaluation import ExitTimes, Subject, evaluate, timed_rows
+from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, THRESHOLDS
+from gfnet_dynn.measure.evaluation import ExitTimes, Subject, Thresholds, evaluate, timed_rows
 from gfnet_dynn.measure.outputs import collect
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet
@@ -26,7 +26,7 @@ WHAT = Subject("Scenes", "test", ("field", "river"), (100, 300, 600), 77, "gfnet
 
 def test_one_threshold_by_hand() -> None:
     told = ExitTimes(np.array([0, 2]), np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]), SETTING)
-    judged = evaluate(SMALL, WHAT, told, (0.5, 0.5))
+    judged = evaluate(SMALL, WHAT, told, Thresholds((0.5, 0.5), None))
     chosen = judged.chosen
     assert chosen is not None
     assert chosen.point.exits.tolist() == [0, 1, 2]
@@ -39,7 +39,7 @@ def test_one_threshold_by_hand() -> None:
 
 
 def test_the_full_network_is_the_last_of_the_sweep() -> None:
-    judged = evaluate(SMALL, WHAT, None, None)
+    judged = evaluate(SMALL, WHAT, None, Thresholds(None, None))
     full = judged.sweep[-1]
     assert full.point.thresholds == (NEVER, NEVER)
     assert full.confusion.tolist() == [[0, 1], [0, 2]]
@@ -50,7 +50,7 @@ def test_the_full_network_is_the_last_of_the_sweep() -> None:
 
 
 def test_the_facts_are_passed_on() -> None:
-    judged = evaluate(SMALL, WHAT, None, None)
+    judged = evaluate(SMALL, WHAT, None, Thresholds(None, None))
     assert (judged.data_set, judged.part, judged.classes) == ("Scenes", "test", ("field", "river"))
     assert (judged.exit_macs, judged.parameters, judged.images) == ((100, 300, 600), 77, 3)
     assert judged.exit_accuracy == pytest.approx((2 / 3, 1.0, 2 / 3))
@@ -71,13 +71,15 @@ def test_macs_and_cost_and_latency_agree_over_the_sweep() -> None:
 
 def test_a_network_without_early_exits_is_judged_too() -> None:
     plain = ExitArrays(SMALL.logits[:, 2:], np.zeros((3, 0), np.float32), SMALL.labels)
-    judged = evaluate(plain, Subject("Scenes", "val", ("field", "river"), (600,), 77, "gfnet-xs", 64), None, ())
+    judged = evaluate(
+        plain, Subject("Scenes", "val", ("field", "river"), (600,), 77, "gfnet-xs", 64), None, Thresholds((), ())
+    )
     assert judged.chosen is None
     assert {judgement.point.accuracy for judgement in judged.sweep} == {2 / 3}
 
 
 def test_thresholds_choose_per_exit() -> None:
-    chosen = evaluate(outputs(3), subject(3), times(), (NEVER, 0.0, NEVER, NEVER)).chosen
+    chosen = evaluate(outputs(3), subject(3), times(), Thresholds((NEVER, 0.0, NEVER, NEVER), None)).chosen
     assert chosen is not None
     assert chosen.point.shares == (0, 1, 0, 0, 0)
     assert chosen.latency_ms == pytest.approx(12.0)
@@ -110,3 +112,18 @@ def test_outputs_are_collected_in_evaluation_mode_and_the_mode_put_back(net: Ear
         whole = net(images)
     np.testing.assert_allclose(arrays.logits, whole.logits.numpy(), atol=1e-6)
     np.testing.assert_allclose(arrays.gates, 1 / (1 + np.exp(-whole.gate_logits.numpy())), atol=1e-6)
+
+
+def test_the_plain_rule_is_judged_beside_the_gates() -> None:
+    arrays = ExitArrays(
+        np.log(np.array([[[0.9, 0.1], [0.1, 0.9]], [[0.6, 0.4], [0.1, 0.9]]], np.float32)),
+        np.zeros((2, 1), np.float32),
+        np.array([0, 1]),
+    )
+    judged = evaluate(arrays, Subject("Scenes", "val", ("a", "b"), (1, 4), 7, "x", 8), None, Thresholds(None, (0.8,)))
+    assert judged.chosen is None
+    assert judged.plain is not None
+    # The first image is sure at exit 1 and right there; the second goes on, and is right at the end.
+    assert (judged.plain.point.exits.tolist(), judged.plain.point.accuracy) == ([0, 1], 1.0)
+    assert judged.plain.mean_macs == 2.5
+    assert [judgement.point.thresholds[0] for judgement in judged.plain_sweep] == list(PLAIN_THRESHOLDS)

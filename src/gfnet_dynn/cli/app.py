@@ -51,7 +51,7 @@ def _whole_program(
 
 def run(command: Callable[[], None]) -> None:
     """Run a command line; an error that the user can mend ends it with a message and status 2, Ctrl-C with 130."""
-    _wait_politely()
+    wait_politely()
     try:
         command()
     except GFNetDynnError as error:
@@ -73,7 +73,7 @@ def _interruption(stop: BaseException | None) -> KeyboardInterrupt | None:
     return stop
 
 
-def _wait_politely() -> None:
+def wait_politely() -> None:
     """Let OpenMP threads give up the processor soon while they wait; to be set before torch is imported.
 
     Measured on two cores, gfnet-96x8, batch 64: beside a busy process, training runs at 154 images/s with it and at 43

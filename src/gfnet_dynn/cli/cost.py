@@ -29,7 +29,7 @@ def cost(
     specs: dict[str, NetSpec] = {}
     for name in [model] if model else BACKBONES:
         backbone = find_backbone(name)
-        blocks = parse_exits(exits) or backbone.default_exits
+        blocks = parse_exits(exits, backbone)
         specs[name] = NetSpec(backbone, blocks, make_input(backbone, input_size, pad=pad), classes)
     title = _title(input_size, {spec.input.size for spec in specs.values()}, num_classes)
     table = Table(title=title, box=box.HORIZONTALS, pad_edge=False)

@@ -89,19 +89,19 @@ def find_subject(
             origin.trained_on, settings=replace(origin.trained_on.settings, on_bad_image=options.on_bad_image)
         )
         data, note = prepare_report(source, image, trained_on, progress)
-        notes = [note, _UNFINISHED.get(origin.provenance.get("stage", ""))]
+        unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
+        notes = [note, unfinished]
         for each in filter(None, notes):
             console.print(f"note: {each}", markup=False, soft_wrap=True)
     say_skipped(data.split, console)
-    exits = known.exit_blocks if known else parse_exits(net_options.exits) or backbone.default_exits
+    exits = known.exit_blocks if known else parse_exits(net_options.exits, backbone)
     return data, NetSpec(backbone, exits, image, data.split.classes)
 
 
 def _refuse_other_network(known: NetSpec, options: NetOptions) -> None:
     if options.model is not None and find_backbone(options.model) != known.backbone:
         raise CheckpointError(f"the checkpoint holds another network than --model {options.model}: leave that away")
-    exits = parse_exits(options.exits)
-    if exits is not None and exits != known.exit_blocks:
+    if options.exits is not None and parse_exits(options.exits, known.backbone) != known.exit_blocks:
         stand = ",".join(map(str, known.exit_blocks))
         raise CheckpointError(f"the exits of the checkpoint stand after blocks {stand}: leave --exits away, or train")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,8 +13,9 @@ from gfnet_dynn.cli.evaluation_tables import print_evaluation
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions
 from gfnet_dynn.cli.progress import Counter
 from gfnet_dynn.data.scenes import SceneData
-from gfnet_dynn.exits.sweep import choose_threshold, sweep
-from gfnet_dynn.measure.evaluation import Evaluation, ExitTimes, Subject, evaluate, timed_rows
+from gfnet_dynn.exits.signals import by_max_probability
+from gfnet_dynn.exits.sweep import choose_threshold
+from gfnet_dynn.measure.evaluation import Evaluation, ExitTimes, Subject, Thresholds, evaluate, timed_rows
 from gfnet_dynn.measure.latency import measure_exits
 from gfnet_dynn.measure.outputs import collect
 from gfnet_dynn.measure.plots import draw_evaluation
@@ -73,12 +73,11 @@ def run_evaluation(
     return evaluation
 
 
-def _thresholds(
-    origin: Origin, net: EarlyExitNet, data: SceneData, device: torch.device
-) -> tuple[Sequence[float] | None, str]:
-    stored = origin.provenance.get("threshold")
-    if stored:
-        return stored["thresholds"], "at the end of training, on the selection split"
+def _thresholds(origin: Origin, net: EarlyExitNet, data: SceneData, device: torch.device) -> tuple[Thresholds, str]:
+    stored = [origin.provenance.get(name) for name in ("threshold", "plain_threshold")]
+    if all(stored):
+        found = (each["thresholds"] for each in stored if each)
+        return Thresholds(*found), "at the end of training, on the selection split"
     arrays = collect(net, data.evaluation_loader("selection").in_order(_BATCH, device))
     known = origin.trained_on is not None and origin.trained_on.fingerprint == data.split.fingerprint
     where = (
@@ -86,7 +85,9 @@ def _thresholds(
         if known
         else ("now, on a selection split of the training folder; whether the checkpoint was trained on it is not known")
     )
-    return choose_threshold(sweep(arrays, net.exit_costs())).thresholds, where
+    costs = net.exit_costs()
+    found = (choose_threshold(signal, costs).thresholds for signal in (arrays, by_max_probability(arrays)))
+    return Thresholds(*found), where
 
 
 def _time(

@@ -22,8 +22,10 @@ def print_evaluation(evaluation: Evaluation, chosen_where: str, console: Console
     console.print(_thresholds_table(evaluation))
     console.print(_exits_table(evaluation))
     lines = ["Accuracy, F1 and shares: measured on these images. MACs: counted from shapes."]
-    if evaluation.chosen:
-        lines.append(f"Chosen threshold: found {chosen_where}; it carries no guarantee.")
+    if evaluation.chosen or evaluation.plain:
+        lines.append(f"Chosen thresholds: found {chosen_where}; they carry no guarantee.")
+    if evaluation.plain:
+        lines.append("Plain: leaving by an exit's largest probability instead of its learned gate.")
     if evaluation.times:
         setting = evaluation.times.setting
         rounds = counted(setting.repeats, "round")
@@ -35,7 +37,8 @@ def print_evaluation(evaluation: Evaluation, chosen_where: str, console: Console
 
 
 def _thresholds_table(evaluation: Evaluation) -> Table:
-    table = Table(title=f"{evaluation.data_set}: {counted(evaluation.images, f'{evaluation.part} image')}")
+    what = f"{evaluation.model}, {evaluation.input_px} px, {evaluation.data_set}"
+    table = Table(title=f"{what}: {counted(evaluation.images, f'{evaluation.part} image')}")
     for heading in ("threshold", "top-1 %", "F1 %", "MMACs", "of full", "ms", "% leaving at each exit"):
         table.add_column(heading, justify="right")
     for judgement in evaluation.sweep:
@@ -43,6 +46,8 @@ def _thresholds_table(evaluation: Evaluation) -> Table:
     if evaluation.chosen:
         table.add_section()
         table.add_row(*_threshold_cells(evaluation.chosen, "chosen "), style="bold")
+    if evaluation.plain:
+        table.add_row(*_threshold_cells(evaluation.plain, "plain "))
     return table
 
 

@@ -18,6 +18,7 @@ from gfnet_dynn.cli.options import (
     option,
     with_options,
 )
+from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.settings import TrainSettings
 
 
@@ -46,8 +47,11 @@ def command(  # one for each group of options
 
     console = Console()
     if not mode.eval:
-        model = run_training(data, net, settings, options, console)
-        console.print(f"evaluate it with: --eval --checkpoint-path {model}", markup=False, soft_wrap=True)
+        model = run_training(data, net, settings, DistillationSettings(), options, console)
+        if options.evaluate:
+            run_evaluation(data, net, evaluation, model, settings.device, console)
+        else:
+            console.print(f"evaluate it with: --eval --checkpoint-path {model}", markup=False, soft_wrap=True)
         return
     set_threads(options.threads)
     name, _ = find_dataset(data.data_set, data.dataset_config)

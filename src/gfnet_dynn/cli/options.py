@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from gfnet_dynn.backbone_spec import BACKBONES
-from gfnet_dynn.errors import SpecError
+from gfnet_dynn.backbone_spec import BACKBONES, BackboneSpec
+from gfnet_dynn.errors import DataError, SpecError
 from gfnet_dynn.train.settings import flag
 
 SPELLINGS = {"token_normalize_func": lambda token: token.replace("_", "-")}
@@ -40,6 +40,10 @@ class DataOptions:
     split_seed: int = option(0, "Seed of the split.")
     on_bad_image: Literal["refuse", "skip"] = option("refuse", "What to do with files that cannot be decoded.")
 
+    def __post_init__(self) -> None:
+        if not self.data_set:
+            raise DataError("which data set? Give --data-set, or a recipe that names one")
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetOptions:
@@ -50,8 +54,8 @@ class NetOptions:
     )
     exits: str | None = option(
         None,
-        "Blocks after which exits stand, counted from 0, such as 3,5,7,9. (default: the checkpoint's, else the model's "
-        "own, see `gfnet-dynn cost`)",
+        "Blocks after which exits stand, counted from 0, such as 3,5,7,9; none for a plain network. (default: the "
+        "checkpoint's, else the model's own, see `gfnet-dynn cost`)",
     )
     checkpoint_path: Path | None = option(None, "Weights: a .pth, a .safetensors, or the folder of a run.")
     pretrained: bool = option(True, "Without a checkpoint, start convolutional trunks from ImageNet weights.")
@@ -66,6 +70,7 @@ class RunOptions:
     output: Path = option(Path("checkpoint"), "Folder of runs and splits.")
     tensorboard: bool = option(True, "Write metrics for TensorBoard beside the JSON lines.")
     mlflow: bool = option(False, "Log to MLflow too.")
+    evaluate: bool = option(False, "Evaluate the result at the end.")
     threads: int | None = option(None, "Processor threads. (default: torch's choice)")
 
 
@@ -82,14 +87,16 @@ class EvaluationOptions:
             raise SpecError("--latency-images must be 0 or more and --latency-repeats 1 or more")
 
 
-def parse_exits(text: str | None) -> tuple[int, ...] | None:
-    """`3,5,7` → (3, 5, 7); None stays.
+def parse_exits(text: str | None, backbone: BackboneSpec) -> tuple[int, ...]:
+    """`3,5,7` → (3, 5, 7), `none` → (), None → the backbone's own.
 
     Raises:
         SpecError: not a list of whole numbers.
     """
     if text is None:
-        return None
+        return backbone.default_exits
+    if text.strip().casefold() == "none":
+        return ()
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
@@ -103,17 +110,36 @@ def path(text: str | Path) -> Path:
     return Path(text)
 
 
-def with_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+Preset = Mapping[type, Mapping[str, Any]]
+"""For each group of options the values that replace its defaults, by field name."""
+
+
+def with_options(
+    *kinds: type, recipe: Callable[[Path], Preset] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a typer command of a function that takes one instance of each of `kinds`, in order.
 
     The instances are built, and so checked, before the function runs.
+
+    Args:
+        kinds: groups of options.
+        recipe: reads a recipe, which the command then takes as its argument; what the command line says comes first.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        def command(**values: Any) -> None:
-            function(*(kind(**{f.name: values[f.name] for f in fields(kind)}) for kind in kinds))
+        def command(context: typer.Context, **values: Any) -> None:
+            file = values.pop(_RECIPE.name, None)
+            preset = recipe(file) if recipe and file else {}
 
-        parameters = [_parameter(kind, each) for kind in kinds for each in fields(kind)]
+            def value(kind: type, name: str) -> Any:
+                source = context.get_parameter_source(name)
+                said = source is not None and source.name != "DEFAULT"
+                return values[name] if said else preset.get(kind, {}).get(name, values[name])
+
+            function(*(kind(**{f.name: value(kind, f.name) for f in fields(kind)}) for kind in kinds))
+
+        parameters = [_CONTEXT, *([_RECIPE] if recipe else [])]
+        parameters += [_parameter(kind, each, required=recipe is None) for kind in kinds for each in fields(kind)]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by typer
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__doc__, command.__name__ = function.__doc__, function.__name__
@@ -122,14 +148,25 @@ def with_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., 
     return decorate
 
 
-def _parameter(kind: type, each: Field[Any]) -> inspect.Parameter:
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+_RECIPE = inspect.Parameter(
+    "recipe",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[Path | None, typer.Argument(help="TOML file with the options that follow.", parser=path)],
+)
+
+
+def _parameter(kind: type, each: Field[Any], *, required: bool) -> inspect.Parameter:
     hint = get_type_hints(kind)[each.name]
     name = flag(each.name)
     flags = f"{name}/--no-{name[2:]}" if each.default is True else name
     panel = (kind.__doc__ or "").split(";")[0].rstrip(".")
     parser = path if Path in (hint, *get_args(hint)) else None
     declared = typer.Option(flags, help=each.metadata["help"], rich_help_panel=panel, parser=parser)
-    default = inspect.Parameter.empty if each.default is MISSING else each.default
+    missing = inspect.Parameter.empty if required else None  # a recipe may bring it
+    default = missing if each.default is MISSING else each.default
+    hint = hint if required or each.default is not MISSING else hint | None
     return inspect.Parameter(
         each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, declared]
     )

@@ -5,14 +5,32 @@ from __future__ import annotations
 from rich.console import Console
 
 from gfnet_dynn.cli.extras import require_torch
-from gfnet_dynn.cli.options import DataOptions, NetOptions, RunOptions, with_options
+from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, RunOptions, with_options
+from gfnet_dynn.cli.recipes import read_recipe
+from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.settings import TrainSettings
 
 
-@with_options(DataOptions, NetOptions, TrainSettings, RunOptions)
-def train(data: DataOptions, net: NetOptions, settings: TrainSettings, run: RunOptions) -> None:
-    """Train an early-exit network: backbone (unless a checkpoint brings it), warm-up of the exits, joint stage."""
-    require_torch("training")
-    from gfnet_dynn.cli.training import run_training  # noqa: PLC0415 # imports torch
+@with_options(
+    DataOptions, NetOptions, TrainSettings, DistillationSettings, RunOptions, EvaluationOptions, recipe=read_recipe
+)
+def train(  # one for each group of options
+    data: DataOptions,
+    net: NetOptions,
+    settings: TrainSettings,
+    distillation: DistillationSettings,
+    run: RunOptions,
+    evaluation: EvaluationOptions,
+) -> None:
+    """Train an early-exit network: teacher (if any), backbone (unless a checkpoint brings it), exits, joint stage.
 
-    run_training(data, net, settings, run, Console())
+    Options come from RECIPE, and from the command line, which has the last word.
+    """
+    require_torch("training")
+    from gfnet_dynn.cli.evaluating import run_evaluation  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.cli.training import run_training  # noqa: PLC0415
+
+    console = Console()
+    model = run_training(data, net, settings, distillation, run, console)
+    if run.evaluate:
+        run_evaluation(data, net, evaluation, model, settings.device, console)

@@ -13,15 +13,18 @@ from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, RunOp
 from gfnet_dynn.cli.progress import Counter, TrainingProgress
 from gfnet_dynn.data.scenes import SceneData, Source, keep_split, locate, prepare
 from gfnet_dynn.data.splits import Split, SplitSettings
+from gfnet_dynn.data.unlabelled import UnlabelledImages, find_unlabelled
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.spec import NetSpec, make_input
 from gfnet_dynn.storage import one_at_a_time, require_writable
+from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.reporter import Reporter, Reporters
 from gfnet_dynn.train.run import Run, open_run, train
 from gfnet_dynn.train.run_folder import RunPlan, run_folder
 from gfnet_dynn.train.settings import TrainSettings
 from gfnet_dynn.train.start import Start, read_trained
+from gfnet_dynn.train.teaching import School, find_teacher
 from gfnet_dynn.train.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker, require_mlflow
 
 _UNSURE_POINTS = 5
@@ -58,18 +61,23 @@ def say_skipped(split: Split, console: Console) -> None:
 
 def _architecture(options: NetOptions) -> tuple[BackboneSpec, tuple[int, ...]]:
     """Backbone and exits: as asked, else those of the checkpoint, else the published student's."""
-    asked = parse_exits(options.exits)
     if options.checkpoint_path is not None:
         trained = read_trained(options.checkpoint_path)
         known = trained.spec if isinstance(trained, Checkpoint) else None
         if known and (options.model is None or find_backbone(options.model) == known.backbone):
-            return known.backbone, asked or known.exit_blocks
+            kept = known.exit_blocks if options.exits is None else parse_exits(options.exits, known.backbone)
+            return known.backbone, kept
     backbone = find_backbone(options.model or DEFAULT_MODEL)
-    return backbone, asked or backbone.default_exits
+    return backbone, parse_exits(options.exits, backbone)
 
 
-def run_training(
-    data_options: DataOptions, net_options: NetOptions, settings: TrainSettings, options: RunOptions, console: Console
+def run_training(  # one for each group of options
+    data_options: DataOptions,
+    net_options: NetOptions,
+    settings: TrainSettings,
+    distillation: DistillationSettings,
+    options: RunOptions,
+    console: Console,
 ) -> Path:
     """Train, and say where everything is.
 
@@ -86,12 +94,19 @@ def run_training(
     image = make_input(backbone, input_size(data_options, source), pad=data_options.pad)
     data = prepare(source, image, split_settings(data_options), splits, progress)
     say_skipped(data.split, console)
+    unlabelled = _unlabelled(distillation, data_options, progress)
+    school = School(
+        data, settings, options.output / "teachers", lambda folder: _reporter(folder, settings, options, console)
+    )
     plan = RunPlan(
         spec=NetSpec(backbone, exits, image, data.split.classes),
         data=data,
         settings=settings,
         folder=run_folder(options.output, source.name, settings.ce_ic_tradeoff),
         start=Start(net_options.checkpoint_path, options.new_head, net_options.pretrained),
+        distillation=distillation,
+        teacher=find_teacher(distillation, school),
+        unlabelled=unlabelled,
     )
     with one_at_a_time(plan.folder, wait=False):
         run = open_run(plan, resume=options.resume)
@@ -100,7 +115,7 @@ def run_training(
 
 
 def _train(run: Run, plan: RunPlan, options: RunOptions, console: Console) -> Path:
-    reporter = _reporter(plan, options, console)
+    reporter = _reporter(plan.folder, plan.settings, options, console)
     for note in (_parts(plan.data), *run.notes):
         reporter.said(note)
     completed = False
@@ -129,10 +144,16 @@ def _parts(data: SceneData) -> str:
     return said
 
 
-def _reporter(plan: RunPlan, options: RunOptions, console: Console) -> Reporter:
-    listeners: list[Reporter] = [TrainingProgress(console), JsonlTracker(plan.folder / "metrics.jsonl")]
+def _unlabelled(distillation: DistillationSettings, data: DataOptions, progress: Counter) -> UnlabelledImages | None:
+    if distillation.unlabelled is None:
+        return None
+    return find_unlabelled(distillation.unlabelled, data.on_bad_image, progress("Checking the unlabelled images"))
+
+
+def _reporter(folder: Path, settings: TrainSettings, options: RunOptions, console: Console) -> Reporter:
+    listeners: list[Reporter] = [TrainingProgress(console), JsonlTracker(folder / "metrics.jsonl")]
     if options.tensorboard:
-        listeners.append(TensorBoardTracker(plan.folder / "tensorboard"))
+        listeners.append(TensorBoardTracker(folder / "tensorboard"))
     if options.mlflow:
-        listeners.append(MLflowTracker(plan.folder, plan.settings.to_dict()))
+        listeners.append(MLflowTracker(folder, settings.to_dict()))
     return Reporters(listeners)

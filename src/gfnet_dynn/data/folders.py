@@ -46,7 +46,7 @@ def _scan(root: Path) -> ClassFolders:
         raise DataError(f"{root} has no sub-folders: expected one folder of images for each class")
     files: list[tuple[str, int]] = []
     for index, name in enumerate(classes):
-        found = _images_below(root, root / name)
+        found = images_below(root, root / name)
         if not found:
             raise DataError(
                 f"the class folder {root / name} has no images ({', '.join(sorted(SUFFIXES))}): fill it or remove it"
@@ -68,7 +68,8 @@ def parent_hint(root: Path, folder: str) -> str:
     return f"; did you mean --data-path {above}? It has a folder {folder}"
 
 
-def _images_below(root: Path, folder: Path) -> list[str]:
+def images_below(root: Path, folder: Path) -> list[str]:
+    """Paths relative to `root` (POSIX) of the images in `folder` and below it, sorted; hidden files are passed over."""
     next(folder.iterdir(), None)  # rglob passes over a folder that it may not read, without a word
     return sorted(
         path.relative_to(root).as_posix()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gfnet_dynn.data.splits import Files
+from gfnet_dynn.data.unlabelled import UNLABELLED
 from gfnet_dynn.image import load_input
 from gfnet_dynn.spec import InputSpec
 
@@ -30,7 +31,7 @@ class Batch(NamedTuple):
 
     Attributes:
         images: float32 [B, 3, S, S], normalised.
-        labels: int64 [B].
+        labels: int64 [B]; `UNLABELLED` where there is none.
     """
 
     images: Tensor
@@ -38,13 +39,14 @@ class Batch(NamedTuple):
 
 
 class ImageLoader:
-    """The images of one part of a split.
+    """The images of one part of a split, perhaps followed by some without labels.
 
     Decoding and resizing run in threads (the decoders release the interpreter), so no worker process can be orphaned,
     and the order of the batches never depends on timing.
     """
 
     def __init__(self, root: Path, files: Files, spec: InputSpec, transform: Transform) -> None:
+        self.num_unlabelled = sum(label == UNLABELLED for _, label in files)
         self.labels = np.array([label for _, label in files], dtype=np.int64)
         self._paths = [root / path for path, _ in files]
         self._spec = spec
@@ -55,6 +57,16 @@ class ImageLoader:
     def __len__(self) -> int:
         """Number of images."""
         return len(self._paths)
+
+    @property
+    def num_labelled(self) -> int:
+        """Number of images that have a label; they come first."""
+        return len(self) - self.num_unlabelled
+
+    @property
+    def epoch_images(self) -> int:
+        """Images in an epoch of training: all that have a label, and at most as many that don't."""
+        return self.num_labelled + min(self.num_labelled, self.num_unlabelled)
 
     def batches(self, order: Sequence[int], size: int, device: torch.device, first: int = 0) -> Iterator[Batch]:
         """The images in a given order, a batch at a time.

@@ -11,7 +11,7 @@ from gfnet_dynn.data.augment import Normalise, TrainingTransform
 from gfnet_dynn.data.augmentation_policy import Augmentation
 from gfnet_dynn.data.dataset_config import DatasetConfig, find_dataset
 from gfnet_dynn.data.loaders import ImageLoader
-from gfnet_dynn.data.splits import Progress, Split, SplitSettings, find_split, store_split
+from gfnet_dynn.data.splits import Files, Progress, Split, SplitSettings, find_split, store_split
 from gfnet_dynn.data.synthetic import write_synthetic
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.spec import InputSpec
@@ -76,10 +76,10 @@ class SceneData:
         """The images of a part as they are."""
         return ImageLoader(self.source.root, self.split.parts[part], self.input, Normalise(self.input))
 
-    def training_loader(self, augmentation: Augmentation) -> ImageLoader:
-        """The training images, augmented; the transform is this loader's own."""
+    def training_loader(self, augmentation: Augmentation, unlabelled: Files = ()) -> ImageLoader:
+        """The training images, augmented, and behind them others without labels; the transform is this loader's own."""
         transform = TrainingTransform(self.input, augmentation)
-        return ImageLoader(self.source.root, self.split.parts["train"], self.input, transform)
+        return ImageLoader(self.source.root, (*self.split.parts["train"], *unlabelled), self.input, transform)
 
     def describe(self) -> Mapping[str, Any]:
         """What identifies data and split, as JSON values."""

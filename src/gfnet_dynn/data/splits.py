@@ -189,7 +189,7 @@ def _reuse(path: Path, data_set: str, config: DatasetConfig, settings: SplitSett
             "(results before and after are then not comparable), or restore the images"
         )
     if split.skipped and settings.on_bad_image == "refuse":
-        _refuse(split.skipped)
+        refuse_unreadable(split.skipped)
     return split
 
 
@@ -224,7 +224,7 @@ def _make(
     everything = [path for _, files in found.values() for path, _ in files]
     skipped = find_unreadable(root, everything, progress)
     if skipped and settings.on_bad_image == "refuse":
-        _refuse(skipped)
+        refuse_unreadable(skipped)
     usable = {part: [file for file in files if file[0] not in skipped] for part, (_, files) in found.items()}
     _require_images(usable, found["train"][0].classes, config)
     classes = found["train"][0].classes
@@ -281,7 +281,8 @@ def find_unreadable(root: Path, paths: Sequence[str], progress: Progress | None 
     return bad
 
 
-def _refuse(bad: Mapping[str, str]) -> None:
+def refuse_unreadable(bad: Mapping[str, str]) -> None:
+    """Raise a DataError that names some of the files that `find_unreadable` found."""
     shown = "\n  ".join(list(bad.values())[:10])
     more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
     raise DataError(

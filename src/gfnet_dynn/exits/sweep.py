@@ -15,6 +15,11 @@ from gfnet_dynn.exits.rule import NEVER, first_exit, per_exit
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, NEVER)
 """From the first exit for all to the full network; closer together where most gates have their say."""
 
+PLAIN_THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, NEVER)
+"""The same for the largest probability of an exit."""
+
+_CANDIDATES = (*(index / 100 for index in range(100)), NEVER)
+
 _ROUNDING = 1e-9  # far below one image's part of any accuracy: 0.07 - 0.01 is above 0.06 in binary
 
 
@@ -107,16 +112,18 @@ class ChosenThreshold:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the rule."""
-        rule = f"cheapest of the swept thresholds that loses at most {ALLOWED_LOSS} of accuracy; no guarantee"
+        rule = f"cheapest of a hundred thresholds that loses at most {ALLOWED_LOSS} of accuracy; no guarantee"
         return {**asdict(self), "thresholds": list(self.thresholds) if self.thresholds else None, "rule": rule}
 
 
-def choose_threshold(points: Sequence[OperatingPoint]) -> ChosenThreshold:
-    """Pick the cheapest setting that loses at most `ALLOWED_LOSS`.
+def choose_threshold(arrays: ExitArrays, costs: Sequence[float]) -> ChosenThreshold:
+    """Pick the cheapest of a hundred thresholds, one for all exits, that loses at most `ALLOWED_LOSS`.
 
     Args:
-        points: a sweep over the selection split, the full network last.
+        arrays: outputs of all exits over the selection split.
+        costs: cost up to and including each exit, [G + 1], in any unit.
     """
+    points = sweep(arrays, costs, _CANDIDATES)
     chosen, full = cheapest_within(points, ALLOWED_LOSS), points[-1]
     saves = chosen.mean_cost < full.mean_cost
     return ChosenThreshold(chosen.thresholds if saves else None, chosen.accuracy, full.accuracy, chosen.mean_cost)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.sweep import OperatingPoint, operate, sweep
+from gfnet_dynn.exits.signals import by_max_probability
+from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, OperatingPoint, operate, sweep
 from gfnet_dynn.measure.accuracy import confusion_matrix, macro_f1
 from gfnet_dynn.measure.latency import LatencySetting
 
@@ -61,6 +62,8 @@ class Evaluation:
         exit_accuracy: top-1 of each exit if every image left there, [G + 1].
         sweep: at each threshold, the full network last.
         chosen: at the threshold chosen on the selection split, or None where the checkpoint brings none.
+        plain_sweep: as `sweep`, by the plain rule: largest probability in place of the gate.
+        plain: as `chosen`, by the plain rule.
         times: measured latency, or None.
         images: N.
         model: name of the network.
@@ -75,6 +78,8 @@ class Evaluation:
     exit_accuracy: tuple[float, ...]
     sweep: tuple[Judgement, ...]
     chosen: Judgement | None
+    plain_sweep: tuple[Judgement, ...]
+    plain: Judgement | None
     times: ExitTimes | None
     images: int
     model: str
@@ -94,19 +99,34 @@ class Subject:
     input_px: int
 
 
-def evaluate(
-    arrays: ExitArrays, subject: Subject, times: ExitTimes | None, chosen: Sequence[float] | None
-) -> Evaluation:
+@dataclass(frozen=True)
+class Thresholds:
+    """Found on the selection split, one for each gate; None where nothing is saved.
+
+    Attributes:
+        gates: for the learned gates.
+        plain: for the plain rule, largest probability.
+    """
+
+    gates: Sequence[float] | None
+    plain: Sequence[float] | None
+
+
+def evaluate(arrays: ExitArrays, subject: Subject, times: ExitTimes | None, chosen: Thresholds) -> Evaluation:
     """Judge a network from the outputs of its exits.
 
     Args:
         arrays: all exits over the split to report on.
         subject: what they come from.
         times: latency of a sample of these images, where it was measured.
-        chosen: thresholds found on the selection split, one for each gate.
+        chosen: thresholds to judge beside those of the sweep.
     """
     costs = [macs / subject.exit_macs[-1] for macs in subject.exit_macs]
-    points = sweep(arrays, costs)
+    plain = by_max_probability(arrays)
+
+    def judge(point: OperatingPoint) -> Judgement:
+        return _judge(point, arrays, subject, times)
+
     return Evaluation(
         data_set=subject.data_set,
         part=subject.part,
@@ -114,8 +134,10 @@ def evaluate(
         exit_macs=subject.exit_macs,
         parameters=subject.parameters,
         exit_accuracy=tuple(float(value) for value in arrays.correct.mean(axis=0)),
-        sweep=tuple(_judge(point, arrays, subject, times) for point in points),
-        chosen=_judge(operate(arrays, costs, chosen), arrays, subject, times) if chosen else None,
+        sweep=tuple(judge(point) for point in sweep(arrays, costs)),
+        chosen=judge(operate(arrays, costs, chosen.gates)) if chosen.gates else None,
+        plain_sweep=tuple(judge(point) for point in sweep(plain, costs, PLAIN_THRESHOLDS)),
+        plain=judge(operate(plain, costs, chosen.plain)) if chosen.plain else None,
         times=times,
         images=len(arrays.labels),
         model=subject.model,

@@ -56,7 +56,9 @@ def _accuracy_against_macs(evaluation: Evaluation) -> Any:
     axes.plot(
         exit_mmacs, [100 * a for a in evaluation.exit_accuracy], "s--", color="0.55", label="every image at one exit"
     )
-    axes.plot(*zip(*gated, strict=True), "o-", color="C0", label="gated, thresholds swept")
+    axes.plot(*zip(*gated, strict=True), "o-", color="C0", label="learned gates, thresholds swept")
+    plain = sorted((judgement.mean_macs / 1e6, 100 * judgement.point.accuracy) for judgement in evaluation.plain_sweep)
+    axes.plot(*zip(*plain, strict=True), "^:", color="C2", label="plain rule: largest probability")
     if evaluation.chosen:
         x, y = evaluation.chosen.mean_macs / 1e6, 100 * evaluation.chosen.point.accuracy
         axes.plot([x], [y], "*", markersize=15, color="C3", label="threshold chosen on selection split")

@@ -20,7 +20,7 @@ DEFINITIONS = {
     "threads": "of the engine that was timed",
     "batch": "images at once while timing",
     "repeats": "rounds of timing; of each image the median over them counts",
-    "threshold": "gate probability from which a sample leaves; null: none leaves early",
+    "threshold": "gate probability (plain rule: largest probability) from which a sample leaves; null: none does",
     "accuracy": "top-1 of the gated output, 0 to 1; measured on the images named under `data`",
     "macro_f1": "unweighted mean of the classes' F1, 0 to 1; measured on the same images",
     "share": "part of the images that leaves at the exit, 0 to 1; measured",
@@ -51,6 +51,11 @@ def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "latency": None if times is None else {**asdict(times.setting), "exit_ms": _exit_milliseconds(evaluation)},
         "sweep": [_judgement_to_dict(judgement) for judgement in evaluation.sweep],
         "chosen_on_selection": _detailed(evaluation.chosen, evaluation.classes) if evaluation.chosen else None,
+        "plain_rule": {
+            "what": "leaving by the largest probability of an exit instead of its learned gate",
+            "sweep": [_judgement_to_dict(judgement) for judgement in evaluation.plain_sweep],
+            "chosen_on_selection": _judgement_to_dict(evaluation.plain) if evaluation.plain else None,
+        },
         "full_network": _detailed(evaluation.sweep[-1], evaluation.classes),
     }
 

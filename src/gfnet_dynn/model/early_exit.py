@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,9 +73,17 @@ class EarlyExitNet(nn.Module):
         return ExitOutputs(stacked, self.gate_logits(stacked))
 
     @property
-    def heads(self) -> list[nn.Module]:
+    def heads(self) -> list[nn.Linear]:
         """The classifier of every way out, the final one last."""
-        return [*self.intermediate_heads, self.head]
+        return [*(cast("nn.Linear", head) for head in self.intermediate_heads), self.head]
+
+    def last_features(self, images: Tensor) -> Tensor:
+        """What comes out of the last stage, as the backbone has it; no exit is computed.
+
+        Args:
+            images: normalised, [B, 3, S, S].
+        """
+        return self._run_stages(0, self.backbone.num_stages, self.backbone.stem(images))
 
     def pooled(self, images: Tensor) -> list[Tensor]:
         """What each classifier sees: for each way out [B, width there].

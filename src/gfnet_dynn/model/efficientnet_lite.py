@@ -141,6 +141,10 @@ class EfficientNetLite(StagedBackbone):
         init_convolutions(self)
         store_channels_last(self)
 
+    def first_modules(self, count: int) -> list[nn.Module]:
+        """The first convolution and the first blocks; with the last block the last convolution too."""
+        return [self.trunk.stem, *self.trunk.blocks[:count], *([self.last] if count >= self.num_stages else [])]
+
     def stem(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] → [B, 32, S / 2, S / 2]."""
         features: Tensor = self.trunk.stem(images.contiguous(memory_format=torch.channels_last))
@@ -154,6 +158,10 @@ class EfficientNetLite(StagedBackbone):
     def pool(self, index: int, features: Tensor) -> Tensor:
         """Mean over the positions."""
         return features.mean(dim=(2, 3))
+
+    def map(self, index: int, features: Tensor) -> Tensor:
+        """As it is: [B, C, H, W]."""
+        return features
 
 
 def init_convolutions(module: nn.Module) -> None:

@@ -5,6 +5,7 @@ Parameter names are the published ones, so that published weights load by name.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -165,6 +166,10 @@ class GFNet(StagedBackbone):
         self.apply(init_weights)
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 
+    def first_modules(self, count: int) -> list[nn.Module]:
+        """The patch embedding and the first blocks; the position goes on learning."""
+        return [self.patch_embed, *self.blocks[:count]]
+
     def stem(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] → tokens [B, T, D] with their position added."""
         tokens: Tensor = self.patch_embed(images) + self.pos_embed
@@ -180,6 +185,17 @@ class GFNet(StagedBackbone):
         del index  # every exit shares the final norm
         pooled: Tensor = self.norm(features).mean(dim=1)
         return pooled
+
+    def map(self, index: int, features: Tensor) -> Tensor:
+        """Normed tokens on their grid: [B, T, D] → [B, D, H, W]."""
+        del index
+        return tokens_to_map(self.norm(features))
+
+
+def tokens_to_map(tokens: Tensor) -> Tensor:
+    """[B, T, D] of a square grid → [B, D, H, W]."""
+    side = math.isqrt(tokens.shape[1])
+    return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[2], side, side)
 
 
 def init_weights(module: nn.Module) -> None:

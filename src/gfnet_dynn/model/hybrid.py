@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gfnet_dynn.backbone_spec import GFNetSpec, HybridSpec
 from gfnet_dynn.model.cost import convolution_macs
 from gfnet_dynn.model.efficientnet_lite import LiteTrunk, init_convolutions, store_channels_last
-from gfnet_dynn.model.gfnet import INIT_STD, LAYER_NORM_EPS, Block, block_macs, init_weights
+from gfnet_dynn.model.gfnet import INIT_STD, LAYER_NORM_EPS, Block, block_macs, init_weights, tokens_to_map
 from gfnet_dynn.model.staged import StagedBackbone
 
 
@@ -44,6 +44,11 @@ class Hybrid(StagedBackbone):
         self.blocks.apply(init_weights)
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 
+    def first_modules(self, count: int) -> list[nn.Module]:
+        """The first convolution, then blocks of the trunk and, beyond it, global-filter blocks with their entry."""
+        entry = [self.proj] if count > self.kept else []
+        return [self.trunk.stem, *self.trunk.blocks[:count], *entry, *self.blocks[: max(0, count - self.kept)]]
+
     def stem(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] → [B, 32, S / 2, S / 2]."""
         features: Tensor = self.trunk.stem(images.contiguous(memory_format=torch.channels_last))
@@ -65,3 +70,7 @@ class Hybrid(StagedBackbone):
             return features.mean(dim=(2, 3))
         pooled: Tensor = self.norm(features).mean(dim=1)
         return pooled
+
+    def map(self, index: int, features: Tensor) -> Tensor:
+        """A trunk's map as it is, or the normed tokens on their grid."""
+        return features if index < self.kept else tokens_to_map(self.norm(features))

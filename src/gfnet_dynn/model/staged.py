@@ -28,6 +28,7 @@ class StagedBackbone(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self._statistics_kept = False
+        self._frozen: tuple[nn.Module, ...] = ()
 
     def keep_statistics(self) -> None:
         """From now on let batch norms keep their statistics in training too.
@@ -38,18 +39,33 @@ class StagedBackbone(nn.Module, ABC):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As always, but that kept statistics stay."""
+        """As always, but that kept statistics and frozen stages stay."""
         super().train(mode)
         if self._statistics_kept:
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
+        for module in self._frozen:
+            module.eval()
         return self
+
+    def freeze(self, count: int) -> None:
+        """Keep the weights of the stem and the first `count` stages as they are, whatever else trains; 0 frees all."""
+        for module in self._frozen:
+            module.requires_grad_(True)
+        self._frozen = tuple(self.first_modules(count)) if count else ()
+        for module in self._frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
 
     @property
     def num_stages(self) -> int:
         """Number of stages."""
         return len(self.widths)
+
+    @abstractmethod
+    def first_modules(self, count: int) -> Sequence[nn.Module]:
+        """The modules of the stem and of the first `count` stages."""
 
     @abstractmethod
     def stem(self, images: Tensor) -> Tensor:
@@ -62,3 +78,7 @@ class StagedBackbone(nn.Module, ABC):
     @abstractmethod
     def pool(self, index: int, features: Tensor) -> Tensor:
         """Features after stage `index` → [B, widths[index]]."""
+
+    @abstractmethod
+    def map(self, index: int, features: Tensor) -> Tensor:
+        """Features after stage `index` → as a map [B, channels, positions down, positions across]."""

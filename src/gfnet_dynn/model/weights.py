@@ -66,7 +66,12 @@ def _unwrap(content: object, path: Path) -> StateDict:
 
 def has_exits(state: Mapping[str, Tensor]) -> bool:
     """Whether weights by published name bring heads and gates of early exits; a plain GFNet does not."""
-    return any(name.startswith(_EXITS) for name in state)
+    return any(is_of_exits(name) for name in state)
+
+
+def is_of_exits(name: str) -> bool:
+    """Whether a tensor of this published name belongs to an early exit."""
+    return name.startswith(_EXITS)
 
 
 def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, *, new_head: bool = False) -> None:
@@ -132,10 +137,6 @@ def _fit(name: str, tensor: Tensor, wanted: Tensor, source: str) -> Tensor:
     ):
         return resize_position(tensor, wanted.shape[1])
     raise CheckpointError(f"{source}: {name} is {list(tensor.shape)}, the network needs {list(wanted.shape)}")
-
-
-def _is_square(tokens: int) -> bool:
-    return math.isqrt(tokens) ** 2 == tokens
 
 
 def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:

@@ -54,6 +54,7 @@ class JointStage(Stage):
             [net.intermediate_heads] if settings.freeze_backbone else [net.backbone, net.head, net.intermediate_heads]
         )
         train_only(net, [*heads, net.gates])
+        net.backbone.freeze(settings.freeze_stages)
         self.add_optimizer("network", make_optimizer(heads, settings))
         self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
         self.phase_steps = phase_length(settings.bilevel_batches, self.steps)
@@ -85,7 +86,9 @@ class JointStage(Stage):
         losses = exit_losses(outputs.logits, batch.labels, settings.label_smoothing)
         probabilities = with_floor(leaving_probabilities(outputs.gate_logits.sigmoid()), settings.exit_floor)
         classification = weighted_exit_loss(losses, probabilities)
-        distillation = exit_distillation_loss(outputs.logits)
+        lesson = self.lesson(batch, step)
+        teacher, temperature = (lesson.logits, self.context.distillation.temperature) if lesson else (None, 1.0)
+        distillation = exit_distillation_loss(outputs.logits, teacher, temperature)
         loss = classification + settings.exit_distillation * distillation
         self.descend("network", loss, step)
         return {"loss/network": classification.item(), "loss/distillation": distillation.item()}

@@ -33,7 +33,7 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
         StorageError: the state cannot be saved; the last one is intact.
     """
     position = load_state(state_path, stage) if state_path.is_file() else Position()
-    reporter.stage_started(stage.name, stage.epochs, len(loader), position.epoch)
+    reporter.stage_started(stage.name, stage.epochs, loader.epoch_images, position.epoch)
     with Interruption() as interruption:
         while position.epoch < stage.epochs and not position.finished:
             position = _epoch(stage, loader, state_path, reporter, position, interruption)
@@ -52,11 +52,14 @@ def _epoch(
     interruption: Interruption,
 ) -> Position:
     settings, device = stage.context.settings, stage.context.fabric.device
-    order = epoch_order(settings.seed, stage.name, start.epoch, len(loader))
+    view = stage.context.view(start.epoch)
+    order = epoch_order(settings.seed, stage.name, view, loader.num_labelled, loader.num_unlabelled)
     tally = start.tally
     began = saved = time.perf_counter()
-    seed_step(settings.seed, stage.name, start.epoch, start.step)
+    seed_step(settings.seed, stage.name, view, start.step)  # of the batch that the loader makes next
     for step, batch in enumerate(loader.batches(order, settings.batch, device, start.step), start=start.step):
+        if view != start.epoch:  # the view came before, but what the network drops at random must not
+            seed_step(settings.seed, stage.name, start.epoch, step)
         losses = stage.step(batch, start.epoch * stage.context.steps_per_epoch + step)
         before, began = began, time.perf_counter()
         tally.add(losses, len(batch.labels), began - before)
@@ -66,7 +69,7 @@ def _epoch(
             saved = time.perf_counter()
         if interruption.requested:
             raise TrainingInterrupted
-        seed_step(settings.seed, stage.name, start.epoch, step + 1)
+        seed_step(settings.seed, stage.name, view, step + 1)
     return _end_epoch(stage, state_path, reporter, start.epoch, tally)
 
 

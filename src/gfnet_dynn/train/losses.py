@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gfnet_dynn.data.unlabelled import UNLABELLED
+
 _LARGEST_POSITIVE_WEIGHT = 5.0
 _TINY = 1e-12  # keeps a ratio finite when every weighted loss is zero
 
@@ -21,7 +23,7 @@ def exit_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) ->
 
     Args:
         logits: [B, G + 1, K].
-        labels: [B].
+        labels: [B]; the loss of samples without a label is 0.
         label_smoothing: share of the target spread over all classes.
 
     Returns:
@@ -33,6 +35,7 @@ def exit_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) ->
         labels.repeat_interleave(exits),
         label_smoothing=label_smoothing,
         reduction="none",
+        ignore_index=UNLABELLED,
     )
     return flat.view(samples, exits)
 
@@ -134,16 +137,33 @@ def weighted_exit_loss(losses: Tensor, probabilities: Tensor) -> Tensor:
     return weighted.sum(dim=1).mean() * ratio.detach()
 
 
-def exit_distillation_loss(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL from the final classifier, as the teacher, to every earlier exit: mean over samples and exits, times τ².
+def soft_losses(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(teacher ‖ student) at temperature τ, times τ².
 
     Args:
-        logits: [B, G + 1, K]; no gradient flows into the final classifier.
+        logits: [..., K].
+        teacher: [..., K], broadcast against them; no gradient flows into it.
+        temperature: τ.
+
+    Returns:
+        [...].
+    """
+    log_student = (logits.float() / temperature).log_softmax(dim=-1)
+    log_teacher = (teacher.detach().float() / temperature).log_softmax(dim=-1).expand_as(log_student)
+    divergence = functional.kl_div(log_student, log_teacher, log_target=True, reduction="none").sum(dim=-1)
+    return divergence * temperature**2
+
+
+def exit_distillation_loss(logits: Tensor, teacher: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    """What every exit lacks of its teacher: the sum over the exits of the mean KL over the samples.
+
+    A sum, as the cross-entropies beside it are summed over the exits too.
+
+    Args:
+        logits: [B, G + 1, K].
+        teacher: [B, K], for every way out; or None: the final classifier teaches the earlier ones.
         temperature: τ, softens both sides.
     """
-    if logits.shape[1] == 1:
-        return logits.new_zeros(())
-    log_p = (logits.float() / temperature).log_softmax(dim=2)
-    teacher = log_p[:, -1:].detach().expand_as(log_p[:, :-1])
-    divergence = functional.kl_div(log_p[:, :-1], teacher, log_target=True, reduction="none").sum(dim=2)
-    return divergence.mean() * temperature**2
+    if teacher is not None:
+        return soft_losses(logits, teacher[:, None], temperature).mean(dim=0).sum()
+    return soft_losses(logits[:, :-1], logits[:, -1:], temperature).mean(dim=0).sum()

@@ -6,7 +6,7 @@ standardisation is folded into the linear map, so the network stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,11 @@ class Refit:
     after: float
     kept: bool
 
+    def __str__(self) -> str:
+        """For a person: percent before and after."""
+        after = f"{100 * self.after:.1f}"
+        return f"{100 * self.before:.1f} → {after}" + ("" if self.kept else " (left as it was)")
+
 
 @torch.no_grad()
 def collect_features(net: EarlyExitNet, batches: Iterable[Batch]) -> Features:
@@ -64,21 +69,24 @@ def collect_features(net: EarlyExitNet, batches: Iterable[Batch]) -> Features:
     return Features(tuple(torch.cat(each) for each in zip(*pooled, strict=True)), torch.cat(labels))
 
 
-def refit_heads(net: EarlyExitNet, train: Features, selection: Features, label_smoothing: float) -> list[Refit]:
-    """Refit every classifier, the final one included, and keep what is better on the selection split.
+def refit_heads(
+    net: EarlyExitNet, train: Features, selection: Features, label_smoothing: float, ways_out: Sequence[int]
+) -> list[Refit]:
+    """Refit classifiers and keep what is better on the selection split.
 
     Args:
         net: its heads are changed in place.
         train: features of the training images.
         selection: features of the selection split.
         label_smoothing: of the targets.
+        ways_out: which classifiers, 0 to G; G is the final one.
 
     Returns:
-        One for each way out.
+        One for each of `ways_out`.
     """
     outcomes: list[Refit] = []
-    for head, fitted_on, judged_on in zip(net.heads, train.pooled, selection.pooled, strict=True):
-        assert isinstance(head, nn.Linear)
+    for way_out in ways_out:
+        head, fitted_on, judged_on = net.heads[way_out], train.pooled[way_out], selection.pooled[way_out]
         before = _accuracy(head.weight.detach().cpu(), head.bias.detach().cpu(), judged_on, selection.labels)
         candidates = [
             fit_linear(fitted_on, train.labels, head.out_features, ridge, label_smoothing) for ridge in RIDGES

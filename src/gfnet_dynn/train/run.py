@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
+from gfnet_dynn.data.loaders import ImageLoader
 from gfnet_dynn.data.splits import store_split
-from gfnet_dynn.exits.sweep import choose_threshold, sweep
+from gfnet_dynn.exits.signals import by_max_probability
+from gfnet_dynn.exits.sweep import choose_threshold
 from gfnet_dynn.measure.outputs import collect
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
@@ -21,10 +24,12 @@ from gfnet_dynn.train.device import choose_device, choose_precision, make_fabric
 from gfnet_dynn.train.joint import JointStage
 from gfnet_dynn.train.loop import fit
 from gfnet_dynn.train.memory import keep_freed_memory
+from gfnet_dynn.train.refit import collect_features, refit_heads
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run_folder import RunPlan, read_record, versions
 from gfnet_dynn.train.stage import Stage, StageContext
 from gfnet_dynn.train.start import initial_net
+from gfnet_dynn.train.teacher import Lessons
 from gfnet_dynn.train.warmup import WarmupStage
 
 
@@ -77,7 +82,7 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
     kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
     record = {**plan.describe(precision), **kept}
     require_writable(plan.folder.parent)
-    broken = plan.has_progress() and not plan.model_file("joint").is_file()
+    broken = plan.has_progress() and not plan.model_file(stages[-1]).is_file()
     moved = move_aside(plan.folder)
     write_json(plan.record_file, record)
     store_split(plan.split_file, plan.data.split)
@@ -96,6 +101,8 @@ def _net_to_resume(plan: RunPlan, record: dict[str, Any]) -> EarlyExitNet:
 
 
 def _stages(plan: RunPlan, *, has_classifier: bool) -> list[str]:
+    if not plan.spec.exit_blocks:
+        return ["backbone"]
     needs_backbone = plan.settings.backbone_epochs is not None or not has_classifier
     return ["backbone", "warmup", "joint"] if needs_backbone else ["warmup", "joint"]
 
@@ -114,27 +121,57 @@ def train(run: Run, reporter: Reporter) -> Path:
         KeyboardInterrupt: interrupted; the state is saved.
         GFNetDynnError: as `fit`.
     """
-    plan, net, settings = run.plan, run.net, run.plan.settings
+    plan, net, device = run.plan, run.net, run.fabric.device
     keep_freed_memory()
-    net.to(run.fabric.device)
-    training = plan.data.training_loader(settings.augmentation)
-    selection = plan.data.evaluation_loader("selection")
-    context = StageContext(
-        fabric=run.fabric,
-        net=net,
-        settings=settings,
-        steps_per_epoch=-(-len(training) // settings.batch),
-        selection=lambda: collect(net, selection.in_order(settings.batch, run.fabric.device)),
-    )
+    net.to(device)
+    loaders = _Loaders(plan)
+    lessons = _lessons(plan, device)
     for name in run.record["stages"]:
         model, state = plan.model_file(name), plan.state_file(name)
         if model.is_file():
             load_published(net, load_checkpoint(model).state, str(model))
         else:
-            fit(_make_stage(name, context), training, state, reporter)
-            save_checkpoint(model, net, plan.spec, _provenance(run, name, context))
+            loader = loaders.of_stage(name)
+            context = StageContext(
+                fabric=run.fabric,
+                net=net,
+                settings=plan.settings,
+                steps_per_epoch=-(-loader.epoch_images // plan.settings.batch),
+                selection=lambda: collect(net, loaders.selection.in_order(plan.settings.batch, device)),
+                distillation=plan.distillation,
+                lessons=lessons,
+            )
+            fit(_make_stage(name, context), loader, state, reporter)
+            refits = _refit(name, context, loaders, reporter)
+            save_checkpoint(model, net, plan.spec, _provenance(run, name, context) | refits)
         state.unlink(missing_ok=True)
     return plan.model_file(run.record["stages"][-1])
+
+
+class _Loaders:
+    """The images of each purpose, decoded once for all stages."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.augmented = plan.data.training_loader(plan.settings.augmentation)
+        self.plain = plan.data.evaluation_loader("train")
+        self.selection = plan.data.evaluation_loader("selection")
+        unlabelled = plan.unlabelled.files if plan.unlabelled else ()
+        self.with_unlabelled = (
+            plan.data.training_loader(plan.settings.augmentation, unlabelled) if unlabelled else self.augmented
+        )
+
+    def of_stage(self, name: str) -> ImageLoader:
+        """Features are learned from images without labels too; exits and gates from those that have one."""
+        return self.with_unlabelled if name == "backbone" else self.augmented
+
+
+def _lessons(plan: RunPlan, device: torch.device) -> Lessons | None:
+    if plan.teacher is None:
+        return None
+    distillation = plan.distillation
+    return Lessons(
+        plan.teacher.to(device), keep=distillation.views > 0, with_features=distillation.frequency_weight > 0
+    )
 
 
 def _make_stage(name: str, context: StageContext) -> Stage:
@@ -146,10 +183,25 @@ def _make_stage(name: str, context: StageContext) -> Stage:
     return JointStage(context, settings.num_epoch)
 
 
+def _refit(name: str, context: StageContext, loaders: _Loaders, reporter: Reporter) -> dict[str, Any]:
+    """Fit a stage's classifiers anew in closed form; not after the joint stage, whose gates know them as they are."""
+    if not context.settings.refit or name == "joint":
+        return {}
+    net, device, batch = context.net, context.fabric.device, context.settings.batch
+    ways_out = [len(net.heads) - 1] if name == "backbone" else list(range(len(net.heads) - 1))
+    with context.fabric.autocast():
+        train = collect_features(net, loaders.plain.in_order(batch, device))
+    selection = collect_features(net, loaders.selection.in_order(batch, device))
+    refits = refit_heads(net, train, selection, context.settings.label_smoothing, ways_out)
+    reporter.said(f"heads fitted anew in closed form, selection %: {', '.join(map(str, refits))}")
+    return {"refit": [asdict(refit) for refit in refits]}
+
+
 def _provenance(run: Run, stage: str, context: StageContext) -> dict[str, Any]:
     kept = {key: value for key, value in run.record.items() if key not in ("network", "stages", "keeps_statistics")}
     provenance = {**kept, "stage": stage, "device": str(run.fabric.device)}
     if stage == "joint":  # before, the gates have not learned
-        chosen = choose_threshold(sweep(context.selection(), context.net.exit_costs()))
-        provenance["threshold"] = {**chosen.to_dict(), "chosen_on": "selection split"}
+        arrays, costs = context.selection(), context.net.exit_costs()
+        for name, signal in (("threshold", arrays), ("plain_threshold", by_max_probability(arrays))):
+            provenance[name] = {**choose_threshold(signal, costs).to_dict(), "chosen_on": "selection split"}
     return provenance

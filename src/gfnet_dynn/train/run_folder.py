@@ -14,10 +14,14 @@ import torch
 from gfnet_dynn import __version__
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.data.splits import Split, read_split
+from gfnet_dynn.data.unlabelled import UnlabelledImages
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.spec import NetSpec
+from gfnet_dynn.train.device import choose_device, choose_precision
+from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.settings import TrainSettings, flag
 from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, Start
+from gfnet_dynn.train.teacher import Teacher
 
 STAGE_FOLDERS = {"backbone": "checkpoint_backbone", "warmup": "checkpoint_warmup", "joint": RESULT_FOLDER}
 
@@ -42,6 +46,9 @@ class RunPlan:
         settings: every choice.
         folder: the run's own.
         start: what to start from.
+        distillation: how it learns from the teacher.
+        teacher: ready to answer, or None.
+        unlabelled: further images to learn from, or None.
     """
 
     spec: NetSpec
@@ -49,6 +56,9 @@ class RunPlan:
     settings: TrainSettings
     folder: Path
     start: Start = field(default_factory=Start)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    teacher: Teacher | None = None
+    unlabelled: UnlabelledImages | None = None
 
     @property
     def record_file(self) -> Path:
@@ -62,15 +72,29 @@ class RunPlan:
 
     def model_file(self, stage: str) -> Path:
         """The result of a finished stage."""
-        return self.folder / STAGE_FOLDERS[stage] / MODEL_FILE
+        return self._stage_folder(stage) / MODEL_FILE
 
     def state_file(self, stage: str) -> Path:
         """The state of an unfinished stage."""
-        return self.folder / STAGE_FOLDERS[stage] / _STATE_FILE
+        return self._stage_folder(stage) / _STATE_FILE
+
+    def _stage_folder(self, stage: str) -> Path:
+        # Of a network without exits, the backbone is the result.
+        return self.folder / (STAGE_FOLDERS[stage] if self.spec.exit_blocks else RESULT_FOLDER)
 
     def has_progress(self) -> bool:
         """Whether any stage has left something to go on with."""
         return any(self.model_file(stage).is_file() or self.state_file(stage).is_file() for stage in STAGE_FOLDERS)
+
+    def _describe_distillation(self) -> dict[str, Any] | None:
+        if self.teacher is None:
+            return None
+        unlabelled = self.unlabelled
+        return {
+            "settings": self.distillation.to_dict(),
+            "teacher": self.teacher.source,
+            "unlabelled": unlabelled and {"images": len(unlabelled.files), "fingerprint": unlabelled.fingerprint},
+        }
 
     def describe(self, precision: str) -> dict[str, Any]:
         """All that decides the result, as JSON values.
@@ -84,6 +108,7 @@ class RunPlan:
             "settings": self.settings.to_dict(),
             "precision": precision,
             "start": self.start.describe(),
+            "distillation": self._describe_distillation(),
             "versions": versions(),
         }
         as_stored: dict[str, Any] = json.loads(json.dumps(described))
@@ -134,6 +159,16 @@ def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
     return stored
 
 
+def can_resume(plan: RunPlan) -> bool:
+    """Whether the folder holds the very run that the plan describes, finished or not."""
+    try:
+        settings = plan.settings
+        read_record(plan, choose_precision(settings.precision, choose_device(settings.device)))
+    except TrainingError:
+        return False
+    return True
+
+
 def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     differing = [
         f"{flag(key)} {stored['settings'].get(key)} then, {value} now"
@@ -142,4 +177,4 @@ def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
     ]
     if stored["precision"] != wanted["precision"]:
         differing.append(f"precision {stored['precision']} then, {wanted['precision']} now")
-    return differing + [key for key in ("network", "data", "start") if stored[key] != wanted[key]]
+    return differing + [key for key in ("network", "data", "start", "distillation") if stored[key] != wanted[key]]

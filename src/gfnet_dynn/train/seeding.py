@@ -27,7 +27,20 @@ def seed_step(seed: int, stage: str, epoch: int, step: int) -> None:
     torch.manual_seed(value)
 
 
-def epoch_order(seed: int, stage: str, epoch: int, count: int) -> Sequence[int]:
-    """The order in which an epoch visits `count` images."""
-    order: list[int] = np.random.default_rng(derived_seed(seed, stage, epoch)).permutation(count).tolist()
-    return order
+def epoch_order(seed: int, stage: str, epoch: int, count: int, unlabelled: int = 0) -> Sequence[int]:
+    """The order in which an epoch visits images.
+
+    Args:
+        seed: of the run.
+        stage: its name.
+        epoch: 0-based.
+        count: images with labels, indices 0 to `count` - 1: all are visited.
+        unlabelled: images that follow them without labels: at most as many of these are, drawn anew for each epoch.
+    """
+    generator = np.random.default_rng(derived_seed(seed, stage, epoch))
+    if not unlabelled:
+        plain: list[int] = generator.permutation(count).tolist()
+        return plain
+    drawn = count + generator.choice(unlabelled, min(count, unlabelled), replace=False)
+    mixed: list[int] = generator.permutation(np.concatenate((np.arange(count), drawn))).tolist()
+    return mixed

@@ -12,7 +12,8 @@ from gfnet_dynn.errors import TrainingError
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
-def _setting(default: Any, explanation: str) -> Any:
+def setting(default: Any, explanation: str) -> Any:
+    """A field with its help."""
     return field(default=default, metadata={"help": explanation})
 
 
@@ -20,47 +21,53 @@ def _setting(default: Any, explanation: str) -> Any:
 class TrainSettings:
     """How a network is trained; the help of each field says what it does."""
 
-    batch: int = _setting(64, "Images in a batch.")
-    num_epoch: int = _setting(100, "Epochs of the joint stage.")
-    backbone_epochs: int | None = _setting(
+    batch: int = setting(64, "Images in a batch.")
+    num_epoch: int = setting(100, "Epochs of the joint stage.")
+    backbone_epochs: int | None = setting(
         None, "Epochs of the backbone alone, when no --checkpoint-path brings one. (default: as --num_epoch)"
     )
-    warmup_epochs: int | None = _setting(
+    warmup_epochs: int | None = setting(
         None, "Most epochs of the exits' warm-up; patience ends it sooner. (default: as --num_epoch)"
     )
-    patience: int = _setting(5, "Epochs without a better selection accuracy after which an exit is frozen in warm-up.")
-    ce_ic_tradeoff: float = _setting(
+    patience: int = setting(5, "Epochs without a better selection accuracy after which an exit is frozen in warm-up.")
+    ce_ic_tradeoff: float = setting(
         0.75, "λ: what the whole network's cost weighs against cross-entropy; larger means earlier exits."
     )
-    bilevel_batches: int | None = _setting(
+    bilevel_batches: int | None = setting(
         None,
         "Optimiser steps before the joint stage turns from gates to network and back, counted over the whole run. "
         "(default: an odd number of phases, at least nine, of at most 200 steps)",
     )
-    exit_distillation: float = _setting(
+    exit_distillation: float = setting(
         0.5, "Weight of the distillation from the final classifier into every earlier exit in the joint stage."
     )
-    exit_floor: float = _setting(
+    exit_floor: float = setting(
         0.1, "Share of the joint loss that all exits get evenly; with 0, as published, late exits can stop training."
     )
-    freeze_backbone: bool = _setting(False, "Keep backbone and final classifier as they are in the joint stage.")
-    lr: float = _setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
-    optimizer: Literal["adamw", "sgd"] = _setting("adamw", "adamw or sgd (momentum 0.9).")
-    gate_lr: float = _setting(1e-2, "Peak learning rate of the gates: five parameters each, and a share of the steps.")
-    weight_decay: float | None = _setting(
+    freeze_backbone: bool = setting(False, "Keep backbone and final classifier as they are in the joint stage.")
+    freeze_stages: int = setting(
+        0, "Of weights that came trained: stem and so many first stages keep theirs, which trains faster. 0: none."
+    )
+    refit: bool = setting(
+        True, "Fit the linear heads anew in closed form after backbone and warm-up, where selection gains by it."
+    )
+    lr: float = setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
+    optimizer: Literal["adamw", "sgd"] = setting("adamw", "adamw or sgd (momentum 0.9).")
+    gate_lr: float = setting(1e-2, "Peak learning rate of the gates: five parameters each, and a share of the steps.")
+    weight_decay: float | None = setting(
         None, "Decay of matrices and filters; not of position, biases and norms. (default: adamw 0.05, sgd 0.0005)"
     )
-    label_smoothing: float = _setting(0.1, "Label smoothing of every cross-entropy that trains heads or backbone.")
-    drop_path: float = _setting(0.1, "Stochastic depth at the last block, rising from 0 at the first.")
-    augmentation: Augmentation = _setting(
+    label_smoothing: float = setting(0.1, "Label smoothing of every cross-entropy that trains heads or backbone.")
+    drop_path: float = setting(0.1, "Stochastic depth at the last block, rising from 0 at the first.")
+    augmentation: Augmentation = setting(
         "overhead", "none, overhead (8 symmetries, crop, colour) or randaugment (overhead and RandAugment)."
     )
-    seed: int = _setting(0, "Seed of weights, order and augmentation.")
-    precision: Precision = _setting(
+    seed: int = setting(0, "Seed of weights, order and augmentation.")
+    precision: Precision = setting(
         "auto", "auto (half precision where a GPU has it), 32-true, bf16-mixed or 16-mixed. FFTs stay in float32."
     )
-    device: str = _setting("auto", "auto, cpu, cuda or mps.")
-    checkpoint_minutes: float = _setting(5.0, "Minutes between checkpoints within an epoch; each epoch ends with one.")
+    device: str = setting("auto", "auto, cpu, cuda or mps.")
+    checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints within an epoch; each epoch ends with one.")
 
     def __post_init__(self) -> None:
         counts = ("batch", "num_epoch", "backbone_epochs", "warmup_epochs", "patience", "bilevel_batches")
@@ -68,7 +75,14 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise TrainingError(f"{flag(name)} must be above 0, not {value}")
-        for name in ("ce_ic_tradeoff", "exit_distillation", "weight_decay", "seed", "checkpoint_minutes"):
+        for name in (
+            "ce_ic_tradeoff",
+            "exit_distillation",
+            "freeze_stages",
+            "weight_decay",
+            "seed",
+            "checkpoint_minutes",
+        ):
             if (getattr(self, name) or 0) < 0:
                 raise TrainingError(f"{flag(name)} must not be negative, not {getattr(self, name)}")
         for name in ("label_smoothing", "drop_path", "exit_floor"):

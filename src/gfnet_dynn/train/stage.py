@@ -17,8 +17,10 @@ from gfnet_dynn.data.loaders import Batch
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet, ExitOutputs
+from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.optimisation import learning_rate_factor, set_learning_rate
 from gfnet_dynn.train.settings import TrainSettings
+from gfnet_dynn.train.teacher import Lesson, Lessons
 
 _LARGEST_GRADIENT_NORM = 1.0
 _REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is intact"
@@ -34,6 +36,8 @@ class StageContext:
         settings: the run's choices.
         steps_per_epoch: optimiser steps in an epoch.
         selection: computes the outputs of all exits over the selection split, with the weights of the moment.
+        distillation: how the network learns from its teacher.
+        lessons: the teacher's answers, or None without a teacher.
     """
 
     fabric: Fabric
@@ -41,6 +45,12 @@ class StageContext:
     settings: TrainSettings
     steps_per_epoch: int
     selection: Callable[[], ExitArrays]
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    lessons: Lessons | None = None
+
+    def view(self, epoch: int) -> int:
+        """Which augmented version of the images an epoch shows: with a teacher a few come again in turn."""
+        return epoch % self.distillation.views if self.lessons and self.distillation.views else epoch
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,15 @@ class Stage(ABC):
         prepared = self.context.fabric.setup_optimizers(optimizer)
         assert isinstance(prepared, Optimizer)  # one in, one out
         self.optimizers[name] = prepared
+
+    def lesson(self, batch: Batch, step: int) -> Lesson | None:
+        """What the teacher says of the batch of a step, or None without a teacher."""
+        context = self.context
+        if context.lessons is None:
+            return None
+        epoch, within = divmod(step, context.steps_per_epoch)
+        with context.fabric.autocast():
+            return context.lessons.of(batch.images, (self.name, context.view(epoch), within))
 
     def forward(self, images: Tensor) -> ExitOutputs:
         """The network under the run's precision."""

@@ -144,7 +144,7 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
     if file.suffix == SUFFIX:
         checkpoint = load_checkpoint(file)
         provenance, state = checkpoint.provenance, dict(checkpoint.state)
-        _require_same_split(checkpoint, data, file)
+        require_same_split(checkpoint, data, file)
         if not start.new_head and checkpoint.spec.classes != spec.classes:
             raise CheckpointError(f"{_other_classes(checkpoint, spec, file)}, or --new-head to train new classifiers")
     else:
@@ -154,8 +154,12 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
     return InitialNet(net, not start.new_head, keeps_statistics=True, provenance=provenance)
 
 
-def _require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
-    """A checkpoint that learned from these images under another split has seen what would now be held out."""
+def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
+    """Refuse a checkpoint that learned from these images under another split: it saw what would now be held out.
+
+    Raises:
+        CheckpointError: it did.
+    """
     learned_from, now = checkpoint.provenance.get("data", {}), data.describe()
     if learned_from.get("fingerprint") == now["fingerprint"] and learned_from["split"] != now["split"]:
         raise CheckpointError(

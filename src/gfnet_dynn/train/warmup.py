@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gfnet_dynn.data.loaders import Batch
 from gfnet_dynn.train.best import BestWeights
-from gfnet_dynn.train.losses import exit_losses, warmup_loss
+from gfnet_dynn.train.losses import exit_losses, soft_losses, warmup_loss
 from gfnet_dynn.train.optimisation import make_optimizer
 from gfnet_dynn.train.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
 
@@ -25,9 +25,15 @@ class WarmupStage(Stage):
         self._training = [True] * len(net.intermediate_heads)
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
-        """Weighted cross-entropy of the heads still training; the backbone runs as at inference."""
+        """Weighted loss of the heads still training, the teacher's part in it; the backbone runs as at inference."""
         self.context.net.eval()
-        losses = exit_losses(self.forward(batch.images).logits, batch.labels, self.context.settings.label_smoothing)
+        logits = self.forward(batch.images).logits
+        losses = exit_losses(logits, batch.labels, self.context.settings.label_smoothing)
+        lesson = self.lesson(batch, step)
+        if lesson is not None:
+            distillation = self.context.distillation
+            taught = soft_losses(logits, lesson.logits[:, None], distillation.temperature)
+            losses = (1 - distillation.distillation_weight) * losses + distillation.distillation_weight * taught
         loss = warmup_loss(losses, self._training)
         self.descend("heads", loss, step)
         return {"loss/heads": loss.item()}

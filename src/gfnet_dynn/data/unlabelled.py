@@ -1,0 +1,60 @@
+"""Images without labels, from which a student learns what its teacher sees in them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gfnet_dynn.data.folders import images_below
+from gfnet_dynn.data.splits import Files, Progress, find_unreadable, refuse_unreadable
+from gfnet_dynn.errors import DataError
+from gfnet_dynn.image import SUFFIXES
+
+UNLABELLED = -1
+"""In place of a class index."""
+
+
+@dataclass(frozen=True)
+class UnlabelledImages:
+    """The images below a folder, whatever its sub-folders are called.
+
+    Attributes:
+        files: absolute paths, each with `UNLABELLED`.
+        skipped: files left out, each with the reason.
+        fingerprint: SHA-256 over the relative paths and sizes of the images used.
+    """
+
+    files: Files
+    skipped: dict[str, str]
+    fingerprint: str
+
+
+def find_unlabelled(root: Path, on_bad_image: str, progress: Progress | None = None) -> UnlabelledImages:
+    """List the images below a folder and decode each once.
+
+    Args:
+        root: folder.
+        on_bad_image: `refuse`, or `skip` to leave out files that cannot be decoded.
+        progress: called with (files decoded, files in all).
+
+    Raises:
+        DataError: no such folder, no images in it, or files that cannot be decoded.
+    """
+    if not root.is_dir():
+        raise DataError(f"no folder {root} of unlabelled images: check --unlabelled")
+    try:
+        paths = images_below(root, root)
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}; change its permissions") from error
+    skipped = find_unreadable(root, paths, progress)
+    if skipped and on_bad_image == "refuse":
+        refuse_unreadable(skipped)
+    usable = [path for path in paths if path not in skipped]
+    if not usable:
+        raise DataError(f"{root} has no usable images ({', '.join(sorted(SUFFIXES))}): check --unlabelled")
+    digest = hashlib.sha256()
+    for path in usable:
+        digest.update(f"{path} {(root / path).stat().st_size}\n".encode(errors="surrogateescape"))
+    files = tuple((str((root / path).resolve()), UNLABELLED) for path in usable)
+    return UnlabelledImages(files, skipped, digest.hexdigest())

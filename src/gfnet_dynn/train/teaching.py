@@ -1,0 +1,152 @@
+"""Finds the teacher that the settings name: a finished one, or one that is fine-tuned first and kept for later runs."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gfnet_dynn.backbone_spec import (
+    BACKBONES,
+    BackboneSpec,
+    EfficientNetLiteSpec,
+    GFNetSpec,
+    backbone_name,
+    find_backbone,
+)
+from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.errors import CheckpointError, TrainingError
+from gfnet_dynn.model.checkpoint import Checkpoint
+from gfnet_dynn.model.weights import is_of_exits
+from gfnet_dynn.spec import InputSpec, NetSpec, make_input
+from gfnet_dynn.storage import one_at_a_time
+from gfnet_dynn.train.distillation_settings import DistillationSettings
+from gfnet_dynn.train.reporter import Reporter
+from gfnet_dynn.train.run import open_run, train
+from gfnet_dynn.train.run_folder import RunPlan, can_resume
+from gfnet_dynn.train.settings import TrainSettings
+from gfnet_dynn.train.start import Start, find_checkpoint_file, read_trained, require_same_split, trained_net
+from gfnet_dynn.train.teacher import Teacher, WholeNet
+
+_USUAL_SIZE = 224  # of ImageNet weights
+
+
+@dataclass(frozen=True)
+class School:
+    """What a teacher is found or trained for.
+
+    Attributes:
+        data: of the student.
+        settings: of the student's training; the teacher's differs where the distillation settings say so.
+        folder: trained teachers are kept below it.
+        reporter: given the folder of a teacher's run, who is told of its training.
+    """
+
+    data: SceneData
+    settings: TrainSettings
+    folder: Path
+    reporter: Callable[[Path], Reporter]
+
+
+def find_teacher(distillation: DistillationSettings, school: School) -> Teacher | None:
+    """The teacher, ready to answer; None where the settings name none.
+
+    Raises:
+        CheckpointError: its classes are not those of the data, or it has seen images that are held out.
+        MissingExtraError: the weights that it starts from are not installed.
+        KeyboardInterrupt: interrupted in its training; the state is saved, and the next call goes on with it.
+    """
+    named = distillation.teacher
+    if named is None:
+        return None
+    if named.casefold() in BACKBONES:
+        file = _fine_tuned(find_backbone(named), distillation, school)
+    elif Path(named).exists():
+        file = find_checkpoint_file(Path(named))
+    else:
+        raise TrainingError(f"no teacher {named!r}: give a checkpoint's path, or one of {', '.join(BACKBONES)}")
+    return _wrapped(file, school.data)
+
+
+def _fine_tuned(backbone: BackboneSpec, distillation: DistillationSettings, school: School) -> Path:
+    plan = teacher_plan(backbone, distillation, school)
+    with one_at_a_time(plan.folder):  # other students wait for the same teacher
+        file = plan.model_file("backbone")
+        resumable = can_resume(plan)
+        if resumable and file.is_file():
+            return file
+        run = open_run(plan, resume=resumable)
+        reporter = school.reporter(plan.folder)
+        completed = False
+        try:
+            train(run, reporter)
+            completed = True
+        finally:
+            reporter.close(completed=completed)
+        return file
+
+
+def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, school: School) -> RunPlan:
+    """How a named teacher is fine-tuned: on the student's split, at its own size, without exits."""
+    usual = backbone.resolution if isinstance(backbone, EfficientNetLiteSpec) else _USUAL_SIZE
+    size = distillation.teacher_size if distillation.teacher_size is not None else usual
+    image = make_input(backbone, size, pad=False)
+    settings = replace(
+        school.settings,
+        backbone_epochs=distillation.teacher_epochs,
+        batch=distillation.teacher_batch,
+        lr=distillation.teacher_lr,
+        freeze_stages=0,
+    )
+    return RunPlan(
+        spec=NetSpec(backbone, (), image, school.data.split.classes),
+        data=replace(school.data, input=image),
+        settings=settings,
+        folder=school.folder / f"{school.data.source.name}_{backbone_name(backbone)}_{size}px_seed{settings.seed}",
+        start=Start(distillation.teacher_start, new_head=distillation.teacher_start is not None),
+    )
+
+
+def _wrapped(file: Path, data: SceneData) -> Teacher:
+    trained = read_trained(file)
+    if isinstance(trained, Checkpoint):
+        require_same_split(trained, data, file)
+        spec = replace(trained.spec, classes=data.split.classes)
+        net = trained_net(trained, spec, file)
+    else:
+        plain = {name: tensor for name, tensor in trained.items() if not is_of_exits(name)}
+        spec = NetSpec(*published_backbone(plain, file), data.split.classes)
+        net = trained_net(plain, spec, file)
+    source: dict[str, Any] = {"network": spec.to_dict(), "weights": _digest(net.state_dict())}
+    return Teacher(WholeNet(net), spec.input, data.input, source)
+
+
+def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNetSpec, tuple[int, ...], InputSpec]:
+    """What a published GFNet's tensors say of it: backbone, no exits, and the input that it was trained at.
+
+    Raises:
+        CheckpointError: it is no GFNet.
+    """
+    try:
+        width, patch = state["pos_embed"].shape[2], state["patch_embed.proj.weight"].shape[-1]
+        depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
+        ratio = state["blocks.0.mlp.fc1.weight"].shape[0] // width
+        side = math.isqrt(state["pos_embed"].shape[1])
+    except (KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(f"{source} is no published GFNet, so it cannot teach: {error} is missing") from error
+    backbone = GFNetSpec(width, depth, patch, ratio)
+    return backbone, (), make_input(backbone, side * patch, pad=False)
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and values, to notice another teacher behind the same path."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

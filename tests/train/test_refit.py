@@ -1,0 +1,72 @@
+"""Heads fitted in closed form: to the optimum, folded back exactly, and kept only where they help."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from gfnet_dynn.data.loaders import Batch
+from gfnet_dynn.model.build import build_net
+from gfnet_dynn.train.refit import Features, collect_features, fit_linear, refit_heads
+from tests.train.conftest import TINY, MakeContext
+
+
+def clouds(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Four classes around four means, on axes of very different scale."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 4
+    means = torch.eye(4).repeat(1, 4)[:, :16]
+    features = means[labels] + 0.3 * torch.randn(count, 16, generator=generator)
+    return features * torch.logspace(-3, 3, 16) + 5, labels
+
+
+def test_the_fit_is_the_optimum_of_its_loss() -> None:
+    features, labels = clouds(200, 0)
+    ridge, smoothing = 1e-2, 0.1
+    weight, bias = fit_linear(features, labels, 4, ridge, smoothing)
+    mean, deviation = features.mean(0), features.std(0)
+    scaled = (weight * deviation).requires_grad_()
+    moved = (bias + weight @ mean).requires_grad_()
+    loss = nn.functional.cross_entropy(
+        nn.functional.linear((features - mean) / deviation, scaled, moved), labels, label_smoothing=smoothing
+    )
+    gradients = torch.autograd.grad(loss + ridge * scaled.square().sum(), (scaled, moved))
+    assert all(gradient.abs().max() < 1e-3 for gradient in gradients)
+    unseen, right = clouds(400, 1)
+    assert ((unseen @ weight.t() + bias).argmax(1) == right).float().mean() > 0.95
+
+
+def test_a_constant_feature_does_no_harm() -> None:
+    features, labels = clouds(100, 0)
+    features[:, 3] = 7.0
+    weight, bias = fit_linear(features, labels, 4, 1e-3)
+    assert weight.isfinite().all()
+    assert bias.isfinite().all()
+
+
+def test_heads_are_kept_only_where_selection_gains() -> None:
+    torch.manual_seed(0)
+    net = build_net(TINY)
+    train, selection = clouds(200, 0), clouds(80, 1)
+    seen, judged = (Features((features,) * 3, labels) for features, labels in (train, selection))
+    best = fit_linear(*selection, 4, 1e-4)  # which nothing beats there
+    net.heads[1].load_state_dict(dict(zip(("weight", "bias"), best, strict=True)))
+    before = [head.weight.detach().clone() for head in net.heads]
+    refits = refit_heads(net, seen, judged, 0.0, ways_out=[0, 1])
+    assert [refit.kept for refit in refits] == [True, False]
+    assert refits[0].after > 0.9 > refits[0].before
+    assert [torch.equal(old, head.weight) for old, head in zip(before, net.heads, strict=True)] == [False, True, True]
+    assert str(refits[1]).endswith("(left as it was)")
+
+
+def test_features_are_what_the_heads_see(make_context: MakeContext) -> None:
+    context = make_context()
+    images, labels = torch.randn(5, 3, 32, 32), torch.arange(5) % 4
+
+    features = collect_features(context.net.train(), [Batch(images, labels)] * 2)
+    assert context.net.training
+    context.net.eval()
+    logits = context.net(images).logits
+    for index, head in enumerate(context.net.heads):
+        torch.testing.assert_close(head(features.pooled[index][5:]), logits[:, index])
+    assert features.labels.tolist() == [*labels.tolist()] * 2
