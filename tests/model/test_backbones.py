@@ -121,6 +121,34 @@ def test_impossible_backbones_are_refused(make: object) -> None:
         make()  # type: ignore[operator] # one of the above
 
 
+@pytest.mark.parametrize("name", ["gfnet-192x12-conv", "gfnet-hybrid", "efficientnet-lite0"])
+def test_what_is_frozen_neither_learns_nor_follows_statistics(name: str) -> None:
+    backbone = build_backbone(BACKBONES[name], 64)
+    count = 9 if name == "gfnet-hybrid" else 2  # beyond the trunk
+    backbone.freeze(count)
+    before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
+    features = backbone.train().stem(torch.randn(2, 3, 64, 64))
+    for index in range(count):
+        features = backbone.stage(index, features)
+    assert {key for key in before if torch.equal(before[key], backbone.state_dict()[key])} == before.keys()
+    held = [parameter for module in backbone.first_modules(count) for parameter in module.parameters()]
+    assert not any(parameter.requires_grad for parameter in held)
+    backbone.freeze(0)
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+    assert all(module.training for module in backbone.modules())
+
+
+@pytest.mark.parametrize(("name", "side"), [("gfnet-192x12", 4), ("gfnet-hybrid", 4), ("efficientnet-lite0", 2)])
+def test_maps_are_what_is_pooled(name: str, side: int) -> None:
+    backbone = build_backbone(BACKBONES[name], 64).eval()
+    features = backbone.stem(torch.randn(2, 3, 64, 64))
+    for index in range(backbone.num_stages):
+        features = backbone.stage(index, features)
+        seen = backbone.map(index, features)
+        torch.testing.assert_close(seen.mean(dim=(2, 3)), backbone.pool(index, features))
+    assert seen.shape == (2, backbone.widths[-1], side, side)
+
+
 def test_half_precision_on_a_cpu_trains_by_the_same_gradients_within_its_rounding() -> None:
     torch.manual_seed(0)
     backbone = build_backbone(EfficientNetLiteSpec(0), 32)

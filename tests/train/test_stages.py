@@ -60,6 +60,20 @@ def test_the_backbone_stage_trains_backbone_and_final_classifier(data: SceneData
     assert falls(losses["loss/network"])
 
 
+@pytest.mark.parametrize("kind", [BackboneStage, JointStage])
+def test_frozen_stages_keep_weights_and_statistics(
+    data: SceneData, make_context: MakeContext, kind: type[Stage]
+) -> None:
+    context = make_context(freeze_stages=1, bilevel_batches=1)
+    stage = kind(context, 2)
+    before = {name: tensor.clone() for name, tensor in context.net.backbone.state_dict().items()}
+    run(data, stage, 4)
+    after = context.net.backbone.state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    frozen = {name for name in before if name.startswith(("patch_embed.", "blocks.0."))}
+    assert kept == frozen
+
+
 def test_warmup_trains_the_early_heads_only(data: SceneData, make_context: MakeContext) -> None:
     stage = WarmupStage(make_context(), 6)
     before = weights(stage)

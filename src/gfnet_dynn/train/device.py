@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Literal
 
@@ -57,4 +58,5 @@ def make_fabric(device: str, precision: str) -> Fabric:
     with warnings.catch_warnings():
         # It advises on hardware that the user decided about already.
         warnings.simplefilter("ignore")
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         return Fabric(accelerator=accelerator, devices=1, precision=choose_precision(precision, accelerator))

@@ -42,7 +42,7 @@ class School:
 
     Attributes:
         data: of the student.
-        settings: of the student's training; the teacher's differs where the distillation settings say so.
+        settings: of the student's training; the teacher shares seed, augmentation, device and precision.
         folder: trained teachers are kept below it.
         reporter: given the folder of a teacher's run, who is told of its training.
     """
@@ -82,6 +82,8 @@ def _fine_tuned(backbone: BackboneSpec, distillation: DistillationSettings, scho
             return file
         run = open_run(plan, resume=resumable)
         reporter = school.reporter(plan.folder)
+        begun = "goes on with its fine-tuning" if resumable else "is fine-tuned first"
+        reporter.said(f"the teacher, {backbone_name(backbone)} at {plan.spec.input.size} px, {begun} in {plan.folder}")
         completed = False
         try:
             train(run, reporter)
@@ -96,12 +98,16 @@ def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, sch
     usual = backbone.resolution if isinstance(backbone, EfficientNetLiteSpec) else _USUAL_SIZE
     size = distillation.teacher_size if distillation.teacher_size is not None else usual
     image = make_input(backbone, size, pad=False)
-    settings = replace(
-        school.settings,
+    student = school.settings
+    settings = TrainSettings(  # nothing that differs from student to student, so that they can share the teacher
         backbone_epochs=distillation.teacher_epochs,
         batch=distillation.teacher_batch,
         lr=distillation.teacher_lr,
-        freeze_stages=0,
+        augmentation=student.augmentation,
+        seed=student.seed,
+        precision=student.precision,
+        device=student.device,
+        checkpoint_minutes=student.checkpoint_minutes,
     )
     return RunPlan(
         spec=NetSpec(backbone, (), image, school.data.split.classes),
