@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
 from gfnet_dynn.data.loaders import Batch
+from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.build import build_net
-from gfnet_dynn.train.refit import Features, collect_features, fit_linear, refit_heads
+from gfnet_dynn.train.losses import exit_losses, gate_loss, gate_targets, positive_weights
+from gfnet_dynn.train.refit import Features, collect_features, fit_linear, refit_gates, refit_heads
 from tests.train.conftest import TINY, MakeContext
 
 
@@ -70,3 +73,26 @@ def test_features_are_what_the_heads_see(make_context: MakeContext) -> None:
     for index, head in enumerate(context.net.heads):
         torch.testing.assert_close(head(features.pooled[index][5:]), logits[:, index])
     assert features.labels.tolist() == [*labels.tolist()] * 2
+
+
+def test_gates_are_fitted_to_the_optimum_of_their_loss() -> None:
+    torch.manual_seed(0)
+    net = build_net(TINY)
+    labels = torch.arange(120) % 4
+    # The later the exit, the more often it is right, and it is sure where it is right.
+    strength = torch.tensor([0.5, 1.0, 3.0]).view(1, 3, 1) * torch.rand(120, 1, 1) * 4
+    logits = strength * nn.functional.one_hot(labels, 4).view(120, 1, 4) + torch.randn(120, 3, 4)
+    arrays = ExitArrays(logits.numpy(), np.zeros((120, 2), np.float32), labels.numpy())
+    net.requires_grad_(False)
+    refit_gates(net, arrays, tradeoff=0.75)
+
+    targets = gate_targets(exit_losses(logits, labels), net.exit_costs(), 0.75)
+    loss = gate_loss(net.gate_logits(logits), targets, positive_weights(targets))
+    gradients = torch.autograd.grad(loss, list(net.gates.parameters()))
+    assert all(gradient.abs().max() < 1e-2 for gradient in gradients)
+    verdicts = net.gate_logits(logits) > 0
+    for gate in range(2):
+        wanted = targets[:, gate] > 0
+        right = (verdicts[:, gate] == wanted).float()
+        # The better half of each kind is told apart, whatever the share of the kinds.
+        assert right[wanted].mean() + right[~wanted].mean() > 1.2

@@ -17,6 +17,7 @@ from gfnet_dynn.cli.benchmark import benchmark
 from gfnet_dynn.cli.cost import cost
 from gfnet_dynn.cli.evaluate import evaluate
 from gfnet_dynn.cli.options import SPELLINGS
+from gfnet_dynn.cli.report import report
 from gfnet_dynn.cli.train import train
 from gfnet_dynn.errors import GFNetDynnError
 from gfnet_dynn.train.interruption import TrainingInterrupted
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.command(context_settings=SPELLINGS)(train)
 app.command(context_settings=SPELLINGS)(evaluate)
+app.command(context_settings=SPELLINGS)(report)
 app.command(context_settings=SPELLINGS)(cost)
 app.command(context_settings=SPELLINGS)(benchmark)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class JointStage(Stage):
         )
         train_only(net, [*heads, net.gates])
         net.backbone.freeze(settings.freeze_stages)
-        self.add_optimizer("network", make_optimizer(heads, settings))
+        self.add_optimizer("network", make_optimizer(heads, replace(settings, lr=settings.joint_lr or settings.lr)))
         self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
         self.phase_steps = phase_length(settings.bilevel_batches, self.steps)
         self._costs = net.exit_costs()

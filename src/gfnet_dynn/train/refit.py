@@ -6,20 +6,23 @@ standardisation is folded into the linear map, so the network stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gfnet_dynn.data.loaders import Batch
+from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.train.losses import exit_losses, gate_loss, gate_targets, positive_weights
 
 RIDGES = (1e-4, 1e-3, 1e-2)
 """Weights of the squared coefficients that are tried; the selection split decides."""
 
 _ITERATIONS = 150
 _TINY = 1e-6
+_GATE_RIDGE = 1e-4  # keeps the optimum of separable targets finite
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,32 @@ def refit_heads(
     return outcomes
 
 
+def refit_gates(net: EarlyExitNet, selection: ExitArrays, tradeoff: float) -> None:
+    """Fit the gates to classifiers that changed since they were trained, by the same loss, to convergence.
+
+    On the selection split: of the training images refitted classifiers are surer than of any others, and five numbers
+    for each gate learn little by heart.
+
+    Args:
+        net: its gates are changed in place.
+        selection: outputs of all exits over the selection split.
+        tradeoff: λ.
+    """
+    device = next(net.parameters()).device
+    logits, labels = (torch.from_numpy(each).to(device) for each in (selection.logits, selection.labels))
+    targets = gate_targets(exit_losses(logits, labels), net.exit_costs(), tradeoff)
+    weights = positive_weights(targets)
+    parameters = list(net.gates.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+
+    def loss() -> Tensor:
+        ridge = sum((parameter.square().sum() for parameter in parameters), start=logits.new_zeros(()))
+        return gate_loss(net.gate_logits(logits), targets, weights) + _GATE_RIDGE * ridge
+
+    _minimise(parameters, loss)
+
+
 def fit_linear(
     features: Tensor, labels: Tensor, num_classes: int, ridge: float, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
@@ -121,20 +150,27 @@ def fit_linear(
     standard = (features - mean) / deviation
     weight = torch.zeros(num_classes, features.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
+        logits = nn.functional.linear(standard, weight, bias)
+        fit = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        return fit + ridge * weight.square().sum()
+
+    _minimise([weight, bias], loss)
+    folded = weight.detach() / deviation
+    return folded, bias.detach() - folded @ mean
+
+
+def _minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
+    optimizer = torch.optim.LBFGS(parameters, max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
         optimizer.zero_grad()
-        value = nn.functional.cross_entropy(
-            nn.functional.linear(standard, weight, bias), labels, label_smoothing=label_smoothing
-        )
-        value = value + ridge * weight.square().sum()
+        value = loss()
         torch.autograd.backward(value)
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call] # torch leaves it untyped
-    folded = weight.detach() / deviation
-    return folded, bias.detach() - folded @ mean
+    optimizer.step(closure)  # type: ignore[no-untyped-call] # torch leaves it untyped
 
 
 def _accuracy(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor) -> float:

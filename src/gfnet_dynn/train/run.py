@@ -24,7 +24,7 @@ from gfnet_dynn.train.device import choose_device, choose_precision, make_fabric
 from gfnet_dynn.train.joint import JointStage
 from gfnet_dynn.train.loop import fit
 from gfnet_dynn.train.memory import keep_freed_memory
-from gfnet_dynn.train.refit import collect_features, refit_heads
+from gfnet_dynn.train.refit import collect_features, refit_gates, refit_heads
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run_folder import RunPlan, read_record, versions
 from gfnet_dynn.train.stage import Stage, StageContext
@@ -184,16 +184,21 @@ def _make_stage(name: str, context: StageContext) -> Stage:
 
 
 def _refit(name: str, context: StageContext, loaders: _Loaders, reporter: Reporter) -> dict[str, Any]:
-    """Fit a stage's classifiers anew in closed form; not after the joint stage, whose gates know them as they are."""
-    if not context.settings.refit or name == "joint":
+    """Fit a stage's classifiers anew in closed form, and after the joint stage the gates to what they say then."""
+    if not context.settings.refit:
         return {}
     net, device, batch = context.net, context.fabric.device, context.settings.batch
-    ways_out = [len(net.heads) - 1] if name == "backbone" else list(range(len(net.heads) - 1))
+    last = len(net.heads) - 1
+    ways_out = [last] if name == "backbone" else list(range(last))
+    if name == "joint" and not context.settings.freeze_backbone:
+        ways_out.append(last)
     with context.fabric.autocast():
         train = collect_features(net, loaders.plain.in_order(batch, device))
     selection = collect_features(net, loaders.selection.in_order(batch, device))
     refits = refit_heads(net, train, selection, context.settings.label_smoothing, ways_out)
     reporter.said(f"heads fitted anew in closed form, selection %: {', '.join(map(str, refits))}")
+    if name == "joint" and any(refit.kept for refit in refits):
+        refit_gates(net, context.selection(), context.settings.ce_ic_tradeoff)
     return {"refit": [asdict(refit) for refit in refits]}
 
 

@@ -49,9 +49,12 @@ class TrainSettings:
         0, "Of weights that came trained: stem and so many first stages keep theirs, which trains faster. 0: none."
     )
     refit: bool = setting(
-        True, "Fit the linear heads anew in closed form after backbone and warm-up, where selection gains by it."
+        True, "Fit heads anew in closed form after each stage, where selection gains by it, and then the gates to them."
     )
     lr: float = setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
+    joint_lr: float | None = setting(
+        None, "The same for the network in the joint stage; lower where that begins from a good one. (default: --lr)"
+    )
     optimizer: Literal["adamw", "sgd"] = setting("adamw", "adamw or sgd (momentum 0.9).")
     gate_lr: float = setting(1e-2, "Peak learning rate of the gates: five parameters each, and a share of the steps.")
     weight_decay: float | None = setting(
@@ -71,7 +74,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         counts = ("batch", "num_epoch", "backbone_epochs", "warmup_epochs", "patience", "bilevel_batches")
-        for name in (*counts, "lr", "gate_lr"):
+        for name in (*counts, "lr", "joint_lr", "gate_lr"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise TrainingError(f"{flag(name)} must be above 0, not {value}")

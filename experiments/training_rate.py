@@ -1,0 +1,163 @@
+"""How fast training is beside the plainest correct loop, both in one run and in turns.
+
+    python experiments/training_rate.py [ROUNDS]
+
+The plain loop is what one writes first, in float32: for GFNet the filter by torch.fft; for EfficientNet-Lite0 its port
+to PyTorch as published (package efficientnet-lite-pytorch). Ours is the step of `gfnet-dynn train`, for
+EfficientNet-Lite0 with ImageNet weights as its recipe has it, also without its frozen stages. All take the same
+batches, augmented by the same code, through forward, backward and AdamW. Each measurement is a process of its own, the
+ways take turns, the medians count. Takes some eight minutes on two cores; writes docs/training_rate.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gfnet_dynn.cli.app import wait_politely
+
+wait_politely()  # before torch is imported
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+
+from gfnet_dynn.backbone_spec import find_backbone  # noqa: E402
+from gfnet_dynn.data.loaders import Batch  # noqa: E402
+from gfnet_dynn.data.scenes import SceneData, locate, prepare  # noqa: E402
+from gfnet_dynn.data.splits import SplitSettings  # noqa: E402
+from gfnet_dynn.measure.latency import processor  # noqa: E402
+from gfnet_dynn.model import gfnet  # noqa: E402
+from gfnet_dynn.model.build import build_net  # noqa: E402
+from gfnet_dynn.spec import NetSpec, make_input  # noqa: E402
+from gfnet_dynn.train.backbone import BackboneStage  # noqa: E402
+from gfnet_dynn.train.device import make_fabric  # noqa: E402
+from gfnet_dynn.train.memory import keep_freed_memory  # noqa: E402
+from gfnet_dynn.train.settings import TrainSettings  # noqa: E402
+from gfnet_dynn.train.stage import StageContext  # noqa: E402
+from gfnet_dynn.train.start import Start, initial_net  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+CPU = torch.device("cpu")
+CASES = {"gfnet-192x12": (128, 64), "efficientnet-lite0": (224, 32)}  # input px, batch
+WAYS = {
+    "gfnet-192x12": {"plain": None, "ours": 0},
+    "efficientnet-lite0": {"plain": None, "ours": 0, "ours, two stages frozen": 2},
+}
+STEPS, FIRST_STEPS = 8, 2
+
+Step = Callable[[Batch, int], object]
+
+
+def plain_step(model: str, classes: int, size: int) -> Step:
+    """The plain loop's step."""
+    net: nn.Module
+    if model == "gfnet-192x12":
+        setattr(gfnet, "LARGEST_SIDE", 0)  # noqa: B010 # no grid is small enough for matrix products
+        backbone = find_backbone(model)
+        image = make_input(backbone, size, pad=False)
+        whole = build_net(NetSpec(backbone, (), image, tuple(map(str, range(classes)))), TrainSettings().drop_path)
+
+        def logits(images: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = whole(images).logits
+            return outputs[:, -1]
+
+        net = whole
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a package of 2020
+            from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
+
+            net = logits = EfficientNet.from_name(model, num_classes=classes)
+    net.train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+
+    def step(batch: Batch, index: int) -> None:
+        optimizer.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(logits(batch.images), batch.labels, label_smoothing=0.1))
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def our_step(data: SceneData, model: str, settings: TrainSettings) -> Step:
+    """The step of the backbone stage."""
+    keep_freed_memory()
+    spec = NetSpec(find_backbone(model), (), data.input, data.split.classes)
+    net = initial_net(spec, data, settings.seed, settings.drop_path, Start()).net
+    context = StageContext(make_fabric("cpu", "auto"), net, settings, 1, lambda: NotImplemented)
+    return BackboneStage(context, STEPS + FIRST_STEPS).step
+
+
+def rate(model: str, way: str) -> float:
+    """Images per second of one way, in this process."""
+    size, batch = CASES[model]
+    os.chdir(ROOT)
+    source = locate("SyntheticScenes", None, None, lambda title: lambda done, total: None)
+    image = make_input(find_backbone(model), size, pad=False)
+    data = prepare(source, image, SplitSettings(), None, lambda title: lambda done, total: None)
+    frozen = WAYS[model][way]
+    settings = TrainSettings(batch=batch, freeze_stages=frozen or 0, device="cpu")
+    torch.manual_seed(0)
+    step = plain_step(model, len(data.split.classes), size) if frozen is None else our_step(data, model, settings)
+    loader = data.training_loader(settings.augmentation)
+
+    def batches() -> Iterator[Batch]:
+        return loader.batches(range((STEPS + FIRST_STEPS) * batch), batch, CPU)
+
+    for _ in batches():  # decoded once, and kept
+        pass
+    took = []
+    began = time.perf_counter()
+    for index, each in enumerate(batches()):
+        step(each, index)
+        before, began = began, time.perf_counter()
+        took.append(began - before)
+    return batch / statistics.median(took[FIRST_STEPS:])
+
+
+def main() -> None:
+    """Measure all ways in turns and store the figures."""
+    if len(sys.argv) == 3:
+        sys.stdout.write(f"{rate(*sys.argv[1:])}\n")
+        return
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    rates: dict[str, dict[str, list[float]]] = {model: {way: [] for way in ways} for model, ways in WAYS.items()}
+    for turn in range(rounds):
+        for model, ways in rates.items():
+            for way, values in ways.items():
+                done = subprocess.run(
+                    [sys.executable, __file__, model, way], check=True, capture_output=True, text=True
+                )
+                values.append(float(done.stdout.split()[-1]))
+                sys.stderr.write(f"round {turn + 1}/{rounds}  {model}, {way}: {values[-1]:.1f} images/s\n")
+    figures = {
+        "command": f"python experiments/training_rate.py {rounds}",
+        "processor": f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "unit": "images/s in training steps, augmentation included; median of the rounds; measured",
+        "models": {
+            model: {
+                "input_px": CASES[model][0],
+                "batch": CASES[model][1],
+                "images_per_s": {way: round(statistics.median(values), 1) for way, values in ways.items()},
+                "times_plain": {
+                    way: round(statistics.median(x / p for x, p in zip(values, ways["plain"], strict=True)), 2)
+                    for way, values in ways.items()
+                },
+            }
+            for model, ways in rates.items()
+        },
+    }
+    path = ROOT / "docs" / "training_rate.json"
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

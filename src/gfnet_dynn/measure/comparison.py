@@ -1,0 +1,217 @@
+"""Several evaluated runs side by side: what differs between them, and mean and deviation over their seeds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gfnet_dynn.errors import DataError
+
+_NOT_CHOICES = ("seed", "device", "checkpoint_minutes")  # what does not make another kind of run
+_OPTIONAL = ("teacher", "unlabelled images")  # whose absence is worth naming
+_REPORT = Path("checkpoint_result") / "evaluation" / "evaluation.json"
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A finished run and what its evaluation found.
+
+    Attributes:
+        folder: of the run.
+        choices: every choice but the seed, by name.
+        seed: of weights, order and augmentation.
+        data: data set, part, number of images and fingerprint: what results are comparable on.
+        evaluation: as stored.
+        train_seconds: spent on training steps, by stage; measured, without the epochs' selection.
+    """
+
+    folder: Path
+    choices: Mapping[str, str]
+    seed: int
+    data: tuple[str, str, int, str]
+    evaluation: Mapping[str, Any]
+    train_seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of several runs that differ in their seed alone.
+
+    Attributes:
+        mean: over the runs.
+        deviation: sample standard deviation, None for a single run.
+    """
+
+    mean: float
+    deviation: float | None
+
+    def text(self, scale: float = 1.0, digits: int = 1) -> str:
+        """`97.6` or `97.6 ± 0.3`."""
+        spread = "" if self.deviation is None else f" ± {scale * self.deviation:.{digits}f}"
+        return f"{scale * self.mean:.{digits}f}{spread}"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to use a network: all of it, or leaving early by one rule.
+
+    Attributes:
+        accuracy: top-1, 0 to 1.
+        macro_f1: 0 to 1.
+        mean_macs: multiply-accumulates of an image.
+        cost: the same as a share of the full network's.
+    """
+
+    accuracy: Figure
+    macro_f1: Figure
+    mean_macs: Figure
+    cost: Figure
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        name: the network, and what sets it apart from the other groups.
+        data: as `EvaluatedRun` has it.
+        runs: at least one.
+        parameters: weights of all exits together.
+        full: the whole network.
+        gates: leaving by the learned gates; None where some run has no threshold that saves anything.
+        plain: leaving by the largest probability; None likewise.
+        exit_accuracy: top-1 of each exit over all images, [G + 1].
+        exit_macs: multiply-accumulates up to each exit, [G + 1].
+        train_seconds: in all.
+    """
+
+    name: str
+    data: tuple[str, str, int, str]
+    runs: tuple[EvaluatedRun, ...]
+    parameters: int
+    full: Way
+    gates: Way | None
+    plain: Way | None
+    exit_accuracy: tuple[Figure, ...]
+    exit_macs: tuple[int, ...]
+    train_seconds: Figure
+
+
+def read_run(folder: Path) -> EvaluatedRun:
+    """Read a run's record, metrics and evaluation.
+
+    Args:
+        folder: of the run, with `run.json`.
+
+    Raises:
+        DataError: it is no run, or it was not evaluated.
+    """
+    record_file, report_file = folder / "run.json", folder / _REPORT
+    if not record_file.is_file():
+        raise DataError(f"{folder} is no run: it has no run.json; give the folder that a training wrote")
+    if not report_file.is_file():
+        raise DataError(f"{folder} has no evaluation: run `gfnet-dynn evaluate --checkpoint-path {folder}` first")
+    try:
+        record = json.loads(record_file.read_text(encoding="utf-8"))
+        evaluation = json.loads(report_file.read_text(encoding="utf-8"))
+        data = evaluation["data"]
+        return EvaluatedRun(
+            folder=folder,
+            choices=_choices(record, evaluation),
+            seed=record["settings"]["seed"],
+            data=(data["data_set"], data["part"], data["images"], record["data"]["fingerprint"]),
+            evaluation=evaluation,
+            train_seconds=_train_seconds(folder / "metrics.jsonl"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"cannot read the run {folder}: {error}; it may be of another version") from error
+
+
+def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, str]:
+    distillation = record["distillation"]
+    choices: dict[str, Any] = {
+        "model": evaluation["network"]["model"],
+        "px": evaluation["input_px"],
+        "exits": ",".join(map(str, record["network"]["exit_blocks"])) or "none",
+        **{key: value for key, value in record["settings"].items() if key not in _NOT_CHOICES},
+        **record["data"]["split"],
+        "start": record["start"]["checkpoint"],
+        "pretrained": record["start"]["pretrained"],
+    }
+    if distillation:
+        settings = {key: value for key, value in distillation["settings"].items() if key != "unlabelled"}
+        unlabelled = distillation["unlabelled"]
+        choices |= {**settings, "unlabelled images": unlabelled["images"] if unlabelled else None}
+    return {key: str(value) for key, value in choices.items() if value is not None}
+
+
+def _train_seconds(metrics: Path) -> dict[str, float]:
+    seconds: dict[str, dict[int, float]] = {}
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        epoch = json.loads(line)
+        seconds.setdefault(epoch["stage"], {})[epoch["epoch"]] = epoch["seconds"]  # an epoch told twice counts once
+    return {stage: sum(each.values()) for stage, each in seconds.items()}
+
+
+def compare(runs: Sequence[EvaluatedRun]) -> list[Group]:
+    """Put runs that differ in their seed alone together, and name each group by what sets it apart.
+
+    Args:
+        runs: at least one; their order is kept.
+    """
+    together: dict[tuple[Any, ...], list[EvaluatedRun]] = {}
+    for run in runs:
+        together.setdefault((run.data, tuple(sorted(run.choices.items()))), []).append(run)
+    members = list(together.values())
+    varying = _varying([group[0].choices for group in members])
+    return [_group(tuple(group), varying) for group in members]
+
+
+def _varying(choices: Sequence[Mapping[str, str]]) -> list[str]:
+    """Choices that set runs apart: several values among those that have it, or a teacher that only some have."""
+    keys = dict.fromkeys(key for each in choices for key in each if key not in ("model", "px"))
+    values = {key: {each[key] for each in choices if key in each} for key in keys}
+    some = {key for key in keys if key in _OPTIONAL and not all(key in each for each in choices)}
+    return [key for key in keys if len(values[key]) > 1 or key in some]
+
+
+def _group(runs: tuple[EvaluatedRun, ...], varying: Sequence[str]) -> Group:
+    first = runs[0]
+    apart = [
+        f"{key.replace('_', ' ')} {first.choices[key]}" if key in first.choices else f"no {key}"
+        for key in varying
+        if key in first.choices or key in _OPTIONAL
+    ]
+    networks = [run.evaluation["network"] for run in runs]
+    accuracies = zip(*(network["exit_accuracy_over_all_images"] for network in networks), strict=True)
+    return Group(
+        name=", ".join((f"{first.choices['model']} {first.choices['px']} px", *apart)),
+        data=first.data,
+        runs=runs,
+        parameters=networks[0]["parameters"],
+        full=_way([run.evaluation["full_network"] for run in runs]),
+        gates=_way_if_all([run.evaluation["chosen_on_selection"] for run in runs]),
+        plain=_way_if_all([run.evaluation["plain_rule"]["chosen_on_selection"] for run in runs]),
+        exit_accuracy=tuple(figure(values) for values in accuracies),
+        exit_macs=tuple(networks[0]["exit_macs"]),
+        train_seconds=figure([sum(run.train_seconds.values()) for run in runs]),
+    )
+
+
+def _way_if_all(judgements: Sequence[Mapping[str, Any] | None]) -> Way | None:
+    there = [judgement for judgement in judgements if judgement is not None]
+    return _way(there) if len(there) == len(judgements) else None
+
+
+def _way(judgements: Sequence[Mapping[str, Any]]) -> Way:
+    names = ("accuracy", "macro_f1", "mean_macs", "mean_cost")
+    return Way(*(figure([judgement[name] for judgement in judgements]) for name in names))
+
+
+def figure(values: Sequence[float]) -> Figure:
+    """Mean and, of several values, sample standard deviation."""
+    return Figure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)

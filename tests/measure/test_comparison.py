@@ -1,0 +1,132 @@
+"""Runs side by side: who shares a row, what a row is called, and that every figure is that of the evaluations."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gfnet_dynn.errors import DataError
+from gfnet_dynn.measure.comparison import compare, read_run
+from gfnet_dynn.measure.comparison_report import SOURCES, write_comparison
+
+
+def judgement(accuracy: float, macs: float) -> dict[str, Any]:
+    return {"accuracy": accuracy, "macro_f1": accuracy - 0.01, "mean_macs": macs, "mean_cost": macs / 400e6}
+
+
+def make_run(folder: Path, seed: int = 0, final: float = 0.9, exits: bool = True, **changes: Any) -> Path:
+    """A run as training and evaluation leave it, as far as a comparison reads it."""
+    settings = {"seed": seed, "lr": 0.001, "batch": 64, "device": "cpu", "checkpoint_minutes": seed} | changes
+    distillation = settings.pop("distillation", None)
+    record = {
+        "network": {"exit_blocks": [3] if exits else []},
+        "settings": settings,
+        "data": {"fingerprint": "f" * 64, "split": {"seed": 0}},
+        "start": {"checkpoint": None, "pretrained": True},
+        "distillation": distillation,
+    }
+    chosen = {"chosen_on_selection": judgement(final - 0.01, 200e6) if exits else None}
+    evaluation = {
+        "data": {"data_set": "UCM", "part": "val", "images": 336},
+        "input_px": 128,
+        "network": {
+            "model": "gfnet-xs",
+            "parameters": 4_000_000,
+            "exit_macs": [100e6, 400e6] if exits else [400e6],
+            "exit_accuracy_over_all_images": [final - 0.2, final] if exits else [final],
+        },
+        "full_network": judgement(final, 400e6),
+        "sweep": [judgement(final - 0.2, 100e6), judgement(final, 400e6)],
+        "plain_rule": chosen,
+        **chosen,
+    }
+    where = folder / "checkpoint_result" / "evaluation"
+    where.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    (where / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    # The second epoch was told twice, as after a kill.
+    lines = [{"stage": "joint", "epoch": epoch, "seconds": 60.0} for epoch in (0, 1, 1)]
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return folder
+
+
+def test_runs_that_differ_in_seed_alone_share_a_row(tmp_path: Path) -> None:
+    finals = (0.9, 0.92, 0.97)
+    runs = [read_run(make_run(tmp_path / str(seed), seed, final)) for seed, final in enumerate(finals)]
+    (group,) = compare(runs)
+    assert group.name == "gfnet-xs 128 px"
+    assert group.full.accuracy.mean == pytest.approx(statistics.fmean(finals))
+    assert group.full.accuracy.deviation == pytest.approx(statistics.stdev(finals))
+    assert group.full.accuracy.text(100) == "93.0 ± 3.6"
+    assert group.gates is not None
+    assert group.gates.cost.text(100, 0) == "50 ± 0"
+    assert [each.text(100) for each in group.exit_accuracy] == ["73.0 ± 3.6", "93.0 ± 3.6"]
+    assert group.train_seconds.mean == 120
+
+
+def test_rows_are_named_by_what_sets_them_apart(tmp_path: Path) -> None:
+    taught: dict[str, Any] = {
+        "settings": {"teacher": "lite0", "distillation": "hard", "unlabelled": "x"},
+        "unlabelled": None,
+    }
+    soft = {"settings": {**taught["settings"], "distillation": "soft"}, "unlabelled": {"images": 50}}
+    runs = [
+        make_run(tmp_path / "a", lr=0.1),
+        make_run(tmp_path / "b", distillation=taught),
+        make_run(tmp_path / "c", distillation=soft),
+    ]
+    assert [group.name.removeprefix("gfnet-xs 128 px, ") for group in compare([read_run(run) for run in runs])] == [
+        "lr 0.1, no teacher, no unlabelled images",
+        "lr 0.001, teacher lite0, distillation hard, no unlabelled images",
+        "lr 0.001, teacher lite0, distillation soft, unlabelled images 50",
+    ]
+
+
+def test_a_report_says_every_number_and_its_source(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", final=0.95, exits=False)]
+    files = write_comparison(compare([read_run(run) for run in runs]), tmp_path / "out")
+    assert [file.name for file in files] == [f"comparison.{kind}" for kind in ("md", "html", "json", "png")]
+    markdown = files[0].read_text(encoding="utf-8")
+    assert "## UCM, 336 val images (files ffffffff)" in markdown
+    row = "| gfnet-xs 128 px, exits 3 | 1 | 4.00 | 90.0 | 89.0 | 400 | 89.0 | 200 (50 %) | 89.0 | 200 (50 %) | 2.0 |"
+    assert row in markdown
+    assert "| gfnet-xs 128 px, exits none | 1 | 4.00 | 95.0 | 94.0 | 400 | – | – | – | – | 2.0 |" in markdown
+    assert "70.0 at 100 · 90.0 at 400" in markdown
+    assert all(source in markdown for source in SOURCES.values())
+    page = files[1].read_text(encoding="utf-8")
+    cells = re.findall(r"<td>([^<]*)</td>", page)
+    assert set(row.strip("| ").split(" | ")) <= set(cells)
+    described = json.loads(files[2].read_text(encoding="utf-8"))
+    assert [group["full"]["accuracy"] for group in described["groups"]] == [
+        {"mean": 0.9, "deviation": None},
+        {"mean": 0.95, "deviation": None},
+    ]
+    with Image.open(files[3]) as picture:
+        assert picture.size[0] > 600
+
+
+def test_results_on_other_data_stand_in_another_table(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    record = json.loads((second / "run.json").read_text(encoding="utf-8"))
+    record["data"]["fingerprint"] = "0" * 64
+    (second / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    (file, *_) = write_comparison(compare([read_run(first), read_run(second)]), tmp_path / "out")
+    assert file.read_text(encoding="utf-8").count("| network | runs |") == 2
+
+
+def test_what_is_no_evaluated_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is no run: it has no run\.json"):
+        read_run(tmp_path)
+    run = make_run(tmp_path / "a")
+    (run / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"cannot read the run .*another version"):
+        read_run(run)
+    (run / "checkpoint_result" / "evaluation" / "evaluation.json").unlink()
+    with pytest.raises(DataError, match=r"has no evaluation: run `gfnet-dynn evaluate --checkpoint-path"):
+        read_run(run)
