@@ -25,6 +25,7 @@ RANKS = {
     "measure": 5,
     "train": 6,
     "cli": 7,
+    "__main__": 8,
 }
 TORCH_FREE = ("errors", "wording", "backbone_spec", "spec", "storage", "image", "exits")
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import typer
 
@@ -14,6 +17,11 @@ from tests.cli.conftest import Run
 def test_the_version(run: Run) -> None:
     outcome = run("gfnet-dynn", "--version")
     assert (outcome.status, outcome.out) == (0, f"gfnet-dynn {__version__}")
+
+
+def test_the_package_is_the_program_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "gfnet_dynn", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"gfnet-dynn {__version__}\n"
 
 
 @pytest.mark.parametrize(("interruption", "said"), [(KeyboardInterrupt, "interrupted\n"), (TrainingInterrupted, "")])
