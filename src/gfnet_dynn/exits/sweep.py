@@ -91,7 +91,7 @@ def cheapest_within(points: Sequence[OperatingPoint], allowed_loss: float) -> Op
 
 
 ALLOWED_LOSS = 0.01
-"""Accuracy that a threshold chosen by `choose_threshold` may lose against the full network, on the data given."""
+"""Accuracy that a chosen threshold may lose against the full network, on the data it is chosen on, unless told else."""
 
 
 @dataclass(frozen=True)
@@ -103,27 +103,32 @@ class ChosenThreshold:
         accuracy: on the data it was picked on, 0 to 1.
         accuracy_full: of the full network there.
         mean_cost: there, in the unit of the sweep's costs.
+        allowed_loss: of accuracy there, 0 to 1.
     """
 
     thresholds: tuple[float, ...] | None
     accuracy: float
     accuracy_full: float
     mean_cost: float
+    allowed_loss: float
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the rule."""
-        rule = f"cheapest of a hundred thresholds that loses at most {ALLOWED_LOSS} of accuracy; no guarantee"
+        rule = f"cheapest of a hundred thresholds that loses at most {self.allowed_loss:g} of accuracy; no guarantee"
         return {**asdict(self), "thresholds": list(self.thresholds) if self.thresholds else None, "rule": rule}
 
 
-def choose_threshold(arrays: ExitArrays, costs: Sequence[float]) -> ChosenThreshold:
-    """Pick the cheapest of a hundred thresholds, one for all exits, that loses at most `ALLOWED_LOSS`.
+def choose_threshold(arrays: ExitArrays, costs: Sequence[float], allowed_loss: float = ALLOWED_LOSS) -> ChosenThreshold:
+    """Pick the cheapest of a hundred thresholds, one for all exits, that loses at most so much accuracy.
 
     Args:
         arrays: outputs of all exits over the selection split.
         costs: cost up to and including each exit, [G + 1], in any unit.
+        allowed_loss: against the full network, 0 to 1.
     """
     points = sweep(arrays, costs, _CANDIDATES)
-    chosen, full = cheapest_within(points, ALLOWED_LOSS), points[-1]
+    chosen, full = cheapest_within(points, allowed_loss), points[-1]
     saves = chosen.mean_cost < full.mean_cost
-    return ChosenThreshold(chosen.thresholds if saves else None, chosen.accuracy, full.accuracy, chosen.mean_cost)
+    return ChosenThreshold(
+        chosen.thresholds if saves else None, chosen.accuracy, full.accuracy, chosen.mean_cost, allowed_loss
+    )

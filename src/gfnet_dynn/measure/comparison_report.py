@@ -21,7 +21,7 @@ SOURCES = {
     "MMACs, share": "multiply-accumulates of an image in millions, counted from shapes; the share is of the same "
     "network's full pass; with exits the mean over the images",
     "gates, plain": "one threshold for all exits, chosen on the selection split of training as the cheapest that loses "
-    "at most one point there, without a guarantee; plain: by an exit's largest probability, not its learned gate",
+    "no more there than --allowed-loss said, without a guarantee; plain: by largest probability, no learned gate",
     "weights": "in millions, of all exits together, counted",
     "training": "minutes in training steps, measured on the machine that trained; without the teacher's own training",
     "exits": "top-1 if every image left there, at so many MMACs; measured and counted as above",

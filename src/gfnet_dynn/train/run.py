@@ -206,7 +206,7 @@ def _provenance(run: Run, stage: str, context: StageContext) -> dict[str, Any]:
     kept = {key: value for key, value in run.record.items() if key not in ("network", "stages", "keeps_statistics")}
     provenance = {**kept, "stage": stage, "device": str(run.fabric.device)}
     if stage == "joint":  # before, the gates have not learned
-        arrays, costs = context.selection(), context.net.exit_costs()
+        arrays, costs, loss = context.selection(), context.net.exit_costs(), context.settings.allowed_loss
         for name, signal in (("threshold", arrays), ("plain_threshold", by_max_probability(arrays))):
-            provenance[name] = {**choose_threshold(signal, costs).to_dict(), "chosen_on": "selection split"}
+            provenance[name] = {**choose_threshold(signal, costs, loss).to_dict(), "chosen_on": "selection split"}
     return provenance

@@ -51,6 +51,10 @@ class TrainSettings:
     refit: bool = setting(
         True, "Fit heads anew in closed form after each stage, where selection gains by it, and then the gates to them."
     )
+    allowed_loss: float = setting(
+        0.01,
+        "Accuracy that the threshold chosen on the selection split may lose there against the full network.",
+    )
     lr: float = setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
     joint_lr: float | None = setting(
         None, "The same for the network in the joint stage; lower where that begins from a good one. (default: --lr)"
@@ -88,7 +92,7 @@ class TrainSettings:
         ):
             if (getattr(self, name) or 0) < 0:
                 raise TrainingError(f"{flag(name)} must not be negative, not {getattr(self, name)}")
-        for name in ("label_smoothing", "drop_path", "exit_floor"):
+        for name in ("label_smoothing", "drop_path", "exit_floor", "allowed_loss"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{flag(name)} must lie from 0 to below 1, not {getattr(self, name)}")
         self._require_choices()
