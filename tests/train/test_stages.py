@@ -194,7 +194,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_is_spoiled(
     stage = BackboneStage(make_context(), 2)
     before = weights(stage)
     batch = next(batches(data, stage))
-    with pytest.raises(TrainingError, match=r"loss of the backbone stage is nan at step 5.*--lr"):
+    with pytest.raises(TrainingError, match=r"loss of the backbone stage is nan in epoch 2 at batch 2.*--lr"):
         stage.step(Batch(batch.images * float("nan"), batch.labels), 5)
     assert changed(before, weights(stage)) == set()
 

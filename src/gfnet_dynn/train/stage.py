@@ -156,7 +156,7 @@ class Stage(ABC):
             TrainingError: the loss is not finite.
         """
         if not torch.isfinite(loss):
-            raise TrainingError(f"the loss of the {self.name} stage is {loss.item()} at step {step}: {_REMEDY}")
+            raise TrainingError(f"the loss of the {self.name} stage is {loss.item()} {self._where(step)}: {_REMEDY}")
         fabric, optimizer = self.context.fabric, self.optimizers[name]
         set_learning_rate(optimizer, learning_rate_factor(step, self.steps))
         optimizer.zero_grad()
@@ -167,8 +167,12 @@ class Stage(ABC):
         # In 16-mixed an overflow is normal: the gradient scaler leaves the step out and lowers its scale.
         scaled = isinstance(fabric.strategy.precision, MixedPrecision) and fabric.strategy.precision.scaler is not None
         if norm is not None and not torch.isfinite(norm) and not scaled:
-            raise TrainingError(f"a gradient of the {self.name} stage is not finite at step {step}: {_REMEDY}")
+            raise TrainingError(f"a gradient of the {self.name} stage is not finite {self._where(step)}: {_REMEDY}")
         optimizer.step()
+
+    def _where(self, step: int) -> str:
+        epoch, within = divmod(step, self.context.steps_per_epoch)
+        return f"in epoch {epoch + 1} at batch {within + 1}"
 
 
 def train_only(net: nn.Module, modules: Iterable[nn.Module]) -> None:
