@@ -2,9 +2,9 @@
 
     python experiments/ingredients.py UCM_FOLDER UNLABELLED_FOLDER [EPOCHS] [THREADS]
 
-Each row is one command, printed before it runs; all share seed, split and teacher, and see the same number of images.
-With 25 epochs a row takes some five minutes on one core. Writes docs/ingredients.json and docs/ingredients.md; what is
-there already under runs/ingredients is not trained again.
+Each row is one command, printed before it runs; all share seed, split and teacher, and see the same number of images;
+those with a teacher see sixteen views of each in turn. With 25 epochs a row takes some five minutes on one core. Writes
+docs/ingredients.json; what is there already under runs/ingredients, for the same epochs, is not trained again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = Path("runs/ingredients")
+RUNS = ROOT / "runs" / "ingredients"
 TEACHER = ("--teacher", "efficientnet-lite0", "--teacher-size", "128")
 STUDENT = ("--data-set", "UCM", "--model", "gfnet-192x12", "--exits", "none", "--input-size", "128")
 
@@ -39,23 +39,24 @@ def rows(unlabelled: str, epochs: int) -> dict[str, tuple[str, ...]]:
 
 
 def main() -> None:
-    """Train and evaluate each row, then compare them."""
-    data, unlabelled = sys.argv[1:3]
+    """Train and evaluate each row."""
+    data, unlabelled = (str(Path(folder).resolve()) for folder in sys.argv[1:3])
     epochs = int(sys.argv[3]) if len(sys.argv) > 3 else 25
     threads = sys.argv[4] if len(sys.argv) > 4 else "1"
     found = {}
     for name, options in rows(unlabelled, epochs).items():
-        run = RUNS / name / "checkpoint_UCM_0.75_confEE"
-        report = ROOT / run / "checkpoint_result" / "evaluation" / "evaluation.json"
+        place = RUNS / f"{epochs}-epochs" / name
+        run = place / "checkpoint_UCM_0.75_confEE"
+        report = run / "checkpoint_result" / "evaluation" / "evaluation.json"
         command = [
-            *("gfnet-dynn", "train", *STUDENT, "--data-path", data, *options, "--threads", threads),
-            *("--output", str(RUNS / name), "--evaluate", "--latency-images", "0", "--no-tensorboard"),
+            *("train", *STUDENT, "--data-path", data, *options, "--threads", threads, "--output", str(place)),
+            *("--evaluate", "--latency-images", "0", "--no-tensorboard"),
         ]
         if not report.is_file():
-            sys.stderr.write(f"{shlex.join(command)}\n")
-            share_teacher(name)
-            subprocess.run([sys.executable, "-m", "gfnet_dynn", *command[1:]], cwd=ROOT, check=True)
-        found[name] = figures(ROOT / run, report)
+            sys.stderr.write(f"gfnet-dynn {shlex.join(command)}\n")
+            share_teacher(place)
+            subprocess.run([sys.executable, "-m", "gfnet_dynn", *command], check=True)
+        found[name] = figures(run, report)
     described = {
         "command": f"python experiments/ingredients.py UCM_FOLDER UNLABELLED_FOLDER {epochs} {threads}",
         "what": "gfnet-192x12, UCM at 128 px, without exits; top-1 on val, which nothing was chosen on; one seed",
@@ -64,13 +65,13 @@ def main() -> None:
     (ROOT / "docs" / "ingredients.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
-def share_teacher(name: str) -> None:
+def share_teacher(place: Path) -> None:
     """Let a row use the teacher that an earlier row trained."""
-    own, common = ROOT / RUNS / name, ROOT / RUNS / "teachers"
+    common = RUNS / "teachers"
     common.mkdir(parents=True, exist_ok=True)
-    own.mkdir(parents=True, exist_ok=True)
-    if not (own / "teachers").exists():
-        (own / "teachers").symlink_to(common, target_is_directory=True)
+    place.mkdir(parents=True, exist_ok=True)
+    if not (place / "teachers").exists():
+        (place / "teachers").symlink_to(common, target_is_directory=True)
 
 
 def figures(run: Path, report: Path) -> dict[str, float | int]:

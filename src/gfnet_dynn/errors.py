@@ -42,6 +42,10 @@ class StorageError(GFNetDynnError):
     """A file or folder that cannot be written."""
 
 
+class BusyError(StorageError):
+    """A folder that another process works in."""
+
+
 class TrainingError(GFNetDynnError):
     """A training run that cannot go on."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gfnet_dynn.errors import StorageError
+from gfnet_dynn.errors import BusyError, StorageError
 
 
 def make_folder(folder: Path) -> Path:
@@ -87,13 +87,14 @@ def one_at_a_time(folder: Path, *, wait: bool = True) -> Iterator[None]:
         wait: for the other process to leave, or else raise.
 
     Raises:
-        StorageError: another process is inside and `wait` is off, or nothing can be written beside the folder.
+        BusyError: another process is inside and `wait` is off.
+        StorageError: nothing can be written beside the folder.
     """
     lock = FileLock(make_folder(folder.parent) / f".{folder.name}.lock", timeout=-1 if wait else 0)
     try:
         lock.acquire()
     except Timeout as error:
-        raise StorageError(f"another process works in {folder}: wait until it has ended, or choose another") from error
+        raise BusyError(f"another process works in {folder}: wait until it has ended, or choose another") from error
     except OSError as error:
         raise StorageError(f"cannot write beside {folder}: {error.strerror}; choose another place") from error
     try:

@@ -142,7 +142,7 @@ def test_images_added_since_training_do_not_mix_the_parts(
     assert f"Own: {len(split['parts']['val'])} val images" in evaluated.out
 
     (own_scenes / split["parts"]["val"][0][0]).unlink()
-    refused(run("main_dynn.py", *random_split, "--eval"), "1 of them are gone", split["parts"]["val"][0][0])
+    refused(run("main_dynn.py", *random_split, "--eval"), "1 of those held out are gone", split["parts"]["val"][0][0])
     (OWN_RUN / "split.json").unlink()
     refused(run("main_dynn.py", *random_split, "--eval"), "a new random split would report on images that it learned")
 

@@ -77,7 +77,10 @@ def test_the_command_line_has_the_last_word(run: Run, scenes: Path, scenes_confi
         "[training]\nbackbone_epochs = 9\nbatch = 16\n[run]\nevaluate = true\n[evaluation]\nlatency_images = 0\n",
     )
     where = ("--data-path", scenes, "--dataset-config", scenes_config)
-    outcome = run("gfnet-dynn", "train", recipe, *where, "--backbone-epochs", "1", "--threads", "1")
+    once = ("--backbone-epochs", "1", "--threads", "1")
+    quiet = run("gfnet-dynn", "train", recipe, *where, *once, "--no-evaluate", "--output", "other")
+    assert (quiet.status, "val images" in quiet.out) == (0, False), quiet.err
+    outcome = run("gfnet-dynn", "train", recipe, *where, *once)
     assert outcome.status == 0, outcome.err
     assert "gfnet-96x8, 32 px, Stripes: 24 val images" in outcome.out
     record = json.loads(Path("checkpoint/checkpoint_Stripes_0.75_confEE/run.json").read_text(encoding="utf-8"))

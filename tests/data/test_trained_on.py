@@ -57,18 +57,23 @@ def test_added_images_stay_out_of_a_random_split(tmp_path: Path) -> None:
         prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=False), silent)
 
 
-def test_images_that_are_gone_are_named(tmp_path: Path) -> None:
-    trained = prepare(make_source(tmp_path), InputSpec(8), SETTINGS, None, silent)
+@pytest.mark.parametrize("config", [MIXED, FOLDERS])
+def test_images_that_are_gone_are_named(tmp_path: Path, config: DatasetConfig) -> None:
+    trained = prepare(make_source(tmp_path, config), InputSpec(8), SETTINGS, None, silent)
     (tmp_path / trained.split.parts["val"][0][0]).unlink()
-    with pytest.raises(DataError, match=r"1 of them are gone, such as .*\.png; restore them"):
+    with pytest.raises(DataError, match=r"1 of those held out are gone, such as .*\.png; restore them"):
         prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=True), silent)
 
 
-def test_a_set_with_a_val_folder_is_reported_on_as_it_is_now(tmp_path: Path) -> None:
+def test_a_set_with_a_val_folder_is_reported_on_as_it_was_too(tmp_path: Path) -> None:
     trained = prepare(make_source(tmp_path, FOLDERS), InputSpec(8), SETTINGS, None, silent)
-    write_picture(tmp_path / "val" / "farm" / "new.png", 99)
+    moved = trained.split.parts["train"][0][0]
+    (tmp_path / moved).rename(tmp_path / "val" / "farm" / "moved.png")
     data, note = prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=True), silent)
-    assert len(data.split.parts["val"]) == 21
+    assert data.split.parts["val"] == trained.split.parts["val"]
+    assert note is not None
+    assert "those held out then are reported on" in note
+    _, note = prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=False), silent)
     assert note is not None
     assert "trained on other files (Own)" in note
 

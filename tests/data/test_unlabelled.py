@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from gfnet_dynn.data.augment import Normalise
+from gfnet_dynn.data.dataset_config import DatasetConfig
 from gfnet_dynn.data.loaders import ImageLoader
-from gfnet_dynn.data.unlabelled import UNLABELLED, find_unlabelled
+from gfnet_dynn.data.splits import UNLABELLED, SplitSettings, find_split
+from gfnet_dynn.data.unlabelled import find_unlabelled, require_unseen
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.spec import InputSpec
 from gfnet_dynn.train.seeding import epoch_order
@@ -44,6 +46,21 @@ def test_broken_files_are_refused_or_left_out(folder: Path) -> None:
         find_unlabelled(folder, "refuse")
     found = find_unlabelled(folder, "skip")
     assert (len(found.files), list(found.skipped)) == (4, ["some/bad.png"])
+
+
+def test_held_out_images_are_refused_whatever_they_are_called(scenes: Path, tmp_path: Path) -> None:
+    config = DatasetConfig(num_classes=4, default_input_size=32)
+    split = find_split(None, "Stripes", config, scenes, SplitSettings())
+    pool = tmp_path / "pool"
+    for part in ("train", "selection", "val"):
+        pool.mkdir(exist_ok=True)
+        (pool / "copy.png").write_bytes((scenes / split.parts[part][0][0]).read_bytes())
+        found = find_unlabelled(pool, "refuse")
+        if part == "train":
+            require_unseen(found, scenes, split)
+        else:
+            with pytest.raises(DataError, match=r"copy\.png is one of the images that are held out"):
+                require_unseen(found, scenes, split)
 
 
 def test_an_epoch_shows_as_many_without_labels_as_with(folder: Path, tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ def make_run(folder: Path, seed: int = 0, final: float = 0.9, exits: bool = True
         "network": {"exit_blocks": [3] if exits else []},
         "settings": settings,
         "data": {"fingerprint": "f" * 64, "split": {"seed": 0}},
-        "start": {"checkpoint": None, "pretrained": True},
+        "start": {"checkpoint": None, "new_head": False, "pretrained": True},
+        "precision": "32-true",
+        "versions": {"torch": "2"},
         "distillation": distillation,
     }
     chosen = {"chosen_on_selection": judgement(final - 0.01, 200e6) if exits else None}
@@ -48,6 +50,7 @@ def make_run(folder: Path, seed: int = 0, final: float = 0.9, exits: bool = True
     }
     where = folder / "checkpoint_result" / "evaluation"
     where.mkdir(parents=True)
+    (folder / "split.json").write_text(json.dumps({"parts": {"val": [["a.png", 0]]}}), encoding="utf-8")
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     (where / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
     # The second epoch was told twice, as after a kill.
@@ -70,22 +73,46 @@ def test_runs_that_differ_in_seed_alone_share_a_row(tmp_path: Path) -> None:
     assert group.train_seconds.mean == 120
 
 
-def test_rows_are_named_by_what_sets_them_apart(tmp_path: Path) -> None:
-    taught: dict[str, Any] = {
-        "settings": {"teacher": "lite0", "distillation": "hard", "unlabelled": "x"},
-        "unlabelled": None,
+def distilled(kind: str, images: int | None = None, teacher: str = "efficientnet-lite0") -> dict[str, Any]:
+    unlabelled = {"images": images, "fingerprint": "1234567890"} if images else None
+    settings = {"distillation": kind, "views": 16}
+    return {
+        "settings": settings,
+        "teacher_name": teacher,
+        "teacher": {"weights": "abcdefghij"},
+        "unlabelled": unlabelled,
     }
-    soft = {"settings": {**taught["settings"], "distillation": "soft"}, "unlabelled": {"images": 50}}
+
+
+def test_rows_are_named_by_what_sets_them_apart(tmp_path: Path) -> None:
     runs = [
-        make_run(tmp_path / "a", lr=0.1),
-        make_run(tmp_path / "b", distillation=taught),
-        make_run(tmp_path / "c", distillation=soft),
+        make_run(tmp_path / "a", lr=0.1, joint_lr=None),
+        make_run(tmp_path / "b", joint_lr=0.01, distillation=distilled("hard")),
+        make_run(tmp_path / "c", joint_lr=None, distillation=distilled("soft", 50)),
     ]
     assert [group.name.removeprefix("gfnet-xs 128 px, ") for group in compare([read_run(run) for run in runs])] == [
-        "lr 0.1, no teacher, no unlabelled images",
-        "lr 0.001, teacher lite0, distillation hard, no unlabelled images",
-        "lr 0.001, teacher lite0, distillation soft, unlabelled images 50",
+        "lr 0.1, joint lr none, teacher none, unlabelled images none",
+        "lr 0.001, joint lr 0.01, teacher efficientnet-lite0, unlabelled images none, distillation hard",
+        "lr 0.001, joint lr none, teacher efficientnet-lite0, unlabelled images 50 (12345678), distillation soft",
     ]
+
+
+def test_a_teacher_of_ones_own_is_told_by_its_weights(tmp_path: Path) -> None:
+    one, other = distilled("soft", teacher="checkpoint"), distilled("soft", teacher="checkpoint")
+    other["teacher"] = {"weights": "0123456789"}
+    runs = [make_run(tmp_path / str(index), index, distillation=each) for index, each in enumerate((one, other))]
+    assert [group.name[-24:] for group in compare([read_run(run) for run in runs])] == [
+        "teacher weights abcdefgh",
+        "teacher weights 01234567",
+    ]
+
+
+def test_a_seed_counts_once(tmp_path: Path) -> None:
+    first, second = (read_run(make_run(tmp_path / name)) for name in "ab")
+    with pytest.raises(DataError, match="are the same run, or repeat it with the same seed 0"):
+        compare([first, second])
+    with pytest.raises(DataError, match="are the same run"):
+        compare([first, first])
 
 
 def test_a_report_says_every_number_and_its_source(tmp_path: Path) -> None:
@@ -93,7 +120,7 @@ def test_a_report_says_every_number_and_its_source(tmp_path: Path) -> None:
     files = write_comparison(compare([read_run(run) for run in runs]), tmp_path / "out")
     assert [file.name for file in files] == [f"comparison.{kind}" for kind in ("md", "html", "json", "png")]
     markdown = files[0].read_text(encoding="utf-8")
-    assert "## UCM, 336 val images (files ffffffff)" in markdown
+    assert "## UCM, 336 val images (list " in markdown
     row = "| gfnet-xs 128 px, exits 3 | 1 | 4.00 | 90.0 | 89.0 | 400 | 89.0 | 200 (50 %) | 89.0 | 200 (50 %) | 2.0 |"
     assert row in markdown
     assert "| gfnet-xs 128 px, exits none | 1 | 4.00 | 95.0 | 94.0 | 400 | – | – | – | – | 2.0 |" in markdown
@@ -113,9 +140,7 @@ def test_a_report_says_every_number_and_its_source(tmp_path: Path) -> None:
 
 def test_results_on_other_data_stand_in_another_table(tmp_path: Path) -> None:
     first, second = make_run(tmp_path / "a"), make_run(tmp_path / "b")
-    record = json.loads((second / "run.json").read_text(encoding="utf-8"))
-    record["data"]["fingerprint"] = "0" * 64
-    (second / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    (second / "split.json").write_text(json.dumps({"parts": {"val": [["b.png", 0]]}}), encoding="utf-8")
     (file, *_) = write_comparison(compare([read_run(first), read_run(second)]), tmp_path / "out")
     assert file.read_text(encoding="utf-8").count("| network | runs |") == 2
 

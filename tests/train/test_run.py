@@ -67,7 +67,7 @@ def test_resuming_needs_a_run_of_the_same_choices(plan: RunPlan, trained: Path) 
     with pytest.raises(TrainingError, match=r"--lr 0\.003 then, 0\.1 now"):
         open_run(replace(plan, settings=replace(plan.settings, lr=0.1)), resume=True)
     other = NetSpec(GFNetSpec(8, 3, 8), (0, 1), TINY.input, TINY.classes)
-    with pytest.raises(TrainingError, match="other choices \\(network\\)"):
+    with pytest.raises(TrainingError, match=r"other choices \(network: backbone\)"):
         open_run(replace(plan, spec=other), resume=True)
     open_run(replace(plan, settings=replace(plan.settings, checkpoint_minutes=1.0)), resume=True)
 

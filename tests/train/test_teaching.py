@@ -38,10 +38,15 @@ SMALL = DistillationSettings(
 
 
 class Counting(Reporter):
-    """Counts epochs."""
+    """Counts epochs and keeps what is said."""
 
     def __init__(self) -> None:
         self.epochs = 0
+        self.lines: list[str] = []
+
+    def said(self, message: str) -> None:
+        """Keep it."""
+        self.lines.append(message)
 
     def epoch_ended(self, stage: str, epoch: int, metrics: Any) -> None:
         """One more."""
@@ -50,7 +55,7 @@ class Counting(Reporter):
 
 @pytest.fixture
 def make_school(data: SceneData, tmp_path: Path) -> Callable[[Reporter], School]:
-    return lambda reporter: School(data, QUICK, tmp_path / "teachers", lambda folder: reporter)
+    return lambda reporter: School(data, QUICK, tmp_path / "teachers", lambda plan: reporter, reporter.said)
 
 
 @pytest.fixture
@@ -70,7 +75,8 @@ def test_a_named_teacher_is_fine_tuned_once_and_kept(make_school: Callable[[Repo
     reporter = Counting()
     school = make_school(reporter)
     first = find_teacher(SMALL, school)
-    folder = tmp_path / "teachers" / "Stripes_gfnet-96x8_32px_seed0"
+    (folder,) = (each for each in (tmp_path / "teachers").iterdir() if each.is_dir())
+    assert folder.name.startswith("Stripes_gfnet-96x8_32px_seed0_")
     kept = load_checkpoint(find_checkpoint_file(folder))
     assert (kept.spec.exit_blocks, reporter.epochs) == ((), 2)
     second = find_teacher(SMALL, school)
@@ -79,15 +85,21 @@ def test_a_named_teacher_is_fine_tuned_once_and_kept(make_school: Callable[[Repo
     assert second is not None
     assert first.source == second.source
     assert torch.equal(first(images()).logits, second(images()).logits)
-    # Other choices make another teacher; the old one is moved aside.
+    assert [line for line in reporter.lines if "fine-tuned first" in line]
+    assert [line for line in reporter.lines if "is right on" in line and "% of the selection split" in line]
+    # Other choices make another teacher beside it; other choices of the student do not.
     find_teacher(replace(SMALL, teacher_epochs=1), school)
     assert reporter.epochs == 3
-    assert folder.with_name(f"{folder.name}.previous-1").is_dir()
+    find_teacher(SMALL, replace(school, settings=replace(QUICK, lr=1.0, batch=4)))
+    assert reporter.epochs == 3
 
 
 def test_an_interrupted_teacher_goes_on(make_school: Callable[[Reporter], School]) -> None:
+    said: list[str] = []
+    school = replace(make_school(Signal(signal.SIGINT, "backbone", epoch=1, step=0)), say=said.append)
     with pytest.raises(TrainingInterrupted):
-        find_teacher(SMALL, make_school(Signal(signal.SIGINT, "backbone", epoch=1, step=0)))
+        find_teacher(SMALL, school)
+    assert said[-1] == "interrupted; the same command goes on with the teacher"
     reporter = Counting()
     assert find_teacher(SMALL, make_school(reporter)) is not None
     assert reporter.epochs == 1
@@ -139,8 +151,8 @@ def test_what_cannot_teach_is_named(school: School, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="teachers"):
         find_teacher(DistillationSettings(teacher="efficientnet-lite0", teacher_size=32), school)
-    with pytest.raises(TrainingError, match="--unlabelled needs a --teacher"):
-        DistillationSettings(unlabelled=tmp_path)
+    with pytest.raises(TrainingError, match="--teacher-start goes with a --teacher that is named"):
+        find_teacher(DistillationSettings(teacher=str(tmp_path / "odd.pth"), teacher_start=tmp_path), school)
 
 
 class Colours(torch.nn.Module):
@@ -164,16 +176,16 @@ def test_a_run_with_a_teacher_and_unlabelled_images_resumes_to_the_same_weights(
             tmp_path / name,
             distillation=replace(SMALL, distillation=distillation),
             teacher=Teacher(Colours(), TINY.input, TINY.input, {"what": "colours"}),
-            unlabelled=find_unlabelled(scenes / "val", "refuse"),
+            unlabelled=find_unlabelled(scenes / "train", "refuse"),
         )
 
     whole = load_checkpoint(train(open_run(plan("whole"), resume=False), Reporter()))
-    assert whole.provenance["distillation"]["unlabelled"]["images"] == 24
+    assert whole.provenance["distillation"]["unlabelled"]["images"] == 80
     for stage in ("backbone", "warmup", "joint"):
         with pytest.raises(TrainingInterrupted):
             train(open_run(plan("broken"), resume=stage != "backbone"), Signal(signal.SIGINT, stage, epoch=1, step=1))
     state = load_checkpoint(train(open_run(plan("broken"), resume=True), Reporter())).state
     assert not [name for name in whole.state if not torch.equal(whole.state[name], state[name])]
     other = replace(plan("broken"), distillation=replace(SMALL, distillation=distillation, temperature=3.0))
-    with pytest.raises(TrainingError, match="other choices \\(distillation\\)"):
+    with pytest.raises(TrainingError, match=r"other choices \(distillation: settings\)"):
         open_run(other, resume=True)

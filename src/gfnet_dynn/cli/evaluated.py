@@ -20,8 +20,7 @@ from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.weights import StateDict
 from gfnet_dynn.spec import NetSpec, make_input
-from gfnet_dynn.train.run_folder import kept_split
-from gfnet_dynn.train.start import read_trained
+from gfnet_dynn.train.start import kept_split, read_trained
 
 _UNFINISHED = {
     "backbone": "this is the result of the backbone stage: its exits and gates are not trained, only the final "
@@ -57,7 +56,9 @@ def find_origin(file: Path) -> Origin:
     if not isinstance(trained, Checkpoint) or "data" not in trained.provenance:
         return Origin(trained, {}, None)
     data = trained.provenance["data"]
-    trained_on = TrainedOn(data["data_set"], data["fingerprint"], SplitSettings(**data["split"]), kept_split(file))
+    trained_on = TrainedOn(
+        data["data_set"], data["fingerprint"], SplitSettings(**data["split"]), kept_split(file, trained.provenance)
+    )
     return Origin(trained, trained.provenance, trained_on)
 
 
@@ -93,7 +94,7 @@ def find_subject(
         notes = [note, unfinished]
         for each in filter(None, notes):
             console.print(f"note: {each}", markup=False, soft_wrap=True)
-    say_skipped(data.split, console)
+    say_skipped(data.split.skipped, console)
     exits = known.exit_blocks if known else parse_exits(net_options.exits, backbone)
     return data, NetSpec(backbone, exits, image, data.split.classes)
 

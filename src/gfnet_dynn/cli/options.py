@@ -160,7 +160,7 @@ _RECIPE = inspect.Parameter(
 def _parameter(kind: type, each: Field[Any], *, required: bool) -> inspect.Parameter:
     hint = get_type_hints(kind)[each.name]
     name = flag(each.name)
-    flags = f"{name}/--no-{name[2:]}" if each.default is True else name
+    flags = f"{name}/--no-{name[2:]}" if hint is bool else name  # a recipe's yes can be taken back
     panel = (kind.__doc__ or "").split(";")[0].rstrip(".")
     parser = path if Path in (hint, *get_args(hint)) else None
     declared = typer.Option(flags, help=each.metadata["help"], rich_help_panel=panel, parser=parser)

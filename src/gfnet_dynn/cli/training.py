@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,15 +14,15 @@ from gfnet_dynn.backbone_spec import BackboneSpec, find_backbone
 from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, RunOptions, parse_exits
 from gfnet_dynn.cli.progress import Counter, TrainingProgress
 from gfnet_dynn.data.scenes import SceneData, Source, keep_split, locate, prepare
-from gfnet_dynn.data.splits import Split, SplitSettings
-from gfnet_dynn.data.unlabelled import UnlabelledImages, find_unlabelled
+from gfnet_dynn.data.splits import SplitSettings
+from gfnet_dynn.data.unlabelled import UnlabelledImages, find_unlabelled, require_unseen
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.spec import NetSpec, make_input
 from gfnet_dynn.storage import one_at_a_time, require_writable
 from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.reporter import Reporter, Reporters
-from gfnet_dynn.train.run import Run, open_run, train
+from gfnet_dynn.train.run import Run, check_start, open_run, train
 from gfnet_dynn.train.run_folder import RunPlan, run_folder
 from gfnet_dynn.train.settings import TrainSettings
 from gfnet_dynn.train.start import Start, read_trained
@@ -53,9 +55,9 @@ def input_size(options: DataOptions, source: Source) -> int:
     return source.config.default_input_size if options.input_size is None else options.input_size
 
 
-def say_skipped(split: Split, console: Console) -> None:
+def say_skipped(skipped: Mapping[str, str], console: Console) -> None:
     """Name the files that were left out."""
-    for reason in split.skipped.values():
+    for reason in skipped.values():
         console.print(f"skipped: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -93,11 +95,7 @@ def run_training(  # one for each group of options
     source = locate(data_options.data_set, data_options.data_path, data_options.dataset_config, progress)
     image = make_input(backbone, input_size(data_options, source), pad=data_options.pad)
     data = prepare(source, image, split_settings(data_options), splits, progress)
-    say_skipped(data.split, console)
-    unlabelled = _unlabelled(distillation, data_options, progress)
-    school = School(
-        data, settings, options.output / "teachers", lambda folder: _reporter(folder, settings, options, console)
-    )
+    say_skipped(data.split.skipped, console)
     plan = RunPlan(
         spec=NetSpec(backbone, exits, image, data.split.classes),
         data=data,
@@ -105,13 +103,24 @@ def run_training(  # one for each group of options
         folder=run_folder(options.output, source.name, settings.ce_ic_tradeoff),
         start=Start(net_options.checkpoint_path, options.new_head, net_options.pretrained),
         distillation=distillation,
-        teacher=find_teacher(distillation, school),
-        unlabelled=unlabelled,
+        unlabelled=_unlabelled(distillation, data, data_options.on_bad_image, console),
     )
     with one_at_a_time(plan.folder, wait=False):
+        check_start(plan, resume=options.resume)  # before the teacher's training, what can be refused without it
+        plan = replace(plan, teacher=find_teacher(distillation, _school(data, settings, options, console)))
         run = open_run(plan, resume=options.resume)
         keep_split(data, splits)
         return _train(run, plan, options, console)
+
+
+def _school(data: SceneData, settings: TrainSettings, options: RunOptions, console: Console) -> School:
+    return School(
+        data=data,
+        settings=settings,
+        folder=options.output / "teachers",
+        reporter=lambda plan: _reporter(plan.folder, plan.settings, options, console),
+        say=TrainingProgress(console).said,
+    )
 
 
 def _train(run: Run, plan: RunPlan, options: RunOptions, console: Console) -> Path:
@@ -144,10 +153,15 @@ def _parts(data: SceneData) -> str:
     return said
 
 
-def _unlabelled(distillation: DistillationSettings, data: DataOptions, progress: Counter) -> UnlabelledImages | None:
+def _unlabelled(
+    distillation: DistillationSettings, data: SceneData, on_bad_image: str, console: Console
+) -> UnlabelledImages | None:
     if distillation.unlabelled is None:
         return None
-    return find_unlabelled(distillation.unlabelled, data.on_bad_image, progress("Checking the unlabelled images"))
+    found = find_unlabelled(distillation.unlabelled, on_bad_image, Counter(console)("Checking the unlabelled images"))
+    require_unseen(found, data.source.root, data.split)
+    say_skipped(found.skipped, console)
+    return found
 
 
 def _reporter(folder: Path, settings: TrainSettings, options: RunOptions, console: Console) -> Reporter:

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnet_dynn.data.splits import Files
-from gfnet_dynn.data.unlabelled import UNLABELLED
+from gfnet_dynn.data.splits import UNLABELLED, Files
 from gfnet_dynn.image import load_input
 from gfnet_dynn.spec import InputSpec
 

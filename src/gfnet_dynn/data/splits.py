@@ -25,6 +25,9 @@ from gfnet_dynn.storage import write_json
 Files = tuple[tuple[str, int], ...]
 """Paths relative to the data set's root (POSIX), each with its class index."""
 
+UNLABELLED = -1
+"""In place of a class index."""
+
 Progress = Callable[[int, int], None]
 
 

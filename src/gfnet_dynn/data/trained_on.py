@@ -44,30 +44,32 @@ def prepare_report(
     Raises:
         DataError: the images of training have changed so that those it learned from can no longer be told.
     """
-    now = fingerprint_of(source.name, source.config, source.root)
-    if now == trained_on.fingerprint and trained_on.split is not None:
-        return SceneData(source, trained_on.split, image), None
-    if now != trained_on.fingerprint and source.name == trained_on.data_set and source.config.use_random_split:
-        return _as_split_then(source, image, trained_on)
-    data = prepare(source, image, trained_on.settings, None, progress)
+    now, before = fingerprint_of(source.name, source.config, source.root), trained_on.split
     if now == trained_on.fingerprint:
-        return data, None
-    return data, (
+        same = before and SceneData(source, before, image)
+        return same or prepare(source, image, trained_on.settings, None, progress), None
+    if source.name == trained_on.data_set and before is not None:
+        return _as_split_then(source, image, before)
+    if source.name == trained_on.data_set and source.config.use_random_split:
+        raise DataError(
+            f"{_changed(source)}, and its split is not kept beside it (split.json in the folder of the run): a new "
+            "random split would report on images that it learned from; restore them, or evaluate from the run's folder"
+        )
+    return prepare(source, image, trained_on.settings, None, progress), (
         f"the checkpoint was trained on other files ({trained_on.data_set}) than those under {source.root}: make sure "
         "that none of these images served to train it"
     )
 
 
-def _as_split_then(source: Source, image: InputSpec, trained_on: TrainedOn) -> tuple[SceneData, str]:
-    """A new draw would put images that the checkpoint learned from among those to report on."""
-    changed = f"the images of {source.name} under {source.root} changed since the checkpoint was trained"
-    if trained_on.split is None:
-        raise DataError(
-            f"{changed}, and its split is not kept beside it (split.json in the folder of the run): a new random split "
-            "would report on images that it learned from; restore the images, or evaluate from the run's folder"
-        )
-    files = [path for part in trained_on.split.parts.values() for path, _ in part]
-    missing = [path for path in files if not (source.root / path).is_file()]
+def _as_split_then(source: Source, image: InputSpec, split: Split) -> tuple[SceneData, str]:
+    """What was held out then: among images that came later, or changed places, may be some that were learned from."""
+    missing = [path for path, _ in split.parts[split.report_part] if not (source.root / path).is_file()]
     if missing:
-        raise DataError(f"{changed}: {len(missing)} of them are gone, such as {missing[0]}; restore them")
-    return SceneData(source, trained_on.split, image), f"{changed}; those held out then are reported on"
+        raise DataError(
+            f"{_changed(source)}: {len(missing)} of those held out are gone, such as {missing[0]}; restore them"
+        )
+    return SceneData(source, split, image), f"{_changed(source)}; those held out then are reported on"
+
+
+def _changed(source: Source) -> str:
+    return f"the images of {source.name} under {source.root} changed since the checkpoint was trained"

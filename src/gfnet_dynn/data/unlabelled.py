@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.data.folders import images_below
-from gfnet_dynn.data.splits import Files, Progress, find_unreadable, refuse_unreadable
+from gfnet_dynn.data.splits import UNLABELLED, Files, Progress, Split, find_unreadable, refuse_unreadable
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.image import SUFFIXES
-
-UNLABELLED = -1
-"""In place of a class index."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +55,28 @@ def find_unlabelled(root: Path, on_bad_image: str, progress: Progress | None = N
         digest.update(f"{path} {(root / path).stat().st_size}\n".encode(errors="surrogateescape"))
     files = tuple((str((root / path).resolve()), UNLABELLED) for path in usable)
     return UnlabelledImages(files, skipped, digest.hexdigest())
+
+
+def require_unseen(unlabelled: UnlabelledImages, root: Path, split: Split) -> None:
+    """Refuse images that are to be selected or reported on, by path or by content.
+
+    Args:
+        unlabelled: to learn from.
+        root: folder of the data set.
+        split: its held-out parts must not be among them.
+
+    Raises:
+        DataError: names one that is.
+    """
+    held_out = [root / path for part, files in split.parts.items() if part != "train" for path, _ in files]
+    by_size: dict[int, list[Path]] = {}
+    for path in held_out:
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    for name, _ in unlabelled.files:
+        path = Path(name)
+        for other in by_size.get(path.stat().st_size, ()):
+            if path.read_bytes() == other.read_bytes():
+                raise DataError(
+                    f"{path} is one of the images that are held out ({other}): a student that learned from it could "
+                    "not be judged by it; choose another --unlabelled folder"
+                )

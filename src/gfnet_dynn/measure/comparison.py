@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.errors import DataError
 
-_NOT_CHOICES = ("seed", "device", "checkpoint_minutes")  # what does not make another kind of run
-_OPTIONAL = ("teacher", "unlabelled images")  # whose absence is worth naming
+_NOT_CHOICES = ("seed", "device", "precision", "checkpoint_minutes")  # precision stands as it was in force
 _REPORT = Path("checkpoint_result") / "evaluation" / "evaluation.json"
 
 
@@ -24,7 +25,7 @@ class EvaluatedRun:
         folder: of the run.
         choices: every choice but the seed, by name.
         seed: of weights, order and augmentation.
-        data: data set, part, number of images and fingerprint: what results are comparable on.
+        data: data set, part, number of images and a digest of their names: what results are comparable on.
         evaluation: as stored.
         train_seconds: spent on training steps, by stage; measured, without the epochs' selection.
     """
@@ -123,7 +124,7 @@ def read_run(folder: Path) -> EvaluatedRun:
             folder=folder,
             choices=_choices(record, evaluation),
             seed=record["settings"]["seed"],
-            data=(data["data_set"], data["part"], data["images"], record["data"]["fingerprint"]),
+            data=(data["data_set"], data["part"], data["images"], _digest(folder / "split.json", data["part"])),
             evaluation=evaluation,
             train_seconds=_train_seconds(folder / "metrics.jsonl"),
         )
@@ -138,15 +139,25 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         "px": evaluation["input_px"],
         "exits": ",".join(map(str, record["network"]["exit_blocks"])) or "none",
         **{key: value for key, value in record["settings"].items() if key not in _NOT_CHOICES},
-        **record["data"]["split"],
-        "start": record["start"]["checkpoint"],
-        "pretrained": record["start"]["pretrained"],
+        "precision": record["precision"],
+        **{f"split {key.removeprefix('split_')}": value for key, value in record["data"]["split"].items()},
+        **{{"checkpoint": "start"}.get(key, key): value for key, value in record["start"].items()},
+        **{f"{name} version": value for name, value in record["versions"].items()},
+        "teacher": None,
+        "unlabelled images": None,
     }
     if distillation:
-        settings = {key: value for key, value in distillation["settings"].items() if key != "unlabelled"}
-        unlabelled = distillation["unlabelled"]
-        choices |= {**settings, "unlabelled images": unlabelled["images"] if unlabelled else None}
-    return {key: str(value) for key, value in choices.items() if value is not None}
+        choices |= {**distillation["settings"], "teacher": distillation["teacher_name"]}
+        if unlabelled := distillation["unlabelled"]:
+            choices["unlabelled images"] = f"{unlabelled['images']} ({unlabelled['fingerprint'][:8]})"
+        if distillation["teacher_name"] not in BACKBONES:  # one that is named is trained anew for each seed
+            choices["teacher weights"] = distillation["teacher"]["weights"][:8]
+    return {key: "none" if value is None else str(value) for key, value in choices.items()}
+
+
+def _digest(split_file: Path, part: str) -> str:
+    files = json.loads(split_file.read_text(encoding="utf-8"))["parts"][part]
+    return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
 
 
 def _train_seconds(metrics: Path) -> dict[str, float]:
@@ -162,30 +173,40 @@ def compare(runs: Sequence[EvaluatedRun]) -> list[Group]:
 
     Args:
         runs: at least one; their order is kept.
+
+    Raises:
+        DataError: two runs of one kind have the same seed, so that their deviation would mean nothing.
     """
     together: dict[tuple[Any, ...], list[EvaluatedRun]] = {}
     for run in runs:
         together.setdefault((run.data, tuple(sorted(run.choices.items()))), []).append(run)
     members = list(together.values())
+    for group in members:
+        _require_other_seeds(group)
     varying = _varying([group[0].choices for group in members])
     return [_group(tuple(group), varying) for group in members]
 
 
+def _require_other_seeds(group: Sequence[EvaluatedRun]) -> None:
+    by_seed: dict[int, Path] = {}
+    for run in group:
+        if run.seed in by_seed:
+            raise DataError(
+                f"{by_seed[run.seed]} and {run.folder} are the same run, or repeat it with the same seed {run.seed}: "
+                "give one of them"
+            )
+        by_seed[run.seed] = run.folder
+
+
 def _varying(choices: Sequence[Mapping[str, str]]) -> list[str]:
-    """Choices that set runs apart: several values among those that have it, or a teacher that only some have."""
+    """Choices that set runs apart: several values among those that make the choice at all."""
     keys = dict.fromkeys(key for each in choices for key in each if key not in ("model", "px"))
-    values = {key: {each[key] for each in choices if key in each} for key in keys}
-    some = {key for key in keys if key in _OPTIONAL and not all(key in each for each in choices)}
-    return [key for key in keys if len(values[key]) > 1 or key in some]
+    return [key for key in keys if len({each[key] for each in choices if key in each}) > 1]
 
 
 def _group(runs: tuple[EvaluatedRun, ...], varying: Sequence[str]) -> Group:
     first = runs[0]
-    apart = [
-        f"{key.replace('_', ' ')} {first.choices[key]}" if key in first.choices else f"no {key}"
-        for key in varying
-        if key in first.choices or key in _OPTIONAL
-    ]
+    apart = [f"{key.replace('_', ' ')} {first.choices[key]}" for key in varying if key in first.choices]
     networks = [run.evaluation["network"] for run in runs]
     accuracies = zip(*(network["exit_accuracy_over_all_images"] for network in networks), strict=True)
     return Group(

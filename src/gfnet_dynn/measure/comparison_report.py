@@ -84,7 +84,7 @@ def _tables(groups: Sequence[Group]) -> list[Table]:
     for data, members in groupby(by_data, key=lambda group: group.data):
         data_set, part, images, fingerprint = data
         several = list(members)
-        heading = f"{data_set}, {counted(images, f'{part} image')} (files {fingerprint[:8]})"
+        heading = f"{data_set}, {counted(images, f'{part} image')} (list {fingerprint[:8]})"
         tables.append((heading, _MAIN, [_main_row(group) for group in several]))
         with_exits = [group for group in several if len(group.exit_macs) > 1]
         if with_exits:

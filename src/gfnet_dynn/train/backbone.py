@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from torch import Tensor, nn
 
@@ -60,8 +61,9 @@ class BackboneStage(Stage):
         return said
 
     def end_epoch(self, epoch: int) -> EpochSummary:
-        """Accuracy of the final classifier."""
-        final = exit_accuracies(self.context.selection())["accuracy/final"]
+        """Accuracy of the final classifier, as it will be when a second one is merged into it."""
+        with self._distiller.merged(self.context.net.head) if self._distiller else nullcontext():
+            final = exit_accuracies(self.context.selection())["accuracy/final"]
         self._best.offer(final, self._learner, ties=True)
         return EpochSummary({"accuracy/final": final})
 

@@ -7,13 +7,16 @@ GFNet-Dynn (arXiv 2507.20623) names one without defining it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gfnet_dynn.data.unlabelled import UNLABELLED
+from gfnet_dynn.data.splits import UNLABELLED
 from gfnet_dynn.train.distillation_settings import DistillationSettings
-from gfnet_dynn.train.losses import soft_losses
+from gfnet_dynn.train.losses import exit_losses, soft_losses
 from gfnet_dynn.train.teacher import Lesson
 
 _LOW_FREQUENCIES = 3  # along each axis, the mean (frequency 0) included
@@ -30,6 +33,22 @@ def hard_loss(logits: Tensor, teacher: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), teacher.argmax(dim=-1))
 
 
+def exit_lesson_losses(logits: Tensor, teacher: Tensor, settings: DistillationSettings) -> Tensor:
+    """What each way out lacks of its teacher, hard or soft as the settings say.
+
+    Args:
+        logits: [B, G + 1, K].
+        teacher: [B, K].
+        settings: kind and temperature; not `none`.
+
+    Returns:
+        [B, G + 1].
+    """
+    if settings.distillation == "hard":
+        return exit_losses(logits, teacher.argmax(dim=-1))
+    return soft_losses(logits, teacher[:, None], settings.temperature)
+
+
 def frequency_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """How two feature maps differ in their spectra over the positions.
 
@@ -44,7 +63,7 @@ def frequency_loss(student: Tensor, teacher: Tensor) -> Tensor:
     side = min(student.shape[-1], teacher.shape[-1])
     own = functional.adaptive_avg_pool2d(student.float(), side)
     target = functional.adaptive_avg_pool2d(teacher.detach().float(), side)
-    mean, deviation = target.mean(dim=(0, 2, 3), keepdim=True), target.std(dim=(0, 2, 3), keepdim=True)
+    mean, deviation = target.mean(dim=(0, 2, 3), keepdim=True), target.std(dim=(0, 2, 3), keepdim=True, correction=0)
     target = (target - mean) / (deviation + _TINY)
     with torch.autocast(own.device.type, enabled=False):
         spectrum, wanted = (torch.fft.rfft2(each, norm="ortho") for each in (own, target))
@@ -115,6 +134,16 @@ class Distiller(nn.Module):
             taught = taught + settings.frequency_weight * frequency
             total = total + settings.frequency_weight * frequency
         return total, taught
+
+    @contextmanager
+    def merged(self, head: nn.Linear) -> Iterator[None]:
+        """While inside, `head` is what it will be: both classifiers in one."""
+        before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+        self.merge(head)
+        try:
+            yield
+        finally:
+            head.load_state_dict(before)
 
     @torch.no_grad()
     def merge(self, head: nn.Linear) -> None:

@@ -18,7 +18,7 @@ class DistillationSettings:
 
     teacher: str | None = setting(
         None,
-        "Model to fine-tune on the data first, or the checkpoint of one that is: a run's folder, .safetensors or .pth.",
+        "Model to fine-tune on the data first, or a checkpoint that is: run folder, .safetensors, .pth. Or none.",
     )
     teacher_start: Path | None = setting(None, "Weights that a model named by --teacher starts from, such as a .pth.")
     teacher_size: int | None = setting(None, "Side of the teacher's input in pixels. (default: its usual one)")
@@ -49,8 +49,18 @@ class DistillationSettings:
             raise TrainingError(f"--distillation-weight must lie from 0 to 1, not {self.distillation_weight}")
         if self.distillation not in DISTILLATIONS:
             raise TrainingError(f"--distillation must be one of {', '.join(DISTILLATIONS)}, not {self.distillation!r}")
-        if self.unlabelled is not None and self.teacher is None:
-            raise TrainingError("--unlabelled needs a --teacher: images without labels have nobody else to learn from")
+        if self.teacher is not None and self.teacher.casefold() == "none":
+            object.__setattr__(self, "teacher", None)  # so that a command line can take away what a recipe says
+        self._require_teacher()
+
+    def _require_teacher(self) -> None:
+        for name in ("unlabelled", "frequency_weight", "teacher_start"):
+            if self.teacher is None and getattr(self, name):
+                raise TrainingError(f"{flag(name)} needs a --teacher: there is nobody else to learn from")
+        if self.teacher is not None and self.distillation == "none" and not self.frequency_weight:
+            raise TrainingError("the --teacher teaches nothing: with --distillation none, give a --frequency-weight")
+        if self.distillation == "hard" and self.distillation_weight == 1:
+            raise TrainingError("--distillation hard needs a --distillation-weight below 1: labels train one head")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from gfnet_dynn.data.loaders import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.train.best import BestWeights
+from gfnet_dynn.train.distillation import exit_lesson_losses
 from gfnet_dynn.train.losses import (
     exit_distillation_loss,
     exit_losses,
@@ -87,12 +88,20 @@ class JointStage(Stage):
         losses = exit_losses(outputs.logits, batch.labels, settings.label_smoothing)
         probabilities = with_floor(leaving_probabilities(outputs.gate_logits.sigmoid()), settings.exit_floor)
         classification = weighted_exit_loss(losses, probabilities)
-        lesson = self.lesson(batch, step)
-        teacher, temperature = (lesson.logits, self.context.distillation.temperature) if lesson else (None, 1.0)
-        distillation = exit_distillation_loss(outputs.logits, teacher, temperature)
+        distillation = self._distillation(batch, outputs.logits, step)
         loss = classification + settings.exit_distillation * distillation
         self.descend("network", loss, step)
         return {"loss/network": classification.item(), "loss/distillation": distillation.item()}
+
+    def _distillation(self, batch: Batch, logits: Tensor, step: int) -> Tensor:
+        """From the teacher into every way out, or without one from the final classifier into the earlier ones.
+
+        A sum over the exits, as the cross-entropies beside it are.
+        """
+        settings = self.context.distillation
+        if settings.distillation != "none" and (lesson := self.lesson(batch, step)) is not None:
+            return exit_lesson_losses(logits, lesson.logits, settings).mean(dim=0).sum()
+        return exit_distillation_loss(logits)
 
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Judge by the mean accuracy of all ways out; weigh the gates' positives anew.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gfnet_dynn.data.unlabelled import UNLABELLED
+from gfnet_dynn.data.splits import UNLABELLED
 
 _LARGEST_POSITIVE_WEIGHT = 5.0
 _TINY = 1e-12  # keeps a ratio finite when every weighted loss is zero
@@ -154,16 +154,13 @@ def soft_losses(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
     return divergence * temperature**2
 
 
-def exit_distillation_loss(logits: Tensor, teacher: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-    """What every exit lacks of its teacher: the sum over the exits of the mean KL over the samples.
+def exit_distillation_loss(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """What the earlier exits lack of the final classifier: the sum over them of the mean KL over the samples.
 
     A sum, as the cross-entropies beside it are summed over the exits too.
 
     Args:
-        logits: [B, G + 1, K].
-        teacher: [B, K], for every way out; or None: the final classifier teaches the earlier ones.
+        logits: [B, G + 1, K]; no gradient flows into the final classifier.
         temperature: τ, softens both sides.
     """
-    if teacher is not None:
-        return soft_losses(logits, teacher[:, None], temperature).mean(dim=0).sum()
     return soft_losses(logits[:, :-1], logits[:, -1:], temperature).mean(dim=0).sum()

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from gfnet_dynn.data.loaders import ImageLoader
 from gfnet_dynn.data.splits import store_split
+from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.exits.signals import by_max_probability
 from gfnet_dynn.exits.sweep import choose_threshold
 from gfnet_dynn.measure.outputs import collect
@@ -26,9 +27,9 @@ from gfnet_dynn.train.loop import fit
 from gfnet_dynn.train.memory import keep_freed_memory
 from gfnet_dynn.train.refit import collect_features, refit_gates, refit_heads
 from gfnet_dynn.train.reporter import Reporter
-from gfnet_dynn.train.run_folder import RunPlan, read_record, versions
+from gfnet_dynn.train.run_folder import RunPlan, no_run, read_record, versions
 from gfnet_dynn.train.stage import Stage, StageContext
-from gfnet_dynn.train.start import initial_net
+from gfnet_dynn.train.start import InitialNet, initial_net
 from gfnet_dynn.train.teacher import Lessons
 from gfnet_dynn.train.warmup import WarmupStage
 
@@ -77,8 +78,11 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
         if plan.model_file(record["stages"][-1]).is_file():
             notes += ("the run is finished already",)
         return Run(plan, record, net, fabric, notes)
+    if plan.teacher is not None and plan.distillation.frequency_weight:
+        plan.teacher.feature_channels()  # or it says that it has none
     initial = initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, plan.start)
     stages = _stages(plan, has_classifier=initial.has_classifier)
+    _require_sense(plan, initial, stages)
     kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
     record = {**plan.describe(precision), **kept}
     require_writable(plan.folder.parent)
@@ -105,6 +109,36 @@ def _stages(plan: RunPlan, *, has_classifier: bool) -> list[str]:
         return ["backbone"]
     needs_backbone = plan.settings.backbone_epochs is not None or not has_classifier
     return ["backbone", "warmup", "joint"] if needs_backbone else ["warmup", "joint"]
+
+
+def check_start(plan: RunPlan, *, resume: bool) -> None:
+    """Refuse at once what `open_run` would refuse without looking at a teacher, whose training may come before it.
+
+    Raises:
+        TrainingError: there is no run to resume, or choices make no sense together.
+        CheckpointError: the weights to start from do not fit.
+    """
+    if resume:
+        if not plan.record_file.is_file():
+            raise TrainingError(no_run(plan))
+        return
+    make_fabric(plan.settings.device, plan.settings.precision)
+    settings = plan.settings
+    initial = initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, plan.start)
+    _require_sense(plan, initial, _stages(plan, has_classifier=initial.has_classifier))
+
+
+def _require_sense(plan: RunPlan, initial: InitialNet, stages: list[str]) -> None:
+    frozen, depth = plan.settings.freeze_stages, plan.spec.backbone.depth
+    if frozen > depth:
+        raise TrainingError(f"--freeze-stages {frozen} is more than the {depth} stages that the network has")
+    if frozen and not initial.keeps_statistics:
+        raise TrainingError("--freeze-stages would keep random weights: start from trained ones, or leave it away")
+    if "backbone" not in stages and (plan.unlabelled or plan.distillation.frequency_weight):
+        raise TrainingError(
+            "--unlabelled and --frequency-weight teach the backbone stage, which --checkpoint-path takes the place of: "
+            "give --backbone-epochs too, or leave them away"
+        )
 
 
 def train(run: Run, reporter: Reporter) -> Path:

@@ -12,23 +12,22 @@ from typing import Any
 import torch
 
 from gfnet_dynn import __version__
+from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.data.scenes import SceneData
-from gfnet_dynn.data.splits import Split, read_split
 from gfnet_dynn.data.unlabelled import UnlabelledImages
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.spec import NetSpec
 from gfnet_dynn.train.device import choose_device, choose_precision
 from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.settings import TrainSettings, flag
-from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, Start
+from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, SPLIT_FILE, Start
 from gfnet_dynn.train.teacher import Teacher
 
 STAGE_FOLDERS = {"backbone": "checkpoint_backbone", "warmup": "checkpoint_warmup", "joint": RESULT_FOLDER}
 
 _RUN_FILE = "run.json"
 _STATE_FILE = "state.safetensors"
-_SPLIT_FILE = "split.json"
-_MAY_CHANGE = ("device", "checkpoint_minutes")  # what the device would change, the precision, is compared resolved
+_MAY_CHANGE = ("device", "precision", "checkpoint_minutes")  # the precision in force is compared, not the wish
 
 
 def run_folder(output: Path, data_set: str, tradeoff: float) -> Path:
@@ -68,7 +67,7 @@ class RunPlan:
     @property
     def split_file(self) -> Path:
         """Which image served for what in this run."""
-        return self.folder / _SPLIT_FILE
+        return self.folder / SPLIT_FILE
 
     def model_file(self, stage: str) -> Path:
         """The result of a finished stage."""
@@ -90,8 +89,11 @@ class RunPlan:
         if self.teacher is None:
             return None
         unlabelled = self.unlabelled
+        named = self.distillation.teacher or ""
+        paths = ("teacher", "teacher_start", "unlabelled")  # what lies there says more than how it is written
         return {
-            "settings": self.distillation.to_dict(),
+            "settings": {key: value for key, value in self.distillation.to_dict().items() if key not in paths},
+            "teacher_name": named.casefold() if named.casefold() in BACKBONES else "checkpoint",
             "teacher": self.teacher.source,
             "unlabelled": unlabelled and {"images": len(unlabelled.files), "fingerprint": unlabelled.fingerprint},
         }
@@ -115,22 +117,14 @@ class RunPlan:
         return as_stored
 
 
-def kept_split(checkpoint: Path) -> Split | None:
-    """The split that lies with the run that a checkpoint file belongs to, if it does.
-
-    Args:
-        checkpoint: the file, in a stage's folder of a run.
-
-    Raises:
-        DataError: it is there but damaged.
-    """
-    file = checkpoint.parent.parent / _SPLIT_FILE
-    return read_split(file) if file.is_file() else None
-
-
 def versions() -> dict[str, str]:
     """What the weights depend on beside all choices: other versions may round otherwise."""
     return {"gfnet_dynn": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def no_run(plan: RunPlan) -> str:
+    """What to say where there is nothing to resume."""
+    return f"no run to resume in {plan.folder}: start it without --resume"
 
 
 def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
@@ -145,7 +139,7 @@ def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
     """
     file = plan.record_file
     if not file.is_file():
-        raise TrainingError(f"no run to resume in {plan.folder}: start it without --resume")
+        raise TrainingError(no_run(plan))
     try:
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         differing = _differing(stored, plan.describe(precision))
@@ -177,4 +171,9 @@ def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
     ]
     if stored["precision"] != wanted["precision"]:
         differing.append(f"precision {stored['precision']} then, {wanted['precision']} now")
-    return differing + [key for key in ("network", "data", "start", "distillation") if stored[key] != wanted[key]]
+    for key in ("network", "data", "start", "distillation"):
+        if stored[key] != wanted[key]:
+            both = [each[key] if isinstance(each[key], dict) else {} for each in (stored, wanted)]
+            parts = sorted(part for part in {*both[0], *both[1]} if both[0].get(part) != both[1].get(part))
+            differing.append(f"{key}: {', '.join(parts)}")
+    return differing

@@ -35,7 +35,7 @@ def epoch_order(seed: int, stage: str, epoch: int, count: int, unlabelled: int =
         stage: its name.
         epoch: 0-based.
         count: images with labels, indices 0 to `count` - 1: all are visited.
-        unlabelled: images that follow them without labels: at most as many of these are, drawn anew for each epoch.
+        unlabelled: images that follow them without labels: at most as many of these are, drawn by the epoch.
     """
     generator = np.random.default_rng(derived_seed(seed, stage, epoch))
     if not unlabelled:

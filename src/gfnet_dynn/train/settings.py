@@ -39,7 +39,8 @@ class TrainSettings:
         "(default: an odd number of phases, at least nine, of at most 200 steps)",
     )
     exit_distillation: float = setting(
-        0.5, "Weight of the distillation from the final classifier into every earlier exit in the joint stage."
+        0.5,
+        "Weight of distillation into the exits in the joint stage: from the teacher, without one from the last exit.",
     )
     exit_floor: float = setting(
         0.1, "Share of the joint loss that all exits get evenly; with 0, as published, late exits can stop training."
@@ -71,7 +72,8 @@ class TrainSettings:
     )
     seed: int = setting(0, "Seed of weights, order and augmentation.")
     precision: Precision = setting(
-        "auto", "auto (half precision where a GPU has it), 32-true, bf16-mixed or 16-mixed. FFTs stay in float32."
+        "auto",
+        "auto (half where GPU or processor is faster at it), 32-true, bf16-mixed or 16-mixed. Filters stay in float32.",
     )
     device: str = setting("auto", "auto, cpu, cuda or mps.")
     checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints within an epoch; each epoch ends with one.")

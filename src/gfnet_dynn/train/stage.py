@@ -135,9 +135,10 @@ class Stage(ABC):
         self.optimizers[name] = prepared
 
     def lesson(self, batch: Batch, step: int) -> Lesson | None:
-        """What the teacher says of the batch of a step, or None without a teacher."""
+        """What the teacher says of the batch of a step, or None where the network does not learn from one."""
         context = self.context
-        if context.lessons is None:
+        settings = context.distillation
+        if context.lessons is None or (settings.distillation == "none" and not settings.frequency_weight):
             return None
         epoch, within = divmod(step, context.steps_per_epoch)
         with context.fabric.autocast():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.data.splits import Split, read_split
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
@@ -21,6 +22,7 @@ from gfnet_dynn.train.seeding import derived_seed
 
 RESULT_FOLDER = "checkpoint_result"
 MODEL_FILE = f"model{SUFFIX}"
+SPLIT_FILE = "split.json"
 
 
 def find_checkpoint_file(path: Path) -> Path:
@@ -154,17 +156,53 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
     return InitialNet(net, not start.new_head, keeps_statistics=True, provenance=provenance)
 
 
-def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
-    """Refuse a checkpoint that learned from these images under another split: it saw what would now be held out.
+def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
+    """The split that lies with the run that a checkpoint belongs to, if it is the one that the checkpoint speaks of.
+
+    Args:
+        file: the checkpoint, in a stage's folder of a run.
+        provenance: its own.
 
     Raises:
-        CheckpointError: it did.
+        DataError: it is there but damaged.
     """
-    learned_from, now = checkpoint.provenance.get("data", {}), data.describe()
-    if learned_from.get("fingerprint") == now["fingerprint"] and learned_from["split"] != now["split"]:
+    path, data = file.parent.parent / SPLIT_FILE, provenance.get("data", {})
+    if not path.is_file():
+        return None
+    split = read_split(path)
+    own = (split.fingerprint, asdict(split.settings)) == (data.get("fingerprint"), data.get("split"))
+    return split if own else None
+
+
+def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
+    """Refuse a checkpoint that learned from images of this data set that are held out now.
+
+    Raises:
+        CheckpointError: it did, or that cannot be told.
+    """
+    learned_from, now = checkpoint.provenance.get("data"), data.describe()
+    if not learned_from or learned_from["data_set"] != now["data_set"]:
+        return
+    if learned_from["fingerprint"] == now["fingerprint"]:
+        if learned_from["split"] != now["split"]:
+            raise CheckpointError(
+                f"{file} was trained on these images under another split ({learned_from['split']}): it has seen some "
+                "that would now be held out; use the same --split-seed, --split-ratio and --selection-share"
+            )
+        return
+    changed = f"{file} was trained on {now['data_set']} before its images changed"
+    split = kept_split(file, checkpoint.provenance)
+    if split is None:
         raise CheckpointError(
-            f"{file} was trained on these images under another split ({learned_from['split']}): it has seen some that "
-            "would now be held out; use the same --split-seed, --split-ratio and --selection-share"
+            f"{changed}, and its split is not kept beside it: whether it has seen images that are held out now cannot "
+            "be told; restore the images, or give the checkpoint inside its run's folder"
+        )
+    seen = {path for path, _ in split.parts["train"]}
+    held_out = [path for part, files in data.split.parts.items() if part != "train" for path, _ in files]
+    if again := [path for path in held_out if path in seen]:
+        raise CheckpointError(
+            f"{changed}: it has learned from {len(again)} of those that are held out now, such as {again[0]}; restore "
+            "the images, or start from another checkpoint"
         )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gfnet_dynn.backbone_spec import (
@@ -20,11 +23,13 @@ from gfnet_dynn.backbone_spec import (
     find_backbone,
 )
 from gfnet_dynn.data.scenes import SceneData
-from gfnet_dynn.errors import CheckpointError, TrainingError
+from gfnet_dynn.errors import BusyError, CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
+from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import is_of_exits
 from gfnet_dynn.spec import InputSpec, NetSpec, make_input
 from gfnet_dynn.storage import one_at_a_time
+from gfnet_dynn.train.device import choose_device, choose_precision
 from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run import open_run, train
@@ -44,13 +49,15 @@ class School:
         data: of the student.
         settings: of the student's training; the teacher shares seed, augmentation, device and precision.
         folder: trained teachers are kept below it.
-        reporter: given the folder of a teacher's run, who is told of its training.
+        reporter: given the plan of a teacher's run, who is told of its training.
+        say: told what a person should know.
     """
 
     data: SceneData
     settings: TrainSettings
     folder: Path
-    reporter: Callable[[Path], Reporter]
+    reporter: Callable[[RunPlan], Reporter]
+    say: Callable[[str], None]
 
 
 def find_teacher(distillation: DistillationSettings, school: School) -> Teacher | None:
@@ -66,31 +73,62 @@ def find_teacher(distillation: DistillationSettings, school: School) -> Teacher 
         return None
     if named.casefold() in BACKBONES:
         file = _fine_tuned(find_backbone(named), distillation, school)
+    elif distillation.teacher_start is not None:
+        raise TrainingError("--teacher-start goes with a --teacher that is named and fine-tuned, not with a checkpoint")
     elif Path(named).exists():
         file = find_checkpoint_file(Path(named))
     else:
         raise TrainingError(f"no teacher {named!r}: give a checkpoint's path, or one of {', '.join(BACKBONES)}")
-    return _wrapped(file, school.data)
+    teacher = _wrapped(file, school.data)
+    school.say(f"the teacher is right on {100 * _accuracy(teacher, school.data):.1f} % of the selection split")
+    return teacher
+
+
+def _accuracy(teacher: Teacher, data: SceneData) -> float:
+    """On the selection split, seen as the student sees it; a low one shows a teacher of other classes or colours."""
+    loader = data.evaluation_loader("selection")
+    right = sum(
+        int((teacher(batch.images).logits.argmax(dim=1) == batch.labels).sum())
+        for batch in loader.in_order(64, torch.device("cpu"))
+    )
+    return right / len(loader)
 
 
 def _fine_tuned(backbone: BackboneSpec, distillation: DistillationSettings, school: School) -> Path:
     plan = teacher_plan(backbone, distillation, school)
-    with one_at_a_time(plan.folder):  # other students wait for the same teacher
+    with _alone(plan.folder, school.say):
         file = plan.model_file("backbone")
         resumable = can_resume(plan)
         if resumable and file.is_file():
             return file
         run = open_run(plan, resume=resumable)
-        reporter = school.reporter(plan.folder)
+        reporter = school.reporter(plan)
         begun = "goes on with its fine-tuning" if resumable else "is fine-tuned first"
-        reporter.said(f"the teacher, {backbone_name(backbone)} at {plan.spec.input.size} px, {begun} in {plan.folder}")
+        school.say(f"the teacher, {backbone_name(backbone)} at {plan.spec.input.size} px, {begun} in {plan.folder}")
+        if trunk_of(backbone) is None and distillation.teacher_start is None:
+            school.say("no weights to start it from are known here: --teacher-start names some")
         completed = False
         try:
             train(run, reporter)
             completed = True
+        except KeyboardInterrupt:
+            school.say("interrupted; the same command goes on with the teacher")
+            raise
         finally:
             reporter.close(completed=completed)
         return file
+
+
+@contextmanager
+def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Wait, with a word, while another student's process trains the same teacher."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(one_at_a_time(folder, wait=False))
+        except BusyError:
+            say(f"another process trains the teacher in {folder}: waiting for it")
+            stack.enter_context(one_at_a_time(folder))
+        yield
 
 
 def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, school: School) -> RunPlan:
@@ -109,13 +147,20 @@ def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, sch
         device=student.device,
         checkpoint_minutes=student.checkpoint_minutes,
     )
-    return RunPlan(
+    plan = RunPlan(
         spec=NetSpec(backbone, (), image, school.data.split.classes),
         data=replace(school.data, input=image),
         settings=settings,
-        folder=school.folder / f"{school.data.source.name}_{backbone_name(backbone)}_{size}px_seed{settings.seed}",
+        folder=school.folder,
         start=Start(distillation.teacher_start, new_head=distillation.teacher_start is not None),
     )
+    described = {
+        **plan.describe(choose_precision(settings.precision, choose_device(settings.device))),
+        "versions": None,
+    }
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]  # each teacher has a place
+    name = f"{school.data.source.name}_{backbone_name(backbone)}_{size}px_seed{settings.seed}_{digest}"
+    return replace(plan, folder=school.folder / name)
 
 
 def _wrapped(file: Path, data: SceneData) -> Teacher:

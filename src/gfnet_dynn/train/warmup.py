@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from gfnet_dynn.data.loaders import Batch
 from gfnet_dynn.train.best import BestWeights
-from gfnet_dynn.train.losses import exit_losses, soft_losses, warmup_loss
+from gfnet_dynn.train.distillation import exit_lesson_losses
+from gfnet_dynn.train.losses import exit_losses, warmup_loss
 from gfnet_dynn.train.optimisation import make_optimizer
 from gfnet_dynn.train.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
 
@@ -29,10 +30,9 @@ class WarmupStage(Stage):
         self.context.net.eval()
         logits = self.forward(batch.images).logits
         losses = exit_losses(logits, batch.labels, self.context.settings.label_smoothing)
-        lesson = self.lesson(batch, step)
-        if lesson is not None:
-            distillation = self.context.distillation
-            taught = soft_losses(logits, lesson.logits[:, None], distillation.temperature)
+        distillation = self.context.distillation
+        if distillation.distillation != "none" and (lesson := self.lesson(batch, step)) is not None:
+            taught = exit_lesson_losses(logits, lesson.logits, distillation)
             losses = (1 - distillation.distillation_weight) * losses + distillation.distillation_weight * taught
         loss = warmup_loss(losses, self._training)
         self.descend("heads", loss, step)
