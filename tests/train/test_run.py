@@ -12,12 +12,14 @@ import torch
 from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.data.splits import SplitSettings
+from gfnet_dynn.data.unlabelled import find_unlabelled
 from gfnet_dynn.errors import CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.spec import NetSpec
+from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.reporter import Reporter
-from gfnet_dynn.train.run import open_run, train
+from gfnet_dynn.train.run import check_start, open_run, train
 from gfnet_dynn.train.run_folder import RunPlan, run_folder
 from gfnet_dynn.train.start import Start, find_checkpoint_file, initial_net, read_trained, trained_net
 from tests.train.conftest import QUICK, TINY, tiny_data
@@ -93,6 +95,28 @@ def test_nothing_is_moved_when_a_start_fails(plan: RunPlan, trained: Path, monke
         with pytest.raises((CheckpointError, TrainingError)):
             open_run(each, resume=False)
     assert sorted(plan.folder.parent.rglob("*")) == before
+
+
+def test_choices_that_make_no_sense_together_are_refused_before_a_teacher_is_trained(
+    plan: RunPlan, trained: Path, scenes: Path
+) -> None:
+    settings, started = plan.settings, Start(trained)
+    pool = find_unlabelled(scenes / "train", "refuse")
+    taught = DistillationSettings(teacher="gfnet-96x8", frequency_weight=1.0)
+    faulty = {
+        "--freeze-stages would keep random weights": replace(plan, settings=replace(settings, freeze_stages=1)),
+        "--freeze-stages 4 is more than the 3 stages": replace(plan, settings=replace(settings, freeze_stages=4)),
+        "--frequency-weight teach the backbone stage": replace(plan, start=started, distillation=taught),
+        "--unlabelled and": replace(plan, start=started, unlabelled=pool),
+    }
+    for message, each in faulty.items():
+        for look in (check_start, open_run):
+            with pytest.raises(TrainingError, match=message):
+                look(each, resume=False)
+    check_start(replace(faulty["--unlabelled and"], settings=replace(settings, backbone_epochs=1)), resume=False)
+    check_start(replace(plan, start=started, settings=replace(settings, freeze_stages=1)), resume=False)
+    with pytest.raises(TrainingError, match="no run to resume"):
+        check_start(replace(plan, folder=plan.folder / "elsewhere"), resume=True)
 
 
 def test_a_run_can_start_from_the_run_in_its_own_place(plan: RunPlan, trained: Path) -> None:
