@@ -1,5 +1,7 @@
 """What --exit-floor does: trains the demo with and without it and stores the accuracy of every exit.
 
+Without the refit of the heads, which would mend afterwards what the gates starved.
+
     python experiments/exit_floor.py [SEED]
 
 Takes some five minutes on two cores; writes docs/exit_floor.json.
@@ -21,7 +23,7 @@ def accuracies(floor: float, seed: int) -> list[float]:
     """Top-1 of each exit over all validation images, the final classifier last."""
     output = f"runs/exit_floor_{floor}"
     options = [*DATA, *EPOCHS, "--exit-floor", str(floor), "--seed", str(seed), "--output", output]
-    for more in ([], ["--eval", "--latency-images", "0"]):
+    for more in (["--no-refit"], ["--eval", "--latency-images", "0"]):
         subprocess.run([sys.executable, "main_dynn.py", *options, *more], cwd=ROOT, check=True)
     report = ROOT / output / "checkpoint_SyntheticScenes_0.75_confEE/checkpoint_result/evaluation/evaluation.json"
     values: list[float] = json.loads(report.read_text(encoding="utf-8"))["network"]["exit_accuracy_over_all_images"]

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
-from gfnet_dynn.data.loaders import ImageLoader
 from gfnet_dynn.data.splits import store_split
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.exits.signals import by_max_probability
-from gfnet_dynn.exits.sweep import choose_threshold
-from gfnet_dynn.measure.outputs import collect
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import load_published
 from gfnet_dynn.storage import move_aside, require_writable, write_json
-from gfnet_dynn.train.backbone import BackboneStage
+from gfnet_dynn.train.course import Course
 from gfnet_dynn.train.device import choose_device, choose_precision, make_fabric
-from gfnet_dynn.train.joint import JointStage
-from gfnet_dynn.train.loop import fit
 from gfnet_dynn.train.memory import keep_freed_memory
-from gfnet_dynn.train.refit import collect_features, refit_gates, refit_heads
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run_folder import RunPlan, no_run, read_record, versions
-from gfnet_dynn.train.stage import Stage, StageContext
 from gfnet_dynn.train.start import InitialNet, initial_net
-from gfnet_dynn.train.teacher import Lessons
-from gfnet_dynn.train.warmup import WarmupStage
 
 
 @dataclass(frozen=True)
@@ -155,92 +144,21 @@ def train(run: Run, reporter: Reporter) -> Path:
         KeyboardInterrupt: interrupted; the state is saved.
         GFNetDynnError: as `fit`.
     """
-    plan, net, device = run.plan, run.net, run.fabric.device
+    plan, net = run.plan, run.net
     keep_freed_memory()
-    net.to(device)
-    loaders = _Loaders(plan)
-    lessons = _lessons(plan, device)
+    net.to(run.fabric.device)
+    course = Course(plan, net, run.fabric)
     for name in run.record["stages"]:
         model, state = plan.model_file(name), plan.state_file(name)
         if model.is_file():
             load_published(net, load_checkpoint(model).state, str(model))
         else:
-            loader = loaders.of_stage(name)
-            context = StageContext(
-                fabric=run.fabric,
-                net=net,
-                settings=plan.settings,
-                steps_per_epoch=-(-loader.epoch_images // plan.settings.batch),
-                selection=lambda: collect(net, loaders.selection.in_order(plan.settings.batch, device)),
-                distillation=plan.distillation,
-                lessons=lessons,
-            )
-            fit(_make_stage(name, context), loader, state, reporter)
-            refits = _refit(name, context, loaders, reporter)
-            save_checkpoint(model, net, plan.spec, _provenance(run, name, context) | refits)
+            found = course.take(name, state, reporter)
+            save_checkpoint(model, net, plan.spec, _provenance(run, name) | found)
         state.unlink(missing_ok=True)
     return plan.model_file(run.record["stages"][-1])
 
 
-class _Loaders:
-    """The images of each purpose, decoded once for all stages."""
-
-    def __init__(self, plan: RunPlan) -> None:
-        self.augmented = plan.data.training_loader(plan.settings.augmentation)
-        self.plain = plan.data.evaluation_loader("train")
-        self.selection = plan.data.evaluation_loader("selection")
-        unlabelled = plan.unlabelled.files if plan.unlabelled else ()
-        self.with_unlabelled = (
-            plan.data.training_loader(plan.settings.augmentation, unlabelled) if unlabelled else self.augmented
-        )
-
-    def of_stage(self, name: str) -> ImageLoader:
-        """Features are learned from images without labels too; exits and gates from those that have one."""
-        return self.with_unlabelled if name == "backbone" else self.augmented
-
-
-def _lessons(plan: RunPlan, device: torch.device) -> Lessons | None:
-    if plan.teacher is None:
-        return None
-    distillation = plan.distillation
-    return Lessons(
-        plan.teacher.to(device), keep=distillation.views > 0, with_features=distillation.frequency_weight > 0
-    )
-
-
-def _make_stage(name: str, context: StageContext) -> Stage:
-    settings = context.settings
-    if name == "backbone":
-        return BackboneStage(context, settings.backbone_epochs or settings.num_epoch)
-    if name == "warmup":
-        return WarmupStage(context, settings.warmup_epochs or settings.num_epoch)
-    return JointStage(context, settings.num_epoch)
-
-
-def _refit(name: str, context: StageContext, loaders: _Loaders, reporter: Reporter) -> dict[str, Any]:
-    """Fit a stage's classifiers anew in closed form, and after the joint stage the gates to what they say then."""
-    if not context.settings.refit:
-        return {}
-    net, device, batch = context.net, context.fabric.device, context.settings.batch
-    last = len(net.heads) - 1
-    ways_out = [last] if name == "backbone" else list(range(last))
-    if name == "joint" and not context.settings.freeze_backbone:
-        ways_out.append(last)
-    with context.fabric.autocast():
-        train = collect_features(net, loaders.plain.in_order(batch, device))
-    selection = collect_features(net, loaders.selection.in_order(batch, device))
-    refits = refit_heads(net, train, selection, context.settings.label_smoothing, ways_out)
-    reporter.said(f"heads fitted anew in closed form, selection %: {', '.join(map(str, refits))}")
-    if name == "joint" and any(refit.kept for refit in refits):
-        refit_gates(net, context.selection(), context.settings.ce_ic_tradeoff)
-    return {"refit": [asdict(refit) for refit in refits]}
-
-
-def _provenance(run: Run, stage: str, context: StageContext) -> dict[str, Any]:
+def _provenance(run: Run, stage: str) -> dict[str, Any]:
     kept = {key: value for key, value in run.record.items() if key not in ("network", "stages", "keeps_statistics")}
-    provenance = {**kept, "stage": stage, "device": str(run.fabric.device)}
-    if stage == "joint":  # before, the gates have not learned
-        arrays, costs, loss = context.selection(), context.net.exit_costs(), context.settings.allowed_loss
-        for name, signal in (("threshold", arrays), ("plain_threshold", by_max_probability(arrays))):
-            provenance[name] = {**choose_threshold(signal, costs, loss).to_dict(), "chosen_on": "selection split"}
-    return provenance
+    return {**kept, "stage": stage, "device": str(run.fabric.device)}
