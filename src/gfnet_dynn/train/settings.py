@@ -39,7 +39,7 @@ class TrainSettings:
         "(default: an odd number of phases, at least nine, of at most 200 steps)",
     )
     exit_distillation: float = setting(
-        0.5,
+        0.2,
         "Weight of distillation into the exits in the joint stage: from the teacher, without one from the last exit.",
     )
     exit_floor: float = setting(
