@@ -322,14 +322,6 @@ def test_a_full_disk_leaves_the_old_checkpoint_intact(train: Train, scenes: Path
     assert train("--num_epoch", "1", "--resume").status == 0
 
 
-@pytest.fixture(autouse=True)
-def sigint_heard() -> Iterator[None]:
-    """Tests started in the background of a shell ignore SIGINT, and so would the processes they start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_with(scenes: Path, scenes_config: Path, tmp_path: Path) -> None:
     where = ("--data-set", "stripes", "--data-path", scenes, "--dataset-config", scenes_config)
     command = [sys.executable, REPOSITORY / "main_dynn.py", *where, *SMALL, "--backbone-epochs", "400"]

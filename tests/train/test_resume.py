@@ -60,14 +60,6 @@ def test_killed_in_every_stage(scenes: Path, tmp_path: Path, unbroken: dict[str,
     assert_same(train(run, Reporter()), unbroken)
 
 
-@pytest.fixture
-def sigint_heard() -> object:
-    """Tests started in the background of a shell ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP])
 def test_an_ignored_signal_stays_ignored(ignored: signal.Signals) -> None:
     before = signal.signal(ignored, signal.SIG_IGN)
@@ -93,7 +85,6 @@ def test_a_first_signal_is_a_wish_and_the_handler_is_put_back(number: signal.Sig
     signal.signal(number, before)
 
 
-@pytest.mark.usefixtures("sigint_heard")
 @pytest.mark.parametrize("stage", STAGES)
 def test_interrupted(scenes: Path, tmp_path: Path, unbroken: dict[str, torch.Tensor], stage: str) -> None:
     plan = plan_run(scenes, tmp_path, 5)
@@ -105,7 +96,6 @@ def test_interrupted(scenes: Path, tmp_path: Path, unbroken: dict[str, torch.Ten
     assert_same(train(run, Reporter()), unbroken)
 
 
-@pytest.mark.usefixtures("sigint_heard")
 @pytest.mark.parametrize(
     ("changes", "stage", "epoch"),
     [
@@ -127,7 +117,6 @@ def test_interrupted_under_other_settings(
     assert_same(train(open_run(plan, resume=True), Reporter()), dict(wanted))
 
 
-@pytest.mark.usefixtures("sigint_heard")
 def test_the_metrics_of_a_broken_epoch_are_those_of_a_whole_one(scenes: Path, tmp_path: Path) -> None:
     def losses(file: Path) -> list[tuple[str, int, float]]:
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
