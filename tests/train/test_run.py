@@ -22,6 +22,7 @@ from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run import check_start, open_run, train
 from gfnet_dynn.train.run_folder import RunPlan, run_folder
 from gfnet_dynn.train.start import Start, find_checkpoint_file, initial_net, read_trained, trained_net
+from tests.conftest import write_image
 from tests.train.conftest import QUICK, TINY, tiny_data
 
 
@@ -194,6 +195,26 @@ def test_a_checkpoint_that_saw_what_would_be_held_out_is_refused(scenes: Path, t
     other = tiny_data(scenes, tmp_path / "splits", SplitSettings(seed=1, selection_share=0.2))
     with pytest.raises(CheckpointError, match=r"under another split .*--split-seed"):
         initial_net(TINY, other, 0, 0.0, Start(trained))
+
+
+def test_after_images_were_added_a_checkpoint_is_refused_if_it_learned_from_what_is_held_out(
+    own_scenes: Path, tmp_path: Path
+) -> None:
+    plan = RunPlan(TINY, tiny_data(own_scenes, tmp_path), replace(QUICK, num_epoch=1), tmp_path / "first")
+    start = Start(train(open_run(plan, resume=False), Reporter()))
+    write_image(own_scenes / "val" / "river" / "new.png", 3, 5000)
+
+    def check(seed: int) -> None:
+        split = SplitSettings(seed=seed, selection_share=0.2)
+        data = tiny_data(own_scenes, tmp_path, split)
+        check_start(replace(plan, data=data, folder=tmp_path / "second", start=start), resume=False)
+
+    check(seed=0)  # the same images of the training folder are held out
+    with pytest.raises(CheckpointError, match=r"it has learned from .* that are held out now, such as train/"):
+        check(seed=1)
+    plan.split_file.unlink()
+    with pytest.raises(CheckpointError, match="its split is not kept beside it"):
+        check(seed=0)
 
 
 @pytest.mark.parametrize("how", ["file", "result folder", "run folder"])

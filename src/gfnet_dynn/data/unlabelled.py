@@ -68,9 +68,8 @@ def require_unseen(unlabelled: UnlabelledImages, root: Path, split: Split) -> No
     Raises:
         DataError: names one that is.
     """
-    held_out = [root / path for part, files in split.parts.items() if part != "train" for path, _ in files]
     by_size: dict[int, list[Path]] = {}
-    for path in held_out:
+    for path in (root / held_out for held_out in split.held_out):
         by_size.setdefault(path.stat().st_size, []).append(path)
     for name, _ in unlabelled.files:
         path = Path(name)

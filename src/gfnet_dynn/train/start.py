@@ -198,8 +198,7 @@ def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> N
             "be told; restore the images, or give the checkpoint inside its run's folder"
         )
     seen = {path for path, _ in split.parts["train"]}
-    held_out = [path for part, files in data.split.parts.items() if part != "train" for path, _ in files]
-    if again := [path for path in held_out if path in seen]:
+    if again := [path for path in data.split.held_out if path in seen]:
         raise CheckpointError(
             f"{changed}: it has learned from {len(again)} of those that are held out now, such as {again[0]}; restore "
             "the images, or start from another checkpoint"
