@@ -32,9 +32,9 @@ from gfnet_dynn.backbone_spec import find_backbone  # noqa: E402
 from gfnet_dynn.data.loaders import Batch  # noqa: E402
 from gfnet_dynn.data.scenes import SceneData, locate, prepare  # noqa: E402
 from gfnet_dynn.data.splits import SplitSettings  # noqa: E402
-from gfnet_dynn.measure.latency import processor  # noqa: E402
 from gfnet_dynn.model import gfnet  # noqa: E402
 from gfnet_dynn.model.build import build_net  # noqa: E402
+from gfnet_dynn.processor import processor  # noqa: E402
 from gfnet_dynn.spec import NetSpec, make_input  # noqa: E402
 from gfnet_dynn.train.backbone import BackboneStage  # noqa: E402
 from gfnet_dynn.train.device import make_fabric  # noqa: E402

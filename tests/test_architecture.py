@@ -15,19 +15,27 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 RANKS = {
     "errors": 0,
     "wording": 0,
+    "processor": 0,
+    "jpeg": 0,
     "backbone_spec": 1,
     "spec": 2,
     "storage": 1,
     "image": 3,
     "exits": 3,
+    "bundle": 4,
     "model": 4,
     "data": 4,
-    "measure": 5,
-    "train": 6,
-    "cli": 7,
-    "__main__": 8,
+    "runtime": 5,
+    "measure": 6,
+    "train": 7,
+    "export": 8,
+    "cli": 9,
+    "__main__": 10,
 }
-TORCH_FREE = ("errors", "wording", "backbone_spec", "spec", "storage", "image", "exits")
+TORCH_FREE = (
+    *("errors", "wording", "processor", "jpeg", "backbone_spec", "spec", "storage", "image"),
+    *("exits", "bundle", "runtime"),
+)
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 
 

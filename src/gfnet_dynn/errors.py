@@ -38,6 +38,18 @@ class CheckpointError(GFNetDynnError):
     """A weights file that is unreadable, unsafe or of another network."""
 
 
+class BundleError(GFNetDynnError):
+    """A bundle that is damaged, unsafe, of another version, or not consistent."""
+
+
+class ExportError(GFNetDynnError):
+    """A network that cannot be exported, or whose export does not give the same answers."""
+
+
+class EngineError(GFNetDynnError):
+    """An inference engine that cannot do what is asked."""
+
+
 class StorageError(GFNetDynnError):
     """A file or folder that cannot be written."""
 

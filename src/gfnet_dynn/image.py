@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from gfnet_dynn.errors import ImageError
+from gfnet_dynn.jpeg import decode_jpeg, reduction
 from gfnet_dynn.spec import InputSpec
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -17,19 +19,28 @@ _MAX_16_BIT = 65535
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 284, 2  # of TIFF 6.0
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, side: int | None = None) -> Image.Image:
     """Decode one file to an 8-bit RGB image.
 
     Grey becomes RGB, alpha is dropped, palettes are resolved; of 16 bits the upper 8 stay.
 
     Args:
         path: JPEG, PNG, TIFF (8 or 16 bit), BMP or WebP.
+        side: of the square that the image will be resized to, in pixels. A JPEG much larger than that is decoded at a
+            half, a quarter or an eighth of its size, still at least twice as large: far less work, same picture.
 
     Raises:
         ImageError: missing, truncated, not an image, or with samples of another kind.
     """
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        quick = decode_jpeg(content, side)
+        if quick is not None:
+            return Image.fromarray(quick)
+        with Image.open(io.BytesIO(content)) as image:
+            if side is not None:
+                factor = reduction(image.size, side)
+                image.draft("RGB", (image.width // factor, image.height // factor))
             image.load()
             return _to_rgb(image)
     except FileNotFoundError as error:
@@ -87,4 +98,4 @@ def load_input(path: Path, spec: InputSpec) -> npt.NDArray[np.uint8]:
     Raises:
         ImageError: as `read_image`.
     """
-    return fit(read_image(path), spec)
+    return fit(read_image(path, spec.size - spec.pad), spec)

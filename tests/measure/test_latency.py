@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +17,10 @@ from gfnet_dynn.measure.latency import (
     latency_setting,
     measure_calls,
     measure_exits,
-    processor,
 )
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet
+from gfnet_dynn.processor import processor
 
 IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -145,25 +144,3 @@ def test_the_setting_says_how_it_was_measured() -> None:
     assert setting.threads == torch.get_num_threads()
     assert (setting.images, setting.repeats) == (3, 7)
     assert "before the clock starts" in setting.scope
-
-
-@pytest.mark.parametrize(
-    ("content", "name"),
-    [
-        ("processor\t: 0\nmodel name\t: Swift 9: a chip\nmodel name\t: other\n", "Swift 9: a chip"),
-        ("processor\t: 0\nModel\t\t: Small Board 5\n", "Small Board 5"),
-    ],
-)
-def test_the_processor_is_named_by_the_system(monkeypatch: pytest.MonkeyPatch, content: str, name: str) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: content)
-    assert processor() == name
-
-
-def test_a_system_that_tells_nothing_is_named_by_its_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", refuse)
-    monkeypatch.setattr("platform.processor", lambda: "")
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    assert processor() == "riscv64"

@@ -14,8 +14,10 @@ from rich.markup import escape
 from gfnet_dynn import __version__
 from gfnet_dynn.cli import data
 from gfnet_dynn.cli.benchmark import benchmark
+from gfnet_dynn.cli.classify import classify
 from gfnet_dynn.cli.cost import cost
 from gfnet_dynn.cli.evaluate import evaluate
+from gfnet_dynn.cli.export import export
 from gfnet_dynn.cli.options import SPELLINGS
 from gfnet_dynn.cli.report import report
 from gfnet_dynn.cli.train import train
@@ -32,6 +34,8 @@ app.add_typer(data.app, name="data")
 app.command(context_settings=SPELLINGS)(train)
 app.command(context_settings=SPELLINGS)(evaluate)
 app.command(context_settings=SPELLINGS)(report)
+app.command(context_settings=SPELLINGS)(export)
+app.command(context_settings=SPELLINGS)(classify)
 app.command(context_settings=SPELLINGS)(cost)
 app.command(context_settings=SPELLINGS)(benchmark)
 

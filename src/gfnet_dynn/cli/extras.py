@@ -15,3 +15,13 @@ def require_torch(feature: str) -> None:
     """
     if find_spec("torch") is None:
         raise MissingExtraError(feature, "train")
+
+
+def require_export() -> None:
+    """Check that export's dependencies are there, before anything imports them.
+
+    Raises:
+        MissingExtraError: they aren't.
+    """
+    if any(find_spec(name) is None for name in ("torch", "onnx", "onnxscript", "onnxruntime")):
+        raise MissingExtraError("export", "train,export")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.processor import processor
 
 
 @dataclass(frozen=True)
@@ -128,13 +127,3 @@ def latency_setting(images: Tensor, repeats: int) -> LatencySetting:
         repeats=repeats,
         scope="network only: the image is decoded, resized and normalised before the clock starts",
     )
-
-
-def processor() -> str:
-    """The processor's name, as the system gives it."""
-    try:
-        lines: Iterable[str] = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = ()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model")))
-    return next(names, "") or platform.processor() or platform.machine()

@@ -28,7 +28,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, C, H, W] → [B, outputs, ⌈H / stride⌉, ⌈W / stride⌉]."""
-        features = self._pad(features)
+        features = self.padding(features)
         features = self.norm(self.conv(features)) if self.norm.training else self._folded(features)
         return functional.relu6(features) if self.activation else features
 
@@ -49,7 +49,8 @@ class ConvNorm(nn.Module):
         with torch.autocast("cpu", enabled=False):
             return functional.conv2d(features.float(), weight, bias, conv.stride, groups=conv.groups)
 
-    def _pad(self, features: Tensor) -> Tensor:
+    def padding(self, features: Tensor) -> Tensor:
+        """Zeros around a map, so that ⌈side / stride⌉ positions remain after the convolution."""
         kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
         height, width = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in features.shape[2:])
         if not height and not width:

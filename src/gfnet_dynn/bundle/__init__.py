@@ -1,0 +1,1 @@
+"""The deployable: one file that holds what a device needs to classify scenes."""

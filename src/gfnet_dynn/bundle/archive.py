@@ -1,0 +1,170 @@
+"""Bundles as files: a zip archive whose members are stored, not compressed, each under its SHA-256.
+
+Nothing is ever unpacked to disk, so no name in an archive can lead anywhere; what is not compressed can be no bomb.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gfnet_dynn.bundle.manifest import Manifest, StoredFile
+from gfnet_dynn.errors import BundleError
+from gfnet_dynn.storage import write_bytes
+
+SUFFIX = ".gfd"
+MANIFEST = "manifest.json"
+
+_LARGEST_MANIFEST = 16 * 1024**2
+_ENCRYPTED = 0x1
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bundle is the same file, whenever it is written
+
+
+_DAMAGED = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, OSError, ValueError, OverflowError),
+    RuntimeError,  # as which zipfile reports what it has no way to read
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk. Its graphs are read, and held against their hashes, when they are asked for.
+
+    Attributes:
+        path: where it lies.
+        manifest: what it says of itself.
+        sha256: of the manifest, and so, through the hashes in it, of all; it identifies the bundle.
+    """
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    def stages(self, precision: str) -> list[bytes]:
+        """The graph of each stage, [G + 1].
+
+        Raises:
+            BundleError: the bundle has no such precision, or a graph is not what was exported.
+        """
+        if precision not in self.manifest.precisions:
+            known = ", ".join(self.manifest.precisions)
+            raise BundleError(f"{self.path} has no stages in {precision}; it has {known}")
+        return [self.read(name) for name in self.manifest.precisions[precision]]
+
+    def read(self, name: str) -> bytes:
+        """The content of one file.
+
+        Raises:
+            BundleError: it is not what was exported.
+        """
+        with _explained(self.path), zipfile.ZipFile(self.path) as archive:
+            content = archive.read(name)
+            if stored_file(content) != self.manifest.files[name]:
+                raise BundleError(f"its {name} is not what was exported (size or SHA-256 differ): copy it anew")
+        return content
+
+    def verify(self) -> None:
+        """Read everything, whether or not this device needs it.
+
+        Raises:
+            BundleError: a file is not what was exported.
+        """
+        for name in self.manifest.files:
+            self.read(name)
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
+    """Write a bundle in one step.
+
+    Args:
+        path: `.gfd`.
+        manifest: its `files` are filled in here.
+        files: content by the names that the precisions of the manifest use.
+
+    Raises:
+        StorageError: no space or no permission; an older file is intact.
+    """
+    complete = replace(manifest, files={name: stored_file(content) for name, content in files.items()})
+    described = json.dumps(complete.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in {MANIFEST: described.encode(), **files}.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+    return write_bytes(path, buffer.getvalue())
+
+
+def stored_file(content: bytes) -> StoredFile:
+    """Size and hash of a file's content."""
+    return StoredFile(len(content), hashlib.sha256(content).hexdigest())
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read what a bundle says of itself, and check that it holds what it should.
+
+    Raises:
+        BundleError: missing, damaged, of another version, or unsafe.
+    """
+    with _explained(path), zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        names = [member.filename for member in members]
+        if len(set(names)) != len(names):
+            raise BundleError("it holds two files of one name: export it anew")
+        if MANIFEST not in names:
+            raise BundleError("it has no manifest: it is another kind of archive, or damaged")
+        archive_bytes = path.stat().st_size
+        for member in members:
+            _require_plain(member, archive_bytes)
+        if archive.getinfo(MANIFEST).file_size > _LARGEST_MANIFEST:
+            raise BundleError("its manifest is larger than any that export writes")
+        described = archive.read(MANIFEST)
+        manifest = Manifest.from_dict(_parse(described))
+        _require_same({member.filename: member.file_size for member in members}, manifest)
+    return Bundle(path, manifest, hashlib.sha256(described).hexdigest())
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside is told as a fault of the bundle at `path`."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise BundleError(f"no bundle at {path}: `gfnet-dynn export` writes one") from error
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+    except PermissionError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}") from error
+    except _DAMAGED as error:
+        raise BundleError(f"{path} is not a bundle, or a damaged one: {error}; copy or export it anew") from error
+
+
+def _require_plain(member: zipfile.ZipInfo, archive_bytes: int) -> None:
+    """Refuse what export never writes: compression, encryption, sizes that cannot be."""
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
+        raise BundleError(f"its {member.filename[:60]!r} is compressed or encrypted, which no file of a bundle is")
+    if member.file_size != member.compress_size or member.file_size > archive_bytes:
+        raise BundleError(f"its {member.filename[:60]!r} claims a size that it does not have")
+
+
+def _require_same(found: Mapping[str, int], manifest: Manifest) -> None:
+    """The files in the archive are those of the manifest, in name and size."""
+    described = {name: file.bytes for name, file in manifest.files.items()}
+    if missing := sorted(described.keys() - found.keys()):
+        raise BundleError(f"it lacks {', '.join(missing[:4])}: copy or export it anew")
+    if further := sorted(found.keys() - described.keys() - {MANIFEST}):
+        raise BundleError(f"it holds {', '.join(name[:60] for name in further[:4])}, which its manifest does not name")
+    if differing := sorted(name for name, size in described.items() if found[name] != size):
+        raise BundleError(f"its {', '.join(differing[:4])} has another size than its manifest says: copy it anew")
+
+
+def _parse(described: bytes) -> object:
+    try:
+        return json.loads(described)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"its manifest is not JSON: {error}") from error

@@ -1,0 +1,79 @@
+"""Reads JSON that cannot be trusted: each value is of the kind that is asked for, or an error names it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gfnet_dynn.errors import BundleError
+
+
+class Fields:
+    """A JSON object and where it stands.
+
+    Attributes:
+        value: the object.
+    """
+
+    def __init__(self, value: object, place: str) -> None:
+        if not isinstance(value, Mapping):
+            raise BundleError(f"its {place} is not an object")
+        self.value: Mapping[str, Any] = value
+        self._place = place
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all fields."""
+        return list(self.value)
+
+    def text(self, name: str) -> str:
+        """A string."""
+        value = self._find(name)
+        return value if isinstance(value, str) else self._refuse(name, "a text")
+
+    def whole(self, name: str) -> int:
+        """A whole number."""
+        value = self._find(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else self._refuse(name, "a whole number")
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings."""
+        values = self._list(name)
+        return tuple(values) if all(isinstance(value, str) for value in values) else self._refuse(name, "texts")
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """A list of finite numbers."""
+        values = tuple(value for value in self.numbers_or_none(name) if value is not None)
+        return values if len(values) == len(self._list(name)) else self._refuse(name, "numbers")
+
+    def numbers_or_none(self, name: str) -> tuple[float | None, ...]:
+        """A list of finite numbers and nulls."""
+        values = self._list(name)
+        if not all(value is None or _finite(value) for value in values):
+            self._refuse(name, "numbers")
+        return tuple(values)
+
+    def inner(self, name: str) -> Fields:
+        """An object."""
+        return Fields(self._find(name), f"{self._place}.{name}")
+
+    def inners(self, name: str) -> tuple[Fields, ...]:
+        """A list of objects."""
+        return tuple(Fields(value, f"{self._place}.{name}[{index}]") for index, value in enumerate(self._list(name)))
+
+    def _list(self, name: str) -> list[Any]:
+        value = self._find(name)
+        return value if isinstance(value, list) else self._refuse(name, "a list")
+
+    def _find(self, name: str) -> Any:
+        if name not in self.value:
+            raise BundleError(f"its {self._place} has no {name!r}")
+        return self.value[name]
+
+    def _refuse(self, name: str, kind: str) -> Any:
+        raise BundleError(f"its {self._place}.{name} is not {kind}")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,223 @@
+"""What a bundle says of itself: classes, input, exits with their cost, exit policies, graphs, origin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.bundle.fields import Fields
+from gfnet_dynn.errors import BundleError, SpecError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import NEVER, per_exit
+from gfnet_dynn.exits.signals import SIGNALS, Signal, by_max_probability
+from gfnet_dynn.spec import InputSpec
+
+FORMAT = "gfnet-dynn bundle"
+VERSION = 1
+
+FULL = "full"
+"""The policy that every bundle has: no sample leaves early."""
+
+_MOST_CLASSES = 100_000
+_LARGEST_INPUT = 4096  # pixels a side
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """One way out of the network.
+
+    Attributes:
+        name: `exit 1` …, `final`.
+        block: 0-based block after which it stands.
+        macs: multiply-accumulates for one image up to and including it; counted from shapes.
+    """
+
+    name: str
+    block: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When a sample leaves.
+
+    Attributes:
+        name: by which it is asked for.
+        signal: what is compared with the thresholds.
+        thresholds: one for each early exit, `NEVER` where none leaves.
+        source: how the thresholds came about.
+    """
+
+    name: str
+    signal: Signal
+    thresholds: tuple[float, ...]
+    source: str
+
+    def signals(self, arrays: ExitArrays) -> npt.NDArray[np.float32]:
+        """What stands against the thresholds, [N, G]."""
+        return arrays.gates if self.signal == "gate" else by_max_probability(arrays).gates
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in the bundle: its size and its SHA-256."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything but the graphs themselves.
+
+    Attributes:
+        model: name of the network.
+        classes: names in the order of the logits.
+        input: the image that the first stage takes.
+        ways_out: G early exits, then the final classifier.
+        policies: the first one is used unless another is asked for.
+        precisions: for each, `fp32` always among them, the file of each of the G + 1 stages in order.
+        files: by name in the archive, all but the manifest.
+        report: what export measured: parity with the trained network, accuracy and exit shares by precision.
+        provenance: how the network was trained, and on what.
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    input: InputSpec
+    ways_out: tuple[WayOut, ...]
+    policies: tuple[Policy, ...]
+    precisions: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, StoredFile]
+    report: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        exits = len(self.ways_out)
+        _require(2 <= len(self.classes) <= _MOST_CLASSES, f"has {len(self.classes)} classes")
+        _require(len(set(self.classes)) == len(self.classes), "names a class twice")
+        _require(self.input.size <= _LARGEST_INPUT, f"takes images of {self.input.size} px")
+        _require(exits >= 1, "has no way out")
+        _require(_ascending([each.macs for each in self.ways_out]), "has exits whose MACs do not ascend")
+        _require(_ascending([each.block for each in self.ways_out]), "has exits whose blocks do not ascend")
+        names = [policy.name for policy in self.policies]
+        _require(len(set(names)) == len(names) and FULL in names, f"has the policies {names}")
+        for policy in self.policies:
+            per_exit(policy.thresholds, exits - 1)
+        _require("fp32" in self.precisions, "has no stages in fp32")
+        for precision, stages in self.precisions.items():
+            _require(len(stages) == exits, f"has {len(stages)} stages in {precision} for {exits} ways out")
+        used = {file for stages in self.precisions.values() for file in stages}
+        _require(used == set(self.files), f"disagrees with itself on its files: {sorted(used ^ set(self.files))[:4]}")
+
+    @property
+    def num_exits(self) -> int:
+        """Number of ways out, the final classifier included (G + 1)."""
+        return len(self.ways_out)
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """MACs of each way out as a share of the full network's, [G + 1]."""
+        return tuple(each.macs / self.ways_out[-1].macs for each in self.ways_out)
+
+    def policy(self, name: str | None = None) -> Policy:
+        """The policy of that name, or the bundle's first.
+
+        Raises:
+            BundleError: there is none of that name.
+        """
+        for policy in self.policies:
+            if name is None or policy.name == name:
+                return policy
+        known = ", ".join(policy.name for policy in self.policies)
+        raise BundleError(f"the bundle has no exit policy '{name}'; it has {known}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A value that JSON can hold; `from_dict` reads it back."""
+        policies = [
+            {**asdict(each), "thresholds": [None if math.isinf(value) else value for value in each.thresholds]}
+            for each in self.policies
+        ]
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": self.model,
+            "classes": list(self.classes),
+            "input": asdict(self.input),
+            "ways_out": [asdict(each) for each in self.ways_out],
+            "policies": policies,
+            "precisions": {name: list(stages) for name, stages in self.precisions.items()},
+            "files": {name: asdict(file) for name, file in self.files.items()},
+            "report": dict(self.report),
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_dict(cls, value: object) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            BundleError: of another format or version, or not consistent.
+        """
+        top = Fields(value, "manifest")
+        if top.text("format") != FORMAT:
+            raise BundleError(f"not a {FORMAT}: its manifest says {top.text('format')[:40]!r}")
+        if (version := top.whole("version")) != VERSION:
+            raise BundleError(
+                f"the bundle is of version {version} and this program reads version {VERSION}: "
+                f"{'update gfnet-dynn' if version > VERSION else 'export it anew'}"
+            )
+        try:
+            return cls(
+                model=top.text("model"),
+                classes=top.texts("classes"),
+                input=_read_input(top.inner("input")),
+                ways_out=tuple(
+                    WayOut(each.text("name"), each.whole("block"), each.whole("macs"))
+                    for each in top.inners("ways_out")
+                ),
+                policies=tuple(_read_policy(each) for each in top.inners("policies")),
+                precisions={name: top.inner("precisions").texts(name) for name in top.inner("precisions").names},
+                files={name: _read_file(top.inner("files").inner(name)) for name in top.inner("files").names},
+                report=top.inner("report").value,
+                provenance=top.inner("provenance").value,
+            )
+        except (SpecError, ValueError) as error:
+            raise BundleError(f"its manifest is not usable: {error}") from error
+
+
+def _read_input(found: Fields) -> InputSpec:
+    mean, std = found.numbers("mean"), found.numbers("std")
+    if len(mean) != 3 or len(std) != 3:
+        raise BundleError("its manifest is not usable: mean and std need three numbers")
+    return InputSpec(found.whole("size"), found.whole("pad"), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def _read_way_out(found: Fields) -> WayOut:
+    return WayOut(found.text("name"), found.whole("block"), found.whole("macs"))
+
+
+def _read_policy(found: Fields) -> Policy:
+    signal = found.text("signal")
+    if signal not in SIGNALS:
+        raise BundleError(f"its manifest has a policy with the unknown signal {signal[:40]!r}: update gfnet-dynn")
+    thresholds = tuple(NEVER if value is None else value for value in found.numbers_or_none("thresholds"))
+    return Policy(found.text("name"), signal, thresholds, found.text("source"))
+
+
+def _read_file(found: Fields) -> StoredFile:
+    return StoredFile(found.whole("bytes"), found.text("sha256"))
+
+
+def _ascending(values: list[int]) -> bool:
+    return all(value >= 0 for value in values) and sorted(set(values)) == values
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise BundleError(f"its manifest is not usable: it {otherwise}")

@@ -1,0 +1,124 @@
+"""What `gfnet-dynn classify` does."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+
+from gfnet_dynn.errors import DataError, ImageError, ThresholdError
+from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.runtime import Prediction, load
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to classify, as the options of `gfnet-dynn classify` say it."""
+
+    bundle: Path
+    images: Sequence[Path]
+    policy: str | None
+    threshold: str | None
+    top: int
+    form: str
+    engine: str
+    precision: str
+    threads: int | None
+    batch: int
+
+
+def run_classification(wanted: Wanted, out: TextIO, err: Console) -> int:
+    """Classify and print, each prediction as soon as it is there.
+
+    Returns:
+        How many files could not be read; each was named.
+    """
+    threshold, files = parse_threshold(wanted.threshold), list(find_images(wanted.images))
+    classifier = load(wanted.bundle, engine=wanted.engine, precision=wanted.precision, threads=wanted.threads)
+    unread: list[ImageError] = []
+
+    def unreadable(error: ImageError) -> None:
+        unread.append(error)
+        err.print(f"error: {error}", markup=False, soft_wrap=True)
+
+    write = _WRITERS[wanted.form](out, wanted.top)
+    for prediction in classifier.classify_each(
+        files, policy=wanted.policy, threshold=threshold, batch=wanted.batch, unreadable=unreadable
+    ):
+        write(prediction)
+        out.flush()
+    return len(unread)
+
+
+def _text_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
+    def write(prediction: Prediction) -> None:
+        ranked = "  ".join(f"{name} {100 * value:.1f} %" for name, value in prediction.ranked(top))
+        out.write(f"{prediction.source}: {ranked}  ({prediction.exit})\n")
+
+    return write
+
+
+def _json_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
+    return lambda prediction: _say(out, json.dumps(prediction.to_dict(top), ensure_ascii=False))
+
+
+def _csv_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["source", "exit", *(f"{what}{rank}" for rank in range(1, top + 1) for what in ("label", "p"))])
+
+    def write(prediction: Prediction) -> None:
+        ranked = [cell for name, value in prediction.ranked(top) for cell in (name, f"{value:.6f}")]
+        writer.writerow([prediction.source, prediction.exit, *ranked])
+
+    return write
+
+
+_WRITERS: Mapping[str, Callable[[TextIO, int], Callable[[Prediction], None]]] = {
+    "text": _text_writer,
+    "json": _json_writer,
+    "csv": _csv_writer,
+}
+
+
+def _say(out: TextIO, line: str) -> None:
+    out.write(line + "\n")
+
+
+def find_images(places: Sequence[Path]) -> Iterator[Path]:
+    """The files, and the images below the folders, in order.
+
+    Raises:
+        DataError: a folder holds no image, or a place does not exist.
+    """
+    for place in places:
+        if not place.exists():
+            raise DataError(f"no file or folder {place}")
+        if not place.is_dir():
+            yield place
+            continue
+        below = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        if not below:
+            raise DataError(f"the folder {place} holds no images ({', '.join(sorted(SUFFIXES))})")
+        yield from below
+
+
+def parse_threshold(text: str | None) -> float | tuple[float, ...] | None:
+    """`0.7` → 0.7, `0.7,0.8` → (0.7, 0.8).
+
+    Raises:
+        ThresholdError: not numbers.
+    """
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ThresholdError(
+            f"--threshold takes a number or one for each exit such as 0.7,0.8, not {text!r}"
+        ) from error
+    return values if len(values) > 1 else values[0]

@@ -1,0 +1,180 @@
+"""From a trained network and images of its data set to a bundle: stages, int8, parity, and a report of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from gfnet_dynn.backbone_spec import backbone_name
+from gfnet_dynn.bundle.archive import stored_file
+from gfnet_dynn.bundle.manifest import Manifest, Policy, WayOut
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.sweep import operate
+from gfnet_dynn.export.parity import compare, network_arrays, require_parity, stage_arrays
+from gfnet_dynn.export.policies import policies_of
+from gfnet_dynn.export.quantise import quantise_stages
+from gfnet_dynn.export.stages import export_stages
+from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_engine
+from gfnet_dynn.runtime.staged import Images, StagedNet
+from gfnet_dynn.spec import NetSpec
+
+INT8_LOSS = 0.005
+"""Accuracy that int8 may lose on the selection split; one image may always differ, as few images say no more."""
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images as the network takes them.
+
+    Attributes:
+        pixels: uint8 [N, S, S, 3].
+        labels: [N].
+        name: of the part of the data set that they are.
+    """
+
+    pixels: Images
+    labels: npt.NDArray[np.int64]
+    name: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that is not written yet.
+
+    Attributes:
+        manifest: complete but for its files' hashes.
+        files: content by name.
+        stages: the float32 graphs, [G + 1].
+        notes: what a person should know.
+    """
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+    stages: Sequence[onnx.ModelProto]
+    notes: tuple[str, ...] = field(default=())
+
+
+def export_net(
+    net: EarlyExitNet,
+    spec: NetSpec,
+    provenance: Mapping[str, Any],
+    held_out: LabelledImages,
+    calibration: Images | None,
+    say: Callable[[str], None],
+) -> Exported:
+    """Make a bundle.
+
+    Args:
+        net: trained, in evaluation mode, on the CPU.
+        spec: its description.
+        provenance: of its checkpoint.
+        held_out: images that it did not learn from, on which parity and accuracy are shown.
+        calibration: training images from which int8 takes its ranges; None leaves int8 out.
+        say: told what is being done.
+
+    Raises:
+        ExportError: torch cannot express the network, or the stages give other answers.
+    """
+    policies = policies_of(provenance, len(net.gates))
+    say(f"exporting {spec.num_exits} stages")
+    stages = export_stages(net, spec)
+    graphs = {"fp32": [stage.SerializeToString() for stage in stages]}
+    draft = _Draft(spec, net.exit_macs(), policies, provenance)
+    engine = make_engine("onnxruntime", EngineOptions(available_processors()))
+
+    network = network_arrays(net, held_out.pixels, held_out.labels, spec.input)
+    compiled = StagedNet(draft.manifest(graphs, {}), graphs["fp32"], "fp32", engine)
+    answers = stage_arrays(compiled, held_out.pixels, held_out.labels)
+    parity = compare(network, answers, policies[0], engine.name)
+    require_parity(parity)
+    say(f"same answers on {parity.images} images of the {held_out.name} split: logits within {parity.logits:.0e}")
+
+    figures, notes = {"fp32": _figures(answers, policies, draft.costs)}, []
+    if calibration is not None:
+        say(f"quantising on {len(calibration)} training images")
+        int8 = [stage.SerializeToString() for stage in quantise_stages(stages, calibration)]
+        compiled = StagedNet(draft.manifest({**graphs, "int8": int8}, {}), int8, "int8", engine)
+        answers = stage_arrays(compiled, held_out.pixels, held_out.labels)
+        figures["int8"] = _figures(answers, policies, draft.costs)
+        if note := _too_much_lost(figures["fp32"], figures["int8"], policies, held_out):
+            notes.append(note)
+        else:
+            graphs["int8"] = int8
+    report = {
+        "measured_on": f"{held_out.name} split, {len(held_out.labels)} images",
+        "parity": parity.to_dict(),
+        "precisions": figures,
+    }
+    return Exported(draft.manifest(graphs, report), draft.files(graphs), stages, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What a manifest says whatever the precisions are."""
+
+    spec: NetSpec
+    macs: tuple[int, ...]
+    policies: tuple[Policy, ...]
+    provenance: Mapping[str, Any]
+
+    @property
+    def costs(self) -> list[float]:
+        return [count / self.macs[-1] for count in self.macs]
+
+    def files(self, graphs: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
+        return {_file(precision, index): g for precision, all_ in graphs.items() for index, g in enumerate(all_)}
+
+    def manifest(self, graphs: Mapping[str, Sequence[bytes]], report: Mapping[str, Any]) -> Manifest:
+        spec = self.spec
+        blocks = (*spec.exit_blocks, spec.backbone.depth - 1)
+        names = [*(f"exit {index + 1}" for index in range(len(spec.exit_blocks))), "final"]
+        return Manifest(
+            model=backbone_name(spec.backbone),
+            classes=spec.classes,
+            input=spec.input,
+            ways_out=tuple(WayOut(*each) for each in zip(names, blocks, self.macs, strict=True)),
+            policies=self.policies,
+            precisions={name: tuple(_file(name, index) for index in range(len(each))) for name, each in graphs.items()},
+            files={name: stored_file(content) for name, content in self.files(graphs).items()},
+            report=report,
+            provenance=self.provenance,
+        )
+
+
+def _file(precision: str, stage: int) -> str:
+    return f"{precision}/stage{stage}.onnx"
+
+
+def _figures(arrays: ExitArrays, policies: Sequence[Policy], costs: Sequence[float]) -> dict[str, Any]:
+    """Accuracy, exit shares and mean cost by each policy."""
+    found = {}
+    for policy in policies:
+        signals = ExitArrays(arrays.logits, policy.signals(arrays), arrays.labels)
+        point = operate(signals, costs, policy.thresholds)
+        found[policy.name] = {
+            "accuracy": round(point.accuracy, 5),
+            "exit_shares": [round(share, 5) for share in point.shares],
+            "mean_cost": round(point.mean_cost, 5),
+        }
+    return found
+
+
+def _too_much_lost(
+    fp32: Mapping[str, Any], int8: Mapping[str, Any], policies: Sequence[Policy], held_out: LabelledImages
+) -> str | None:
+    """Why int8 is left out, or None where its answers are good enough by every policy."""
+    count = len(held_out.labels)
+    for policy in policies:
+        right = [round(figures[policy.name]["accuracy"] * count) for figures in (fp32, int8)]
+        if right[0] - right[1] > max(1, int(INT8_LOSS * count)):
+            return (
+                f"int8 is left out: by the policy {policy.name} it is right on {right[1]} of {count} images of the "
+                f"{held_out.name} split, where fp32 is on {right[0]}"
+            )
+    return None

@@ -1,0 +1,32 @@
+"""The exit policies that training found, as a bundle holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gfnet_dynn.bundle.manifest import FULL, Policy
+from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits.signals import Signal
+
+_FOUND: tuple[tuple[str, Signal, str], ...] = (
+    ("gates", "gate", "threshold"),
+    ("plain", "max-probability", "plain_threshold"),
+)
+
+
+def policies_of(provenance: Mapping[str, Any], num_gates: int) -> tuple[Policy, ...]:
+    """The policies of a trained network: its gates, the plain rule, and the full network.
+
+    Args:
+        provenance: of its checkpoint.
+        num_gates: G.
+    """
+    full = Policy(FULL, "gate", (NEVER,) * num_gates, "no image leaves early")
+    found = []
+    for name, signal, key in _FOUND:
+        chosen = provenance.get(key) or {}
+        if num_gates and chosen.get("thresholds"):
+            source = f"{chosen.get('rule', 'unknown rule')}; chosen on the {chosen.get('chosen_on', 'unknown data')}"
+            found.append(Policy(name, signal, tuple(chosen["thresholds"]), source))
+    return (*found, full)

@@ -1,0 +1,106 @@
+"""Stages in int8: the large products of a network, and nothing else, between quantise and dequantise nodes.
+
+Linear maps of MLPs and convolutions with their residual sums hold nearly all of the work and bear eight bits; filters,
+norms, the first convolution, heads and gates stay in float32.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from gfnet_dynn.runtime.engine import Array, EngineOptions, make_engine
+from gfnet_dynn.runtime.staged import Images
+
+_BATCH = 16
+_FEWEST_CHANNELS = 16  # thinner products cost more to convert than they save
+_IMAGE_CHANNELS = 3
+
+
+def quantise_stages(stages: Sequence[onnx.ModelProto], images: Images) -> list[onnx.ModelProto]:
+    """Each stage in int8, ranges taken from what the float32 stages before it give for some images.
+
+    Args:
+        stages: float32, [G + 1].
+        images: training images, [N, S, S, 3].
+    """
+    engine = make_engine("onnxruntime", EngineOptions(threads=1))
+    entering = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    quantised = []
+    for stage in stages:
+        quantised.append(_quantise(stage, entering))
+        graph = engine.compile(stage.SerializeToString())
+        entering = [np.array(graph.run(each)[0]) for each in entering]
+    return quantised
+
+
+def _quantise(stage: onnx.ModelProto, batches: Sequence[Array]) -> onnx.ModelProto:
+    nodes = _heavy_nodes(stage)
+    if not nodes:  # to the quantiser an empty list would mean all
+        return stage
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, target = Path(folder, "stage.onnx"), Path(folder, "int8.onnx")
+        onnx.save(stage, source)
+        quantize_static(
+            source,
+            target,
+            _Batches(stage.graph.input[0].name, batches),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=nodes,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        return onnx.load(target)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser asks on the root logger for a pre-processing that export has done already."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _heavy_nodes(stage: onnx.ModelProto) -> list[str]:
+    """Names of the nodes worth quantising; nodes without a name get one."""
+    for index, node in enumerate(stage.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    shapes = {constant.name: tuple(constant.dims) for constant in stage.graph.initializer}
+    convolutions = {node.output[0] for node in stage.graph.node if node.op_type == "Conv"}
+    return [node.name for node in stage.graph.node if _is_heavy(node, shapes, convolutions)]
+
+
+def _is_heavy(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]], convolutions: set[str]) -> bool:
+    if node.op_type == "MatMul":
+        weight = shapes.get(node.input[1], ())
+        return len(weight) == 2 and min(weight) >= _FEWEST_CHANNELS
+    if node.op_type == "Conv":
+        weight = shapes.get(node.input[1], ())
+        return len(weight) == 4 and weight[1] != _IMAGE_CHANNELS
+    # The clip of a ReLU6, which then is the range of the integers, and the residual of a convolutional block.
+    return node.op_type in ("Clip", "Add") and bool(convolutions & set(node.input))
+
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc] # untyped
+    """What the quantiser reads: one input after the other, then None."""
+
+    def __init__(self, name: str, batches: Sequence[Array]) -> None:
+        self._remaining: Iterator[Array] = iter(batches)
+        self._name = name
+
+    def get_next(self) -> dict[str, Array] | None:
+        """The next batch."""
+        batch = next(self._remaining, None)
+        return None if batch is None else {self._name: np.ascontiguousarray(batch)}

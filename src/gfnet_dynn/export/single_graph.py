@@ -1,0 +1,146 @@
+"""All stages as one ONNX graph with nested If: any ONNX runtime runs it unaided, one image at a time.
+
+Where an image leaves, the branch with the later stages is not entered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from gfnet_dynn.bundle.manifest import Manifest, Policy
+from gfnet_dynn.errors import ExportError
+
+_BATCH = 1  # If takes one condition
+
+
+def join_stages(stages: Sequence[onnx.ModelProto], policy: Policy, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """One graph: `images` uint8 [1, S, S, 3] → `logits` [1, K] and `exit` int64 [1], 0 to G.
+
+    A second input, `thresholds` [G], has the policy's as default, so that a caller may but need not give it.
+
+    Args:
+        stages: as `export_stages` gives them, [G + 1].
+        policy: what is compared with which thresholds.
+        metadata: kept in the file.
+
+    Raises:
+        ExportError: the result is not valid ONNX.
+    """
+    classes = stages[-1].graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    first = _prefixed(stages[0], 0)
+    thresholds = numpy_helper.from_array(np.array(policy.thresholds, np.float32), "thresholds")
+    gates = len(stages) - 1
+    graph = helper.make_graph(
+        nodes=[*first.graph.node, *_decide(stages, policy, 0, classes)],
+        name="gfnet-dynn",
+        inputs=[
+            helper.make_tensor_value_info("images", TensorProto.UINT8, [_BATCH, *_sides(stages[0])]),
+            *([helper.make_tensor_value_info("thresholds", TensorProto.FLOAT, [gates])] if gates else []),
+        ],
+        outputs=_outputs("", classes),
+        initializer=[*first.graph.initializer, *([thresholds] if gates else [])],
+    )
+    model = helper.make_model(graph, opset_imports=stages[0].opset_import, ir_version=stages[0].ir_version)
+    helper.set_model_props(model, dict(metadata))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the single graph is not valid ONNX: {error}") from error
+    return model
+
+
+def single_graph_metadata(manifest: Manifest, policy: Policy) -> dict[str, str]:
+    """What a user of the file needs to know, as texts."""
+    return {
+        "classes": json.dumps(list(manifest.classes), ensure_ascii=False),
+        "input": f"uint8 RGB [1, {manifest.input.size}, {manifest.input.size}, 3]; normalisation is inside",
+        "exits": json.dumps([way_out.name for way_out in manifest.ways_out]),
+        "exit_macs": json.dumps([way_out.macs for way_out in manifest.ways_out]),
+        "policy": f"{policy.name}: leave where {policy.signal} ≥ threshold; {policy.source}",
+    }
+
+
+def _decide(stages: Sequence[onnx.ModelProto], policy: Policy, index: int, classes: int) -> list[onnx.NodeProto]:
+    """The nodes after stage `index`, whose outputs carry its prefix, up to `logits{index}` and `exit{index}`."""
+    out, mine = _suffix(index), f"s{index}."
+    if index == len(stages) - 1:
+        return [
+            helper.make_node("Identity", [f"{mine}logits"], [f"logits{out}"]),
+            _constant(f"exit{out}", [index]),
+        ]
+    leave = helper.make_graph(
+        [
+            helper.make_node("Identity", [f"{mine}logits"], [f"logits_leave{index}"]),
+            _constant(f"exit_leave{index}", [index]),
+        ],
+        f"leave_at_exit_{index + 1}",
+        [],
+        _outputs(f"_leave{index}", classes),
+    )
+    following = _prefixed(stages[index + 1], index + 1, f"{mine}features")
+    stay = helper.make_graph(
+        [*following.graph.node, *_decide(stages, policy, index + 1, classes)],
+        f"stay_at_exit_{index + 1}",
+        [],
+        _outputs(_suffix(index + 1), classes),
+        initializer=following.graph.initializer,
+    )
+    return [
+        *_signal(policy, mine),
+        _constant(f"{mine}position", [index]),
+        helper.make_node("Gather", ["thresholds", f"{mine}position"], [f"{mine}threshold"], axis=0),
+        helper.make_node("GreaterOrEqual", [f"{mine}signal", f"{mine}threshold"], [f"{mine}leaves"]),
+        helper.make_node("If", [f"{mine}leaves"], [f"logits{out}", f"exit{out}"], then_branch=leave, else_branch=stay),
+    ]
+
+
+def _signal(policy: Policy, mine: str) -> list[onnx.NodeProto]:
+    if policy.signal == "gate":
+        return [helper.make_node("Identity", [f"{mine}gate"], [f"{mine}signal"])]
+    return [
+        helper.make_node("Softmax", [f"{mine}logits"], [f"{mine}probabilities"], axis=1),
+        _constant(f"{mine}axis", [1]),
+        helper.make_node("ReduceMax", [f"{mine}probabilities", f"{mine}axis"], [f"{mine}signal"], keepdims=0),
+    ]
+
+
+def _suffix(index: int) -> str:
+    return str(index) if index else ""
+
+
+def _prefixed(stage: onnx.ModelProto, index: int, entering: str = "images") -> onnx.ModelProto:
+    """A copy whose every name is the stage's own, but for what enters it."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(stage)
+    entrance = copied.graph.input[0].name
+
+    def own(name: str) -> str:
+        return entering if name == entrance else name and f"s{index}.{name}"
+
+    for node in copied.graph.node:
+        node.name = own(node.name)
+        node.input[:] = [own(name) for name in node.input]
+        node.output[:] = [own(name) for name in node.output]
+    for constant in copied.graph.initializer:
+        constant.name = own(constant.name)
+    return copied
+
+
+def _constant(name: str, values: list[int]) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(values, np.int64)))
+
+
+def _outputs(suffix: str, classes: int) -> list[onnx.ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info(f"logits{suffix}", TensorProto.FLOAT, [_BATCH, classes]),
+        helper.make_tensor_value_info(f"exit{suffix}", TensorProto.INT64, [_BATCH]),
+    ]
+
+
+def _sides(stage: onnx.ModelProto) -> list[int]:
+    return [side.dim_value for side in stage.graph.input[0].type.tensor_type.shape.dim[1:]]

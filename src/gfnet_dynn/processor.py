@@ -1,0 +1,17 @@
+"""The name of the processor: a measurement without it means nothing."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def processor() -> str:
+    """The processor's name, as the system gives it; on small boards the board's."""
+    try:
+        lines: Iterable[str] = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = ()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(names, "") or platform.processor() or platform.machine()

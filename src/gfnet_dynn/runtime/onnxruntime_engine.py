@@ -1,0 +1,70 @@
+"""onnxruntime as engine: what the base install brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime as ort
+
+from gfnet_dynn.errors import EngineError
+from gfnet_dynn.runtime.engine import Array, EngineOptions, Port
+
+_KINDS = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64}
+_FATAL_ONLY = 4  # what goes wrong is raised; onnxruntime's own log would only say it twice
+
+
+class OnnxRuntimeEngine:
+    """Compiles for the CPU."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._options = ort.SessionOptions()
+        self._options.intra_op_num_threads = options.threads
+        self._options.inter_op_num_threads = 1
+        self._options.log_severity_level = _FATAL_ONLY
+        self._options.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+
+    @property
+    def name(self) -> str:
+        """With its version."""
+        return f"onnxruntime {ort.__version__}"
+
+    def compile(self, graph: bytes) -> OnnxRuntimeGraph:
+        """A session for one graph.
+
+        Raises:
+            EngineError: onnxruntime cannot take it.
+        """
+        try:
+            return OnnxRuntimeGraph(ort.InferenceSession(graph, self._options, providers=["CPUExecutionProvider"]))
+        except Exception as error:  # its exceptions have no common base but this
+            raise EngineError(f"{self.name} cannot take this graph: {_first_line(error)}") from error
+
+
+class OnnxRuntimeGraph:
+    """One session."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        inputs = [_port(each) for each in session.get_inputs()]
+        if len(inputs) != 1:
+            raise EngineError(f"a stage has one input, not {len(inputs)}")
+        self.input = inputs[0]
+        self.outputs = [_port(each) for each in session.get_outputs()]
+        self._names = [port.name for port in self.outputs]
+
+    def run(self, array: Array) -> Sequence[Array]:
+        """All outputs for one input."""
+        outputs: Sequence[Array] = self._session.run(self._names, {self.input.name: array})
+        return outputs
+
+
+def _port(argument: ort.NodeArg) -> Port:
+    if argument.type not in _KINDS:
+        raise EngineError(f"{argument.name} is a {argument.type}, which no stage has")
+    sides = tuple(side if isinstance(side, int) else None for side in argument.shape)
+    return Port(argument.name, np.dtype(_KINDS[argument.type]), sides)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:300]

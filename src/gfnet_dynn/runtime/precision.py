@@ -1,0 +1,87 @@
+"""Which precision is the faster one on this device: timed once, then remembered.
+
+Integer products need instructions that not every processor has; on one without them, int8 is slower than float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from gfnet_dynn.bundle.archive import Bundle
+from gfnet_dynn.bundle.manifest import FULL
+from gfnet_dynn.errors import StorageError
+from gfnet_dynn.processor import processor
+from gfnet_dynn.runtime.engine import Engine, EngineOptions
+from gfnet_dynn.runtime.staged import StagedNet
+from gfnet_dynn.storage import write_json
+
+AUTO = "auto"
+
+_ROUNDS = 5
+
+
+def compile_net(bundle: Bundle, precision: str, engine: Engine) -> StagedNet:
+    """The bundle in a given precision.
+
+    Raises:
+        BundleError: it lacks that precision, or is damaged.
+    """
+    return StagedNet(bundle.manifest, bundle.stages(precision), precision, engine)
+
+
+def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> StagedNet:
+    """The bundle in the precision that is fastest here.
+
+    Args:
+        bundle: with one precision or several.
+        engine: that will run it.
+        options: under which it was made.
+    """
+    if len(bundle.manifest.precisions) == 1:
+        return compile_net(bundle, next(iter(bundle.manifest.precisions)), engine)
+    file = _memory(bundle, engine, options)
+    known = _recall(file)
+    if known is not None and known in bundle.manifest.precisions:
+        return compile_net(bundle, known, engine)
+    nets = {name: compile_net(bundle, name, engine) for name in bundle.manifest.precisions}
+    times = time_full_pass(nets)
+    fastest = min(times, key=lambda name: times[name])
+    with suppress(StorageError):  # a device without a writable home times anew at each start
+        write_json(file, {"fastest": fastest, "median_ms": times, "engine": engine.name, "processor": processor()})
+    return nets[fastest]
+
+
+def time_full_pass(nets: Mapping[str, StagedNet]) -> dict[str, float]:
+    """Milliseconds of a full pass of one image by each network, in turns; the median over the rounds."""
+    side = next(iter(nets.values())).manifest.input.size
+    image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+    times: dict[str, list[float]] = {name: [] for name in nets}
+    for turn in range(_ROUNDS + 1):
+        for name, net in nets.items():
+            began = time.perf_counter()
+            net.decide(image, net.manifest.policy(FULL))
+            if turn:  # the first run allocates
+                times[name].append((time.perf_counter() - began) * 1e3)
+    return {name: float(np.median(each)) for name, each in times.items()}
+
+
+def _memory(bundle: Bundle, engine: Engine, options: EngineOptions) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    about = json.dumps([bundle.sha256, engine.name, options.threads, processor()])
+    return cache / "gfnet-dynn" / "precision" / f"{hashlib.sha256(about.encode()).hexdigest()[:24]}.json"
+
+
+def _recall(file: Path) -> str | None:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return str(found["fastest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,119 @@
+"""Runs the stages of a bundle one by one; a later stage never runs for an image that has left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.bundle.manifest import Manifest, Policy
+from gfnet_dynn.errors import BundleError
+from gfnet_dynn.exits.rule import leaves, per_exit
+from gfnet_dynn.exits.signals import max_probability
+from gfnet_dynn.runtime.engine import Array, Engine, Graph
+
+Images = npt.NDArray[np.uint8]
+"""[B, S, S, 3]: RGB, as `gfnet_dynn.image` fits it."""
+
+
+class Answers(NamedTuple):
+    """What the gated network answers.
+
+    Attributes:
+        logits: float32 [B, K] of the exit taken.
+        exits: [B], 0 to G; G is the final classifier.
+    """
+
+    logits: npt.NDArray[np.float32]
+    exits: npt.NDArray[np.intp]
+
+
+class StagedNet:
+    """The compiled stages of one bundle in one precision.
+
+    Attributes:
+        manifest: of the bundle.
+        precision: `fp32` or `int8`.
+        engine_name: with its version.
+
+    All stages but the last give (features, logits, gate), the last one gives logits. The features are the stages' own
+    matter.
+    """
+
+    def __init__(self, manifest: Manifest, graphs: Sequence[bytes], precision: str, engine: Engine) -> None:
+        """Compile all stages, and hold them against the manifest.
+
+        Args:
+            manifest: what the graphs should be.
+            graphs: of each stage, [G + 1].
+            precision: in which they are, by name.
+            engine: that will run them.
+
+        Raises:
+            BundleError: graphs and manifest disagree.
+            EngineError: the engine cannot take a graph.
+        """
+        self.manifest, self.precision, self.engine_name = manifest, precision, engine.name
+        self._stages: list[Graph] = [engine.compile(graph) for graph in graphs]
+        side, classes = self.manifest.input.size, len(self.manifest.classes)
+        self._check(0, self._stages[0].input.dtype == np.uint8, f"does not take 8-bit images of {side} px")
+        self._check(0, self._stages[0].input.shape[1:] == (side, side, 3), f"does not take images of {side} px")
+        for index, stage in enumerate(self._stages):
+            last = index == len(self._stages) - 1
+            self._check(index, len(stage.outputs) == (1 if last else 3), "has another number of outputs")
+            logits = stage.outputs[0 if last else 1]
+            self._check(index, logits.shape[1:] == (classes,), f"does not give logits of {classes} classes")
+            if not last:
+                following = self._stages[index + 1].input
+                passed = stage.outputs[0]
+                same = (passed.dtype, passed.shape[1:]) == (following.dtype, following.shape[1:])
+                self._check(index, same, "gives features that the next one does not take")
+
+    def _check(self, stage: int, condition: bool, otherwise: str) -> None:
+        if not condition:
+            raise BundleError(
+                f"stage {stage + 1} in {self.precision} {otherwise}, against the bundle's manifest: export it anew"
+            )
+
+    def decide(self, images: Images, policy: Policy) -> Answers:
+        """Run each image only as far as it needs: those that stay are compacted and go on.
+
+        Raises:
+            ThresholdError: the thresholds do not fit the exits.
+        """
+        thresholds = per_exit(policy.thresholds, len(self._stages) - 1)
+        logits = np.empty((len(images), len(self.manifest.classes)), np.float32)
+        exits = np.full(len(images), len(thresholds), np.intp)
+        if not len(images):
+            return Answers(logits, exits)
+        staying, features = np.arange(len(images)), np.ascontiguousarray(images)
+        for index, (stage, threshold) in enumerate(zip(self._stages, thresholds, strict=False)):
+            features, exit_logits, gate = stage.run(features)
+            left = leaves(gate if policy.signal == "gate" else max_probability(exit_logits), threshold)
+            if not left.any():
+                continue
+            logits[staying[left]] = exit_logits[left]
+            exits[staying[left]] = index
+            if left.all():
+                return Answers(logits, exits)
+            staying, features = staying[~left], features[~left]
+        (logits[staying],) = self._stages[-1].run(features)
+        return Answers(logits, exits)
+
+    def all_exits(self, images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What every exit says of every image.
+
+        Returns:
+            Logits [B, G + 1, K] and gates [B, G].
+        """
+        features: Array = np.ascontiguousarray(images)
+        logits, gates = [], []
+        for stage in self._stages[:-1]:
+            features, exit_logits, gate = stage.run(features)
+            logits.append(np.array(exit_logits))
+            gates.append(np.array(gate))
+        logits.append(self._stages[-1].run(features)[0])
+        no_gates = np.empty((len(images), 0), np.float32)
+        return np.stack(logits, axis=1), np.stack(gates, axis=1) if gates else no_gates
