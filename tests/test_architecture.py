@@ -25,6 +25,7 @@ RANKS = {
     "bundle": 4,
     "model": 4,
     "data": 4,
+    "energy": 4,
     "runtime": 5,
     "measure": 6,
     "train": 7,
@@ -34,7 +35,7 @@ RANKS = {
 }
 TORCH_FREE = (
     *("errors", "wording", "processor", "jpeg", "backbone_spec", "spec", "storage", "image"),
-    *("exits", "bundle", "runtime"),
+    *("exits", "bundle", "energy", "runtime"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 

@@ -50,6 +50,10 @@ class EngineError(GFNetDynnError):
     """An inference engine that cannot do what is asked."""
 
 
+class MeterError(GFNetDynnError):
+    """An energy meter that cannot be read, or whose readings do not say what they should."""
+
+
 class StorageError(GFNetDynnError):
     """A file or folder that cannot be written."""
 

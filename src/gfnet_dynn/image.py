@@ -15,6 +15,7 @@ from gfnet_dynn.spec import InputSpec
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # one of the many others is run as a PostScript program
 _MAX_16_BIT = 65535
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 284, 2  # of TIFF 6.0
 
@@ -37,7 +38,7 @@ def read_image(path: Path, side: int | None = None) -> Image.Image:
         quick = decode_jpeg(content, side)
         if quick is not None:
             return Image.fromarray(quick)
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if side is not None:
                 factor = reduction(image.size, side)
                 image.draft("RGB", (image.width // factor, image.height // factor))
@@ -48,7 +49,7 @@ def read_image(path: Path, side: int | None = None) -> Image.Image:
     except UnidentifiedImageError as error:
         known = ", ".join(sorted(SUFFIXES))
         raise ImageError(f"{path} is not an image in a known format ({known}; 8 or 16 bit)") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise nearly anything where a file is damaged
         raise ImageError(f"cannot decode {path}: {error}; replace or remove it") from error
 
 

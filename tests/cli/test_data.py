@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gfnet_dynn.cli.app import app, main
+from gfnet_dynn.cli.app import main
+from gfnet_dynn.cli.verbs import build_app
 from gfnet_dynn.data import registry
 from gfnet_dynn.data.dataset_config import DATASET_CONFIG
 from gfnet_dynn.errors import DataError, DownloadError
@@ -32,7 +33,7 @@ def small_ucm(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["data", *arguments])
+    return CliRunner().invoke(build_app(["data"]), ["data", *arguments])
 
 
 def test_list_shows_every_set_whole_in_80_columns() -> None:

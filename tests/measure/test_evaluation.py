@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,14 @@ def test_the_full_network_is_the_last_of_the_sweep() -> None:
     assert full.macro_f1 == pytest.approx(0.4)  # 0 for field, 2 * 2 / 5 for river
     assert (full.mean_macs, full.latency_ms) == (600, None)
     assert [judgement.point.thresholds[0] for judgement in judged.sweep] == list(THRESHOLDS)
+
+
+def test_without_exits_there_is_one_way_through() -> None:
+    static = ExitArrays(SMALL.logits[:, -1:], SMALL.gates[:, :0], SMALL.labels)
+    plain = replace(WHAT, exit_macs=(600,))
+    judged = evaluate(static, plain, None, Thresholds(None, None))
+    assert len(judged.sweep) == len(judged.plain_sweep) == 1
+    assert judged.sweep[0].point.accuracy == pytest.approx(2 / 3)
 
 
 def test_the_facts_are_passed_on() -> None:

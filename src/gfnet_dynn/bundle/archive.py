@@ -30,6 +30,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bundle is the same file, whenever it 
 _DAMAGED = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, OSError, ValueError, OverflowError),
     RuntimeError,  # as which zipfile reports what it has no way to read
+    KeyError,  # a file that was there when the bundle was opened
 )
 
 
@@ -47,8 +48,8 @@ class Bundle:
     manifest: Manifest
     sha256: str
 
-    def stages(self, precision: str) -> list[bytes]:
-        """The graph of each stage, [G + 1].
+    def stages(self, precision: str) -> Iterator[bytes]:
+        """The graph of each stage, G + 1 of them, one after the other.
 
         Raises:
             BundleError: the bundle has no such precision, or a graph is not what was exported.
@@ -56,7 +57,7 @@ class Bundle:
         if precision not in self.manifest.precisions:
             known = ", ".join(self.manifest.precisions)
             raise BundleError(f"{self.path} has no stages in {precision}; it has {known}")
-        return [self.read(name) for name in self.manifest.precisions[precision]]
+        return map(self.read, self.manifest.precisions[precision])
 
     def read(self, name: str) -> bytes:
         """The content of one file.
@@ -65,6 +66,7 @@ class Bundle:
             BundleError: it is not what was exported.
         """
         with _explained(self.path), zipfile.ZipFile(self.path) as archive:
+            _require_plain(archive.getinfo(name), self.path.stat().st_size)
             content = archive.read(name)
             if stored_file(content) != self.manifest.files[name]:
                 raise BundleError(f"its {name} is not what was exported (size or SHA-256 differ): copy it anew")
@@ -165,6 +167,10 @@ def _require_same(found: Mapping[str, int], manifest: Manifest) -> None:
 
 def _parse(described: bytes) -> object:
     try:
-        return json.loads(described)
+        return json.loads(described, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"its manifest is not JSON: {error}") from error
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no number")

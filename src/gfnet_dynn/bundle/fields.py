@@ -30,7 +30,7 @@ class Fields:
     def text(self, name: str) -> str:
         """A string."""
         value = self._find(name)
-        return value if isinstance(value, str) else self._refuse(name, "a text")
+        return value if isinstance(value, str) and _printable(value) else self._refuse(name, "a text")
 
     def whole(self, name: str) -> int:
         """A whole number."""
@@ -40,7 +40,11 @@ class Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
         values = self._list(name)
-        return tuple(values) if all(isinstance(value, str) for value in values) else self._refuse(name, "texts")
+        return (
+            tuple(values)
+            if all(isinstance(value, str) and _printable(value) for value in values)
+            else self._refuse(name, "texts")
+        )
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """A list of finite numbers."""
@@ -76,4 +80,12 @@ class Fields:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # JSON's whole numbers have no limit
+        return False
+
+
+def _printable(value: str) -> bool:
+    """JSON can hold halves of characters, which nothing can print."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)

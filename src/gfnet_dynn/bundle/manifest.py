@@ -104,11 +104,13 @@ class Manifest:
         _require(self.input.size <= _LARGEST_INPUT, f"takes images of {self.input.size} px")
         _require(exits >= 1, "has no way out")
         _require(_ascending([each.macs for each in self.ways_out]), "has exits whose MACs do not ascend")
+        _require(self.ways_out[-1].macs > 0, "costs nothing")
         _require(_ascending([each.block for each in self.ways_out]), "has exits whose blocks do not ascend")
         names = [policy.name for policy in self.policies]
         _require(len(set(names)) == len(names) and FULL in names, f"has the policies {names}")
         for policy in self.policies:
-            per_exit(policy.thresholds, exits - 1)
+            thresholds = per_exit(policy.thresholds, exits - 1)
+            _require(policy.name != FULL or set(thresholds) <= {NEVER}, f"lets images leave early by the policy {FULL}")
         _require("fp32" in self.precisions, "has no stages in fp32")
         for precision, stages in self.precisions.items():
             _require(len(stages) == exits, f"has {len(stages)} stages in {precision} for {exits} ways out")
@@ -177,10 +179,7 @@ class Manifest:
                 model=top.text("model"),
                 classes=top.texts("classes"),
                 input=_read_input(top.inner("input")),
-                ways_out=tuple(
-                    WayOut(each.text("name"), each.whole("block"), each.whole("macs"))
-                    for each in top.inners("ways_out")
-                ),
+                ways_out=tuple(_read_way_out(each) for each in top.inners("ways_out")),
                 policies=tuple(_read_policy(each) for each in top.inners("policies")),
                 precisions={name: top.inner("precisions").texts(name) for name in top.inner("precisions").names},
                 files={name: _read_file(top.inner("files").inner(name)) for name in top.inner("files").names},

@@ -1,58 +1,14 @@
-"""The `gfnet-dynn` command: collects the verbs and turns errors into a message and an exit status."""
+"""The `gfnet-dynn` command: runs a verb and turns errors into a message and an exit status."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
 
-import typer
-from rich.console import Console
-from rich.markup import escape
-
-from gfnet_dynn import __version__
-from gfnet_dynn.cli import data
-from gfnet_dynn.cli.benchmark import benchmark
-from gfnet_dynn.cli.classify import classify
-from gfnet_dynn.cli.cost import cost
-from gfnet_dynn.cli.evaluate import evaluate
-from gfnet_dynn.cli.export import export
-from gfnet_dynn.cli.options import SPELLINGS
-from gfnet_dynn.cli.report import report
-from gfnet_dynn.cli.train import train
+from gfnet_dynn.cli.verbs import build_app
 from gfnet_dynn.errors import GFNetDynnError
 from gfnet_dynn.train.interruption import TrainingInterrupted
-
-app = typer.Typer(
-    name="gfnet-dynn",
-    help="Early-exit Global Filter Networks for remote-sensing scene classification.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(data.app, name="data")
-app.command(context_settings=SPELLINGS)(train)
-app.command(context_settings=SPELLINGS)(evaluate)
-app.command(context_settings=SPELLINGS)(report)
-app.command(context_settings=SPELLINGS)(export)
-app.command(context_settings=SPELLINGS)(classify)
-app.command(context_settings=SPELLINGS)(cost)
-app.command(context_settings=SPELLINGS)(benchmark)
-
-
-def _tell_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"gfnet-dynn {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _whole_program(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Options of the program itself, before any verb."""
 
 
 def run(command: Callable[[], None]) -> None:
@@ -61,15 +17,23 @@ def run(command: Callable[[], None]) -> None:
     try:
         command()
     except GFNetDynnError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
+        _tell("error:", str(error))
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as stop:
         interruption = _interruption(stop)
         if interruption is None:
             raise
         if not isinstance(interruption, TrainingInterrupted):
-            Console(stderr=True).print("interrupted")
+            _tell("interrupted")
         sys.exit(130)
+
+
+def _tell(heading: str, message: str = "") -> None:
+    from rich.console import Console  # noqa: PLC0415 # a device's first answer does not wait for it
+    from rich.markup import escape  # noqa: PLC0415
+
+    text = f"[bold red]{heading}[/] {escape(message)}" if message else heading
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
 
 
 def _interruption(stop: BaseException | None) -> KeyboardInterrupt | None:
@@ -91,4 +55,4 @@ def wait_politely() -> None:
 
 def main() -> None:
     """Entry point of the installed command."""
-    run(app)
+    run(build_app(sys.argv[1:]))

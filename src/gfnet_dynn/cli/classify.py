@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from gfnet_dynn.cli.options import path
 
@@ -39,6 +39,8 @@ def classify(
     """
     from gfnet_dynn.cli.classifying import Wanted, run_classification  # noqa: PLC0415 # imports the engine
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     wanted = Wanted(bundle, tuple(images), policy, threshold, top, form, engine, precision, threads, batch)
-    if run_classification(wanted, sys.stdout, Console(stderr=True, highlight=False)):
+    if run_classification(wanted, sys.stdout, sys.stderr):
         raise typer.Exit(2)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-
 from gfnet_dynn.errors import DataError, ImageError, ThresholdError
 from gfnet_dynn.image import SUFFIXES
 from gfnet_dynn.runtime import Prediction, load
@@ -32,7 +30,7 @@ class Wanted:
     batch: int
 
 
-def run_classification(wanted: Wanted, out: TextIO, err: Console) -> int:
+def run_classification(wanted: Wanted, out: TextIO, err: TextIO) -> int:
     """Classify and print, each prediction as soon as it is there.
 
     Returns:
@@ -44,9 +42,9 @@ def run_classification(wanted: Wanted, out: TextIO, err: Console) -> int:
 
     def unreadable(error: ImageError) -> None:
         unread.append(error)
-        err.print(f"error: {error}", markup=False, soft_wrap=True)
+        err.write(f"error: {error}\n")
 
-    write = _WRITERS[wanted.form](out, wanted.top)
+    write = _WRITERS[wanted.form](out, min(wanted.top, len(classifier.manifest.classes)))
     for prediction in classifier.classify_each(
         files, policy=wanted.policy, threshold=threshold, batch=wanted.batch, unreadable=unreadable
     ):
@@ -64,7 +62,7 @@ def _text_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
 
 
 def _json_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
-    return lambda prediction: _say(out, json.dumps(prediction.to_dict(top), ensure_ascii=False))
+    return lambda prediction: _say(out, json.dumps(prediction.to_dict(top)))  # ASCII, which every output takes
 
 
 def _csv_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:

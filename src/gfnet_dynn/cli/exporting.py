@@ -40,9 +40,10 @@ class Wanted:
 
 def run_export(wanted: Wanted, console: Console) -> Exported:
     """Export, print what int8 changes, write the bundle."""
+    if wanted.output.is_dir():
+        example = wanted.output / f"scene{SUFFIX}"
+        raise ExportError(f"{wanted.output} is a folder: name the file to write, such as {example}")
     output = wanted.output if wanted.output.suffix else wanted.output.with_suffix(SUFFIX)
-    if output.is_dir():
-        raise ExportError(f"{output} is a folder: name the file to write, such as {output / ('scene' + SUFFIX)}")
     for target in filter(None, (output, wanted.single_graph)):
         require_writable(target.parent)
     file = find_checkpoint_file(wanted.run)

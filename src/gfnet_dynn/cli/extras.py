@@ -25,3 +25,13 @@ def require_export() -> None:
     """
     if any(find_spec(name) is None for name in ("torch", "onnx", "onnxscript", "onnxruntime")):
         raise MissingExtraError("export", "train,export")
+
+
+def require_plots() -> None:
+    """Check that plots can be drawn, before anything is measured for them.
+
+    Raises:
+        MissingExtraError: they can't.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("an HTML report with plots", "plots")

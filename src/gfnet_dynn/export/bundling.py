@@ -85,7 +85,7 @@ def export_net(
     say(f"exporting {spec.num_exits} stages")
     stages = export_stages(net, spec)
     graphs = {"fp32": [stage.SerializeToString() for stage in stages]}
-    draft = _Draft(spec, net.exit_macs(), policies, provenance)
+    draft = Draft(spec, net.exit_macs(), policies, provenance)
     engine = make_engine("onnxruntime", EngineOptions(available_processors()))
 
     network = network_arrays(net, held_out.pixels, held_out.labels, spec.input)
@@ -115,8 +115,15 @@ def export_net(
 
 
 @dataclass(frozen=True)
-class _Draft:
-    """What a manifest says whatever the precisions are."""
+class Draft:
+    """What a manifest says whatever the precisions are.
+
+    Attributes:
+        spec: of the network.
+        macs: up to each way out, [G + 1].
+        policies: of exit.
+        provenance: of the network.
+    """
 
     spec: NetSpec
     macs: tuple[int, ...]
@@ -125,12 +132,15 @@ class _Draft:
 
     @property
     def costs(self) -> list[float]:
+        """MACs of each way out as a share of the full network's."""
         return [count / self.macs[-1] for count in self.macs]
 
     def files(self, graphs: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
+        """The graphs of all precisions by their names in the bundle."""
         return {_file(precision, index): g for precision, all_ in graphs.items() for index, g in enumerate(all_)}
 
     def manifest(self, graphs: Mapping[str, Sequence[bytes]], report: Mapping[str, Any]) -> Manifest:
+        """The manifest for graphs of one precision or more."""
         spec = self.spec
         blocks = (*spec.exit_blocks, spec.backbone.depth - 1)
         names = [*(f"exit {index + 1}" for index in range(len(spec.exit_blocks))), "final"]

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.signals import by_max_probability
-from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, OperatingPoint, operate, sweep
+from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, THRESHOLDS, OperatingPoint, operate, sweep
 from gfnet_dynn.measure.accuracy import confusion_matrix, macro_f1
 from gfnet_dynn.measure.latency import LatencySetting
 
@@ -124,6 +125,9 @@ def evaluate(arrays: ExitArrays, subject: Subject, times: ExitTimes | None, chos
     costs = [macs / subject.exit_macs[-1] for macs in subject.exit_macs]
     plain = by_max_probability(arrays)
 
+    # Without early exits no threshold changes anything.
+    swept, plainly = (THRESHOLDS, PLAIN_THRESHOLDS) if arrays.gates.shape[1] else ((NEVER,), (NEVER,))
+
     def judge(point: OperatingPoint) -> Judgement:
         return _judge(point, arrays, subject, times)
 
@@ -134,9 +138,9 @@ def evaluate(arrays: ExitArrays, subject: Subject, times: ExitTimes | None, chos
         exit_macs=subject.exit_macs,
         parameters=subject.parameters,
         exit_accuracy=tuple(float(value) for value in arrays.correct.mean(axis=0)),
-        sweep=tuple(judge(point) for point in sweep(arrays, costs)),
+        sweep=tuple(judge(point) for point in sweep(arrays, costs, swept)),
         chosen=judge(operate(arrays, costs, chosen.gates)) if chosen.gates else None,
-        plain_sweep=tuple(judge(point) for point in sweep(plain, costs, PLAIN_THRESHOLDS)),
+        plain_sweep=tuple(judge(point) for point in sweep(plain, costs, plainly)),
         plain=judge(operate(plain, costs, chosen.plain)) if chosen.plain else None,
         times=times,
         images=len(arrays.labels),

@@ -61,7 +61,11 @@ class Graph(Protocol):
         """What comes out, in order."""
 
     def run(self, array: Array) -> Sequence[Array]:
-        """Compute all outputs for one input array."""
+        """Compute all outputs for one input array.
+
+        Raises:
+            EngineError: the engine fails.
+        """
 
 
 class Engine(Protocol):
@@ -94,13 +98,15 @@ def make_engine(name: str, options: EngineOptions) -> Engine:
     """The engine of that name.
 
     Raises:
-        EngineError: unknown.
-        MissingExtraError: not installed.
+        EngineError: unknown, or the base install is not whole.
+        MissingExtraError: the extra that brings it is not installed.
     """
     if name not in _ENGINES:
         raise EngineError(f"unknown engine '{name}': {nearest(name, _ENGINES)}")
     if find_spec(name) is None:
-        raise MissingExtraError(f"the engine {name}", "openvino" if name == "openvino" else "edge")
+        if name == DEFAULT_ENGINE:
+            raise EngineError(f"{name} is not installed, though the base install brings it: pip install {name}")
+        raise MissingExtraError(f"the engine {name}", name)
     module, kind = _ENGINES[name]
     engine: Engine = getattr(import_module(module), kind)(options)
     return engine

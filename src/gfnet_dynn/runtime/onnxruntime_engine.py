@@ -46,6 +46,7 @@ class OnnxRuntimeGraph:
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
+        session._model_bytes = None  # kept by onnxruntime for a fallback to other providers: twice the memory
         inputs = [_port(each) for each in session.get_inputs()]
         if len(inputs) != 1:
             raise EngineError(f"a stage has one input, not {len(inputs)}")
@@ -54,8 +55,15 @@ class OnnxRuntimeGraph:
         self._names = [port.name for port in self.outputs]
 
     def run(self, array: Array) -> Sequence[Array]:
-        """All outputs for one input."""
-        outputs: Sequence[Array] = self._session.run(self._names, {self.input.name: array})
+        """All outputs for one input.
+
+        Raises:
+            EngineError: onnxruntime cannot compute them.
+        """
+        try:
+            outputs: Sequence[Array] = self._session.run(self._names, {self.input.name: array})
+        except Exception as error:  # as above
+            raise EngineError(f"onnxruntime cannot run this graph: {_first_line(error)}") from error
         return outputs
 
 

@@ -53,8 +53,15 @@ class OpenVinoGraph:
         self.outputs = [_port(each) for each in model.outputs]
 
     def run(self, array: Array) -> Sequence[Array]:
-        """All outputs for one input, as arrays of their own: openvino uses its memory again at the next call."""
-        results = self._request.infer({0: array}, share_inputs=True)
+        """All outputs for one input, as arrays of their own: openvino uses its memory again at the next call.
+
+        Raises:
+            EngineError: openvino cannot compute them.
+        """
+        try:
+            results = self._request.infer({0: array}, share_inputs=True)
+        except RuntimeError as error:
+            raise EngineError(f"openvino cannot run this graph: {str(error).strip()[:300]}") from error
         return [np.array(results[index]) for index in range(len(self.outputs))]
 
 

@@ -20,6 +20,7 @@ from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.errors import StorageError
 from gfnet_dynn.processor import processor
 from gfnet_dynn.runtime.engine import Engine, EngineOptions
+from gfnet_dynn.runtime.memory import copies_returned
 from gfnet_dynn.runtime.staged import StagedNet
 from gfnet_dynn.storage import write_json
 
@@ -34,7 +35,8 @@ def compile_net(bundle: Bundle, precision: str, engine: Engine) -> StagedNet:
     Raises:
         BundleError: it lacks that precision, or is damaged.
     """
-    return StagedNet(bundle.manifest, bundle.stages(precision), precision, engine)
+    with copies_returned():
+        return StagedNet(bundle.manifest, bundle.stages(precision), precision, engine)
 
 
 def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> StagedNet:
@@ -48,14 +50,15 @@ def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> Stag
     if len(bundle.manifest.precisions) == 1:
         return compile_net(bundle, next(iter(bundle.manifest.precisions)), engine)
     file = _memory(bundle, engine, options)
-    known = _recall(file)
+    known = _recall(file) if file else None
     if known is not None and known in bundle.manifest.precisions:
         return compile_net(bundle, known, engine)
     nets = {name: compile_net(bundle, name, engine) for name in bundle.manifest.precisions}
     times = time_full_pass(nets)
     fastest = min(times, key=lambda name: times[name])
-    with suppress(StorageError):  # a device without a writable home times anew at each start
-        write_json(file, {"fastest": fastest, "median_ms": times, "engine": engine.name, "processor": processor()})
+    if file:
+        with suppress(StorageError):  # a device without a writable home times anew at each start
+            write_json(file, {"fastest": fastest, "median_ms": times, "engine": engine.name, "processor": processor()})
     return nets[fastest]
 
 
@@ -73,8 +76,11 @@ def time_full_pass(nets: Mapping[str, StagedNet]) -> dict[str, float]:
     return {name: float(np.median(each)) for name, each in times.items()}
 
 
-def _memory(bundle: Bundle, engine: Engine, options: EngineOptions) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+def _memory(bundle: Bundle, engine: Engine, options: EngineOptions) -> Path | None:
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    except RuntimeError:  # a user without a home, as containers have them
+        return None
     about = json.dumps([bundle.sha256, engine.name, options.threads, processor()])
     return cache / "gfnet-dynn" / "precision" / f"{hashlib.sha256(about.encode()).hexdigest()[:24]}.json"
 
@@ -83,5 +89,5 @@ def _recall(file: Path) -> str | None:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         return str(found["fastest"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

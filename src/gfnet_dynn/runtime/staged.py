@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest, Policy
-from gfnet_dynn.errors import BundleError
+from gfnet_dynn.errors import BundleError, ImageError
 from gfnet_dynn.exits.rule import leaves, per_exit
 from gfnet_dynn.exits.signals import max_probability
-from gfnet_dynn.runtime.engine import Array, Engine, Graph
+from gfnet_dynn.runtime.engine import Array, Engine, Graph, Port
 
 Images = npt.NDArray[np.uint8]
 """[B, S, S, 3]: RGB, as `gfnet_dynn.image` fits it."""
+
+_UINT8, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
+_ELSEWHERE = b"location"  # the key under which ONNX names a file with a tensor's numbers; export writes none
 
 
 class Answers(NamedTuple):
@@ -42,12 +45,12 @@ class StagedNet:
     matter.
     """
 
-    def __init__(self, manifest: Manifest, graphs: Sequence[bytes], precision: str, engine: Engine) -> None:
+    def __init__(self, manifest: Manifest, graphs: Iterable[bytes], precision: str, engine: Engine) -> None:
         """Compile all stages, and hold them against the manifest.
 
         Args:
             manifest: what the graphs should be.
-            graphs: of each stage, [G + 1].
+            graphs: of each stage, G + 1 of them; one at a time is in memory where they come from an iterator.
             precision: in which they are, by name.
             engine: that will run them.
 
@@ -56,20 +59,24 @@ class StagedNet:
             EngineError: the engine cannot take a graph.
         """
         self.manifest, self.precision, self.engine_name = manifest, precision, engine.name
-        self._stages: list[Graph] = [engine.compile(graph) for graph in graphs]
-        side, classes = self.manifest.input.size, len(self.manifest.classes)
-        self._check(0, self._stages[0].input.dtype == np.uint8, f"does not take 8-bit images of {side} px")
-        self._check(0, self._stages[0].input.shape[1:] == (side, side, 3), f"does not take images of {side} px")
+        self._stages: list[Graph] = []
+        for index, graph in enumerate(graphs):
+            self._check(index, _ELSEWHERE not in graph, "takes numbers from a file outside the bundle")
+            self._stages.append(engine.compile(graph))
+        ways_out, last = self.manifest.num_exits, len(self._stages) - 1
+        self._check(last, last + 1 == ways_out, f"is the last one, of {ways_out}")
+        self._side, classes = self.manifest.input.size, len(self.manifest.classes)
+        taken = _kind(self._stages[0].input)
+        same = taken == (_UINT8, (None, self._side, self._side, 3))
+        self._check(0, same, f"does not take 8-bit images of {self._side} px, any number at once")
         for index, stage in enumerate(self._stages):
-            last = index == len(self._stages) - 1
-            self._check(index, len(stage.outputs) == (1 if last else 3), "has another number of outputs")
-            logits = stage.outputs[0 if last else 1]
-            self._check(index, logits.shape[1:] == (classes,), f"does not give logits of {classes} classes")
-            if not last:
-                following = self._stages[index + 1].input
-                passed = stage.outputs[0]
-                same = (passed.dtype, passed.shape[1:]) == (following.dtype, following.shape[1:])
+            self._check(index, len(stage.outputs) == (1 if index == last else 3), "has another number of outputs")
+            logits = _kind(stage.outputs[0 if index == last else 1])
+            self._check(index, logits == (_FLOAT32, (None, classes)), f"does not give logits of {classes} classes")
+            if index < last:
+                same = _kind(stage.outputs[0]) == _kind(self._stages[index + 1].input)
                 self._check(index, same, "gives features that the next one does not take")
+                self._check(index, _kind(stage.outputs[2]) == (_FLOAT32, (None,)), "does not give one gate an image")
 
     def _check(self, stage: int, condition: bool, otherwise: str) -> None:
         if not condition:
@@ -77,18 +84,27 @@ class StagedNet:
                 f"stage {stage + 1} in {self.precision} {otherwise}, against the bundle's manifest: export it anew"
             )
 
+    def _entering(self, images: Images) -> Array:
+        if images.dtype != np.uint8 or images.shape[1:] != (self._side, self._side, 3):
+            raise ImageError(
+                f"the network takes uint8 [images, {self._side}, {self._side}, 3], not {images.dtype} {images.shape}"
+            )
+        return np.ascontiguousarray(images)
+
     def decide(self, images: Images, policy: Policy) -> Answers:
         """Run each image only as far as it needs: those that stay are compacted and go on.
 
         Raises:
             ThresholdError: the thresholds do not fit the exits.
+            ImageError: the images are of another kind or size.
         """
+        features = self._entering(images)
         thresholds = per_exit(policy.thresholds, len(self._stages) - 1)
         logits = np.empty((len(images), len(self.manifest.classes)), np.float32)
         exits = np.full(len(images), len(thresholds), np.intp)
         if not len(images):
             return Answers(logits, exits)
-        staying, features = np.arange(len(images)), np.ascontiguousarray(images)
+        staying = np.arange(len(images))
         for index, (stage, threshold) in enumerate(zip(self._stages, thresholds, strict=False)):
             features, exit_logits, gate = stage.run(features)
             left = leaves(gate if policy.signal == "gate" else max_probability(exit_logits), threshold)
@@ -107,8 +123,11 @@ class StagedNet:
 
         Returns:
             Logits [B, G + 1, K] and gates [B, G].
+
+        Raises:
+            ImageError: the images are of another kind or size.
         """
-        features: Array = np.ascontiguousarray(images)
+        features = self._entering(images)
         logits, gates = [], []
         for stage in self._stages[:-1]:
             features, exit_logits, gate = stage.run(features)
@@ -117,3 +136,7 @@ class StagedNet:
         logits.append(self._stages[-1].run(features)[0])
         no_gates = np.empty((len(images), 0), np.float32)
         return np.stack(logits, axis=1), np.stack(gates, axis=1) if gates else no_gates
+
+
+def _kind(port: Port) -> tuple[np.dtype[Any], tuple[int | None, ...]]:
+    return port.dtype, port.shape

@@ -1,0 +1,72 @@
+"""What a device pays for its first answer: time from the start of the process, and memory at its highest."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gfnet_dynn.errors import EngineError
+
+_CLASSIFY = """
+import atexit, sys
+
+def peak():
+    try:
+        with open("/proc/self/status") as lines:
+            kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except OSError:
+        import resource
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        kib = largest / 1024 if sys.platform == "darwin" else largest
+    sys.stderr.write(f"peak_kib={kib}")
+
+atexit.register(peak)
+sys.argv[0] = "gfnet-dynn"
+from gfnet_dynn.cli.app import main
+main()
+"""
+# The memory is asked for from inside: a parent sees that of its own pages too, from between fork and exec.
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """The first answer of a fresh process, as medians.
+
+    Attributes:
+        seconds: from the start of the process to its end, the label printed.
+        peak_mb: highest resident memory, in 10⁶ bytes.
+        starts: that were measured.
+        precision: of the network.
+        engine: that ran it.
+    """
+
+    seconds: float
+    peak_mb: float
+    starts: int
+    precision: str
+    engine: str
+
+
+def measure_cold_start(
+    bundle: Path, image: Path, engine: str, precision: str, threads: int, starts: int = 5
+) -> ColdStart:
+    """Start `gfnet-dynn classify` anew several times.
+
+    Raises:
+        EngineError: it fails.
+    """
+    options = ["--engine", engine, "--precision", precision, "--threads", str(threads)]
+    command = [sys.executable, "-c", _CLASSIFY, "classify", str(bundle), str(image), *options]
+    seconds, peaks = [], []
+    for _ in range(starts):
+        began = time.perf_counter()
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        seconds.append(time.perf_counter() - began)
+        if result.returncode:
+            raise EngineError(f"a fresh process cannot classify {image}: {result.stderr.strip()[-300:]}")
+        peaks.append(float(result.stderr.rsplit("peak_kib=", 1)[1]) * 1024 / 1e6)
+    return ColdStart(statistics.median(seconds), statistics.median(peaks), starts, precision, engine)

@@ -1,0 +1,183 @@
+"""Measures on a device what networks cost there: each exit, the mix of exits that images take, file to label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.image import fit, read_image
+from gfnet_dynn.measure.contenders import Contender
+from gfnet_dynn.measure.timing import Latency, Times, time_in_turns
+from gfnet_dynn.runtime.staged import Images
+from gfnet_dynn.spec import InputSpec
+
+Told = Callable[[int, int], None]
+
+_CURVE = (*(index / 20 for index in range(20)), NEVER)
+
+
+@dataclass(frozen=True)
+class WayOutFigures:
+    """Leaving at one exit.
+
+    Attributes:
+        name: of the exit.
+        macs_share: of the full network's MACs; counted.
+        latency: network alone; measured.
+        latency_share: median over images and rounds of the ratio to the full pass; measured.
+    """
+
+    name: str
+    macs_share: float
+    latency: Latency
+    latency_share: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The gated network at one threshold; accuracy on the images, latency at the exits that they take."""
+
+    threshold: float
+    accuracy: float
+    mean_ms: float
+
+
+@dataclass(frozen=True)
+class ContenderFigures:
+    """One network.
+
+    Attributes:
+        name: for tables.
+        engine: with its version.
+        precision: `fp32` or `int8`.
+        size_bytes: on disk, or None.
+        macs: of the full network; counted.
+        ways_out: each exit.
+        mix: network alone, by its exit policy.
+        end_to_end: from the file to the label, by its exit policy.
+        exit_shares: of the images, [G + 1].
+        accuracy: by its exit policy, and through the full network; None without labels.
+        full_accuracy: the same through the full network.
+        curve: over thresholds; empty without labels or exits.
+    """
+
+    name: str
+    engine: str
+    precision: str
+    size_bytes: int | None
+    macs: int
+    ways_out: tuple[WayOutFigures, ...]
+    mix: Latency
+    end_to_end: Latency
+    exit_shares: tuple[float, ...]
+    accuracy: float | None
+    full_accuracy: float | None
+    curve: tuple[CurvePoint, ...]
+
+    @property
+    def images_per_s(self) -> float:
+        """From file to label, one after the other."""
+        return 1000 / self.end_to_end.mean_ms
+
+    @property
+    def full(self) -> Latency:
+        """The full pass."""
+        return self.ways_out[-1].latency
+
+
+def measure_contenders(
+    contenders: Sequence[Contender],
+    files: Sequence[Path],
+    labels: npt.NDArray[np.int64] | None,
+    rounds: int,
+    told: Told,
+) -> tuple[ContenderFigures, ...]:
+    """Time all contenders on the same images in turns.
+
+    Args:
+        contenders: the networks.
+        files: images.
+        labels: of the files, [N], or None where they are not known.
+        rounds: times that all is repeated.
+        told: of rounds done, and of all.
+    """
+    images = [[each.read(file) for file in files] for each in contenders]
+    calls: list[Callable[[int], object]] = []
+    for each, own in zip(contenders, images, strict=True):
+        forced = [each.leave_at(index) for index in range(len(each.exit_names))]
+        calls += [partial(_on, call, own) for call in (*forced, each.decide)]
+        calls.append(partial(_on, each.answer, files))
+    times, found, first = time_in_turns(calls, len(files), rounds, told), [], 0
+    for each, own in zip(contenders, images, strict=True):
+        last = first + len(each.exit_names) + 2
+        found.append(_figures(each, own, labels, times[:, :, first:last]))
+        first = last
+    return tuple(found)
+
+
+def _on(call: Callable[..., object], items: Sequence[object], index: int) -> object:
+    return call(items[index])
+
+
+def _figures(
+    contender: Contender, images: Sequence[Images], labels: npt.NDArray[np.int64] | None, times: Times
+) -> ContenderFigures:
+    ways = len(contender.exit_names)
+    exits = np.array([contender.decide(image) for image in images])
+    arrays = None if labels is None else contender.arrays(np.concatenate(images), labels)
+    rows = np.arange(len(images))
+    return ContenderFigures(
+        name=contender.name,
+        engine=contender.engine,
+        precision=contender.precision,
+        size_bytes=contender.size_bytes,
+        macs=contender.macs,
+        ways_out=tuple(
+            WayOutFigures(
+                name=contender.exit_names[index],
+                macs_share=contender.cost_shares[index],
+                latency=Latency.of(times[:, :, index]),
+                latency_share=float(np.median(times[:, :, index] / times[:, :, ways - 1])),
+            )
+            for index in range(ways)
+        ),
+        mix=Latency.of(times[:, :, ways]),
+        end_to_end=Latency.of(times[:, :, ways + 1]),
+        exit_shares=tuple(float((exits == index).mean()) for index in range(ways)),
+        accuracy=None if arrays is None else float(arrays.correct[rows, exits].mean()),
+        full_accuracy=None if arrays is None else float(arrays.correct[:, -1].mean()),
+        curve=_curve(arrays, np.median(times[:, :, :ways], axis=0)) if arrays is not None and ways > 1 else (),
+    )
+
+
+def _curve(arrays: ExitArrays, milliseconds: npt.NDArray[np.float64]) -> tuple[CurvePoint, ...]:
+    rows, points = np.arange(len(arrays.labels)), []
+    for threshold in _CURVE:
+        exits = first_exit(arrays.gates, threshold)
+        accuracy, mean_ms = arrays.correct[rows, exits].mean(), milliseconds[rows, exits].mean()
+        points.append(CurvePoint(threshold, float(accuracy), float(mean_ms)))
+    return tuple(points)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What comes before the network: the file decoded, the picture resized and padded."""
+
+    decode: Latency
+    fit: Latency
+
+
+def measure_preprocessing(files: Sequence[Path], image: InputSpec, rounds: int, told: Told) -> Preprocessing:
+    """Time decoding and resizing apart."""
+    side = image.size - image.pad
+    pictures = [read_image(file, side) for file in files]
+    calls = [lambda row: read_image(files[row], side), lambda row: fit(pictures[row], image)]
+    times = time_in_turns(calls, len(files), rounds, told)
+    return Preprocessing(Latency.of(times[:, :, 0]), Latency.of(times[:, :, 1]))

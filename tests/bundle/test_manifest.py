@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gfnet_dynn.bundle.manifest import FORMAT, FULL, VERSION, Manifest, Policy, WayOut
+from gfnet_dynn.errors import BundleError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.spec import InputSpec
+from tests import bundles
+
+DESCRIBED: dict[str, Any] = json.loads(json.dumps(bundles.manifest().to_dict()))
+ABSENT = object()
+
+
+def changed(place: str, value: object) -> dict[str, Any]:
+    """The tiny bundle's manifest with another value at a place such as `ways_out 0 macs`, or without it."""
+    described = copy.deepcopy(DESCRIBED)
+    *outer, name = [int(part) if part.isdecimal() else part for part in place.split()]
+    inner: Any = described
+    for part in outer:
+        inner = inner[part]
+    if value is ABSENT:
+        del inner[name]
+    else:
+        inner[name] = value
+    return described
+
+
+def test_what_is_written_is_read_back() -> None:
+    described = bundles.manifest(provenance={"τ": [0.5, None], "deep": {"a": {"b": [1, "x"]}}})
+    assert Manifest.from_dict(json.loads(json.dumps(described.to_dict(), allow_nan=False))) == described
+
+
+def test_a_threshold_that_no_gate_reaches_is_null_in_json() -> None:
+    described = bundles.manifest().to_dict()
+    assert [each["thresholds"] for each in described["policies"]] == [[0.7, 0.6], [0.8, 0.7], [None, None]]
+    assert Manifest.from_dict(DESCRIBED).policy(FULL).thresholds == (NEVER, NEVER)
+
+
+def test_the_input_is_read_with_its_padding_and_scale() -> None:
+    spec = InputSpec(24, 3, (0.1, 0.2, 0.3), (1, 2, 3))
+    described = json.loads(json.dumps(bundles.manifest(input=spec).to_dict()))
+    assert Manifest.from_dict(described).input == spec
+
+
+def test_fields_that_this_version_does_not_know_are_passed_over() -> None:
+    assert Manifest.from_dict({**DESCRIBED, "later": 1}) == bundles.manifest()
+
+
+def test_costs_are_shares_of_the_full_network() -> None:
+    described = bundles.manifest()
+    assert described.num_exits == 3
+    assert described.costs == (0.25, 0.625, 1.0)
+
+
+def test_the_first_policy_is_used_unless_another_is_named() -> None:
+    described = bundles.manifest()
+    assert described.policy().name == "gates"
+    assert described.policy("plain").signal == "max-probability"
+    with pytest.raises(BundleError, match="no exit policy 'fast'; it has gates, plain, full"):
+        described.policy("fast")
+
+
+def test_a_policy_looks_at_its_own_signal() -> None:
+    logits = np.zeros((2, 3, 2), np.float32)
+    logits[1, 0, 1] = math.log(3)
+    gates = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
+    arrays = ExitArrays(logits, gates, np.zeros(2, np.int64))
+    by_gate, plain, _ = bundles.POLICIES
+    np.testing.assert_array_equal(by_gate.signals(arrays), gates)
+    np.testing.assert_allclose(plain.signals(arrays), [[0.5, 0.5], [0.75, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("format", "zip of holiday pictures", f"not a {FORMAT}: its manifest says 'zip of holiday pictures'"),
+        ("format", 7, "manifest.format is not a text"),
+        ("format", ABSENT, "manifest has no 'format'"),
+        ("version", VERSION + 1, f"version {VERSION + 1} and this program reads version {VERSION}: update gfnet-dynn"),
+        ("version", VERSION - 1, f"version {VERSION - 1} and this program reads version {VERSION}: export it anew"),
+        ("version", True, "manifest.version is not a whole number"),
+        ("version", "1", "manifest.version is not a whole number"),
+        ("version", 1.0, "manifest.version is not a whole number"),
+        ("model", None, "manifest.model is not a text"),
+        ("model", "half \ud800 a character", "manifest.model is not a text"),
+        ("classes", "abc", "manifest.classes is not a list"),
+        ("classes 0", 3, "manifest.classes is not texts"),
+        ("classes 0", "\udfff", "manifest.classes is not texts"),
+        ("classes", [], "has 0 classes"),
+        ("classes", ["field"], "has 1 classes"),
+        ("classes", [str(number) for number in range(100_001)], "has 100001 classes"),
+        ("classes 1", "field", "names a class twice"),
+        ("input", [], "manifest.input is not an object"),
+        ("input", ABSENT, "manifest has no 'input'"),
+        ("input size", 8.0, "manifest.input.size is not a whole number"),
+        ("input size", 0, "an input of 0 px"),
+        ("input size", 4097, "takes images of 4097 px"),
+        ("input pad", 8, "8 px with 8 px of padding"),
+        ("input pad", -1, "-1 px of padding"),
+        ("input mean", [0, 0], "mean and std need three numbers"),
+        ("input std", [1, 1, 1, 1], "mean and std need three numbers"),
+        ("input mean 0", None, "manifest.input.mean is not numbers"),
+        ("input mean 0", math.nan, "manifest.input.mean is not numbers"),
+        ("input mean 0", math.inf, "manifest.input.mean is not numbers"),
+        ("input mean 0", 10**400, "manifest.input.mean is not numbers"),
+        ("input std 2", 0, "standard deviations of the input must be positive"),
+        ("ways_out", {}, "manifest.ways_out is not a list"),
+        ("ways_out 1", "exit 2", "manifest.ways_out[1] is not an object"),
+        ("ways_out 1 name", 2, "manifest.ways_out[1].name is not a text"),
+        ("ways_out 1 macs", "250", "manifest.ways_out[1].macs is not a whole number"),
+        ("ways_out 1 block", ABSENT, "manifest.ways_out[1] has no 'block'"),
+        ("ways_out", [], "has no way out"),
+        ("ways_out 1 macs", 100, "exits whose MACs do not ascend"),
+        ("ways_out 0 macs", -1, "exits whose MACs do not ascend"),
+        ("ways_out 2 block", 0, "exits whose blocks do not ascend"),
+        ("policies", None, "manifest.policies is not a list"),
+        ("policies", [], "has the policies []"),
+        ("policies 2 name", "gates", "has the policies ['gates', 'plain', 'gates']"),
+        ("policies 2 name", "complete", "has the policies ['gates', 'plain', 'complete']"),
+        ("policies 0 signal", "entropy", "unknown signal 'entropy': update gfnet-dynn"),
+        ("policies 0 source", 1, "manifest.policies[0].source is not a text"),
+        ("policies 0 thresholds", 0.5, "manifest.policies[0].thresholds is not a list"),
+        ("policies 0 thresholds", [0.5], "1 thresholds for a network with 2 gates"),
+        ("policies 0 thresholds 1", "0.5", "manifest.policies[0].thresholds is not numbers"),
+        ("policies 0 thresholds 1", True, "manifest.policies[0].thresholds is not numbers"),
+        ("policies 0 thresholds 1", math.nan, "manifest.policies[0].thresholds is not numbers"),
+        ("policies 0 thresholds 1", 10**400, "manifest.policies[0].thresholds is not numbers"),
+        ("policies 0 thresholds 1", -0.1, "from 0 to 1"),
+        ("policies 2 thresholds 1", 1.0, "lets images leave early by the policy full"),
+        ("precisions", [], "manifest.precisions is not an object"),
+        ("precisions fp32", ABSENT, "has no stages in fp32"),
+        ("precisions fp32 2", ABSENT, "has 2 stages in fp32 for 3 ways out"),
+        ("precisions int8", [], "has 0 stages in int8 for 3 ways out"),
+        ("precisions int8 2", "int8/stage1.onnx", "disagrees with itself on its files: ['int8/stage2.onnx']"),
+        ("precisions int8 2", None, "manifest.precisions.int8 is not texts"),
+        ("files", None, "manifest.files is not an object"),
+        ("files fp32/stage0.onnx", ABSENT, "disagrees with itself on its files: ['fp32/stage0.onnx']"),
+        ("files more", {"bytes": 1, "sha256": ""}, "disagrees with itself on its files: ['more']"),
+        ("files fp32/stage0.onnx", 5, "manifest.files.fp32/stage0.onnx is not an object"),
+        ("files fp32/stage0.onnx bytes", "1", "manifest.files.fp32/stage0.onnx.bytes is not a whole number"),
+        ("files fp32/stage0.onnx sha256", None, "manifest.files.fp32/stage0.onnx.sha256 is not a text"),
+        ("report", [], "manifest.report is not an object"),
+        ("provenance", "UCM", "manifest.provenance is not an object"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-",
+)
+def test_what_no_export_writes_is_refused_by_name(place: str, value: object, message: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        Manifest.from_dict(changed(place, value))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, [], "manifest", 3])
+def test_a_manifest_is_an_object(value: object) -> None:
+    with pytest.raises(BundleError, match="its manifest is not an object"):
+        Manifest.from_dict(value)
+
+
+def test_a_network_without_gates_has_one_way_out_and_only_the_full_policy() -> None:
+    graph = bundles.stage(2)
+    described = bundles.manifest(
+        {"fp32/stage0.onnx": graph},
+        ways_out=(WayOut("final", 0, 5),),
+        policies=(Policy(FULL, "gate", (), "no image leaves early"),),
+    )
+    assert described.costs == (1.0,)
+    with pytest.raises(BundleError, match="costs nothing"):
+        replace(described, ways_out=(WayOut("final", 0, 0),))

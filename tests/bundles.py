@@ -1,0 +1,164 @@
+"""Tiny bundles, made without torch: 8 px, three classes, two gates that follow the image's brightness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from gfnet_dynn.bundle.archive import stored_file, write_bundle
+from gfnet_dynn.bundle.manifest import FULL, Manifest, Policy, WayOut
+from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.spec import InputSpec
+
+SIDE = 8
+CLASSES = ("field", "river", "town")
+STAGES = 3
+WIDTH = 3  # of the features
+OPSET = 20  # that of export
+SEED = 3  # of the weights: with them, images leave at each exit by either signal
+
+Images = npt.NDArray[np.uint8]
+
+
+def images(count: int, seed: int = 0) -> Images:
+    """[count, S, S, 3], from dark to bright in no order, each with a tint of its own."""
+    generator = np.random.default_rng(seed)
+    levels = generator.permutation(np.linspace(20, 235, count))[:, None, None, None]
+    tints = generator.uniform(-70, 70, (count, 1, 1, 3)) + generator.uniform(-15, 15, (count, SIDE, SIDE, 3))
+    return (levels + tints).clip(0, 255).astype(np.uint8)
+
+
+def stage(
+    index: int,
+    *,
+    lean: float = 0.0,
+    side: int = SIDE,
+    batch: str | int = "batch",
+    kind: int = TensorProto.UINT8,
+    classes: int = len(CLASSES),
+    takes: int = WIDTH,
+    gives: int = WIDTH,
+    gate: Literal["column", "nan"] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> bytes:
+    """The graph of one stage.
+
+    Args:
+        index: 0 takes images, the last one gives logits only.
+        lean: added to all weights, so that answers differ.
+        side: of the images, where it is stage 0.
+        batch: the number of images, or the name of a number that is left open.
+        kind: of the images.
+        classes: logits.
+        takes: features that come in, where it isn't stage 0.
+        gives: features that go out.
+        gate: `column` gives [B, 1] instead of [B], `nan` what is no number.
+        outputs: other ones than the stage has.
+    """
+    generator = np.random.default_rng([SEED, index])
+    width = 3 if index == 0 else takes
+    head = generator.normal(0, 6, (gives, classes)) * (1 + lean)
+    constants = {
+        "pixels": np.array([1, 2]),
+        "one": np.array([1]),
+        "white": np.array(1 / 255, np.float32),
+        "mixing": np.eye(width, gives) + generator.uniform(0, 0.2, (width, gives)) + lean,
+        "head": head,
+        "offset": -0.6 * head.sum(axis=0),
+        "weight": generator.uniform(0, 16, gives),
+        "bias": np.array(np.nan if gate == "nan" else -3.5 - index),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["entering", "mixing"], ["features"]),
+        helper.make_node("MatMul", ["features", "head"], ["products"]),
+        helper.make_node("Add", ["products", "offset"], ["logits"]),
+        helper.make_node("Mul", ["features", "weight"], ["weighed"]),
+        helper.make_node("ReduceMean", ["weighed", "one"], ["score"], keepdims=int(gate == "column")),
+        helper.make_node("Add", ["score", "bias"], ["biased"]),
+        helper.make_node("Sigmoid", ["biased"], ["gate"]),
+    ]
+    if index == 0:
+        entering = helper.make_tensor_value_info("images", kind, [batch, side, side, 3])
+        nodes[:0] = [
+            helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["floats", "pixels"], ["means"], keepdims=0),
+            helper.make_node("Mul", ["means", "white"], ["entering"]),
+        ]
+    else:
+        entering = helper.make_tensor_value_info("features_in", TensorProto.FLOAT, [batch, takes])
+        nodes.insert(0, helper.make_node("Identity", ["features_in"], ["entering"]))
+    shapes: Mapping[str, list[str | int]] = {
+        "features": [batch, gives],
+        "logits": [batch, classes],
+        "gate": [batch, 1] if gate == "column" else [batch],
+    }
+    if outputs is None:
+        outputs = ("logits",) if index == STAGES - 1 else ("features", "logits", "gate")
+    graph = helper.make_graph(
+        nodes,
+        f"stage{index}",
+        [entering],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in outputs],
+        [numpy_helper.from_array(_stored(value), name) for name, value in constants.items()],
+    )
+    return finished(graph)
+
+
+def finished(graph: onnx.GraphProto) -> bytes:
+    """A graph as a model of the opset that export writes."""
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def _stored(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return value.astype(np.int64 if value.dtype.kind == "i" else np.float32)
+
+
+def stages(precision: str = "fp32", **changes: Any) -> list[bytes]:
+    """All graphs; int8 differs a little from fp32, as it does in the world."""
+    return [stage(index, lean=0.02 if precision == "int8" else 0.0, **changes) for index in range(STAGES)]
+
+
+def files(**graphs: Sequence[bytes]) -> dict[str, bytes]:
+    """By name in the archive; both precisions unless others are given."""
+    graphs = graphs or {"fp32": stages(), "int8": stages("int8")}
+    return {f"{name}/stage{index}.onnx": graph for name, each in graphs.items() for index, graph in enumerate(each)}
+
+
+POLICIES = (
+    Policy("gates", "gate", (0.7, 0.6), "made up"),
+    Policy("plain", "max-probability", (0.8, 0.7), "made up"),
+    Policy(FULL, "gate", (NEVER, NEVER), "no image leaves early"),
+)
+
+
+def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Manifest:
+    """Of these files, the tiny bundle's own unless others are given."""
+    content = files() if content is None else content
+    precisions: dict[str, tuple[str, ...]] = {}
+    for name in content:
+        precisions[name.split("/")[0]] = (*precisions.get(name.split("/")[0], ()), name)
+    fields: dict[str, Any] = {
+        "model": "tiny",
+        "classes": CLASSES,
+        "input": InputSpec(SIDE),
+        "ways_out": (WayOut("exit 1", 0, 100), WayOut("exit 2", 1, 250), WayOut("final", 2, 400)),
+        "policies": POLICIES,
+        "precisions": precisions,
+        "files": {name: stored_file(each) for name, each in content.items()},
+        "report": {"measured_on": "nothing"},
+        "provenance": {"data_set": "made up", "τ": [0.5, None]},
+    }
+    return Manifest(**{**fields, **changes})
+
+
+def write_tiny(path: Path, content: Mapping[str, bytes] | None = None, **changes: Any) -> Path:
+    """A bundle on disk; `changes` are fields of its manifest."""
+    content = files() if content is None else content
+    return write_bundle(path, manifest(content, **changes), content)

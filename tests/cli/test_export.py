@@ -1,0 +1,149 @@
+"""From a trained run to a bundle, and to what a device makes of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.runtime import load
+from tests.cli.conftest import Run
+from tests.conftest import CLASSES
+
+
+@pytest.fixture(scope="module")
+def trained(scenes: Path, scenes_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A quickly trained network with two exits."""
+    output = tmp_path_factory.mktemp("trained")
+    options = "--model gfnet-96x8 --exits 1,3 --input-size 32 --backbone-epochs 2 --warmup-epochs 1 --num-epoch 1 "
+    options += "--batch 16 --allowed-loss 0.9 --threads 1 --no-tensorboard --device cpu --data-set Stripes"
+    paths = ["--data-path", str(scenes), "--dataset-config", str(scenes_config), "--output", str(output)]
+    subprocess.run(
+        [sys.executable, "-m", "gfnet_dynn", "train", *options.split(), *paths], check=True, capture_output=True
+    )
+    return output / "checkpoint_Stripes_0.75_confEE"
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: Path, scenes: Path, scenes_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a bundle, with its single graph beside."""
+    folder = tmp_path_factory.mktemp("bundle")
+    line = ["export", str(trained), "-o", str(folder / "scene.gfd"), "--single-graph", str(folder / "scene.onnx")]
+    paths = ["--data-path", str(scenes), "--dataset-config", str(scenes_config), "--calibration-images", "12"]
+    subprocess.run([sys.executable, "-m", "gfnet_dynn", *line, *paths], check=True, capture_output=True)
+    return folder / "scene.gfd"
+
+
+def test_the_bundle_says_where_it_comes_from(bundle: Path) -> None:
+    read = read_bundle(bundle)
+    read.verify()
+    manifest = read.manifest
+    assert manifest.classes == CLASSES
+    assert manifest.model == "gfnet-96x8"
+    assert [way_out.block for way_out in manifest.ways_out] == [1, 3, 7]
+    assert manifest.provenance["data"]["data_set"] == "Stripes"
+    assert manifest.report["parity"]["images"] == 8
+    assert {"gates", "full"} <= {policy.name for policy in manifest.policies}
+
+
+def test_the_device_gives_the_answers_of_torch(
+    bundle: Path, trained: Path, scenes: Path, scenes_config: Path, run: Run
+) -> None:
+    paths = sorted((scenes / "val").rglob("*.png"))
+    classifier = load(bundle, precision="fp32", threads=1)
+    answers = classifier.classify(paths, policy="full")
+    right = np.mean([answer.label == path.parent.name for answer, path in zip(answers, paths, strict=True)])
+    data = ("--data-set", "Stripes", "--data-path", scenes, "--dataset-config", scenes_config)
+    line = ("evaluate", *data, "--checkpoint-path", trained)
+    outcome = run("gfnet-dynn", *line, "--report", "report", "--latency-images", "0")
+    assert outcome.status == 0, outcome.err
+    evaluation = json.loads(Path("report/evaluation.json").read_text(encoding="utf-8"))
+    assert evaluation["full_network"]["accuracy"] == pytest.approx(right)
+
+
+def test_the_single_graph_runs_unaided(bundle: Path, scenes: Path) -> None:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # that thresholds may be given is no fault
+    joined = ort.InferenceSession(bundle.with_suffix(".onnx"), options, providers=["CPUExecutionProvider"])
+    classifier = load(bundle, precision="fp32", threads=1)
+    for path in sorted((scenes / "val").rglob("*.png"))[::5]:
+        image = classifier.read(path)[None]
+        expected = classifier.net.decide(image, classifier.policy())
+        logits, exits = joined.run(["logits", "exit"], {"images": image})
+        assert exits.tolist() == expected.exits.tolist()
+        assert np.allclose(logits, expected.logits, atol=1e-5)
+
+
+def test_benchmark_tells_what_it_costs_here(bundle: Path, trained: Path, scenes: Path, run: Run) -> None:
+    line = (bundle, scenes / "val", "--images", "4", "--repeats", "1", "--energy-seconds", "0.01", "--eager", trained)
+    outcome = run("gfnet-dynn", "benchmark", *line, "--json", "figures.json", "--html", "report.html")
+    assert outcome.status == 0, outcome.err
+    stored = json.loads(Path("figures.json").read_text(encoding="utf-8"))
+    names = [(each["name"], each["engine"].split()[0], each["precision"]) for each in stored["contenders"]]
+    assert ("scene", "onnxruntime", "fp32") in names
+    assert ("eager, as published", "torch", "fp32") in names
+    assert all(each["mix"]["median_ms"] > 0 for each in stored["contenders"])
+    assert [way["name"] for way in stored["contenders"][0]["ways_out"]] == ["exit 1", "exit 2", "final"]
+    assert stored["labelled"]
+    assert stored["cold_starts"][0]["peak_mb"] > 20
+    assert Path("report.html").read_text(encoding="utf-8").count("<svg") == 3
+    assert "measured on this machine" in outcome.out
+
+
+def test_benchmark_of_an_estimate_is_marked(bundle: Path, scenes: Path, run: Run) -> None:
+    line = (bundle, scenes / "val" / "river", "--images", "1", "--repeats", "1", "--engine", "onnxruntime")
+    outcome = run("gfnet-dynn", "benchmark", *line, "--energy-seconds", "0.01", "--estimate-power-w", "5")
+    assert outcome.status == 0, outcome.err
+    assert "estimated" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (("{bundle}",), "which images? Name files or folders after the bundle"),
+        (("{bundle}", "{scenes}", "--against", "none.gfd"), "no bundle at none.gfd"),
+        (("{bundle}", "{scenes}", "--policy", "careful"), "the bundle has no exit policy 'careful'"),
+        (("{bundle}", "{scenes}", "--engine", "onnxruntim"), "did you mean 'onnxruntime'"),
+        (("{bundle}", "{scenes}", "--eager", "nowhere"), "no checkpoint at nowhere"),
+        (("{bundle}", "nothing"), "no file or folder nothing"),
+        (("none.gfd", "{scenes}"), "no bundle at none.gfd"),
+        (("gfnet-96x8", "{scenes}"), "gfnet-96x8 is no bundle (.gfd)"),
+        (("{bundle}", "{scenes}", "--meter-csv", "none.csv"), "none.csv"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(
+    bundle: Path, scenes: Path, run: Run, line: tuple[str, ...], message: str
+) -> None:
+    filled = [part.format(bundle=bundle, scenes=scenes) for part in line]
+    outcome = run("gfnet-dynn", "benchmark", *filled, "--images", "1", "--repeats", "1", "--energy-seconds", "0.01")
+    assert message in outcome.err + outcome.out
+    assert "Traceback" not in outcome.err
+    assert outcome.status == (0 if "--meter-csv" in line else 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (("nowhere", "-o", "a.gfd"), "no checkpoint at nowhere"),
+        (("{trained}", "-o", "."), "is a folder: name the file to write"),
+        (("{trained}", "-o", "a.gfd"), "Stripes"),
+    ],
+)
+def test_what_cannot_be_exported_is_told(run: Run, trained: Path, line: tuple[str, ...], message: str) -> None:
+    outcome = run("gfnet-dynn", "export", *(part.format(trained=trained) for part in line))
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_export_without_its_packages_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gfnet_dynn.cli.extras.find_spec", lambda name: None if name == "onnxscript" else object())
+    outcome = run("gfnet-dynn", "export", "somewhere", "-o", "a.gfd")
+    assert outcome.status == 2
+    assert "gfnet-dynn[train,export]" in outcome.err

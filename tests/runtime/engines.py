@@ -1,0 +1,50 @@
+"""Engines that watch or disturb a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gfnet_dynn.runtime.engine import Array, Engine, EngineOptions, Graph, Port, make_engine
+
+ONE_THREAD = EngineOptions(threads=1)
+ONNXRUNTIME = make_engine("onnxruntime", ONE_THREAD)
+
+
+@dataclass
+class Watched:
+    """Compiles with onnxruntime, and notes of each stage how many images each call brought.
+
+    Attributes:
+        seen: for each stage that was compiled, the size of the batch at each call.
+        compiled: graphs in the order of their compilation.
+    """
+
+    inner: Engine = ONNXRUNTIME
+    seen: list[list[int]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    def compile(self, graph: bytes) -> WatchedGraph:
+        self.seen.append([])
+        return WatchedGraph(self.inner.compile(graph), self.seen[-1].append)
+
+
+@dataclass
+class WatchedGraph:
+    inner: Graph
+    note: Callable[[int], None]
+
+    @property
+    def input(self) -> Port:
+        return self.inner.input
+
+    @property
+    def outputs(self) -> Sequence[Port]:
+        return self.inner.outputs
+
+    def run(self, array: Array) -> Sequence[Array]:
+        self.note(len(array))
+        return self.inner.run(array)
