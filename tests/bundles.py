@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from gfnet_dynn.bundle.archive import stored_file, write_bundle
+from gfnet_dynn.bundle.archive import MANIFEST, stored_file, write_bundle
 from gfnet_dynn.bundle.manifest import FULL, Manifest, Policy, WayOut
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.spec import InputSpec
@@ -162,3 +164,16 @@ def write_tiny(path: Path, content: Mapping[str, bytes] | None = None, **changes
     """A bundle on disk; `changes` are fields of its manifest."""
     content = files() if content is None else content
     return write_bundle(path, manifest(content, **changes), content)
+
+
+def members(**changes: Any) -> dict[str, bytes]:
+    """What the tiny bundle's archive holds; `changes` are fields of its manifest as JSON."""
+    return {MANIFEST: json.dumps({**manifest().to_dict(), **changes}).encode(), **files()}
+
+
+def packed(path: Path, content: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    """A zip archive of anything, as no export writes it."""
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, each in content.items():
+            file.writestr(name, each)
+    return path

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,25 +13,10 @@ from gfnet_dynn.bundle.archive import MANIFEST, Bundle, read_bundle, write_bundl
 from gfnet_dynn.errors import BundleError, StorageError
 from tests import bundles
 
-Members = dict[str, bytes]
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return bundles.write_tiny(tmp_path / "tiny.gfd")
-
-
-def members(**changes: Any) -> Members:
-    """What the tiny bundle's archive holds; `changes` are fields of its manifest as JSON."""
-    described = {**bundles.manifest().to_dict(), **changes}
-    return {MANIFEST: json.dumps(described).encode(), **bundles.files()}
-
-
-def packed(path: Path, content: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as file:
-        for name, each in content.items():
-            file.writestr(name, each)
-    return path
 
 
 def in_directory(path: Path, name: str, offset: int, value: bytes) -> None:
@@ -79,7 +62,7 @@ def test_nothing_is_compressed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("files", [bundles.files(fp32=bundles.stages()), bundles.files() | {"more": b""}])
-def test_files_that_are_not_those_of_the_manifest_leave_the_old_file(path: Path, files: Members) -> None:
+def test_files_that_are_not_those_of_the_manifest_leave_the_old_file(path: Path, files: dict[str, bytes]) -> None:
     before = path.read_bytes()
     with pytest.raises(BundleError, match="disagrees with itself on its files"):
         write_bundle(path, bundles.manifest(), files)
@@ -143,7 +126,7 @@ def test_what_is_no_bundle_is_refused(path: Path, content: bytes) -> None:
 
 
 def test_another_archive_is_refused(path: Path) -> None:
-    packed(path, {"holiday.jpg": b"x"})
+    bundles.packed(path, {"holiday.jpg": b"x"})
     with pytest.raises(BundleError, match=r"tiny\.gfd: it has no manifest: it is another kind of archive"):
         read_bundle(path)
 
@@ -167,33 +150,33 @@ def test_a_flipped_bit_is_found(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("read", [Bundle.verify, lambda bundle: list(bundle.stages("fp32"))])
 def test_a_graph_that_was_exchanged_is_found_by_its_hash(path: Path, read: Callable[[Bundle], object]) -> None:
-    content = members()
+    content = bundles.members()
     graph = content["fp32/stage1.onnx"]
     content["fp32/stage1.onnx"] = graph[:-1] + bytes([graph[-1] ^ 1])  # the zip's own sum is right
-    bundle = read_bundle(packed(path, content))
+    bundle = read_bundle(bundles.packed(path, content))
     with pytest.raises(BundleError, match=r"tiny\.gfd: its fp32/stage1.onnx is not what was exported .*: copy it anew"):
         read(bundle)
     assert list(bundle.stages("int8")) == bundles.stages("int8")
 
 
 def test_a_missing_stage_is_named(path: Path) -> None:
-    content = members()
+    content = bundles.members()
     del content["int8/stage1.onnx"]
     with pytest.raises(BundleError, match=r"it lacks int8/stage1.onnx: copy or export it anew"):
-        read_bundle(packed(path, content))
+        read_bundle(bundles.packed(path, content))
 
 
 def test_a_stage_of_another_size_is_named(path: Path) -> None:
-    content = members()
+    content = bundles.members()
     content["int8/stage1.onnx"] += b"more"
     with pytest.raises(BundleError, match=r"its int8/stage1.onnx has another size than its manifest says"):
-        read_bundle(packed(path, content))
+        read_bundle(bundles.packed(path, content))
 
 
 @pytest.mark.parametrize("name", ["more.onnx", "../../evil", "/abs/evil", "fp32/", "C:\\evil", "fp32/../fp32/x"])
 def test_a_file_that_the_manifest_does_not_name_is_refused(path: Path, name: str) -> None:
     with pytest.raises(BundleError) as caught:
-        read_bundle(packed(path, members() | {name: b"x"}))
+        read_bundle(bundles.packed(path, bundles.members() | {name: b"x"}))
     assert f"it holds {name}, which its manifest does not name" in str(caught.value)
 
 
@@ -216,7 +199,7 @@ def test_two_files_of_one_name_are_refused(path: Path) -> None:
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_compressed_bundle_is_refused(path: Path, method: int) -> None:
     with pytest.raises(BundleError, match=r"its 'manifest.json' is compressed or encrypted"):
-        read_bundle(packed(path, members(), method))
+        read_bundle(bundles.packed(path, bundles.members(), method))
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +217,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(path: Path, monkeypatch: pytest
 
 def test_a_bomb_that_takes_the_place_of_a_bundle_is_refused(path: Path) -> None:
     bundle = read_bundle(path)
-    packed(path, members() | {"fp32/stage0.onnx": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
+    bundles.packed(path, bundles.members() | {"fp32/stage0.onnx": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
     with pytest.raises(BundleError, match=r"its 'fp32/stage0.onnx' is compressed or encrypted"):
         list(bundle.stages("fp32"))
 
@@ -290,7 +273,7 @@ def test_a_manifest_that_is_too_large_is_not_read(path: Path, monkeypatch: pytes
 )
 def test_a_manifest_that_is_not_json_is_refused(path: Path, content: bytes) -> None:
     with pytest.raises(BundleError, match=r"tiny\.gfd: its manifest is not JSON"):
-        read_bundle(packed(path, {MANIFEST: content, **bundles.files()}))
+        read_bundle(bundles.packed(path, {MANIFEST: content, **bundles.files()}))
 
 
 @pytest.mark.parametrize(
@@ -307,4 +290,4 @@ def test_what_a_manifest_cannot_say_is_told_with_the_file(
     path: Path, changes: Mapping[str, object], message: str
 ) -> None:
     with pytest.raises(BundleError, match=rf"tiny\.gfd: {message}"):
-        read_bundle(packed(path, members(**changes)))
+        read_bundle(bundles.packed(path, bundles.members(**changes)))

@@ -103,6 +103,20 @@ def test_benchmark_of_an_estimate_is_marked(bundle: Path, scenes: Path, run: Run
     assert "estimated" in outcome.out
 
 
+def test_benchmark_has_static_networks_by_name_beside_it(bundle: Path, scenes: Path, run: Run) -> None:
+    line = (bundle, scenes / "val", "--images", "2", "--repeats", "1", "--engine", "onnxruntime")
+    options = ("--energy-seconds", "0", "--against", "efficientnet-lite0", "--json", "figures.json")
+    outcome = run("gfnet-dynn", "benchmark", *line, *options)
+    assert outcome.status == 0, outcome.err
+    stored = json.loads(Path("figures.json").read_text(encoding="utf-8"))["contenders"]
+    peers = {each["precision"]: each for each in stored if each["name"] == "efficientnet-lite0"}
+    assert set(peers) == {"fp32", "int8"}
+    assert peers["fp32"]["macs"] == pytest.approx(384e6, rel=0.01)
+    assert peers["int8"]["size_bytes"] < 0.35 * peers["fp32"]["size_bytes"]
+    assert peers["fp32"]["accuracy"] is None  # its classifier has learned nothing
+    assert run("gfnet-dynn", "benchmark", *line, "--against", "gfnet-xs").status == 2
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

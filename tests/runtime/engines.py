@@ -17,7 +17,6 @@ class Watched:
 
     Attributes:
         seen: for each stage that was compiled, the size of the batch at each call.
-        compiled: graphs in the order of their compilation.
     """
 
     inner: Engine = ONNXRUNTIME

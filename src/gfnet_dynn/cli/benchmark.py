@@ -26,7 +26,11 @@ def benchmark(
         list[Path] | None, typer.Argument(help="For a bundle: image files, and folders of them.", parser=path)
     ] = None,
     against: Annotated[
-        list[Path] | None, typer.Option(help="Another bundle, measured in turns with it; repeatable.", parser=path)
+        list[str] | None,
+        typer.Option(
+            help="Another bundle, measured in turns with it; or efficientnet-lite0, -lite1, -lite2 with their ImageNet "
+            "weights and no trained classifier (extras export and teachers); repeatable."
+        ),
     ] = None,
     eager: Annotated[
         Path | None, typer.Option(help="A run to measure in torch beside the bundle, as published too.", parser=path)

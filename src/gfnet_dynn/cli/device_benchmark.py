@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.cli.classifying import find_images
 from gfnet_dynn.cli.device_tables import print_device_benchmark
-from gfnet_dynn.cli.extras import require_plots, require_torch
+from gfnet_dynn.cli.extras import require_export, require_plots, require_torch
 from gfnet_dynn.cli.progress import Counter
 from gfnet_dynn.energy.find import find_meters
 from gfnet_dynn.errors import BundleError
@@ -33,7 +35,7 @@ class Wanted:
 
     bundle: Path
     pictures: Sequence[Path]
-    against: Sequence[Path]
+    against: Sequence[str]
     eager: Path | None
     engines: Sequence[str]
     policy: str | None
@@ -55,7 +57,9 @@ def run_device_benchmark(wanted: Wanted, console: Console) -> DeviceReport:
         require_writable(target.parent)
     bundle, files = read_bundle(wanted.bundle), _spread(list(find_images(wanted.pictures)), wanted.images)
     engines = wanted.engines or [name for name in ENGINES if find_spec(name)]
-    contenders: list[Contender] = list(_bundles(wanted, bundle, engines))
+    with tempfile.TemporaryDirectory() as folder:
+        others = [_other(name, bundle, files, Path(folder), console) for name in wanted.against]
+        contenders: list[Contender] = list(_bundles(wanted, [(wanted.bundle, bundle), *others], engines))
     if wanted.eager:
         contenders += _eager(wanted.eager, bundle, wanted)
     told = Counter(console)
@@ -97,14 +101,27 @@ def _spread(files: Sequence[Path], count: int) -> list[Path]:
     return [files[row] for row in rows]
 
 
-def _bundles(wanted: Wanted, subject: Bundle, engines: Sequence[str]) -> Iterator[BundleContender]:
-    """Every bundle in every precision on every engine."""
-    others = [(path, read_bundle(path)) for path in wanted.against]
-    for path, bundle in ((wanted.bundle, subject), *others):
+def _other(name: str, subject: Bundle, files: Sequence[Path], folder: Path, console: Console) -> tuple[Path, Bundle]:
+    """What stands beside the bundle: another one, or a static network that is exported for this."""
+    if name.casefold() not in BACKBONES:
+        return Path(name), read_bundle(Path(name))
+    require_export()
+    from gfnet_dynn.export.peer import PeerWish, write_peer  # noqa: PLC0415 # imports torch
+
+    console.print(f"exporting {name} with ImageNet weights", markup=False, highlight=False)
+    path = write_peer(PeerWish(name, subject.manifest.classes, tuple(files)), folder)
+    return path, read_bundle(path)
+
+
+def _bundles(
+    wanted: Wanted, bundles: Sequence[tuple[Path, Bundle]], engines: Sequence[str]
+) -> Iterator[BundleContender]:
+    """Every bundle in every precision on every engine; the policy asked for is that of the first."""
+    for position, (path, bundle) in enumerate(bundles):
         for engine in engines:
             for precision in bundle.manifest.precisions:
                 classifier = load(path, engine=engine, precision=precision, threads=wanted.threads)
-                policy = bundle.manifest.policy(wanted.policy if bundle is subject else None)
+                policy = bundle.manifest.policy(None if position else wanted.policy)
                 yield BundleContender(classifier, bundle, policy, path.stem)
 
 

@@ -80,7 +80,7 @@ def _energy_lines(report: DeviceReport) -> Iterator[tuple[str, ...]]:
 
 def _table(title: str, first: str, *headings: str) -> Table:
     table = Table(title=title)
-    table.add_column(first)
+    table.add_column(first, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")
     return table

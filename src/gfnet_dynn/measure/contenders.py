@@ -93,7 +93,9 @@ class BundleContender:
         return make_prediction(self.classifier.manifest, logits[0], int(exits[0]), file)
 
     def arrays(self, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays | None:
-        """One image after the other, as when it is timed."""
+        """One image after the other, as when it is timed; None of a network whose classifier has learned nothing."""
+        if "untrained" in self.bundle.manifest.provenance:
+            return None
         parts = [self.classifier.net.all_exits(images[row : row + 1]) for row in range(len(images))]
         logits, gates = (np.concatenate(each) for each in zip(*parts, strict=True))
         return ExitArrays(logits, self.policy.signals(ExitArrays(logits, gates, labels)), labels)

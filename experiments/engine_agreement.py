@@ -1,0 +1,86 @@
+"""Whether images leave at the same exits in torch, onnxruntime and openvino.
+
+    python experiments/engine_agreement.py RUN BUNDLE FOLDER
+
+RUN is the trained network, BUNDLE what `gfnet-dynn export` made of it, FOLDER images in folders of classes. Each policy
+of the bundle decides for each image in each engine, in float32. Where an engine decides otherwise than torch, the image
+counts as a tie if its signal in torch lies within 1e-5 of the threshold. Writes docs/engine_agreement_NAME.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.export.parity import network_arrays, stage_arrays
+from gfnet_dynn.image import SUFFIXES, load_input
+from gfnet_dynn.model.checkpoint import load_checkpoint
+from gfnet_dynn.runtime.engine import EngineOptions, make_engine
+from gfnet_dynn.runtime.staged import StagedNet
+from gfnet_dynn.train.start import find_checkpoint_file
+
+ROOT = Path(__file__).resolve().parents[1]
+TIE = 1e-5
+
+
+def main() -> None:
+    """Decide in each engine and compare."""
+    run, path, folder = (Path(argument) for argument in sys.argv[1:4])
+    checkpoint, bundle = load_checkpoint(find_checkpoint_file(run)), read_bundle(path)
+    manifest = bundle.manifest
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    labels = np.array([manifest.classes.index(file.parent.name) for file in files])
+    images = np.stack([load_input(file, manifest.input) for file in files])
+    torch_arrays = network_arrays(checkpoint.build(), images, labels, manifest.input)
+    found = {}
+    for name in ("onnxruntime", "openvino"):
+        engine = make_engine(name, EngineOptions(threads=1))
+        net = StagedNet(manifest, bundle.stages("fp32"), "fp32", engine)
+        found[engine.name] = compare(torch_arrays, stage_arrays(net, images, labels), manifest.policies)
+    described = {
+        "command": f"python experiments/engine_agreement.py RUN {path.name} FOLDER",
+        "what": f"{manifest.model}, {manifest.input.size} px, fp32: exits of {len(files)} images beside those in torch",
+        "tie": f"the signal lies within {TIE:g} of the threshold",
+        "engines": found,
+    }
+    target = ROOT / "docs" / f"engine_agreement_{path.stem}.json"
+    target.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+
+
+def compare(torch_arrays: ExitArrays, others: ExitArrays, policies: tuple[Any, ...]) -> dict[str, Any]:
+    """Differences of outputs and, for each policy, of decisions."""
+    return {
+        "largest_logit_difference": float(np.abs(torch_arrays.logits - others.logits).max()),
+        "largest_gate_difference": float(np.abs(torch_arrays.gates - others.gates).max(initial=0)),
+        "other_class": int((torch_arrays.predictions != others.predictions).sum()),
+        "policies": {
+            policy.name: decisions(policy.signals(torch_arrays), policy.signals(others), policy.thresholds)
+            for policy in policies
+        },
+    }
+
+
+def decisions(
+    ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32], thresholds: tuple[float, ...]
+) -> dict[str, int]:
+    """How many images leave elsewhere, and how many of those are ties."""
+    elsewhere = first_exit(ours, thresholds) != first_exit(theirs, thresholds)
+    near = (np.abs(ours - np.array(thresholds, np.float32)) < TIE).any(axis=1)
+    return {
+        "images": len(ours),
+        "leave_elsewhere": int(elsewhere.sum()),
+        "of_these_ties": int((elsewhere & near).sum()),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""`gfnet-dynn classify`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gfnet_dynn.runtime import Prediction, load
+from tests import bundles
+from tests.cli.conftest import Run
+
+PICTURES = [f"pictures/{name}" for name in ("a.png", "b/c.jpg", "b/d.TIF")]
+QUICK = ("--precision", "fp32", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle and a folder of three images, one of them in a folder of its own format."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bundles.write_tiny(tmp_path / "tiny.gfd")
+    for name, pixels in zip(PICTURES, bundles.images(3), strict=True):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(name)
+
+
+def predictions(*names: str, policy: str | None = None) -> list[Prediction]:
+    return load("tiny.gfd", precision="fp32", threads=1).classify(names or PICTURES, policy=policy)
+
+
+def described(each: Prediction, top: int = 1) -> str:
+    ranked = "  ".join(f"{name} {100 * value:.1f} %" for name, value in each.ranked(top))
+    return f"{each.source}: {ranked}  ({each.exit})\n"
+
+
+class Exact:
+    """The `run` fixture makes spaces of line breaks; here they count."""
+
+    def __init__(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.run, self.monkeypatch = run, monkeypatch
+
+    def __call__(self, *arguments: str) -> str:
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+        with self.monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", out)
+            outcome = self.run("gfnet-dynn", "classify", *arguments, *QUICK)
+        assert outcome.status == 0, outcome.err
+        buffer = out.buffer
+        assert isinstance(buffer, io.BytesIO)
+        return buffer.getvalue().decode()
+
+
+@pytest.fixture
+def exact(run: Run, monkeypatch: pytest.MonkeyPatch) -> Exact:
+    return Exact(run, monkeypatch)
+
+
+def test_text_is_a_line_for_each_image(exact: Exact) -> None:
+    assert exact("tiny.gfd", *PICTURES) == "".join(map(described, predictions()))
+    assert len({each.exit for each in predictions()}) > 1
+
+
+def test_a_folder_stands_for_the_images_below_it_in_order(exact: Exact) -> None:
+    Path("pictures/notes.txt").write_text("no image", encoding="utf-8")
+    expected = "".join(map(described, predictions()))
+    assert exact("tiny.gfd", "pictures") == expected
+    assert exact("tiny.gfd", "pictures/a.png", "pictures/b") == expected
+
+
+def test_more_classes_are_given_where_asked_for(exact: Exact) -> None:
+    for top in (2, 3):
+        expected = "".join(described(each, top) for each in predictions())
+        assert exact("tiny.gfd", "pictures", "--top", str(top)) == expected
+    assert exact("tiny.gfd", "pictures", "--top", "9") == exact("tiny.gfd", "pictures", "--top", "3")
+
+
+@pytest.mark.parametrize("top", [1, 2, 9])
+def test_json_is_an_object_a_line(exact: Exact, top: int) -> None:
+    lines = exact("tiny.gfd", "pictures", "--format", "json", "--top", str(top)).splitlines()
+    assert [json.loads(line) for line in lines] == [each.to_dict(top) for each in predictions()]
+    assert [len(json.loads(line)["probabilities"]) for line in lines] == [min(top, 3)] * 3
+
+
+@pytest.mark.parametrize("top", [1, 2, 9])
+def test_csv_is_a_table_with_as_many_columns_as_classes_asked_for(exact: Exact, top: int) -> None:
+    printed = exact("tiny.gfd", "pictures", "--format", "csv", "--top", str(top))
+    rows, number = list(csv.reader(io.StringIO(printed))), min(top, 3)
+    assert rows[0] == ["source", "exit", "label1", "p1", "label2", "p2", "label3", "p3"][: 2 + 2 * number]
+    for row, each in zip(rows[1:], predictions(), strict=True):
+        ranked = each.ranked(number)
+        assert row[:2] == [str(each.source), each.exit]
+        assert row[2::2] == [name for name, _ in ranked]
+        assert [float(cell) for cell in row[3::2]] == pytest.approx([value for _, value in ranked], abs=1e-6)
+
+
+def test_names_that_csv_must_quote_come_back(exact: Exact) -> None:
+    name = 'pictures/one, "two".png'
+    Path(PICTURES[0]).rename(name)
+    assert list(csv.reader(io.StringIO(exact("tiny.gfd", name, "--format", "csv"))))[1][0] == name
+
+
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+def test_class_names_of_any_language_are_printed(exact: Exact, form: str) -> None:
+    bundles.write_tiny(Path("tiny.gfd"), classes=("森", "Fluß", "ville 🏙"))
+    printed = exact("tiny.gfd", "pictures", "--format", form, "--top", "3")
+    if form == "json":
+        assert set(json.loads(printed.splitlines()[0])["probabilities"]) == {"森", "Fluß", "ville 🏙"}
+    else:
+        assert all(name in printed for name in ("森", "Fluß", "ville 🏙"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only here are file names bytes")
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+def test_a_file_name_that_is_no_text_is_printed_escaped(exact: Exact, form: str) -> None:
+    name = os.fsdecode(b"pictures/caf\xe9.png")
+    Path(PICTURES[0]).rename(name)
+    printed = exact("tiny.gfd", name, "--format", form)
+    assert "pictures/caf\\udce9.png" in printed
+    if form == "json":
+        assert json.loads(printed)["source"] == name
+
+
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+def test_batches_and_threads_change_nothing_that_is_printed(exact: Exact, form: str) -> None:
+    alone = exact("tiny.gfd", "pictures", "--format", form)
+    assert exact("tiny.gfd", "pictures", "--format", form, "--batch", "2", "--threads", "2") == alone
+
+
+def test_policies_and_thresholds_decide_where_images_leave(exact: Exact) -> None:
+    assert exact("tiny.gfd", "pictures", "--policy", "plain") == "".join(map(described, predictions(policy="plain")))
+    assert exact("tiny.gfd", "pictures", "--policy", "full").count("(final)") == 3
+    assert exact("tiny.gfd", "pictures", "--threshold", "0").count("(exit 1)") == 3
+    assert exact("tiny.gfd", "pictures", "--threshold", "inf,0").count("(exit 2)") == 3
+
+
+def test_the_faster_precision_is_taken_and_remembered(run: Run) -> None:
+    assert run("gfnet-dynn", "classify", "tiny.gfd", "pictures", "--threads", "1").status == 0
+    (file,) = Path("cache").rglob("*.json")
+    assert json.loads(file.read_text(encoding="utf-8"))["fastest"] in {"fp32", "int8"}
+
+
+@pytest.mark.parametrize("batch", ["1", "2", "8"])
+def test_an_unreadable_file_is_named_and_the_others_are_classified(run: Run, batch: str) -> None:
+    Path("pictures/b/bad.png").write_bytes(b"no image")
+    Path("pictures/b/cut.jpg").write_bytes(Path("pictures/b/c.jpg").read_bytes()[:300])
+    outcome = run("gfnet-dynn", "classify", "tiny.gfd", "pictures", *QUICK, "--batch", batch)
+    assert outcome.status == 2
+    assert outcome.out == " ".join("".join(map(described, predictions())).split())
+    assert "error: pictures/b/bad.png is not an image in a known format" in outcome.err
+    assert "error: cannot decode pictures/b/cut.jpg" in outcome.err
+    assert outcome.err.count("error:") == 2
+    assert "Traceback" not in outcome.err
+
+
+def test_where_no_file_can_be_read_nothing_is_printed(run: Run) -> None:
+    Path("pictures/bad.png").write_bytes(b"")
+    outcome = run("gfnet-dynn", "classify", "tiny.gfd", "pictures/bad.png", *QUICK)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.count("error: pictures/bad.png") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tiny.gfd", "pictures/absent.png"), "no file or folder pictures/absent.png"),
+        (("tiny.gfd", "pictures/a.png", "empty"), "the folder empty holds no images (.bmp, .jpeg, .jpg, .png, .tif"),
+        (("absent.gfd", "pictures"), "no bundle at absent.gfd: `gfnet-dynn export` writes one"),
+        (("pictures", "pictures"), "no bundle at pictures"),
+        (("pictures/a.png", "pictures"), "pictures/a.png is not a bundle, or a damaged one"),
+        (("damaged.gfd", "pictures"), "damaged.gfd is not a bundle, or a damaged one: Bad CRC-32 for file"),
+        (("half.gfd", "pictures"), "half.gfd is not a bundle, or a damaged one"),
+        (("newer.gfd", "pictures"), "is of version 2 and this program reads version 1: update gfnet-dynn"),
+        (("tiny.gfd", "pictures", "--policy", "fast"), "no exit policy 'fast'; it has gates, plain, full"),
+        (("tiny.gfd", "pictures", "--threshold", "high"), "--threshold takes a number or one for each exit such as"),
+        (("tiny.gfd", "pictures", "--threshold", ""), "--threshold takes a number or one for each exit such as"),
+        (("tiny.gfd", "pictures", "--threshold", "0.5,"), "--threshold takes a number or one for each exit such as"),
+        (("tiny.gfd", "pictures", "--threshold", "0.1,0.2,0.3"), "3 thresholds for a network with 2 gates"),
+        (("tiny.gfd", "pictures", "--threshold", "-1"), "thresholds are gate probabilities from 0 to 1"),
+        (("tiny.gfd", "pictures", "--threshold", "nan"), "thresholds are gate probabilities from 0 to 1"),
+        (("tiny.gfd", "pictures", "--top", "0"), "--top"),
+        (("tiny.gfd", "pictures", "--batch", "0"), "--batch"),
+        (("tiny.gfd", "pictures", "--format", "xml"), "--format"),
+        (("tiny.gfd", "pictures", "--engine", "tvm"), "--engine"),
+        (("tiny.gfd", "pictures", "--precision", "fp16"), "--precision"),
+        (("fp32.gfd", "pictures", "--precision", "int8"), "fp32.gfd has no stages in int8; it has fp32"),
+        (("tiny.gfd",), "Missing argument"),
+        (("", "pictures"), "it is empty"),
+    ],
+)
+def test_what_cannot_be_done_is_told_without_a_traceback(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    whole = Path("tiny.gfd").read_bytes()
+    first = whole.index(bundles.stage(0))
+    Path("damaged.gfd").write_bytes(whole[: first + 9] + b"\0" + whole[first + 10 :])
+    Path("half.gfd").write_bytes(whole[: len(whole) // 2])
+    bundles.packed(Path("newer.gfd"), bundles.members(version=2))
+    bundles.write_tiny(Path("fp32.gfd"), bundles.files(fp32=bundles.stages()))
+    Path("empty").mkdir()
+    outcome = run("gfnet-dynn", "classify", *arguments)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert outcome.out == ""
+    assert "Traceback" not in outcome.err
