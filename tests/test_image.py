@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,6 +186,23 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"x\.jpg"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "EPS", "PPM", "ICO"])
+def test_formats_that_are_not_documented_are_refused(tmp_path: Path, image_format: str) -> None:
+    path = written(tmp_path / "x.jpg", Image.fromarray(RGB), format=image_format)
+    with pytest.raises(ImageError, match=r"x\.jpg is not an image in a known format"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("kind", [2, 5, 7, 10, 12], ids=["text", "fraction", "bytes", "signed fraction", "float"])
+def test_a_tiff_whose_pixels_begin_at_no_whole_number_is_refused(tmp_path: Path, kind: int) -> None:
+    content = bytearray(tiff_bytes(WIDE[:, :, :1]))
+    content[content.index(struct.pack("<HH", 273, 4)) + 2] = kind
+    path = tmp_path / "x.tif"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"cannot decode .*x\.tif: .*; replace or remove it"):
         read_image(path)
 
 

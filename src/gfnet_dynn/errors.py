@@ -18,6 +18,10 @@ class ThresholdError(GFNetDynnError, ValueError):
     """Exit thresholds that do not fit the network's exits."""
 
 
+class CalibrationError(GFNetDynnError):
+    """A promise that calibration images cannot support, or that makes no sense."""
+
+
 class DataError(GFNetDynnError):
     """A data set, folder, split or image that cannot be used."""
 

@@ -1,0 +1,195 @@
+"""The cheapest thresholds whose risk is at most ε, with a stated certainty.
+
+Candidates are tested one after the other, from the full network towards the first exit, each at level δ, until one
+fails (fixed-sequence testing). All that passed before have a risk of at most ε, with probability at least 1 − δ over
+the calibration images; of them the cheapest is taken. Sources: Angelopoulos et al., Learn then test, arXiv 2110.01052;
+Bates et al., arXiv 2101.02703; Angelopoulos et al., Conformal risk control, arXiv 2208.02814 (in expectation).
+
+The promise holds for images that come as the calibration images did, independently of each other and of training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.bounds import Losses, betting_p, exact_p, hoeffding_bentkus_p
+from gfnet_dynn.exits.risk import Risk, RiskName, exits_over, losses_over, risk_of
+from gfnet_dynn.exits.rule import NEVER
+
+Method = Literal["exact", "hoeffding-bentkus", "betting", "conformal", "naive"]
+
+GUARANTEED: tuple[Method, ...] = ("exact", "hoeffding-bentkus", "betting")
+"""Methods that promise the risk with probability 1 − δ; `conformal` promises it in expectation, `naive` nothing."""
+
+CANDIDATES = (NEVER, *(index / 1000 for index in range(1000, -1, -1)))
+"""Thresholds in the order of testing, fixed before any data are seen."""
+
+_AT_ONCE = 50  # candidates; after the first that fails none is looked at
+_MOST_IMAGES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be promised.
+
+    Attributes:
+        risk: which risk.
+        epsilon: its limit, above 0.
+        delta: probability with which the promise may fail.
+        method: how it is tested.
+    """
+
+    risk: RiskName
+    epsilon: float
+    delta: float = 0.05
+    method: Method = "betting"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon < 1:
+            raise CalibrationError(f"the risk's limit must lie between 0 and 1, not {self.epsilon:g}")
+        if not 0 < self.delta < 1:
+            raise CalibrationError(f"the probability of failure must lie between 0 and 1, not {self.delta:g}")
+        if self.method in ("exact", "conformal") and self.risk == "drop":
+            raise CalibrationError(
+                f"{self.method} needs losses that are never negative: ask for 'harm', which is never less than the drop"
+            )
+        if self.method == "exact" and self.risk == "brier":
+            raise CalibrationError("exact needs losses of 0 and 1, which Brier's are not: ask for betting")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Thresholds, and what is promised of them.
+
+    Attributes:
+        wish: what was asked for.
+        threshold: the same for all exits.
+        risk: mean loss on the calibration images.
+        mean_cost: on them, in the unit of the costs.
+        images: n.
+    """
+
+    wish: Wish
+    threshold: float
+    risk: float
+    mean_cost: float
+    images: int
+
+
+def control(
+    arrays: ExitArrays, costs: Sequence[float], wish: Wish, candidates: Sequence[float] = CANDIDATES
+) -> Promise:
+    """Find the cheapest threshold that keeps a promise.
+
+    Args:
+        arrays: all exits over calibration images, on which nothing was trained or chosen.
+        costs: cost up to and including each exit, [G + 1], ascending, in any unit.
+        wish: what to promise.
+        candidates: descending thresholds, fixed without looking at these images; the first must never let any leave.
+
+    Raises:
+        CalibrationError: logits or gates are not numbers, or the images cannot support the wish; says how many would.
+    """
+    if not (np.isfinite(arrays.logits).all() and np.isfinite(arrays.gates).all()):
+        raise CalibrationError("some logits or gates of the calibration images are not numbers: check the network")
+    risk, best = risk_of(arrays, wish.risk), None
+    for threshold, exits, losses, passed in _tested(arrays, risk, wish, np.array(candidates, np.float64)):
+        if not passed:
+            if best is None:
+                raise CalibrationError(_refusal(losses, risk, wish))
+            break
+        mean_cost = float(np.asarray(costs, np.float64)[exits].mean())
+        best = Promise(wish, threshold, float(losses.mean()), mean_cost, len(losses))
+    assert best is not None
+    return best
+
+
+def _tested(
+    arrays: ExitArrays, risk: Risk, wish: Wish, grid: npt.NDArray[np.float64]
+) -> Iterator[tuple[float, npt.NDArray[np.int8], npt.NDArray[np.float64], bool]]:
+    """Each candidate with the exits and losses of all images, and whether it keeps the promise by itself."""
+    worst = np.full(len(arrays.labels), risk.low)
+    for start in range(0, len(grid), _AT_ONCE):
+        chunk = grid[start : start + _AT_ONCE]
+        exits = exits_over(arrays.gates, chunk)
+        losses = losses_over(risk, exits)
+        if wish.method == "conformal":
+            # The risk of losses that only grow towards cheaper thresholds is controlled; the true ones are no larger.
+            growing = np.maximum.accumulate(np.column_stack((worst, losses)), axis=1)[:, 1:]
+            worst = growing[:, -1]
+            passed = _keep(growing, risk, wish)
+        else:
+            passed = _keep(losses, risk, wish)
+        for column, threshold in enumerate(chunk):
+            yield float(threshold), exits[:, column], losses[:, column], bool(passed[column])
+
+
+def _keep(losses: npt.NDArray[np.float64], risk: Risk, wish: Wish) -> npt.NDArray[np.bool_]:
+    """Whether each setting keeps the promise: [N, T] → [T]."""
+    if wish.method == "naive":
+        return np.asarray(losses.mean(axis=0) <= wish.epsilon)
+    if wish.method == "conformal":
+        return np.asarray((losses.sum(axis=0) + risk.high) / (len(losses) + 1) <= wish.epsilon)
+    return np.asarray(p_values(losses, risk, wish) <= wish.delta)
+
+
+def p_values(losses: Losses, risk: Risk, wish: Wish) -> npt.NDArray[np.float64]:
+    """For each setting how surely its risk is within the limit: [N, T] → [T]."""
+    span = risk.high - risk.low
+    scaled, limit = (losses - risk.low) / span, (wish.epsilon - risk.low) / span
+    tests: dict[str, Callable[[], npt.NDArray[np.float64]]] = {
+        "exact": lambda: exact_p(scaled, limit),
+        "hoeffding-bentkus": lambda: hoeffding_bentkus_p(scaled, limit),
+        "betting": lambda: betting_p(scaled, limit, wish.delta),
+    }
+    return tests[wish.method]()
+
+
+def images_needed(risk: Risk, wish: Wish) -> int:
+    """The fewest images with which the wish can be granted at all: as many as support it where nothing is lost.
+
+    Raises:
+        CalibrationError: no number that one could gather.
+    """
+
+    def enough(count: int) -> bool:
+        nothing_lost = np.full((count, 1), max(0.0, risk.low))
+        return bool(_keep(nothing_lost, risk, wish)[0])
+
+    most = 1
+    while not enough(most):
+        most *= 2
+        if most > _MOST_IMAGES:
+            raise CalibrationError(f"no number of images up to {_MOST_IMAGES} supports a limit of {wish.epsilon:g}")
+    least = most // 2
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if enough(middle) else (middle, most)
+    return most
+
+
+def _refusal(losses: npt.NDArray[np.float64], risk: Risk, wish: Wish) -> str:
+    """Why not even the full network, whose losses these are, can be promised."""
+    count = len(losses)
+    wanted = f"a limit of {100 * wish.epsilon:g} points for {wish.risk}"
+    sure = "" if wish.method == "conformal" else f" with probability {1 - wish.delta:g}"
+    full = float(losses.mean())
+    if full >= wish.epsilon:
+        return (
+            f"{wanted} cannot be promised{sure}: that of the full network is {100 * full:.2f} points on these {count} "
+            "images already; allow more, or train a better network"
+        )
+    needed = images_needed(risk, wish)
+    if full > 0:
+        spare = wish.epsilon - full
+        needed = max(needed, math.ceil(count * (wish.epsilon / spare) ** 2))
+        return f"{count} images cannot support {wanted}{sure}: some {needed} would, at the full network's {full:.3f}"
+    return f"{count} images cannot support {wanted}{sure}: at least {needed} are needed, with {wish.method}"
