@@ -3,7 +3,8 @@
     python experiments/aarch64_wheels.py
 
 Asks pip for a dry run on that platform; nothing is installed. Writes docs/aarch64_wheels.json; ends with status 1
-where a dependency has no wheel.
+where a dependency has no wheel. Wheels are chosen for that platform and Python; conditions on dependencies (markers)
+are judged by the Python that runs this.
 """
 
 from __future__ import annotations

@@ -73,13 +73,11 @@ def decisions(
     ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32], thresholds: tuple[float, ...]
 ) -> dict[str, int]:
     """How many images leave elsewhere, and how many of those are ties."""
-    elsewhere = first_exit(ours, thresholds) != first_exit(theirs, thresholds)
-    near = (np.abs(ours - np.array(thresholds, np.float32)) < TIE).any(axis=1)
-    return {
-        "images": len(ours),
-        "leave_elsewhere": int(elsewhere.sum()),
-        "of_these_ties": int((elsewhere & near).sum()),
-    }
+    exits = np.stack((first_exit(ours, thresholds), first_exit(theirs, thresholds)))
+    rows = np.flatnonzero(exits[0] != exits[1])
+    parting = exits[:, rows].min(axis=0)  # the first exit at which they decide otherwise
+    ties = np.abs(ours[rows, parting] - np.array(thresholds)[parting]) < TIE
+    return {"images": len(ours), "leave_elsewhere": len(rows), "of_these_ties": int(ties.sum())}
 
 
 if __name__ == "__main__":

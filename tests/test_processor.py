@@ -8,22 +8,29 @@ from gfnet_dynn.processor import processor
 
 
 @pytest.mark.parametrize(
-    ("content", "name"),
+    ("files", "name"),
     [
-        ("processor\t: 0\nmodel name\t: Swift 9: a chip\nmodel name\t: other\n", "Swift 9: a chip"),
-        ("processor\t: 0\nModel\t\t: Small Board 5\n", "Small Board 5"),
+        (
+            {"/proc/cpuinfo": "processor\t: 0\nmodel name\t: Swift 9: a chip\nmodel name\t: other\n"},
+            "Swift 9: a chip",
+        ),
+        ({"/proc/cpuinfo": "processor\t: 0\n", "/proc/device-tree/model": "Small Board 5\0"}, "Small Board 5"),
+        (
+            {"/proc/cpuinfo": "model name\t: Core v8\n", "/proc/device-tree/model": "Big Board\0"},
+            "Big Board, Core v8",
+        ),
+        ({}, "riscv64"),
     ],
 )
-def test_the_processor_is_named_by_the_system(monkeypatch: pytest.MonkeyPatch, content: str, name: str) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: content)
-    assert processor() == name
+def test_the_processor_is_named_by_the_system(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], name: str
+) -> None:
+    def read(path: Path, encoding: str) -> str:
+        if str(path) not in files:
+            raise FileNotFoundError
+        return files[str(path)]
 
-
-def test_a_system_that_tells_nothing_is_named_by_its_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_text", read)
     monkeypatch.setattr("platform.processor", lambda: "")
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    assert processor() == "riscv64"
+    assert processor() == name

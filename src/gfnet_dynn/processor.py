@@ -8,10 +8,21 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The processor's name, as the system gives it; on small boards the board's."""
+    """The processor's name, as the system gives it; on small boards the board's before it."""
+    names = [_board(), _name()]
+    return ", ".join(filter(None, names)) or platform.processor() or platform.machine()
+
+
+def _board() -> str:
+    try:
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0 \n")
+    except OSError:
+        return ""
+
+
+def _name() -> str:
     try:
         lines: Iterable[str] = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = ()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model")))
-    return next(names, "") or platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -53,6 +53,8 @@ def write_bytes(path: Path, content: bytes) -> Path:
     Raises:
         StorageError: no space, no permission; the old file, if any, is intact.
     """
+    if not path.name:
+        raise StorageError(f"{path} is a folder: name the file to write")
     make_folder(path.parent)
     unfinished = path.with_name(f".{path.name}.part")  # a fixed name: what a kill leaves, the next write replaces
     try:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+from rich.console import Console
 
-from gfnet_dynn.bundle.manifest import FULL, Policy
+from gfnet_dynn.cli.device_tables import print_device_benchmark
 from gfnet_dynn.energy.meter import Energy, Kind, Measurement, Meter
 from gfnet_dynn.errors import EngineError, MeterError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.measure import device_energy
 from gfnet_dynn.measure.cold_start import ColdStart, measure_cold_start
-from gfnet_dynn.measure.contenders import labels_of
+from gfnet_dynn.measure.contenders import Identity, WayOut, labels_of
 from gfnet_dynn.measure.device import Preprocessing, measure_contenders, measure_preprocessing
 from gfnet_dynn.measure.device_energy import EnergyReport, EnergyWish, measure_energy
-from gfnet_dynn.measure.device_report import DeviceReport, Machine, device_report_to_dict, sources, write_device_html
+from gfnet_dynn.measure.device_page import write_device_page
+from gfnet_dynn.measure.device_report import DeviceReport, Machine, device_report_to_dict, tables
 from gfnet_dynn.measure.timing import Latency, time_in_turns
 from gfnet_dynn.runtime.staged import Images
 from gfnet_dynn.spec import InputSpec
@@ -48,13 +50,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Worker:
     """A network whose image n leaves at exit n mod 2, each stage taking 10 ms and reading a file 1 ms."""
 
-    name, engine, precision, macs = "worker", "hands 1.0", "fp32", 200
+    identity = Identity("worker", "hands 1.0", "fp32", "full (never)", 2, 200, "a/scene.gfd", "0" * 64, 5_000_000)
+    ways_out = (WayOut("exit 1", 0.5), WayOut("final", 1.0))
 
-    def __init__(self, clock: Clock) -> None:
-        self.size_bytes: int | None = 5_000_000
-        self.exit_names: tuple[str, ...] = ("exit 1", "final")
-        self.cost_shares: tuple[float, ...] = (0.5, 1.0)
-        self.clock = clock
+    def __init__(self, clock: Clock, labels: tuple[int, ...] | None = (0, 1, 1, 1)) -> None:
+        self.clock, self.labels = clock, labels
         self.answered: list[str] = []
 
     def leave_at(self, exit_index: int) -> Callable[[Images], object]:
@@ -75,12 +75,14 @@ class Worker:
         self.answered.append(file.stem)
         return self.decide(self.read(file))
 
-    def arrays(self, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays | None:
+    def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
         """Exit 1 says class 0, the final classifier class 1; every second image would leave."""
+        if self.labels is None:
+            return None
         logits = np.zeros((len(images), 2, 2), np.float32)
         logits[:, 0, 0] = logits[:, 1, 1] = 1
         gates = (images[:, 0, 0, :1] % 2 == 0).astype(np.float32)
-        return ExitArrays(logits, gates, labels)
+        return ExitArrays(logits, gates, np.array(self.labels))
 
 
 FILES = [Path(f"{number}.png") for number in range(4)]
@@ -113,22 +115,21 @@ def test_a_latency_is_told_by_its_distribution() -> None:
 
 
 def test_each_exit_the_mix_and_the_way_from_the_file(clock: Clock) -> None:
-    labels = np.array([0, 1, 1, 1])
-    (figures,) = measure_contenders([Worker(clock)], FILES, labels, 3, told)
+    (figures,) = measure_contenders([Worker(clock)], FILES, 3, told)
     assert [way.latency.median_ms for way in figures.ways_out] == pytest.approx([10, 20])
     assert [way.latency_share for way in figures.ways_out] == pytest.approx([0.5, 1])
     assert [way.macs_share for way in figures.ways_out] == [0.5, 1.0]
     assert figures.mix.mean_ms == pytest.approx(15)
     assert figures.end_to_end.mean_ms == pytest.approx(16)
     assert figures.images_per_s == pytest.approx(62.5)
-    assert figures.exit_shares == (0.5, 0.5)
+    assert [way.share for way in figures.ways_out] == [0.5, 0.5]
     assert figures.accuracy == 0.75  # the third image leaves with class 0
     assert figures.full_accuracy == 0.75
     assert figures.full.median_ms == pytest.approx(20)
 
 
 def test_the_curve_goes_from_the_first_exit_to_the_full_network(clock: Clock) -> None:
-    (figures,) = measure_contenders([Worker(clock)], FILES, np.array([0, 1, 1, 1]), 1, told)
+    (figures,) = measure_contenders([Worker(clock)], FILES, 1, told)
     first, last = figures.curve[0], figures.curve[-1]
     assert (first.threshold, first.accuracy) == (0, 0.25)
     assert first.mean_ms == pytest.approx(10)
@@ -138,7 +139,7 @@ def test_the_curve_goes_from_the_first_exit_to_the_full_network(clock: Clock) ->
 
 
 def test_without_labels_there_is_no_accuracy(clock: Clock) -> None:
-    (figures,) = measure_contenders([Worker(clock)], FILES, None, 1, told)
+    (figures,) = measure_contenders([Worker(clock, None)], FILES, 1, told)
     assert figures.accuracy is None
     assert figures.curve == ()
 
@@ -188,6 +189,7 @@ def patient(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
         return measurement.energy.power_w
 
     monkeypatch.setattr(device_energy, "idle_power_w", idle)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     return clock
 
 
@@ -201,6 +203,20 @@ def test_energy_is_measured_and_idle_power_taken_off(patient: Clock) -> None:
     assert figures.above_idle_mj == pytest.approx(16, rel=0.01)
     assert figures.images * 0.016 == pytest.approx(figures.seconds, rel=0.05)
     assert report.why_not == ("RAPL: none",)
+
+
+def test_a_meter_that_fails_half_way_takes_no_figure_with_it(patient: Clock) -> None:
+    first, second = Worker(patient), Worker(patient)
+    meter = FakeMeter(patient, first)
+
+    def break_it(file: Path) -> object:
+        meter.broken = True
+        return Worker.answer(second, file)
+
+    second.answer = break_it  # type: ignore[method-assign]
+    report = measure_energy([first, second], FILES, ([meter], []), EnergyWish(1.0), told)
+    assert len(report.figures) == 1
+    assert report.why_not == ("the meter fell off",)
 
 
 def test_a_meter_that_fails_costs_no_other_figure(patient: Clock) -> None:
@@ -229,46 +245,67 @@ def test_energy_can_be_left_out(clock: Clock) -> None:
     assert "--energy-seconds 0" in report.why_not[0]
 
 
-def make_report(clock: Clock, *, labelled: bool = True) -> DeviceReport:
-    labels = np.array([0, 1, 1, 1]) if labelled else None
+def make_report(clock: Clock, *, labelled: bool = True, name: str = "scene.gfd") -> DeviceReport:
     latency = Latency(1.0, 1.0, 2.0, 3.0)
+    worker = Worker(clock, (0, 1, 1, 1) if labelled else None)
+    worker.identity = replace(worker.identity, name=name)
     return DeviceReport(
         machine=Machine.here(1),
-        bundle="a/scene.gfd",
-        sha256="0" * 64,
-        policy=Policy(FULL, "gate", (NEVER,), "no image leaves early"),
+        bundle=name,
         images=4,
-        labelled=labelled,
         rounds=1,
-        contenders=measure_contenders([Worker(clock)], FILES, labels, 1, told),
+        contenders=measure_contenders([worker], FILES, 1, told),
         preprocessing=Preprocessing(latency, latency),
-        cold_starts=(ColdStart(0.4, 110.0, 5, "fp32", "onnxruntime"),),
-        energy=EnergyReport((), ("no meter",)),
-        precisions={},
+        cold_starts=(ColdStart(0.4, 110.0, 5, "fp32", "onnxruntime"), ColdStart(0.5, None, 5, "int8", "onnxruntime")),
+        energy=EnergyReport((), ("no meter [here]",)),
+        exported={},
+        notes=("Left out: openvino.",),
     )
 
 
 def test_the_report_is_json_with_its_sources(clock: Clock) -> None:
     described = json.loads(json.dumps(device_report_to_dict(make_report(clock)), allow_nan=False))
-    assert described["contenders"][0]["mix"]["mean_ms"] == pytest.approx(15)
-    assert described["contenders"][0]["curve"][-1]["threshold"] is None
-    assert described["policy"]["thresholds"] == [None]
+    first = described["contenders"][0]
+    assert first["mix"]["mean_ms"] == pytest.approx(15)
+    assert first["curve"][-1]["threshold"] is None
+    assert first["identity"]["sha256"] == "0" * 64
+    assert first["images_per_s"] == pytest.approx(62.5)
     assert described["cold_starts"][0]["peak_mb"] == 110
     assert any("measured on this machine" in line for line in described["sources"])
-    assert any("not known" in line for line in sources(make_report(clock, labelled=False)))
+    assert any("scene.gfd at 2 px: full (never)" in line for line in described["sources"])
+    assert "Left out: openvino." in described["sources"]
+
+
+def test_all_figures_stand_in_tables(clock: Clock) -> None:
+    networks, exits, starts, energy = tables(make_report(clock, name="worker"))
+    assert networks.rows[0] == (
+        *("worker, hands fp32", "20.00", "15.00", "15.00", "20.00", "20.00", "16.00", "62", "75.0", "5.0"),
+    )
+    assert exits.rows[0] == ("worker, hands fp32", "exit 1", "50.0", "50.0", "10.00", "50")
+    assert exits.rows[1][:2] == ("", "final")
+    assert [row[2] for row in starts.rows] == ["110", "–"]
+    assert energy.caption == "not measurable here; no meter [here]"
 
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_the_page_has_figures_and_plots(clock: Clock, tmp_path: Path, labelled: bool) -> None:
-    page = write_device_html(make_report(clock, labelled=labelled), tmp_path / "report.html").read_text("utf-8")
+    report = make_report(clock, labelled=labelled, name="$a<b[x]")
+    page = write_device_page(report, tmp_path / "report.html").read_text("utf-8")
     assert page.count("<svg") == 3
-    assert "worker, hands fp32" in page
+    assert "$a&lt;b[x], hands fp32" in page
     assert ("<td>75.0</td>" in page) is labelled
+    assert "not measurable here; no meter [here]" in page
     assert "<script" not in page
     assert "src=" not in page  # nothing is fetched when it is opened
+
+
+def test_names_of_files_are_printed_as_they_are(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    print_device_benchmark(make_report(clock, name="[/x]scene[v2]"), Console(width=200))
+    assert "[/x]scene[v2], hands fp32" in capsys.readouterr().out
 
 
 def test_a_fresh_process_that_fails_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(EngineError, match="a fresh process cannot classify"):
-        measure_cold_start(tmp_path / "none.gfd", tmp_path / "a.png", "onnxruntime", "fp32", 1, starts=1)
+        options = {"engine": "onnxruntime", "precision": "fp32"}
+        measure_cold_start(tmp_path / "none.gfd", tmp_path / "a.png", options, starts=1)

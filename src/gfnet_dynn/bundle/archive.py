@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -167,10 +168,13 @@ def _require_same(found: Mapping[str, int], manifest: Manifest) -> None:
 
 def _parse(described: bytes) -> object:
     try:
-        return json.loads(described, parse_constant=_refuse)
+        return json.loads(described, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"its manifest is not JSON: {error}") from error
 
 
-def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no number")
+def _finite(text: str) -> float:
+    """A number that JSON can hold again."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number")
+    return number

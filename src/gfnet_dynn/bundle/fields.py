@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
+from unicodedata import category
 
 from gfnet_dynn.errors import BundleError
 
@@ -87,5 +88,5 @@ def _finite(value: object) -> bool:
 
 
 def _printable(value: str) -> bool:
-    """JSON can hold halves of characters, which nothing can print."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+    """JSON can hold halves of characters, which nothing can print, and characters that steer a terminal."""
+    return not any("\ud800" <= character <= "\udfff" or category(character) == "Cc" for character in value)

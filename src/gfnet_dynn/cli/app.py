@@ -14,6 +14,7 @@ from gfnet_dynn.train.interruption import TrainingInterrupted
 def run(command: Callable[[], None]) -> None:
     """Run a command line; an error that the user can mend ends it with a message and status 2, Ctrl-C with 130."""
     wait_politely()
+    _print_whatever_it_is()
     try:
         command()
     except GFNetDynnError as error:
@@ -26,6 +27,13 @@ def run(command: Callable[[], None]) -> None:
         if not isinstance(interruption, TrainingInterrupted):
             _tell("interrupted")
         sys.exit(130)
+
+
+def _print_whatever_it_is() -> None:
+    """File names need not be text, nor need the output take every character: what it doesn't take is shown escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _tell(heading: str, message: str = "") -> None:

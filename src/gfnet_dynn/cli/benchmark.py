@@ -69,6 +69,10 @@ def benchmark(
         from gfnet_dynn.cli.device_benchmark import Wanted as OnDevice  # noqa: PLC0415 # imports engines
         from gfnet_dynn.cli.device_benchmark import run_device_benchmark  # noqa: PLC0415
 
+        if input_size is not None or pad or seed:
+            raise SpecError(
+                "--input-size, --pad and --seed are for networks in torch: a bundle says itself what it takes"
+            )
         if not pictures:
             raise SpecError("which images? Name files or folders after the bundle: what leaves where depends on them")
         run_device_benchmark(
@@ -91,6 +95,9 @@ def benchmark(
             Console(),
         )
         return
+    ignored = {"--against": against, "--eager": eager, "--engine": engine, "--policy": policy, "--html": html}
+    if given := [name for name, value in ignored.items() if value]:
+        raise SpecError(f"{', '.join(given)}: for a bundle ({SUFFIX}) only, and {subject} is none")
     if pictures:
         raise SpecError(
             f"{subject} is no bundle ({SUFFIX}): images are measured with a bundle, see `gfnet-dynn export`"

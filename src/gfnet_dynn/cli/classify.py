@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,8 +38,6 @@ def classify(
     """
     from gfnet_dynn.cli.classifying import Wanted, run_classification  # noqa: PLC0415 # imports the engine
 
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     wanted = Wanted(bundle, tuple(images), policy, threshold, top, form, engine, precision, threads, batch)
     if run_classification(wanted, sys.stdout, sys.stderr):
         raise typer.Exit(2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from gfnet_dynn.errors import DataError, ImageError, ThresholdError
+from gfnet_dynn.errors import DataError, ThresholdError
 from gfnet_dynn.image import SUFFIXES
 from gfnet_dynn.runtime import Prediction, load
 
@@ -34,16 +34,17 @@ def run_classification(wanted: Wanted, out: TextIO, err: TextIO) -> int:
     """Classify and print, each prediction as soon as it is there.
 
     Returns:
-        How many files could not be read; each was named.
+        How many files or places could not be read; each was named.
     """
-    threshold, files = parse_threshold(wanted.threshold), list(find_images(wanted.images))
-    classifier = load(wanted.bundle, engine=wanted.engine, precision=wanted.precision, threads=wanted.threads)
-    unread: list[ImageError] = []
+    threshold = parse_threshold(wanted.threshold)
+    unread: list[DataError] = []
 
-    def unreadable(error: ImageError) -> None:
+    def unreadable(error: DataError) -> None:
         unread.append(error)
         err.write(f"error: {error}\n")
 
+    files = _found(wanted.images, unreadable)
+    classifier = load(wanted.bundle, engine=wanted.engine, precision=wanted.precision, threads=wanted.threads)
     write = _WRITERS[wanted.form](out, min(wanted.top, len(classifier.manifest.classes)))
     for prediction in classifier.classify_each(
         files, policy=wanted.policy, threshold=threshold, batch=wanted.batch, unreadable=unreadable
@@ -51,6 +52,19 @@ def run_classification(wanted: Wanted, out: TextIO, err: TextIO) -> int:
         write(prediction)
         out.flush()
     return len(unread)
+
+
+def _found(places: Sequence[Path], unreadable: Callable[[DataError], None]) -> list[Path]:
+    """The images at all places that can be read, if there is one."""
+    files: list[Path] = []
+    for place in places:
+        try:
+            files += find_images([place])
+        except DataError as error:
+            if len(places) == 1:
+                raise
+            unreadable(error)
+    return files
 
 
 def _text_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
@@ -91,18 +105,26 @@ def find_images(places: Sequence[Path]) -> Iterator[Path]:
     """The files, and the images below the folders, in order.
 
     Raises:
-        DataError: a folder holds no image, or a place does not exist.
+        DataError: a folder holds no image or cannot be read, or a place does not exist.
     """
     for place in places:
-        if not place.exists():
-            raise DataError(f"no file or folder {place}")
-        if not place.is_dir():
-            yield place
-            continue
-        below = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        if not below:
-            raise DataError(f"the folder {place} holds no images ({', '.join(sorted(SUFFIXES))})")
-        yield from below
+        try:
+            found = list(_images_at(place))
+        except OSError as error:
+            raise DataError(f"cannot look for images at {place}: {error.strerror}") from error
+        yield from found
+
+
+def _images_at(place: Path) -> Iterator[Path]:
+    if not place.exists():
+        raise DataError(f"no file or folder {place}")
+    if not place.is_dir():
+        yield place
+        return
+    below = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not below:
+        raise DataError(f"the folder {place} holds no images ({', '.join(sorted(SUFFIXES))})")
+    yield from below
 
 
 def parse_threshold(text: str | None) -> float | tuple[float, ...] | None:

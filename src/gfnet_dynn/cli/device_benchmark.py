@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,14 +19,16 @@ from gfnet_dynn.cli.device_tables import print_device_benchmark
 from gfnet_dynn.cli.extras import require_export, require_plots, require_torch
 from gfnet_dynn.cli.progress import Counter
 from gfnet_dynn.energy.find import find_meters
-from gfnet_dynn.errors import BundleError
-from gfnet_dynn.measure.cold_start import measure_cold_start
-from gfnet_dynn.measure.contenders import BundleContender, Contender, labels_of
+from gfnet_dynn.errors import BundleError, EngineError, MeterError, StorageError
+from gfnet_dynn.measure.cold_start import ColdStart, measure_cold_start
+from gfnet_dynn.measure.contenders import BundleContender, Contender, Identity
 from gfnet_dynn.measure.device import measure_contenders, measure_preprocessing
 from gfnet_dynn.measure.device_energy import EnergyWish, measure_energy
-from gfnet_dynn.measure.device_report import DeviceReport, Machine, device_report_to_dict, write_device_html
-from gfnet_dynn.runtime.engine import ENGINES
-from gfnet_dynn.runtime.predictor import load
+from gfnet_dynn.measure.device_page import write_device_page
+from gfnet_dynn.measure.device_report import DeviceReport, Machine, device_report_to_dict
+from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, ENGINES, EngineOptions, make_engine
+from gfnet_dynn.runtime.precision import compile_net
+from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.storage import require_writable, write_json
 
 
@@ -48,50 +51,55 @@ class Wanted:
     html: Path | None
     json: Path | None
 
+    def __post_init__(self) -> None:
+        for value in (self.energy_seconds, self.estimate_power_w):
+            if value is not None and not math.isfinite(value):
+                raise MeterError(f"energy is measured and estimated by finite numbers, not {value}")
+        if self.meter_csv is not None and not self.meter_csv.is_file():
+            raise MeterError(f"no log of a power meter at {self.meter_csv}")
+        for target in filter(None, (self.html, self.json)):
+            if target.is_dir():
+                raise StorageError(f"{target} is a folder: name the file to write")
+            require_writable(target.parent)
+        if self.html:
+            require_plots()
+
 
 def run_device_benchmark(wanted: Wanted, console: Console) -> DeviceReport:
-    """Measure, print, and store where asked."""
-    if wanted.html:
-        require_plots()
-    for target in filter(None, (wanted.html, wanted.json)):
-        require_writable(target.parent)
+    """Measure, store where asked, and print."""
     bundle, files = read_bundle(wanted.bundle), _spread(list(find_images(wanted.pictures)), wanted.images)
-    engines = wanted.engines or [name for name in ENGINES if find_spec(name)]
+    engines, notes = _engines(wanted)
     with tempfile.TemporaryDirectory() as folder:
         others = [_other(name, bundle, files, Path(folder), console) for name in wanted.against]
-        contenders: list[Contender] = list(_bundles(wanted, [(wanted.bundle, bundle), *others], engines))
-    if wanted.eager:
-        contenders += _eager(wanted.eager, bundle, wanted)
+        own = list(_contenders(wanted, bundle, bundle.manifest.policy(wanted.policy).name, engines))
+        beside = [each for other in others for each in _contenders(wanted, other, None, engines)]
+    contenders: list[Contender] = [*own, *beside, *(_eager(wanted.eager, bundle, own[0].identity, wanted))]
     told = Counter(console)
-    labels = labels_of(files, bundle.manifest.classes)
-    figures = measure_contenders(contenders, files, labels, wanted.rounds, told("Measuring"))
+    figures = measure_contenders(contenders, files, wanted.rounds, told("Measuring"))
     preprocessing = measure_preprocessing(files, bundle.manifest.input, wanted.rounds, told("Measuring decoding"))
-    starts = [
-        measure_cold_start(wanted.bundle, files[0], engine, precision, wanted.threads)
-        for engine in engines
-        for precision in bundle.manifest.precisions
-    ]
+    starts = _cold_starts(wanted, bundle, files[0], engines)
     wish = EnergyWish(wanted.energy_seconds, wanted.estimate_power_w)
-    energy = measure_energy(contenders, files, find_meters(wanted.meter_csv), wish, told("Measuring energy"))
+    energy = measure_energy(contenders, files, find_meters(wanted.meter_csv, gpu=False), wish, told("Measuring energy"))
     report = DeviceReport(
         machine=Machine.here(wanted.threads),
-        bundle=str(wanted.bundle),
-        sha256=bundle.sha256,
-        policy=bundle.manifest.policy(wanted.policy),
+        bundle=wanted.bundle.name,
         images=len(files),
-        labelled=labels is not None,
         rounds=wanted.rounds,
         contenders=figures,
         preprocessing=preprocessing,
         cold_starts=tuple(starts),
         energy=energy,
-        precisions=bundle.manifest.report.get("precisions", {}),
+        exported=bundle.manifest.report,
+        notes=tuple(notes),
     )
-    print_device_benchmark(report, console)
+    written = []  # before anything is printed: a terminal may be closed
     if wanted.json:
-        console.print(f"figures: {write_json(wanted.json, device_report_to_dict(report))}", soft_wrap=True)
+        written.append(f"figures: {write_json(wanted.json, device_report_to_dict(report))}")
     if wanted.html:
-        console.print(f"report: {write_device_html(report, wanted.html)}", soft_wrap=True)
+        written.append(f"report: {write_device_page(report, wanted.html)}")
+    print_device_benchmark(report, console)
+    for line in written:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return report
 
 
@@ -101,31 +109,47 @@ def _spread(files: Sequence[Path], count: int) -> list[Path]:
     return [files[row] for row in rows]
 
 
-def _other(name: str, subject: Bundle, files: Sequence[Path], folder: Path, console: Console) -> tuple[Path, Bundle]:
+def _engines(wanted: Wanted) -> tuple[list[str], list[str]]:
+    """Those asked for, which must work, or all that are installed and do."""
+    options = EngineOptions(wanted.threads)
+    if wanted.engines:
+        for name in wanted.engines:
+            make_engine(name, options)
+        return list(wanted.engines), []
+    working, notes = [], []
+    for name in filter(find_spec, ENGINES):
+        try:
+            make_engine(name, options)
+            working.append(name)
+        except EngineError as error:
+            notes.append(f"Left out: {error}.")
+    return working or [DEFAULT_ENGINE], notes
+
+
+def _other(name: str, subject: Bundle, files: Sequence[Path], folder: Path, console: Console) -> Bundle:
     """What stands beside the bundle: another one, or a static network that is exported for this."""
     if name.casefold() not in BACKBONES:
-        return Path(name), read_bundle(Path(name))
+        return read_bundle(Path(name))
     require_export()
     from gfnet_dynn.export.peer import PeerWish, write_peer  # noqa: PLC0415 # imports torch
 
     console.print(f"exporting {name} with ImageNet weights", markup=False, highlight=False)
-    path = write_peer(PeerWish(name, subject.manifest.classes, tuple(files)), folder)
-    return path, read_bundle(path)
+    return read_bundle(write_peer(PeerWish(name, subject.manifest.classes, tuple(files)), folder))
 
 
-def _bundles(
-    wanted: Wanted, bundles: Sequence[tuple[Path, Bundle]], engines: Sequence[str]
+def _contenders(
+    wanted: Wanted, bundle: Bundle, policy: str | None, engines: Sequence[str]
 ) -> Iterator[BundleContender]:
-    """Every bundle in every precision on every engine; the policy asked for is that of the first."""
-    for position, (path, bundle) in enumerate(bundles):
-        for engine in engines:
-            for precision in bundle.manifest.precisions:
-                classifier = load(path, engine=engine, precision=precision, threads=wanted.threads)
-                policy = bundle.manifest.policy(None if position else wanted.policy)
-                yield BundleContender(classifier, bundle, policy, path.stem)
+    """A bundle in every precision on every engine."""
+    for engine in engines:
+        for precision in bundle.manifest.precisions:
+            net = compile_net(bundle, precision, make_engine(engine, EngineOptions(wanted.threads)))
+            yield BundleContender(Classifier(net), bundle, bundle.manifest.policy(policy), bundle.path.stem)
 
 
-def _eager(run: Path, bundle: Bundle, wanted: Wanted) -> list[Contender]:
+def _eager(run: Path | None, bundle: Bundle, like: Identity, wanted: Wanted) -> list[Contender]:
+    if run is None:
+        return []
     require_torch("measuring in torch")
     from gfnet_dynn.cli.training import set_threads  # noqa: PLC0415 # imports torch
     from gfnet_dynn.measure.eager import EagerContender  # noqa: PLC0415
@@ -133,9 +157,23 @@ def _eager(run: Path, bundle: Bundle, wanted: Wanted) -> list[Contender]:
     from gfnet_dynn.train.start import find_checkpoint_file  # noqa: PLC0415
 
     set_threads(wanted.threads)
-    checkpoint = load_checkpoint(find_checkpoint_file(run))
-    if checkpoint.spec.classes != bundle.manifest.classes or checkpoint.spec.input != bundle.manifest.input:
+    file = find_checkpoint_file(run)
+    checkpoint, policy = load_checkpoint(file), bundle.manifest.policy(wanted.policy)
+    if (checkpoint.spec.classes, checkpoint.spec.input) != (bundle.manifest.classes, bundle.manifest.input):
         raise BundleError(f"{run} is not the run that {wanted.bundle} was exported from: classes or input differ")
-    policy = bundle.manifest.policy(wanted.policy)
-    thresholds = policy.thresholds if policy.signal == "gate" else bundle.manifest.policy("full").thresholds
-    return [EagerContender(checkpoint.build(), checkpoint.spec, thresholds, way) for way in ("exits", "published")]
+    if policy.signal != "gate":
+        raise BundleError(f"--eager leaves by gates, and the policy {policy.name} does not: name another by --policy")
+    about = replace(like, path=str(run))
+    return [
+        EagerContender(checkpoint.build(), checkpoint.spec, policy.thresholds, about, way)
+        for way in ("exits", "published")
+    ]
+
+
+def _cold_starts(wanted: Wanted, bundle: Bundle, image: Path, engines: Sequence[str]) -> list[ColdStart]:
+    fixed = {"policy": bundle.manifest.policy(wanted.policy).name, "threads": str(wanted.threads)}
+    return [
+        measure_cold_start(wanted.bundle, image, {"engine": engine, "precision": precision, **fixed})
+        for engine in engines
+        for precision in bundle.manifest.precisions
+    ]

@@ -18,12 +18,13 @@ from gfnet_dynn.data.loaders import ImageLoader
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export.bundling import Exported, LabelledImages, export_net
-from gfnet_dynn.export.single_graph import join_stages, single_graph_metadata
+from gfnet_dynn.export.single_graph import join_stages, require_same_answers, single_graph_metadata
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.storage import require_writable, write_bytes
 from gfnet_dynn.train.start import find_checkpoint_file, trained_net
 
 _CALIBRATION_SEED = 0
+_CHECKED = 32  # images by which the single graph is held against the stages
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
         raise ExportError(f"{wanted.output} is a folder: name the file to write, such as {example}")
     output = wanted.output if wanted.output.suffix else wanted.output.with_suffix(SUFFIX)
     for target in filter(None, (output, wanted.single_graph)):
+        if target.is_dir():
+            raise ExportError(f"{target} is a folder: name the file to write")
         require_writable(target.parent)
     file = find_checkpoint_file(wanted.run)
     origin = find_origin(file)
@@ -58,22 +61,28 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
     )
     data, spec = find_subject(origin, options, NetOptions(), console)
     net = trained_net(origin.trained, spec, file)
+    held_out = _images(data, "selection", None, console)
     exported = export_net(
         net,
         spec,
         origin.provenance,
-        _images(data, "selection", None, console),
+        held_out,
         _images(data, "train", wanted.calibration_images, console).pixels if wanted.calibration_images else None,
         lambda said: console.print(said, markup=False, highlight=False, soft_wrap=True),
     )
+    joined = None
+    if wanted.single_graph:
+        policy = exported.manifest.policies[0]
+        joined = join_stages(
+            exported.stages, policy, single_graph_metadata(exported.manifest, policy)
+        ).SerializeToString()
+        require_same_answers(joined, exported, policy, held_out.pixels[:_CHECKED])
     _print(exported, console)
     write_bundle(output, exported.manifest, exported.files)
     written = [f"bundle: {output} ({output.stat().st_size / 1e6:.1f} MB)"]
-    if wanted.single_graph:
-        policy = exported.manifest.policies[0]
-        joined = join_stages(exported.stages, policy, single_graph_metadata(exported.manifest, policy))
-        write_bytes(wanted.single_graph, joined.SerializeToString())
-        written.append(f"single graph: {wanted.single_graph} (exit policy {policy.name}, fp32)")
+    if wanted.single_graph and joined:
+        write_bytes(wanted.single_graph, joined)
+        written.append(f"single graph: {wanted.single_graph} (exit policy {exported.manifest.policies[0].name}, fp32)")
     console.print("\n".join(written), markup=False, highlight=False, soft_wrap=True)
     return exported
 

@@ -50,9 +50,10 @@ def per_exit(threshold: float | Sequence[float], num_gates: int) -> tuple[float,
     Raises:
         ThresholdError: another number of thresholds than gates, a negative one or none.
     """
-    if isinstance(threshold, (int, float)):
-        threshold = (threshold,) * num_gates
-    values = tuple(float(value) for value in threshold)
+    if isinstance(threshold, Sequence | np.ndarray):
+        values = tuple(float(value) for value in threshold)
+    else:
+        values = (float(threshold),) * num_gates
     if len(values) != num_gates:
         raise ThresholdError(
             f"{len(values)} thresholds for a network with {num_gates} gates: give one, or one for each"

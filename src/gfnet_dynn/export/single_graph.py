@@ -10,11 +10,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from gfnet_dynn.bundle.manifest import Manifest, Policy
 from gfnet_dynn.errors import ExportError
+from gfnet_dynn.export.bundling import Exported
+from gfnet_dynn.export.parity import TOLERANCE
+from gfnet_dynn.runtime.engine import EngineOptions, make_engine
+from gfnet_dynn.runtime.staged import Images, StagedNet
 
+_ERRORS_ONLY = 3  # that thresholds may be given by the caller is worth a warning to onnxruntime
 _BATCH = 1  # If takes one condition
 
 
@@ -63,6 +69,31 @@ def single_graph_metadata(manifest: Manifest, policy: Policy) -> dict[str, str]:
         "exit_macs": json.dumps([way_out.macs for way_out in manifest.ways_out]),
         "policy": f"{policy.name}: leave where {policy.signal} ≥ threshold; {policy.source}",
     }
+
+
+def require_same_answers(joined: bytes, exported: Exported, policy: Policy, images: Images) -> None:
+    """Run the single graph beside the stages.
+
+    Args:
+        joined: as `join_stages` makes it.
+        exported: the stages.
+        policy: by which both decide.
+        images: uint8 [N, S, S, 3].
+
+    Raises:
+        ExportError: it leaves elsewhere, or says something else.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    session = ort.InferenceSession(joined, options, providers=["CPUExecutionProvider"])
+    graphs = [stage.SerializeToString() for stage in exported.stages]
+    stages = StagedNet(exported.manifest, graphs, "fp32", make_engine("onnxruntime", EngineOptions(1)))
+    for row in range(len(images)):
+        image = images[row : row + 1]
+        expected, (logits, exits) = stages.decide(image, policy), session.run(["logits", "exit"], {"images": image})
+        scale = max(1.0, float(np.abs(expected.logits).max()))
+        if exits[0] != expected.exits[0] or not np.abs(logits - expected.logits).max() <= TOLERANCE * scale:
+            raise ExportError("the single graph does not answer as the stages do: nothing was written")
 
 
 def _decide(stages: Sequence[onnx.ModelProto], policy: Policy, index: int, classes: int) -> list[onnx.NodeProto]:

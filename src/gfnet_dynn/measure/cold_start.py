@@ -18,8 +18,11 @@ def peak():
     try:
         with open("/proc/self/status") as lines:
             kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    except OSError:
-        import resource
+    except (OSError, StopIteration):
+        try:
+            import resource
+        except ImportError:
+            return
         largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         kib = largest / 1024 if sys.platform == "darwin" else largest
     sys.stderr.write(f"peak_kib={kib}")
@@ -31,6 +34,8 @@ main()
 """
 # The memory is asked for from inside: a parent sees that of its own pages too, from between fork and exec.
 
+_MARK = "peak_kib="
+
 
 @dataclass(frozen=True)
 class ColdStart:
@@ -38,35 +43,42 @@ class ColdStart:
 
     Attributes:
         seconds: from the start of the process to its end, the label printed.
-        peak_mb: highest resident memory, in 10⁶ bytes.
+        peak_mb: highest resident memory, in 10⁶ bytes; None where the system does not tell.
         starts: that were measured.
         precision: of the network.
         engine: that ran it.
     """
 
     seconds: float
-    peak_mb: float
+    peak_mb: float | None
     starts: int
     precision: str
     engine: str
 
 
-def measure_cold_start(
-    bundle: Path, image: Path, engine: str, precision: str, threads: int, starts: int = 5
-) -> ColdStart:
+def measure_cold_start(bundle: Path, image: Path, options: dict[str, str], starts: int = 5) -> ColdStart:
     """Start `gfnet-dynn classify` anew several times.
+
+    Args:
+        bundle: what it classifies with.
+        image: what it classifies.
+        options: of the command, by name, `engine` and `precision` among them.
+        starts: how often.
 
     Raises:
         EngineError: it fails.
     """
-    options = ["--engine", engine, "--precision", precision, "--threads", str(threads)]
-    command = [sys.executable, "-c", _CLASSIFY, "classify", str(bundle), str(image), *options]
+    line = [part for name, value in options.items() for part in (f"--{name}", value)]
+    # -P, as the installed command: modules that lie in the working folder are not the program's.
+    command = [sys.executable, "-P", "-c", _CLASSIFY, "classify", str(bundle.absolute()), str(image.absolute()), *line]
     seconds, peaks = [], []
     for _ in range(starts):
         began = time.perf_counter()
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         seconds.append(time.perf_counter() - began)
         if result.returncode:
             raise EngineError(f"a fresh process cannot classify {image}: {result.stderr.strip()[-300:]}")
-        peaks.append(float(result.stderr.rsplit("peak_kib=", 1)[1]) * 1024 / 1e6)
-    return ColdStart(statistics.median(seconds), statistics.median(peaks), starts, precision, engine)
+        if _MARK in result.stderr:
+            peaks.append(float(result.stderr.rsplit(_MARK, 1)[1]) * 1024 / 1e6)
+    peak = statistics.median(peaks) if peaks else None
+    return ColdStart(statistics.median(seconds), peak, starts, options["precision"], options["engine"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,44 +19,80 @@ from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.runtime.staged import Images
 
 
-class Contender(Protocol):
-    """A network in one engine and precision.
+@dataclass(frozen=True)
+class Identity:
+    """Which network, and how it is run.
 
     Attributes:
         name: for tables.
         engine: with its version.
         precision: `fp32` or `int8`.
-        size_bytes: of its weights and graphs on disk; None where nothing is deployed.
-        exit_names: of the G + 1 ways out.
-        cost_shares: MACs of each way out over those of the full network, [G + 1].
-        macs: of the full network.
+        policy: name of the exit policy of its mix, and how its thresholds came about.
+        input_px: side of its input in pixels.
+        macs: of the full network; counted.
+        path: of the bundle or run.
+        sha256: that identifies the bundle, or None.
+        size_bytes: of the graphs in this precision, on disk; None where nothing is deployed.
     """
 
     name: str
     engine: str
     precision: str
-    size_bytes: int | None
-    exit_names: tuple[str, ...]
-    cost_shares: tuple[float, ...]
+    policy: str
+    input_px: int
     macs: int
+    path: str
+    sha256: str | None
+    size_bytes: int | None
+
+    @property
+    def label(self) -> str:
+        """Name, engine and precision, short; versions stand among the sources."""
+        return f"{self.name}, {self.engine.split()[0]} {self.precision}"
+
+
+class WayOut(NamedTuple):
+    """An exit's name, and its MACs over those of the full network."""
+
+    name: str
+    macs_share: float
+
+
+class Contender(Protocol):
+    """A network in one engine and precision."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which it is."""
+        ...
+
+    @property
+    def ways_out(self) -> Sequence[WayOut]:
+        """G + 1 exits."""
+        ...
 
     def leave_at(self, exit_index: int) -> Callable[[Images], object]:
         """A call that takes one image [1, S, S, 3] and leaves at one exit."""
+        ...
 
     def decide(self, image: Images) -> int:
-        """Take one image as far as it needs; the exit taken."""
+        """Take one image as far as it needs; the position among `ways_out` of the exit taken."""
+        ...
 
     def read(self, file: Path) -> Images:
         """A file as the network takes it, [1, S, S, 3]."""
+        ...
 
     def answer(self, file: Path) -> object:
         """From file to label."""
+        ...
 
-    def arrays(self, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays | None:
-        """What every exit says of images; None where that is not asked of it."""
+    def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
+        """What every exit says of images, signals in place of gates; None where their classes are not known to it."""
+        ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class BundleContender:
     """A bundle on one engine in one precision, by one of its policies."""
 
@@ -65,17 +101,35 @@ class BundleContender:
     policy: Policy
     name: str
 
-    def __post_init__(self) -> None:
+    @property
+    def identity(self) -> Identity:
+        """Which it is."""
         net, manifest = self.classifier.net, self.bundle.manifest
-        self.engine, self.precision = net.engine_name, net.precision
-        self.size_bytes: int | None = sum(manifest.files[name].bytes for name in manifest.precisions[net.precision])
-        self.exit_names = tuple(way_out.name for way_out in manifest.ways_out)
-        self.cost_shares, self.macs = manifest.costs, manifest.ways_out[-1].macs
+        return Identity(
+            name=self.name,
+            engine=net.engine_name,
+            precision=net.precision,
+            policy=f"{self.policy.name} ({self.policy.source})",
+            input_px=manifest.input.size,
+            macs=manifest.ways_out[-1].macs,
+            path="ImageNet weights, exported for this" if self._is_untrained else str(self.bundle.path),
+            sha256=self.bundle.sha256,
+            size_bytes=sum(manifest.files[name].bytes for name in manifest.precisions[net.precision]),
+        )
+
+    @property
+    def _is_untrained(self) -> bool:
+        return "untrained" in self.bundle.manifest.provenance
+
+    @property
+    def ways_out(self) -> Sequence[WayOut]:
+        """As the manifest has them."""
+        manifest = self.bundle.manifest
+        return [WayOut(way.name, share) for way, share in zip(manifest.ways_out, manifest.costs, strict=True)]
 
     def leave_at(self, exit_index: int) -> Callable[[Images], object]:
         """All stages up to one exit."""
-        gates = len(self.exit_names) - 1
-        thresholds = tuple(0.0 if index == exit_index else NEVER for index in range(gates))
+        thresholds = tuple(0.0 if index == exit_index else NEVER for index in range(len(self.ways_out) - 1))
         policy = Policy("forced", "gate", thresholds, "to time one exit")
         return lambda image: self.classifier.net.decide(image, policy)
 
@@ -92,9 +146,10 @@ class BundleContender:
         logits, exits = self.classifier.net.decide(self.read(file), self.policy)
         return make_prediction(self.classifier.manifest, logits[0], int(exits[0]), file)
 
-    def arrays(self, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays | None:
-        """One image after the other, as when it is timed; None of a network whose classifier has learned nothing."""
-        if "untrained" in self.bundle.manifest.provenance:
+    def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
+        """One image after the other, as when it is timed; None of a classifier that has learned nothing."""
+        labels = labels_of(files, self.bundle.manifest.classes)
+        if labels is None or self._is_untrained:
             return None
         parts = [self.classifier.net.all_exits(images[row : row + 1]) for row in range(len(images))]
         logits, gates = (np.concatenate(each) for each in zip(*parts, strict=True))
@@ -104,7 +159,7 @@ class BundleContender:
 def labels_of(files: Sequence[Path], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:
     """Class indices from the names of the folders that the files lie in; None unless every one is a class."""
     index = {name: position for position, name in enumerate(classes)}
-    folders = [file.resolve().parent.name for file in files]
+    folders = [file.absolute().parent.name for file in files]  # a link counts where it lies, not where it points
     if not all(folder in index for folder in folders):
         return None
     return np.array([index[folder] for folder in folders], dtype=np.int64)

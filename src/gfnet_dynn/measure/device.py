@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit
 from gfnet_dynn.image import fit, read_image
-from gfnet_dynn.measure.contenders import Contender
+from gfnet_dynn.measure.contenders import Contender, Identity
 from gfnet_dynn.measure.timing import Latency, Times, time_in_turns
 from gfnet_dynn.runtime.staged import Images
 from gfnet_dynn.spec import InputSpec
@@ -32,12 +32,14 @@ class WayOutFigures:
         macs_share: of the full network's MACs; counted.
         latency: network alone; measured.
         latency_share: median over images and rounds of the ratio to the full pass; measured.
+        share: of the images, which leave here by the exit policy.
     """
 
     name: str
     macs_share: float
     latency: Latency
     latency_share: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -54,29 +56,19 @@ class ContenderFigures:
     """One network.
 
     Attributes:
-        name: for tables.
-        engine: with its version.
-        precision: `fp32` or `int8`.
-        size_bytes: on disk, or None.
-        macs: of the full network; counted.
+        identity: which it is.
         ways_out: each exit.
         mix: network alone, by its exit policy.
         end_to_end: from the file to the label, by its exit policy.
-        exit_shares: of the images, [G + 1].
-        accuracy: by its exit policy, and through the full network; None without labels.
+        accuracy: by its exit policy; None where the images' classes are not known to it.
         full_accuracy: the same through the full network.
-        curve: over thresholds; empty without labels or exits.
+        curve: over thresholds; empty without accuracy or exits.
     """
 
-    name: str
-    engine: str
-    precision: str
-    size_bytes: int | None
-    macs: int
+    identity: Identity
     ways_out: tuple[WayOutFigures, ...]
     mix: Latency
     end_to_end: Latency
-    exit_shares: tuple[float, ...]
     accuracy: float | None
     full_accuracy: float | None
     curve: tuple[CurvePoint, ...]
@@ -93,31 +85,26 @@ class ContenderFigures:
 
 
 def measure_contenders(
-    contenders: Sequence[Contender],
-    files: Sequence[Path],
-    labels: npt.NDArray[np.int64] | None,
-    rounds: int,
-    told: Told,
+    contenders: Sequence[Contender], files: Sequence[Path], rounds: int, told: Told
 ) -> tuple[ContenderFigures, ...]:
     """Time all contenders on the same images in turns.
 
     Args:
         contenders: the networks.
         files: images.
-        labels: of the files, [N], or None where they are not known.
         rounds: times that all is repeated.
         told: of rounds done, and of all.
     """
     images = [[each.read(file) for file in files] for each in contenders]
     calls: list[Callable[[int], object]] = []
     for each, own in zip(contenders, images, strict=True):
-        forced = [each.leave_at(index) for index in range(len(each.exit_names))]
+        forced = [each.leave_at(index) for index in range(len(each.ways_out))]
         calls += [partial(_on, call, own) for call in (*forced, each.decide)]
         calls.append(partial(_on, each.answer, files))
     times, found, first = time_in_turns(calls, len(files), rounds, told), [], 0
     for each, own in zip(contenders, images, strict=True):
-        last = first + len(each.exit_names) + 2
-        found.append(_figures(each, own, labels, times[:, :, first:last]))
+        last = first + len(each.ways_out) + 2
+        found.append(_figures(each, own, files, times[:, :, first:last]))
         first = last
     return tuple(found)
 
@@ -126,31 +113,24 @@ def _on(call: Callable[..., object], items: Sequence[object], index: int) -> obj
     return call(items[index])
 
 
-def _figures(
-    contender: Contender, images: Sequence[Images], labels: npt.NDArray[np.int64] | None, times: Times
-) -> ContenderFigures:
-    ways = len(contender.exit_names)
+def _figures(contender: Contender, images: Sequence[Images], files: Sequence[Path], times: Times) -> ContenderFigures:
+    ways = len(contender.ways_out)
     exits = np.array([contender.decide(image) for image in images])
-    arrays = None if labels is None else contender.arrays(np.concatenate(images), labels)
-    rows = np.arange(len(images))
+    arrays, rows = contender.judge(np.concatenate(images), files), np.arange(len(images))
     return ContenderFigures(
-        name=contender.name,
-        engine=contender.engine,
-        precision=contender.precision,
-        size_bytes=contender.size_bytes,
-        macs=contender.macs,
+        identity=contender.identity,
         ways_out=tuple(
             WayOutFigures(
-                name=contender.exit_names[index],
-                macs_share=contender.cost_shares[index],
+                name=way.name,
+                macs_share=way.macs_share,
                 latency=Latency.of(times[:, :, index]),
                 latency_share=float(np.median(times[:, :, index] / times[:, :, ways - 1])),
+                share=float((exits == index).mean()),
             )
-            for index in range(ways)
+            for index, way in enumerate(contender.ways_out)
         ),
         mix=Latency.of(times[:, :, ways]),
         end_to_end=Latency.of(times[:, :, ways + 1]),
-        exit_shares=tuple(float((exits == index).mean()) for index in range(ways)),
         accuracy=None if arrays is None else float(arrays.correct[rows, exits].mean()),
         full_accuracy=None if arrays is None else float(arrays.correct[:, -1].mean()),
         curve=_curve(arrays, np.median(times[:, :, :ways], axis=0)) if arrays is not None and ways > 1 else (),

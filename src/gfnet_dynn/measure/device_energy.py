@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.energy.meter import Energy, Kind, Meter, estimate, idle_power_w
 from gfnet_dynn.errors import MeterError
-from gfnet_dynn.measure.contenders import Contender
+from gfnet_dynn.measure.contenders import Contender, Identity
+
+_SETTLE_S = 3.0  # clocks, temperature and the means that some meters give lag behind the load
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class EnergyWish:
     """What is wanted.
 
     Attributes:
-        seconds: to run each network under a meter, and to watch the idle device; 0 leaves energy out.
+        seconds: to run each network under a meter, and to watch the idle device before it; 0 leaves energy out.
         estimate_power_w: power that the user gives, for an estimate beside whatever is measured.
     """
 
@@ -30,23 +32,19 @@ class EnergyFigures:
     """One network by one meter, from file to label.
 
     Attributes:
-        name: of the network.
-        engine: with its version.
-        precision: `fp32` or `int8`.
+        identity: which network.
         meter: its name.
         covers: what it sees.
         kind: measured or estimated.
         source: files or calls that it comes from.
         image_mj: millijoules of an image, of all that the meter covers.
-        idle_power_w: of the idle device, measured just before; None for an estimate.
+        idle_power_w: of the idle device, measured before this network ran; None for an estimate.
         above_idle_mj: millijoules of an image beyond what the idle device takes; None for an estimate.
         images: that were classified under the meter.
         seconds: that it took.
     """
 
-    name: str
-    engine: str
-    precision: str
+    identity: Identity
     meter: str
     covers: str
     kind: Kind
@@ -85,29 +83,33 @@ def measure_energy(
     usable, why_not = meters[0], list(meters[1])
     if wish.seconds == 0:
         return EnergyReport((), ("left out by --energy-seconds 0",))
-    rounds = len(usable) + (wish.estimate_power_w is not None)
+    total = len(contenders) * (len(usable) + (wish.estimate_power_w is not None))
     figures: list[EnergyFigures] = []
-    for done, meter in enumerate(usable, start=1):
+    for meter in usable:
         try:
-            figures += _by_meter(meter, contenders, files, wish.seconds)
-        except MeterError as error:  # what was measured before it is not lost
+            for each in _by_meter(meter, contenders, files, wish.seconds):
+                figures.append(each)  # one by one: a meter that fails later takes none of them
+                told(len(figures), total)
+        except MeterError as error:
             why_not.append(str(error))
-        told(done, rounds)
     if wish.estimate_power_w is not None:
-        figures += [_estimated(each, files, wish.seconds, wish.estimate_power_w) for each in contenders]
-        told(rounds, rounds)
+        for contender in contenders:
+            figures.append(_estimated(contender, files, wish.seconds, wish.estimate_power_w))
+            told(len(figures), total)
+    if len(figures) < total:
+        told(total, total)
     return EnergyReport(tuple(figures), tuple(why_not))
 
 
 def _by_meter(
     meter: Meter, contenders: Sequence[Contender], files: Sequence[Path], seconds: float
-) -> list[EnergyFigures]:
-    idle, figures = idle_power_w(meter, seconds), []
+) -> Iterator[EnergyFigures]:
     for contender in contenders:
+        time.sleep(_SETTLE_S)
+        idle = idle_power_w(meter, seconds)
         with meter.measure() as measurement:
             images, _ = run_for(contender, files, seconds)
-        figures.append(_figures(contender, measurement.energy, images, idle))
-    return figures
+        yield _figures(contender, measurement.energy, images, idle)
 
 
 def _estimated(contender: Contender, files: Sequence[Path], seconds: float, power_w: float) -> EnergyFigures:
@@ -117,7 +119,7 @@ def _estimated(contender: Contender, files: Sequence[Path], seconds: float, powe
 
 def _figures(contender: Contender, energy: Energy, images: int, idle_w: float | None) -> EnergyFigures:
     return EnergyFigures(
-        *(contender.name, contender.engine, contender.precision),
+        identity=contender.identity,
         meter=energy.meter,
         covers=energy.covers,
         kind=energy.kind,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -14,16 +15,16 @@ from torch import Tensor
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import per_exit
 from gfnet_dynn.image import load_input
+from gfnet_dynn.measure.contenders import Identity, WayOut
 from gfnet_dynn.measure.latency import forced_exit
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gate import Gate
 from gfnet_dynn.runtime.staged import Images
 from gfnet_dynn.spec import NetSpec
 
-_NAMES = {
-    "exits": "eager, real exits",
-    "published": "eager, as published",
-}
+_Way = Literal["exits", "published"]
+
+_NAMES: Mapping[_Way, str] = {"exits": "eager, real exits", "published": "eager, as published"}
 
 
 class EagerContender:
@@ -33,58 +34,77 @@ class EagerContender:
     """
 
     def __init__(
-        self, net: EarlyExitNet, spec: NetSpec, thresholds: tuple[float, ...], way: Literal["exits", "published"]
+        self, net: EarlyExitNet, spec: NetSpec, thresholds: Sequence[float], like: Identity, way: _Way
     ) -> None:
+        """Wrap a network.
+
+        Args:
+            net: trained, in evaluation mode, on the CPU.
+            spec: its description.
+            thresholds: of its gates.
+            like: of the bundle that was exported from it.
+            way: how it is run.
+        """
         self._net, self._spec, self._way = net.eval(), spec, way
-        self._thresholds = per_exit(thresholds, len(net.gates))
-        self.name, self.engine, self.precision = _NAMES[way], f"torch {torch.__version__}", "fp32"
-        self.size_bytes: int | None = None
-        self.exit_names = (*(f"exit {index + 1}" for index in range(len(net.gates))), "final")
-        self.cost_shares, self.macs = net.exit_costs(), net.exit_macs()[-1]
-        mean, std = (np.array(values, np.float32) for values in (spec.input.mean, spec.input.std))
-        self._mean, self._std = mean, std
-        if way == "published":
-            self.exit_names, self.cost_shares = ("final",), (1.0,)
+        self._thresholds = per_exit(tuple(thresholds), len(net.gates))
+        self.identity = replace(
+            like, name=_NAMES[way], engine=f"torch {torch.__version__}", precision="fp32", sha256=None, size_bytes=None
+        )
+        self._mean, self._std = (np.array(values, np.float32) for values in (spec.input.mean, spec.input.std))
+
+    @property
+    def ways_out(self) -> Sequence[WayOut]:
+        """All exits; as published only the last, which is when all have been computed."""
+        if self._way == "published":
+            return [WayOut("final", 1.0)]
+        names = [*(f"exit {index + 1}" for index in range(len(self._net.gates))), "final"]
+        return [WayOut(*each) for each in zip(names, self._net.exit_costs(), strict=True)]
 
     def leave_at(self, exit_index: int) -> Callable[[Images], object]:
         """All blocks up to one exit; as published, all blocks."""
         if self._way == "published":
-            return self.decide
+            return lambda image: self._after_all_blocks(self._tensor(image))
         thresholds = forced_exit(exit_index, len(self._net.gates))
         return lambda image: self._net.decide(self._tensor(image), thresholds)
 
     def decide(self, image: Images) -> int:
-        """By its thresholds."""
-        if self._way == "published":
-            return self._after_all_blocks(self._tensor(image))
-        return int(self._net.decide(self._tensor(image), self._thresholds).exits[0])
+        """By its thresholds; as published, all blocks run whatever they say."""
+        taken = int(self._run(image).exits[0])
+        return 0 if self._way == "published" else taken
 
     def read(self, file: Path) -> Images:
         """Decode and fit."""
         return load_input(file, self._spec.input)[None]
 
-    def answer(self, file: Path) -> object:
+    def answer(self, file: Path) -> str:
         """From file to label."""
-        return self._spec.classes[self.decide(self.read(file))]
+        return self._spec.classes[int(self._run(self.read(file)).logits[0].argmax())]
 
-    def arrays(self, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays | None:
-        """Not asked: the same answers as those of the bundle."""
-        del images, labels
+    def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
+        """Not asked: its answers are those of the bundle in float32, which export has shown."""
+        del images, files
         return None
+
+    def _run(self, image: Images) -> Decision:
+        tensor = self._tensor(image)
+        return (
+            self._after_all_blocks(tensor) if self._way == "published" else self._net.decide(tensor, self._thresholds)
+        )
 
     def _tensor(self, image: Images) -> Tensor:
         normalised = (image.astype(np.float32) / 255 - self._mean) / self._std
         return torch.from_numpy(normalised).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
-    def _after_all_blocks(self, image: Tensor) -> int:
-        logits = self._net(image).logits[0].numpy()
+    def _after_all_blocks(self, image: Tensor) -> Decision:
+        logits = self._net(image).logits
         for index, (gate, threshold) in enumerate(zip(self._net.gates, self._thresholds, strict=True)):
             linear = cast("Gate", gate).linear
             weight, bias = linear.weight.numpy()[0], linear.bias.numpy()[0]
-            if 1 / (1 + np.exp(-(weight @ _statistics(logits[index]) + bias))) >= threshold:
-                return index
-        return len(self._thresholds)
+            statistics = _statistics(logits[0, index].numpy())
+            if 1 / (1 + np.exp(-(weight @ statistics + bias))) >= threshold:
+                return Decision(logits[:, index], torch.tensor([index]))
+        return Decision(logits[:, -1], torch.tensor([len(self._thresholds)]))
 
 
 def _statistics(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

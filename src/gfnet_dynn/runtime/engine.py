@@ -98,7 +98,7 @@ def make_engine(name: str, options: EngineOptions) -> Engine:
     """The engine of that name.
 
     Raises:
-        EngineError: unknown, or the base install is not whole.
+        EngineError: unknown, not startable, or the base install is not whole.
         MissingExtraError: the extra that brings it is not installed.
     """
     if name not in _ENGINES:
@@ -108,7 +108,10 @@ def make_engine(name: str, options: EngineOptions) -> Engine:
             raise EngineError(f"{name} is not installed, though the base install brings it: pip install {name}")
         raise MissingExtraError(f"the engine {name}", name)
     module, kind = _ENGINES[name]
-    engine: Engine = getattr(import_module(module), kind)(options)
+    try:
+        engine: Engine = getattr(import_module(module), kind)(options)
+    except Exception as error:  # a wheel for another NumPy, a missing library, a folder of that name
+        raise EngineError(f"{name} is installed but does not start: {error}; install it anew") from error
     return engine
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.manifest import FULL
-from gfnet_dynn.errors import StorageError
+from gfnet_dynn.errors import EngineError, StorageError
 from gfnet_dynn.processor import processor
 from gfnet_dynn.runtime.engine import Engine, EngineOptions
 from gfnet_dynn.runtime.memory import copies_returned
@@ -53,13 +53,22 @@ def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> Stag
     known = _recall(file) if file else None
     if known is not None and known in bundle.manifest.precisions:
         return compile_net(bundle, known, engine)
-    nets = {name: compile_net(bundle, name, engine) for name in bundle.manifest.precisions}
+    nets = _all_that_compile(bundle, engine)
     times = time_full_pass(nets)
     fastest = min(times, key=lambda name: times[name])
     if file:
         with suppress(StorageError):  # a device without a writable home times anew at each start
             write_json(file, {"fastest": fastest, "median_ms": times, "engine": engine.name, "processor": processor()})
     return nets[fastest]
+
+
+def _all_that_compile(bundle: Bundle, engine: Engine) -> dict[str, StagedNet]:
+    """In float32, and in whatever else the engine takes."""
+    nets = {"fp32": compile_net(bundle, "fp32", engine)}
+    for name in bundle.manifest.precisions.keys() - nets:
+        with suppress(EngineError):
+            nets[name] = compile_net(bundle, name, engine)
+    return nets
 
 
 def time_full_pass(nets: Mapping[str, StagedNet]) -> dict[str, float]:

@@ -57,7 +57,7 @@ def load(
         EngineError: unknown engine, or it cannot take the graphs.
         MissingExtraError: the engine is not installed.
     """
-    options = EngineOptions(threads or min(_MOST_THREADS, available_processors()), spinning)
+    options = EngineOptions(min(_MOST_THREADS, available_processors()) if threads is None else threads, spinning)
     bundle = read_bundle(Path(path))
     return Classifier(_compile(bundle, engine, precision, options))
 
@@ -97,7 +97,7 @@ class Classifier:
 
     def classify(
         self,
-        pictures: Iterable[Picture],
+        pictures: Iterable[Picture] | Picture,
         *,
         policy: str | None = None,
         threshold: float | Sequence[float] | None = None,
@@ -106,7 +106,7 @@ class Classifier:
         """Classify images.
 
         Args:
-            pictures: files or arrays.
+            pictures: files or arrays, or one alone.
             policy: an exit policy of the bundle; its first by default.
             threshold: other thresholds for that policy, one for all exits or one each.
             batch: images at once; those that stay are compacted after each exit.
@@ -114,6 +114,8 @@ class Classifier:
         Raises:
             ImageError: an image cannot be read; `classify_each` gives those before it.
         """
+        if isinstance(pictures, str | Path | np.ndarray):
+            pictures = [pictures]
         return list(self.classify_each(pictures, policy=policy, threshold=threshold, batch=batch))
 
     def classify_each(
