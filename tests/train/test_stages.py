@@ -14,7 +14,7 @@ from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.train.backbone import BackboneStage
-from gfnet_dynn.train.joint import JointStage, phase_length
+from gfnet_dynn.train.joint import JointStage, plan_phases
 from gfnet_dynn.train.seeding import epoch_order, seed_step
 from gfnet_dynn.train.stage import Stage
 from gfnet_dynn.train.warmup import WarmupStage
@@ -181,11 +181,21 @@ def test_the_joint_stage_returns_to_its_best_epoch_of_the_second_half(
 
 
 @pytest.mark.parametrize(
-    ("asked", "steps", "length"),
-    [(None, 10_200, 200), (None, 10_000, 197), (None, 400, 45), (None, 3, 1), (30, 90, 30)],
+    ("asked", "steps", "phases"),
+    [(None, 10_200, (78, 327)), (None, 400, (16, 80)), (None, 3, (1, 1)), (30, 90, (30, 30))],
 )
-def test_phase_length(asked: int | None, steps: int, length: int) -> None:
-    assert phase_length(asked, steps) == length
+def test_phases(asked: int | None, steps: int, phases: tuple[int, int]) -> None:
+    assert plan_phases(asked, 0.2, steps) == phases
+
+
+@pytest.mark.parametrize("steps", [100, 400, 3000, 10_000])
+def test_gates_have_their_share_and_the_last_word(make_context: MakeContext, steps: int) -> None:
+    stage = JointStage(make_context(gate_share=0.2), 8)
+    stage._phases = plan_phases(None, 0.2, steps)
+    turns = [stage.trains_gates(step) for step in range(steps)]
+    assert turns[0]
+    assert turns[-1]
+    assert sum(turns) == pytest.approx(0.2 * steps, rel=0.2)
 
 
 def test_a_loss_that_is_not_finite_stops_before_any_weight_is_spoiled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,19 +30,28 @@ _LONGEST_PHASE = 200  # as published
 _FEWEST_PHASES = 9
 
 
-def phase_length(asked: int | None, steps: int) -> int:
-    """Optimiser steps of one phase.
+class Phases(NamedTuple):
+    """Optimiser steps of a gate phase, and of the network phase that follows it."""
+
+    gates: int
+    network: int
+
+
+def plan_phases(asked: int | None, gate_share: float, steps: int) -> Phases:
+    """How long the phases are.
 
     Args:
-        asked: the user's choice, or None for an odd number of phases, so that gates have the last word too: at least
-            nine, of at most 200 steps. With 200 always, a small data set would end before the network's first turn.
+        asked: the user's choice for both, as published; or None for an odd number of phases, so that gates have the
+            last word too: at least nine, of at most 200 steps on average. With 200 always, a small data set would end
+            before the network's first turn.
+        gate_share: of all steps, for the gates, where nothing is asked: they have five parameters each.
         steps: of the whole stage.
     """
     if asked is not None:
-        return asked
-    phases = max(_FEWEST_PHASES, -(-steps // _LONGEST_PHASE))
-    phases += (phases + 1) % 2
-    return max(1, -(-steps // phases))
+        return Phases(asked, asked)
+    turns = max(_FEWEST_PHASES, -(-steps // _LONGEST_PHASE)) // 2  # of the network; the gates have one more
+    gates = max(1, round(gate_share * steps / (turns + 1)))
+    return Phases(gates, max(1, -(-(steps - (turns + 1) * gates) // turns)))
 
 
 class JointStage(Stage):
@@ -59,14 +69,14 @@ class JointStage(Stage):
         net.backbone.freeze(settings.freeze_stages)
         self.add_optimizer("network", make_optimizer(heads, replace(settings, lr=settings.joint_lr or settings.lr)))
         self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
-        self.phase_steps = phase_length(settings.bilevel_batches, self.steps)
+        self._phases = plan_phases(settings.bilevel_batches, settings.gate_share, self.steps)
         self._costs = net.exit_costs()
         self._weights = self._positive_weights(context.selection())
         self._best = BestWeights()
 
     def trains_gates(self, step: int) -> bool:
         """Whether a step, counted over the whole stage, belongs to a gate phase."""
-        return (step // self.phase_steps) % 2 == 0
+        return step % sum(self._phases) < self._phases.gates
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """One gate step or one network step."""

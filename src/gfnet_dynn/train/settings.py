@@ -38,6 +38,9 @@ class TrainSettings:
         "Optimiser steps before the joint stage turns from gates to network and back, counted over the whole run. "
         "(default: an odd number of phases, at least nine, of at most 200 steps)",
     )
+    gate_share: float = setting(
+        0.2, "Share of the joint stage's steps that trains the gates; --bilevel-batches makes all phases alike instead."
+    )
     exit_distillation: float = setting(
         0.2,
         "Weight of distillation into the exits in the joint stage: from the teacher, without one from the last exit.",
@@ -94,7 +97,7 @@ class TrainSettings:
         ):
             if (getattr(self, name) or 0) < 0:
                 raise TrainingError(f"{flag(name)} must not be negative, not {getattr(self, name)}")
-        for name in ("label_smoothing", "drop_path", "exit_floor", "allowed_loss"):
+        for name in ("label_smoothing", "drop_path", "exit_floor", "allowed_loss", "gate_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{flag(name)} must lie from 0 to below 1, not {getattr(self, name)}")
         self._require_choices()
