@@ -1,0 +1,68 @@
+"""What deployment makes of the published student at 256 px: each engine and precision against torch, on this machine.
+
+    python experiments/deploy_student.py IMAGES [THREADS]
+
+The weights are fresh: time depends on them only by where images leave, so every exit is timed, and the mix is
+the full pass. IMAGES is a folder of images, from which int8 takes its ranges too. Outputs are held against torch by the
+export. Writes docs/deploy_student.json, a few minutes on an idle machine.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from gfnet_dynn.backbone_spec import find_backbone
+from gfnet_dynn.bundle.archive import write_bundle
+from gfnet_dynn.cli.classifying import find_images
+from gfnet_dynn.cli.device_benchmark import Wanted, run_device_benchmark
+from gfnet_dynn.export.bundling import LabelledImages, export_net
+from gfnet_dynn.image import load_input
+from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.checkpoint import save_checkpoint
+from gfnet_dynn.spec import NetSpec, make_input
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES, CALIBRATION = 21, 32
+
+
+def main() -> None:
+    """Build, export, measure."""
+    folder, threads = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    backbone = find_backbone("gfnet-192x12")
+    names = tuple(f"class {index + 1}" for index in range(CLASSES))
+    spec = NetSpec(backbone, backbone.default_exits, make_input(backbone, 256, pad=False), names)
+    torch.manual_seed(0)
+    net = build_net(spec).eval()
+    files = list(find_images([folder]))
+    some = np.stack([load_input(file, spec.input) for file in files[:: max(1, len(files) // CALIBRATION)]])
+    images = LabelledImages(some, np.zeros(len(some), np.int64), "given")
+    exported = export_net(net, spec, {}, images, some, print)
+    place = Path("runs") / "deploy_student"
+    save_checkpoint(place / "student.safetensors", net, spec, {})
+    bundle = write_bundle(place / "student.gfd", exported.manifest, exported.files)
+    wanted = Wanted(
+        bundle=bundle,
+        pictures=[folder],
+        against=(),
+        eager=place / "student.safetensors",
+        engines=(),
+        policy=None,
+        energy_seconds=0,
+        meter_csv=None,
+        estimate_power_w=None,
+        images=16,
+        rounds=9,
+        threads=threads,
+        html=None,
+        json=ROOT / "docs" / "deploy_student.json",
+    )
+    run_device_benchmark(wanted, Console())
+
+
+if __name__ == "__main__":
+    main()
