@@ -40,3 +40,11 @@ def test_the_command_classifies_without_torch_and_onnx(files: list[str]) -> None
     result = without_torch(body, "classify", *files, "--precision", "fp32", "--threads", "1")
     assert result.returncode == 0, result.stderr
     assert [line.split(": ")[0] for line in result.stdout.splitlines()] == files[1:]
+
+
+def test_the_command_measures_without_torch_and_onnx(files: list[str], tmp_path: Path) -> None:
+    body = 'sys.modules["onnx"] = None\nfrom gfnet_dynn.cli.app import main\nmain()'
+    options = ("--repeats", "1", "--energy-seconds", "0", "--engine", "onnxruntime", "--json", str(tmp_path / "a.json"))
+    result = without_torch(body, "benchmark", *files, *options)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "a.json").is_file()

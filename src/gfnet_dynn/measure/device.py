@@ -96,17 +96,22 @@ def measure_contenders(
         told: of rounds done, and of all.
     """
     images = [[each.read(file) for file in files] for each in contenders]
-    calls: list[Callable[[int], object]] = []
-    for each, own in zip(contenders, images, strict=True):
-        forced = [each.leave_at(index) for index in range(len(each.ways_out))]
-        calls += [partial(_on, call, own) for call in (*forced, each.decide)]
-        calls.append(partial(_on, each.answer, files))
-    times, found, first = time_in_turns(calls, len(files), rounds, told), [], 0
+    groups = [_calls(each, own, files) for each, own in zip(contenders, images, strict=True)]
+    times, found, first = time_in_turns(groups, len(files), rounds, told), [], 0
     for each, own in zip(contenders, images, strict=True):
         last = first + len(each.ways_out) + 2
         found.append(_figures(each, own, files, times[:, :, first:last]))
         first = last
     return tuple(found)
+
+
+def _calls(contender: Contender, images: Sequence[Images], files: Sequence[Path]) -> list[Callable[[int], object]]:
+    """The full pass first, then out at each exit from the last to the first, by the policy, and from the file."""
+    forced = [contender.leave_at(index) for index in reversed(range(len(contender.ways_out)))]
+    return [
+        *(partial(_on, call, images) for call in (*forced, contender.decide)),
+        partial(_on, contender.answer, files),
+    ]
 
 
 def _on(call: Callable[..., object], items: Sequence[object], index: int) -> object:
@@ -115,6 +120,7 @@ def _on(call: Callable[..., object], items: Sequence[object], index: int) -> obj
 
 def _figures(contender: Contender, images: Sequence[Images], files: Sequence[Path], times: Times) -> ContenderFigures:
     ways = len(contender.ways_out)
+    times = np.concatenate((times[:, :, ways - 1 :: -1], times[:, :, ways:]), axis=2)  # exits in their order
     exits = np.array([contender.decide(image) for image in images])
     arrays, rows = contender.judge(np.concatenate(images), files), np.arange(len(images))
     return ContenderFigures(
@@ -159,5 +165,5 @@ def measure_preprocessing(files: Sequence[Path], image: InputSpec, rounds: int, 
     side = image.size - image.pad
     pictures = [read_image(file, side) for file in files]
     calls = [lambda row: read_image(files[row], side), lambda row: fit(pictures[row], image)]
-    times = time_in_turns(calls, len(files), rounds, told)
+    times = time_in_turns([calls], len(files), rounds, told)
     return Preprocessing(Latency.of(times[:, :, 0]), Latency.of(times[:, :, 1]))
