@@ -200,12 +200,18 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("input.colour", "RGB"),
         ("classes", ...),
         ("classes", ["one"]),
+        ("exit_pooling", "max"),
+        ("exit_pooling", None),
         ("surplus", 1),
     ],
 )
 def test_a_damaged_description_is_refused(path: str, value: Any) -> None:
     with pytest.raises(SpecError):
         NetSpec.from_dict(changed(path, value))
+
+
+def test_descriptions_older_than_the_choice_of_pooling_mean_the_mean() -> None:
+    assert NetSpec.from_dict(changed("exit_pooling", ...)) == NET
 
 
 def test_a_field_of_another_version_is_named() -> None:

@@ -16,6 +16,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Triple = tuple[float, float, float]
+ExitPooling = Literal["mean", "mean-deviation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class GFNetSpec:
     kind: ClassVar[str] = "gfnet"
     mean: ClassVar[Triple] = IMAGENET_MEAN
     std: ClassVar[Triple] = IMAGENET_STD
+    exit_pooling: ClassVar[ExitPooling] = "mean"  # as published
 
     width: int
     depth: int
@@ -82,6 +84,7 @@ class EfficientNetLiteSpec:
     kind: ClassVar[str] = "efficientnet-lite"
     mean: ClassVar[Triple] = (127 / 255,) * 3  # as its ImageNet weights were trained: (x - 127) / 128
     std: ClassVar[Triple] = (128 / 255,) * 3
+    exit_pooling: ClassVar[ExitPooling] = "mean-deviation"
 
     variant: int = 0
 
@@ -186,6 +189,7 @@ class HybridSpec:
     kind: ClassVar[str] = "hybrid"
     mean: ClassVar[Triple] = EfficientNetLiteSpec.mean
     std: ClassVar[Triple] = EfficientNetLiteSpec.std
+    exit_pooling: ClassVar[ExitPooling] = "mean-deviation"
 
     trunk: EfficientNetLiteSpec = EfficientNetLiteSpec()
     cut: int = 7

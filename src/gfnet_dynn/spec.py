@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from gfnet_dynn.backbone_spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     BackboneSpec,
+    ExitPooling,
     backbone_from_dict,
     backbone_to_dict,
     exactly,
@@ -55,14 +56,19 @@ class NetSpec:
         exit_blocks: 0-based indices of the stages after which a head and a gate stand, without the last one.
         input: the image it takes.
         classes: names in the order of the logits.
+        exit_pooling: what the early exits see of the features: their `mean` over all positions, as published, or that
+            and their standard deviation, which says what the mean levels out: how much the texture varies.
     """
 
     backbone: BackboneSpec
     exit_blocks: tuple[int, ...]
     input: InputSpec
     classes: tuple[str, ...]
+    exit_pooling: ExitPooling = "mean"
 
     def __post_init__(self) -> None:
+        if self.exit_pooling not in get_args(ExitPooling):
+            raise SpecError(f"exits pool by {' or '.join(get_args(ExitPooling))}, not {self.exit_pooling!r}")
         self.backbone.grid(self.input.size)
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise SpecError(f"a network needs at least two classes with different names, not {list(self.classes)}")
@@ -91,12 +97,14 @@ class NetSpec:
             SpecError: a field is missing, unknown or out of range.
         """
         try:
-            top, image = exactly(value, cls), exactly(value["input"], InputSpec)
+            top = exactly({"exit_pooling": "mean", **value}, cls)  # the first checkpoints knew no other
+            image = exactly(value["input"], InputSpec)
             return cls(
                 backbone=backbone_from_dict(top["backbone"]),
                 exit_blocks=tuple(top["exit_blocks"]),
                 input=InputSpec(image["size"], image["pad"], tuple(image["mean"]), tuple(image["std"])),
                 classes=tuple(top["classes"]),
+                exit_pooling=top["exit_pooling"],
             )
         except (KeyError, TypeError) as error:
             raise SpecError(f"not a network description of this version: {error}") from error

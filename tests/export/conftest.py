@@ -88,7 +88,7 @@ def spread(net: EarlyExitNet, size: int) -> EarlyExitNet:
 def make_subject(kind: str) -> Subject:
     backbone, size, exits = KINDS[kind]
     torch.manual_seed(0)
-    spec = NetSpec(backbone, exits, make_input(backbone, size, pad=False), CLASSES)
+    spec = NetSpec(backbone, exits, make_input(backbone, size, pad=False), CLASSES, backbone.exit_pooling)
     net = spread(build_net(spec), size)
     images: npt.NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (9, size, size, 3), dtype=np.uint8)
     return Subject(net, spec, export_stages(net, spec), images)

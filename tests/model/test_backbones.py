@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -21,7 +22,8 @@ LITE0_CUMULATED_MMACS = (21, 50, 76, 94, 114, 125, 141, 157, 178, 210, 243, 265,
 
 def net_spec(name: str, size: int) -> NetSpec:
     backbone = BACKBONES[name]
-    return NetSpec(backbone, backbone.default_exits, make_input(backbone, size, pad=False), ("a", "b", "c"))
+    image = make_input(backbone, size, pad=False)
+    return NetSpec(backbone, backbone.default_exits, image, ("a", "b", "c"), backbone.exit_pooling)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -146,7 +148,26 @@ def test_maps_are_what_is_pooled(name: str, side: int) -> None:
         features = backbone.stage(index, features)
         seen = backbone.map(index, features)
         torch.testing.assert_close(seen.mean(dim=(2, 3)), backbone.pool(index, features))
+        both = torch.cat([seen.mean(dim=(2, 3)), (seen.var(dim=(2, 3), correction=0) + 1e-5).sqrt()], dim=1)
+        torch.testing.assert_close(both, backbone.pool_with_deviation(index, features))
     assert seen.shape == (2, backbone.widths[-1], side, side)
+
+
+def test_exits_may_see_deviations_and_the_final_classifier_sees_the_mean() -> None:
+    spec = net_spec("efficientnet-lite0", 64)
+    assert spec.exit_pooling == "mean-deviation"
+    with_deviation, by_mean = build_net(spec).eval(), build_net(replace(spec, exit_pooling="mean")).eval()
+    by_mean.backbone.load_state_dict(with_deviation.backbone.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        both, mean = with_deviation.pooled(images), by_mean.pooled(images)
+    widths = [with_deviation.backbone.widths[block] for block in spec.exit_blocks]
+    assert [each.shape[1] for each in both[:-1]] == [2 * width for width in widths]
+    assert [head.in_features for head in with_deviation.heads] == [each.shape[1] for each in both]
+    for wide, narrow in zip(both, mean, strict=True):
+        torch.testing.assert_close(wide[:, : narrow.shape[1]], narrow)
+    extra = sum(width * len(spec.classes) for width in widths)
+    assert with_deviation.exit_macs()[-1] - by_mean.exit_macs()[-1] == extra
 
 
 def test_half_precision_on_a_cpu_trains_by_the_same_gradients_within_its_rounding() -> None:

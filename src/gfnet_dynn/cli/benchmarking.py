@@ -78,7 +78,8 @@ def _network(model: str, input_size: int | None, pad: bool) -> tuple[EarlyExitNe
         backbone = find_backbone(model)
         image = make_input(backbone, _DEFAULT_SIZE if input_size is None else input_size, pad=pad)
         classes = tuple(str(index) for index in range(_CLASSES))
-        return build_net(NetSpec(backbone, backbone.default_exits, image, classes)).eval(), image.size
+        spec = NetSpec(backbone, backbone.default_exits, image, classes, backbone.exit_pooling)
+        return build_net(spec).eval(), image.size
     checkpoint = load_checkpoint(find_checkpoint_file(Path(model)))
     image = checkpoint.spec.input
     if input_size is not None:

@@ -30,7 +30,9 @@ def cost(
     for name in [model] if model else BACKBONES:
         backbone = find_backbone(name)
         blocks = parse_exits(exits, backbone)
-        specs[name] = NetSpec(backbone, blocks, make_input(backbone, input_size, pad=pad), classes)
+        specs[name] = NetSpec(
+            backbone, blocks, make_input(backbone, input_size, pad=pad), classes, backbone.exit_pooling
+        )
     title = _title(input_size, {spec.input.size for spec in specs.values()}, num_classes)
     table = Table(title=title, box=box.HORIZONTALS, pad_edge=False)
     table.add_column("model", no_wrap=True)

@@ -96,7 +96,8 @@ def find_subject(
             console.print(f"note: {each}", markup=False, soft_wrap=True)
     say_skipped(data.split.skipped, console)
     exits = known.exit_blocks if known else parse_exits(net_options.exits, backbone)
-    return data, NetSpec(backbone, exits, image, data.split.classes)
+    pooling = known.exit_pooling if known else backbone.exit_pooling
+    return data, NetSpec(backbone, exits, image, data.split.classes, pooling)
 
 
 def _refuse_other_network(known: NetSpec, options: NetOptions) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from gfnet_dynn.backbone_spec import BACKBONES, BackboneSpec
+from gfnet_dynn.backbone_spec import BACKBONES, BackboneSpec, ExitPooling
 from gfnet_dynn.errors import DataError, SpecError
 from gfnet_dynn.train.settings import flag
 
@@ -56,6 +56,11 @@ class NetOptions:
         None,
         "Blocks after which exits stand, counted from 0, such as 3,5,7,9; none for a plain network. (default: the "
         "checkpoint's, else the model's own, see `gfnet-dynn cost`)",
+    )
+    exit_pooling: ExitPooling | None = option(
+        None,
+        "What early exits see of the features: their mean over all positions, or that and their standard deviation. "
+        "(default: the checkpoint's, else mean-deviation for convolutional trunks and mean, as published, for others)",
     )
     checkpoint_path: Path | None = option(None, "Weights: a .pth, a .safetensors, or the folder of a run.")
     pretrained: bool = option(True, "Without a checkpoint, start convolutional trunks from ImageNet weights.")

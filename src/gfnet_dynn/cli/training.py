@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from gfnet_dynn.backbone_spec import BackboneSpec, find_backbone
+from gfnet_dynn.backbone_spec import BackboneSpec, ExitPooling, find_backbone
 from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, RunOptions, parse_exits
 from gfnet_dynn.cli.progress import Counter, TrainingProgress
 from gfnet_dynn.data.scenes import SceneData, Source, keep_split, locate, prepare
@@ -61,16 +61,17 @@ def say_skipped(skipped: Mapping[str, str], console: Console) -> None:
         console.print(f"skipped: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _architecture(options: NetOptions) -> tuple[BackboneSpec, tuple[int, ...]]:
-    """Backbone and exits: as asked, else those of the checkpoint, else the published student's."""
+def _architecture(options: NetOptions) -> tuple[BackboneSpec, tuple[int, ...], ExitPooling]:
+    """Backbone, exits and their pooling: as asked, else those of the checkpoint, else the published student's."""
     if options.checkpoint_path is not None:
         trained = read_trained(options.checkpoint_path)
         known = trained.spec if isinstance(trained, Checkpoint) else None
         if known and (options.model is None or find_backbone(options.model) == known.backbone):
             kept = known.exit_blocks if options.exits is None else parse_exits(options.exits, known.backbone)
-            return known.backbone, kept
+            pooling = known.exit_pooling if known.exit_blocks else known.backbone.exit_pooling
+            return known.backbone, kept, options.exit_pooling or pooling
     backbone = find_backbone(options.model or DEFAULT_MODEL)
-    return backbone, parse_exits(options.exits, backbone)
+    return backbone, parse_exits(options.exits, backbone), options.exit_pooling or backbone.exit_pooling
 
 
 def run_training(  # one for each group of options
@@ -90,14 +91,14 @@ def run_training(  # one for each group of options
     require_writable(options.output)
     if options.mlflow:
         require_mlflow()
-    backbone, exits = _architecture(net_options)
+    backbone, exits, pooling = _architecture(net_options)
     progress, splits = Counter(console), options.output / "splits"
     source = locate(data_options.data_set, data_options.data_path, data_options.dataset_config, progress)
     image = make_input(backbone, input_size(data_options, source), pad=data_options.pad)
     data = prepare(source, image, split_settings(data_options), splits, progress)
     say_skipped(data.split.skipped, console)
     plan = RunPlan(
-        spec=NetSpec(backbone, exits, image, data.split.classes),
+        spec=NetSpec(backbone, exits, image, data.split.classes, pooling),
         data=data,
         settings=settings,
         folder=run_folder(options.output, source.name, settings.ce_ic_tradeoff),

@@ -56,7 +56,7 @@ class Stage(nn.Module):
         features = self.first(entering) if self.first else entering
         for block in self.blocks:
             features = self.net.backbone.stage(block, features)
-        logits = self.net.heads[self.exit_index](self.net.backbone.pool(self.blocks[-1], features))
+        logits = self.net.heads[self.exit_index](self.net.pool_exit(self.blocks[-1], features))
         if self.exit_index == len(self.net.gates):
             return (logits,)
         return features, logits, torch.sigmoid(self.net.gates[self.exit_index](logits))

@@ -32,4 +32,4 @@ def build_backbone(spec: BackboneSpec, image_size: int, drop_path: float = 0.0) 
 def build_net(spec: NetSpec, drop_path: float = 0.0) -> EarlyExitNet:
     """The early-exit network that a spec describes, with fresh weights."""
     backbone = build_backbone(spec.backbone, spec.input.size, drop_path)
-    return EarlyExitNet(backbone, spec.exit_blocks, len(spec.classes))
+    return EarlyExitNet(backbone, spec.exit_blocks, len(spec.classes), spec.exit_pooling)

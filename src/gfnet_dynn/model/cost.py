@@ -1,7 +1,7 @@
 """Multiply-accumulates (MACs), counted from shapes.
 
 Counted are the products of convolutions, linear maps and filters, the filter's transforms included. Norms, activations,
-means and the gate's four statistics are not: together they are below one per cent. FLOPs are twice the MACs.
+pooling and the gate's four statistics are not: together they are below one per cent. FLOPs are twice the MACs.
 """
 
 from __future__ import annotations

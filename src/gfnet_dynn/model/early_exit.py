@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from gfnet_dynn.backbone_spec import ExitPooling
 from gfnet_dynn.exits.rule import leaves, per_exit
 from gfnet_dynn.model.cost import linear_macs
 from gfnet_dynn.model.gate import Gate
@@ -46,16 +47,24 @@ class EarlyExitNet(nn.Module):
     Attributes:
         exit_stages: 0-based stages after which the early exits stand, ascending, without the last stage.
         num_classes: K.
+        exit_pooling: what the early exits see of the features.
     """
 
-    def __init__(self, backbone: StagedBackbone, exit_stages: Sequence[int], num_classes: int) -> None:
+    def __init__(
+        self,
+        backbone: StagedBackbone,
+        exit_stages: Sequence[int],
+        num_classes: int,
+        exit_pooling: ExitPooling = "mean",
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.exit_stages = tuple(exit_stages)
         self.num_classes = num_classes
+        self.exit_pooling = exit_pooling
         self.head = nn.Linear(backbone.widths[-1], num_classes)
         self.intermediate_heads = nn.ModuleList(
-            nn.Linear(backbone.widths[stage], num_classes) for stage in self.exit_stages
+            nn.Linear(self._exit_width(stage), num_classes) for stage in self.exit_stages
         )
         self.gates = nn.ModuleList(Gate() for _ in self.exit_stages)
         init_weights(self.head)
@@ -86,19 +95,23 @@ class EarlyExitNet(nn.Module):
         return self._run_stages(0, self.backbone.num_stages, self.backbone.stem(images))
 
     def pooled(self, images: Tensor) -> list[Tensor]:
-        """What each classifier sees: for each way out [B, width there].
+        """What each classifier sees: for each way out [B, width of its input].
 
         Args:
             images: normalised, [B, 3, S, S].
         """
         features = self.backbone.stem(images)
-        ways_out = (*self.exit_stages, self.backbone.num_stages - 1)
         pooled: list[Tensor] = []
         for index in range(self.backbone.num_stages):
             features = self.backbone.stage(index, features)
-            if index in ways_out:
-                pooled.append(self.backbone.pool(index, features))
-        return pooled
+            if index in self.exit_stages:
+                pooled.append(self.pool_exit(index, features))
+        return [*pooled, self.pool_exit(self.backbone.num_stages - 1, features)]
+
+    def pool_exit(self, stage: int, features: Tensor) -> Tensor:
+        """What the head after a stage sees of its features; the final classifier sees their mean."""
+        by_mean = self.exit_pooling == "mean" or stage == self.backbone.num_stages - 1
+        return self.backbone.pool(stage, features) if by_mean else self.backbone.pool_with_deviation(stage, features)
 
     def gate_logits(self, logits: Tensor) -> Tensor:
         """What each gate says of its exit's prediction: [B, G + 1, K] → [B, G]; the final classifier has no gate."""
@@ -149,7 +162,7 @@ class EarlyExitNet(nn.Module):
         ways_out: list[int] = []
         spent_on_exits = 0
         for stage in self.exit_stages:
-            spent_on_exits += linear_macs(1, self.backbone.widths[stage], self.num_classes)
+            spent_on_exits += linear_macs(1, self._exit_width(stage), self.num_classes)
             spent_on_exits += linear_macs(1, Gate.num_statistics, 1)
             ways_out.append(after_stage[stage] + spent_on_exits)
         final_head = linear_macs(1, self.backbone.widths[-1], self.num_classes)
@@ -160,16 +173,18 @@ class EarlyExitNet(nn.Module):
         macs = self.exit_macs()
         return tuple(count / macs[-1] for count in macs)
 
+    def _exit_width(self, stage: int) -> int:
+        return self.backbone.widths[stage] * (1 if self.exit_pooling == "mean" else 2)
+
     def _run_stages(self, start: int, end: int, features: Tensor) -> Tensor:
         for index in range(start, end):
             features = self.backbone.stage(index, features)
         return features
 
     def _exit_logits(self, exit_index: int, features: Tensor) -> Tensor:
-        pooled = self.backbone.pool(self.exit_stages[exit_index], features)
-        logits: Tensor = self.intermediate_heads[exit_index](pooled)
+        logits: Tensor = self.intermediate_heads[exit_index](self.pool_exit(self.exit_stages[exit_index], features))
         return logits
 
     def _final_logits(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone.pool(self.backbone.num_stages - 1, features))
+        logits: Tensor = self.head(self.pool_exit(self.backbone.num_stages - 1, features))
         return logits

@@ -156,11 +156,7 @@ class EfficientNetLite(StagedBackbone):
         features = self.trunk.blocks[index](features)
         return self.last(features) if index == self.num_stages - 1 else features
 
-    def pool(self, index: int, features: Tensor) -> Tensor:
-        """Mean over the positions."""
-        return features.mean(dim=(2, 3))
-
-    def map(self, index: int, features: Tensor) -> Tensor:
+    def seen(self, index: int, features: Tensor) -> Tensor:
         """As it is: [B, C, H, W]."""
         return features
 

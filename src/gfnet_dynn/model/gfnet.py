@@ -5,7 +5,6 @@ Parameter names are the published ones, so that published weights load by name.
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
@@ -180,22 +179,11 @@ class GFNet(StagedBackbone):
         tokens: Tensor = self.blocks[index](features)
         return tokens
 
-    def pool(self, index: int, features: Tensor) -> Tensor:
-        """Final norm and mean over the tokens: [B, T, D] → [B, D]."""
-        del index  # every exit shares the final norm
-        pooled: Tensor = self.norm(features).mean(dim=1)
-        return pooled
-
-    def map(self, index: int, features: Tensor) -> Tensor:
-        """Normed tokens on their grid: [B, T, D] → [B, D, H, W]."""
+    def seen(self, index: int, features: Tensor) -> Tensor:
+        """The tokens after the final norm, which every exit shares: [B, T, D]."""
         del index
-        return tokens_to_map(self.norm(features))
-
-
-def tokens_to_map(tokens: Tensor) -> Tensor:
-    """[B, T, D] of a square grid → [B, D, H, W]."""
-    side = math.isqrt(tokens.shape[1])
-    return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[2], side, side)
+        normed: Tensor = self.norm(features)
+        return normed
 
 
 def init_weights(module: nn.Module) -> None:

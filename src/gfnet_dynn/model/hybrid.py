@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gfnet_dynn.backbone_spec import GFNetSpec, HybridSpec
 from gfnet_dynn.model.cost import convolution_macs
 from gfnet_dynn.model.efficientnet_lite import LiteTrunk, init_convolutions, store_channels_last
-from gfnet_dynn.model.gfnet import INIT_STD, LAYER_NORM_EPS, Block, block_macs, init_weights, tokens_to_map
+from gfnet_dynn.model.gfnet import INIT_STD, LAYER_NORM_EPS, Block, block_macs, init_weights
 from gfnet_dynn.model.staged import StagedBackbone
 
 
@@ -64,13 +64,6 @@ class Hybrid(StagedBackbone):
         tokens: Tensor = self.blocks[index - self.kept](features)
         return tokens
 
-    def pool(self, index: int, features: Tensor) -> Tensor:
-        """Mean over the positions of a map, or over the normed tokens."""
-        if index < self.kept:
-            return features.mean(dim=(2, 3))
-        pooled: Tensor = self.norm(features).mean(dim=1)
-        return pooled
-
-    def map(self, index: int, features: Tensor) -> Tensor:
-        """A trunk's map as it is, or the normed tokens on their grid."""
-        return features if index < self.kept else tokens_to_map(self.norm(features))
+    def seen(self, index: int, features: Tensor) -> Tensor:
+        """A trunk's map as it is, or the normed tokens."""
+        return features if index < self.kept else self.norm(features)

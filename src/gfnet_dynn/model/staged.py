@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Self
 
+import torch
 from torch import Tensor, nn
+
+_MAP_AXES = 4
+_TINY = 1e-5  # its root keeps the gradient of a deviation finite where features do not vary
 
 
 class StagedBackbone(nn.Module, ABC):
     """A backbone that can be run piece by piece.
 
     Heads, gates, the exit rule, training and export know a backbone only through this class. What passes from one
-    piece to the next is the backbone's own matter; `pool` turns it into one vector for a head.
+    piece to the next is the backbone's own matter; `pool` and `deviation` turn it into vectors for a head.
 
     Attributes:
         widths: channels of the pooled vector after each stage.
@@ -76,9 +81,29 @@ class StagedBackbone(nn.Module, ABC):
         """Features before stage `index` → features after it; the batch stays on axis 0."""
 
     @abstractmethod
-    def pool(self, index: int, features: Tensor) -> Tensor:
-        """Features after stage `index` → [B, widths[index]]."""
+    def seen(self, index: int, features: Tensor) -> Tensor:
+        """Features after stage `index` → as classifiers see them: a map [B, C, H, W] or tokens [B, T, C]."""
 
-    @abstractmethod
+    def pool(self, index: int, features: Tensor) -> Tensor:
+        """Features after stage `index` → their mean over the positions, [B, widths[index]]."""
+        seen = self.seen(index, features)
+        return seen.mean(dim=_positions(seen))
+
+    def pool_with_deviation(self, index: int, features: Tensor) -> Tensor:
+        """As `pool`, then the standard deviation over the positions: [B, 2 · widths[index]], in float32."""
+        seen = self.seen(index, features).float()
+        mean = seen.mean(dim=_positions(seen), keepdim=True)
+        variance = (seen - mean).square().mean(dim=_positions(seen))
+        return torch.cat([mean.flatten(1), (variance + _TINY).sqrt()], dim=1)
+
     def map(self, index: int, features: Tensor) -> Tensor:
-        """Features after stage `index` → as a map [B, channels, positions down, positions across]."""
+        """Features after stage `index` → as a map [B, C, H, W]; tokens are those of a square grid."""
+        seen = self.seen(index, features)
+        if seen.ndim == _MAP_AXES:
+            return seen
+        side = math.isqrt(seen.shape[1])
+        return seen.transpose(1, 2).reshape(len(seen), seen.shape[2], side, side)
+
+
+def _positions(seen: Tensor) -> tuple[int, ...]:
+    return (2, 3) if seen.ndim == _MAP_AXES else (1,)
