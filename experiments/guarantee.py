@@ -22,13 +22,15 @@ import numpy as np
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.control import GUARANTEED, Method, Wish, control
-from gfnet_dynn.exits.risk import RiskName, exits_over, losses_over, risk_of
+from gfnet_dynn.exits.paths import exits_along, losses_at, same_for_all
+from gfnet_dynn.exits.risk import RiskName, risk_of
 from gfnet_dynn.exits.rule import NEVER
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, CLASSES = 40_000, 5
 COSTS = (0.2, 0.4, 0.7, 1.0)
 GRID = (NEVER, *np.linspace(1, 0, 60).tolist())
+PATH = same_for_all(len(COSTS) - 1, GRID)
 WAYS: tuple[tuple[Method, RiskName], ...] = (
     *((method, "harm") for method in GUARANTEED),
     ("betting", "drop"),
@@ -55,22 +57,22 @@ def population() -> ExitArrays:
 
 def judge(everyone: ExitArrays, wish: Wish, count: int, draws: int) -> dict[str, Any]:
     """One row: how often the promise was broken, and what was saved."""
-    exits = exits_over(everyone.gates, np.array(GRID))
-    truth = dict(zip(GRID, losses_over(risk_of(everyone, wish.risk), exits).mean(axis=0), strict=True))
+    exits = exits_along(everyone.gates, PATH)
+    truth = dict(zip(GRID, losses_at(risk_of(everyone, wish.risk), exits).mean(axis=0), strict=True))
     broken, refused, costs, risks = 0, 0, [], []
     for seed in range(draws):
         rows = np.random.default_rng([count, seed]).integers(0, SIZE, count)
         drawn = ExitArrays(everyone.logits[rows], everyone.gates[rows], everyone.labels[rows])
         try:
-            promise = control(drawn, COSTS, wish, GRID)
+            promise = control(drawn, COSTS, wish, PATH)
         except CalibrationError:
             refused += 1
             costs.append(1.0)
             risks.append(0.0)
             continue
-        broken += truth[promise.threshold] > wish.epsilon
+        broken += truth[promise.thresholds[0]] > wish.epsilon
         costs.append(promise.mean_cost)
-        risks.append(truth[promise.threshold])
+        risks.append(truth[promise.thresholds[0]])
     allowed = wish.delta + 2 * math.sqrt(wish.delta * (1 - wish.delta) / draws)
     return {
         "method": wish.method,

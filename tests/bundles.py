@@ -14,7 +14,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from gfnet_dynn.bundle.archive import MANIFEST, stored_file, write_bundle
-from gfnet_dynn.bundle.manifest import FULL, Manifest, Policy, WayOut
+from gfnet_dynn.bundle.manifest import FULL, Manifest, WayOut
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.spec import InputSpec
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gfnet_dynn.bundle.manifest import FORMAT, FULL, VERSION, Manifest, Policy, WayOut
+from gfnet_dynn.bundle.manifest import FORMAT, FULL, VERSION, Manifest, WayOut
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
@@ -75,8 +76,8 @@ def test_a_policy_looks_at_its_own_signal() -> None:
     gates = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
     arrays = ExitArrays(logits, gates, np.zeros(2, np.int64))
     by_gate, plain, _ = bundles.POLICIES
-    np.testing.assert_array_equal(by_gate.signals(arrays), gates)
-    np.testing.assert_allclose(plain.signals(arrays), [[0.5, 0.5], [0.75, 0.5]])
+    np.testing.assert_array_equal(by_gate.signals(arrays).gates, gates)
+    np.testing.assert_allclose(plain.signals(arrays).gates, [[0.5, 0.5], [0.75, 0.5]])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("policies", [], "has the policies []"),
         ("policies 2 name", "gates", "has the policies ['gates', 'plain', 'gates']"),
         ("policies 2 name", "complete", "has the policies ['gates', 'plain', 'complete']"),
-        ("policies 0 signal", "entropy", "unknown signal 'entropy': update gfnet-dynn"),
+        ("policies 0 signal", "telepathy", "unknown signal 'telepathy': update gfnet-dynn"),
         ("policies 0 source", 1, "manifest.policies[0].source is not a text"),
         ("policies 0 thresholds", 0.5, "manifest.policies[0].thresholds is not a list"),
         ("policies 0 thresholds", [0.5], "1 thresholds for a network with 2 gates"),

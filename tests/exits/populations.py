@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.risk import RiskName, exits_over, losses_over, risk_of
+from gfnet_dynn.exits.paths import exits_along, losses_at, same_for_all
+from gfnet_dynn.exits.risk import RiskName, risk_of
 
 SIZE = 40_000
 CLASSES = 5
@@ -27,7 +28,8 @@ class Population:
 
     def true_risks(self, name: RiskName, grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The mean over the whole population at each threshold: no estimate."""
-        return np.asarray(losses_over(risk_of(self.arrays, name), exits_over(self.arrays.gates, grid)).mean(axis=0))
+        exits = exits_along(self.arrays.gates, same_for_all(3, grid.tolist()))
+        return np.asarray(losses_at(risk_of(self.arrays, name), exits).mean(axis=0))
 
 
 @cache

@@ -7,13 +7,15 @@ import pytest
 
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.control import CANDIDATES, GUARANTEED, Method, Wish, control
+from gfnet_dynn.exits.control import GUARANTEED, Method, Wish, control
+from gfnet_dynn.exits.paths import same_for_all
 from gfnet_dynn.exits.risk import RiskName
 from gfnet_dynn.exits.rule import NEVER
 from tests.exits.populations import make_population
 
 COSTS = (0.2, 0.4, 0.7, 1.0)
 GRID = (NEVER, *np.linspace(1, 0, 60).tolist())
+PATH = same_for_all(3, GRID)
 DRAWS = 500
 
 
@@ -23,11 +25,11 @@ def violations(wish: Wish, images: int) -> tuple[float, float]:
     truth = dict(zip(GRID, population.true_risks(wish.risk, np.array(GRID)), strict=True))
     for seed in range(DRAWS):
         try:
-            promise = control(population.draw(images, seed), COSTS, wish, GRID)
+            promise = control(population.draw(images, seed), COSTS, wish, PATH)
         except CalibrationError:
             costs.append(1.0)
             continue
-        broken += truth[promise.threshold] > wish.epsilon
+        broken += truth[promise.thresholds[0]] > wish.epsilon
         costs.append(promise.mean_cost)
     return broken / DRAWS, float(np.mean(costs))
 
@@ -48,7 +50,7 @@ def test_picking_naively_breaks_it() -> None:
 def test_conformal_control_keeps_the_mean() -> None:
     population, wish = make_population(), Wish("harm", 0.02, method="conformal")
     truth = dict(zip(GRID, population.true_risks("harm", np.array(GRID)), strict=True))
-    risks = [truth[control(population.draw(300, seed), COSTS, wish, GRID).threshold] for seed in range(DRAWS)]
+    risks = [truth[control(population.draw(300, seed), COSTS, wish, PATH).thresholds[0]] for seed in range(DRAWS)]
     assert np.mean(risks) <= wish.epsilon + 2 * np.std(risks) / np.sqrt(DRAWS)
     assert np.mean(risks) > 0.5 * wish.epsilon
 
@@ -80,7 +82,7 @@ def test_too_few_images_are_told_how_many_would_do(method: Method) -> None:
     def first(count: int) -> ExitArrays:
         return ExitArrays(lossless.logits[:count], lossless.gates[:count], lossless.labels[:count])
 
-    assert control(first(needed), COSTS, wish).threshold == 0
+    assert control(first(needed), COSTS, wish).thresholds == (0, 0, 0)
     with pytest.raises(CalibrationError):
         control(first(needed - 1), COSTS, wish)
 
@@ -123,9 +125,3 @@ def test_what_is_no_number_is_refused() -> None:
     draw.logits[3, 1, 0] = np.nan
     with pytest.raises(CalibrationError, match="not numbers"):
         control(draw, COSTS, Wish("harm", 0.1))
-
-
-def test_candidates_begin_with_the_full_network_and_descend() -> None:
-    assert CANDIDATES[0] == NEVER
-    assert list(CANDIDATES) == sorted(CANDIDATES, reverse=True)
-    assert CANDIDATES[-1] == 0

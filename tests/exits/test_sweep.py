@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.sweep import THRESHOLDS, OperatingPoint, cheapest_within, operate, sweep
+from gfnet_dynn.exits.sweep import THRESHOLDS, OperatingPoint, last_within, operate, sweep
 
 COSTS = (0.25, 0.5, 1.0)
 
@@ -93,29 +93,38 @@ def test_the_sweep_goes_up_and_ends_with_the_full_network() -> None:
     assert [point.thresholds for point in sweep(SMALL, COSTS, (0.2, NEVER))] == [(0.2, 0.2), (NEVER, NEVER)]
 
 
-def points_with(*accuracy_and_cost: tuple[float, float]) -> list[OperatingPoint]:
+def points_with(*differing_and_cost: tuple[int, float], images: int = 100) -> list[OperatingPoint]:
+    """Points of which so many images get another answer than the full network's."""
     some = operate(SMALL, COSTS, 0.5)
-    return [replace(some, accuracy=accuracy, mean_cost=cost) for accuracy, cost in accuracy_and_cost]
+    return [
+        replace(some, predictions=(np.arange(images) < differing).astype(np.intp), mean_cost=cost)
+        for differing, cost in differing_and_cost
+    ]
 
 
-def test_the_cheapest_point_within_the_allowed_loss_is_chosen() -> None:
-    points = points_with((0.70, 0.2), (0.88, 0.4), (0.895, 0.6), (0.91, 0.8), (0.90, 1.0))
-    chosen = [cheapest_within(points, loss).mean_cost for loss in (0.0, 0.005, 0.02, 0.1, 0.2)]
-    assert chosen == [0.8, 0.6, 0.4, 0.4, 0.2]
+def test_the_last_point_before_too_many_answers_differ_is_chosen() -> None:
+    points = points_with((20, 0.2), (8, 0.4), (2, 0.6), (0, 0.8), (0, 1.0))
+    chosen = [last_within(points, loss).mean_cost for loss in (0.0, 0.01, 0.02, 0.1, 0.2)]
+    assert chosen == [0.8, 0.8, 0.6, 0.4, 0.2]
+
+
+def test_what_looks_good_again_beyond_a_loss_is_not_trusted() -> None:
+    points = points_with((0, 0.2), (2, 0.4), (0, 0.6), (0, 1.0))
+    assert last_within(points, 0.0).mean_cost == 0.6
 
 
 @pytest.mark.parametrize("images", [50, 100, 210, 1000])
 def test_a_loss_that_is_just_allowed_is_allowed_whatever_the_rounding(images: int) -> None:
-    for right in range(1 + images // 50, images + 1):
-        points = points_with(((right - images // 50) / images, 0.5), (right / images, 1.0))
-        assert cheapest_within(points, 0.02).mean_cost == 0.5
-        assert cheapest_within(points, 0.02 - 0.5 / images).mean_cost == 1.0
+    for differing in range(1, images + 1, 7):
+        points = points_with((differing, 0.5), (0, 1.0), images=images)
+        assert last_within(points, differing / images).mean_cost == 0.5
+        assert last_within(points, (differing - 0.5) / images).mean_cost == 1.0
 
 
 @given(arrays=outputs(), loss=st.floats(0, 1))
 def test_the_choice_keeps_its_promise(arrays: ExitArrays, loss: float) -> None:
     points = sweep(arrays, costs_of(arrays))
-    chosen = cheapest_within(points, loss)
-    assert chosen.accuracy >= points[-1].accuracy - loss - 1e-6
-    cheaper = [point for point in points if point.mean_cost < chosen.mean_cost]
-    assert all(point.accuracy < points[-1].accuracy - loss for point in cheaper)
+    chosen = points.index(last_within(points, loss))
+    differing = [float((point.predictions != points[-1].predictions).mean()) for point in points]
+    assert all(share <= loss + 1e-6 for share in differing[chosen:])
+    assert chosen == 0 or differing[chosen - 1] > loss

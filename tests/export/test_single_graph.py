@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 
-from gfnet_dynn.bundle.manifest import Policy
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.export.single_graph import join_stages, single_graph_metadata
 from tests.export.conftest import Subject

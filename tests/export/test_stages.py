@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.bundle.manifest import Policy
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export import stages as stages_module
 from gfnet_dynn.export.parity import TOLERANCE, network_arrays

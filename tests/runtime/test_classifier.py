@@ -238,7 +238,7 @@ LOGITS = np.array([0.5, 3.25, -1], np.float32)
 
 
 def test_a_prediction_holds_the_softmax_of_the_exit_taken() -> None:
-    made = make_prediction(bundles.manifest(), LOGITS, 1, Path("a/b.png"))
+    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 1, Path("a/b.png"))
     powers = np.exp(LOGITS.astype(np.float64))
     np.testing.assert_allclose(list(made.probabilities.values()), powers / powers.sum())
     assert list(made.probabilities) == list(bundles.CLASSES)
@@ -247,19 +247,19 @@ def test_a_prediction_holds_the_softmax_of_the_exit_taken() -> None:
 
 
 def test_logits_of_any_size_give_probabilities() -> None:
-    made = make_prediction(bundles.manifest(), np.array([3e38, 0, -3e38], np.float32), 2, None)
+    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], np.array([3e38, 0, -3e38], np.float32), 2, None)
     assert made.probabilities == {"field": 1.0, "river": 0.0, "town": 0.0}
 
 
 def test_classes_are_ranked_by_probability() -> None:
-    made = make_prediction(bundles.manifest(), LOGITS, 0, None)
+    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 0, None)
     assert [name for name, _ in made.ranked()] == ["river", "field", "town"]
     assert made.ranked(1) == [("river", made.confidence)]
     assert made.ranked(9) == made.ranked()
 
 
 def test_a_prediction_as_json_values_is_rounded_and_has_the_classes_asked_for() -> None:
-    made = make_prediction(bundles.manifest(), LOGITS, 2, Path("a/b.png"))
+    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 2, Path("a/b.png"))
     assert made.to_dict(2) == {
         "source": "a/b.png",
         "label": "river",
@@ -269,4 +269,4 @@ def test_a_prediction_as_json_values_is_rounded_and_has_the_classes_asked_for() 
         "probabilities": {"river": 0.927479, "field": 0.059292},
     }
     assert list(made.to_dict()["probabilities"]) == ["river", "field", "town"]
-    assert make_prediction(bundles.manifest(), LOGITS, 2, None).to_dict()["source"] is None
+    assert make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 2, None).to_dict()["source"] is None

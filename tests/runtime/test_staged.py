@@ -13,10 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from gfnet_dynn.bundle.manifest import FULL, Policy
+from gfnet_dynn.bundle.manifest import FULL
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError, EngineError, ImageError, ThresholdError
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.signals import SIGNALS, Signal
+from gfnet_dynn.exits.signals import SIGNALS, UNFITTED, AccuracyTable, Fitted, Signal
 from gfnet_dynn.runtime.staged import StagedNet
 from gfnet_dynn.spec import InputSpec
 from tests import bundles
@@ -29,8 +30,32 @@ def net(engine: Watched | None = None, **changes: Any) -> StagedNet:
     return StagedNet(bundles.manifest(), bundles.stages(**changes), "fp32", engine or ONNXRUNTIME)
 
 
-def policy(*thresholds: float, signal: Signal = "gate") -> Policy:
-    return Policy("own", signal, thresholds, "made up")
+TABLE = AccuracyTable((0.4, 0.55), (0.3, 0.62, 0.9))
+FITTED = Fitted((0.5, 2.0, 1.0), (TABLE, TABLE))
+
+
+def policy(*thresholds: float, signal: Signal = "gate", fitted: Fitted = UNFITTED) -> Policy:
+    return Policy("own", signal, thresholds, "made up", fitted)
+
+
+def signal_by_hand(signal: Signal, logits: list[list[float]], gates: list[float], index: int, fitted: Fitted) -> float:
+    """From what one image's exits 0 to `index` say."""
+    if signal == "gate":
+        return gates[index]
+    named = [max(range(len(each)), key=each.__getitem__) for each in logits[: index + 1]]
+    if signal == "patience":
+        agreeing = len(named) - next((place for place in range(index, -1, -1) if named[place] != named[index]), -1) - 1
+        return agreeing / (agreeing + 1)
+    temperature = fitted.temperatures[index] if fitted.temperatures else 1
+    powers = [math.exp(value / temperature) for value in logits[index]]
+    probabilities = sorted((power / sum(powers) for power in powers), reverse=True)
+    if signal == "margin":
+        return probabilities[0] - probabilities[1]
+    if signal == "entropy":
+        return 1 + sum(each * math.log(each) for each in probabilities) / math.log(len(probabilities))
+    if signal == "neighbours":
+        return TABLE.accuracies[sum(edge <= probabilities[0] for edge in TABLE.edges)]
+    return probabilities[0]
 
 
 def by_hand(staged: StagedNet, images: bundles.Images, chosen: Policy) -> tuple[npt.NDArray[np.float32], list[int]]:
@@ -40,11 +65,9 @@ def by_hand(staged: StagedNet, images: bundles.Images, chosen: Policy) -> tuple[
     for image_logits, image_gates in zip(logits, gates, strict=True):
         taken = len(chosen.thresholds)
         for index in reversed(range(taken)):
-            signal = image_gates[index]
-            if chosen.signal == PLAIN:
-                powers = [math.exp(value) for value in image_logits[index].tolist()]
-                signal = np.float32(max(powers) / sum(powers))
-            if signal >= np.float32(chosen.thresholds[index]):
+            said = image_logits.tolist(), image_gates.tolist()
+            signal = signal_by_hand(chosen.signal, *said, index, chosen.fitted)
+            if np.float32(signal) >= np.float32(chosen.thresholds[index]):
                 taken = index
         exits.append(taken)
     return logits[np.arange(len(images)), exits], exits
@@ -56,7 +79,8 @@ def by_hand(staged: StagedNet, images: bundles.Images, chosen: Policy) -> tuple[
     "thresholds", [(0.7, 0.6), (0.5, 0.5), (0.9, 0.8), (0, 0), (NEVER, 0.6), (0.7, NEVER), (NEVER, NEVER), (1.5, 1.5)]
 )
 def test_every_image_leaves_where_the_rule_says(signal: Signal, count: int, thresholds: tuple[float, float]) -> None:
-    images, staged, chosen = bundles.images(count, seed=count), net(), policy(*thresholds, signal=signal)
+    fitted = UNFITTED if signal in ("gate", PLAIN) else FITTED
+    images, staged, chosen = bundles.images(count, seed=count), net(), policy(*thresholds, signal=signal, fitted=fitted)
     answers, (logits, exits) = staged.decide(images, chosen), by_hand(staged, images, chosen)
     assert answers.exits.tolist() == exits
     assert answers.logits.dtype == np.float32

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 from unicodedata import category
 
 from gfnet_dynn.errors import BundleError
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 class Fields:
@@ -37,6 +39,19 @@ class Fields:
         """A whole number."""
         value = self._find(name)
         return value if isinstance(value, int) and not isinstance(value, bool) else self._refuse(name, "a whole number")
+
+    def number(self, name: str) -> float:
+        """A finite number."""
+        value = self._find(name)
+        return float(value) if _finite(value) else self._refuse(name, "a number")
+
+    def one_of(self, name: str, choices: Sequence[_Choice]) -> _Choice:
+        """One of some texts; another one is of a later version."""
+        value = self.text(name)
+        for choice in choices:
+            if value == choice:
+                return choice
+        raise BundleError(f"its {self._place} has the unknown {name} {value[:40]!r}: update gfnet-dynn")
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""

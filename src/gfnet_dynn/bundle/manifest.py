@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from gfnet_dynn.bundle.fields import Fields
+from gfnet_dynn.bundle.policy import Policy, read_policy
 from gfnet_dynn.errors import BundleError, SpecError
-from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, per_exit
-from gfnet_dynn.exits.signals import SIGNALS, Signal, by_max_probability
 from gfnet_dynn.spec import InputSpec
 
 FORMAT = "gfnet-dynn bundle"
@@ -43,27 +38,6 @@ class WayOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """When a sample leaves.
-
-    Attributes:
-        name: by which it is asked for.
-        signal: what is compared with the thresholds.
-        thresholds: one for each early exit, `NEVER` where none leaves.
-        source: how the thresholds came about.
-    """
-
-    name: str
-    signal: Signal
-    thresholds: tuple[float, ...]
-    source: str
-
-    def signals(self, arrays: ExitArrays) -> npt.NDArray[np.float32]:
-        """What stands against the thresholds, [N, G]."""
-        return arrays.gates if self.signal == "gate" else by_max_probability(arrays).gates
-
-
-@dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file in the bundle: its size and its SHA-256."""
 
@@ -85,6 +59,7 @@ class Manifest:
         files: by name in the archive, all but the manifest.
         report: what export measured: parity with the trained network, accuracy and exit shares by precision.
         provenance: how the network was trained, and on what.
+        learned_from: file with the digests of the images that it was trained and selected on; None: not known.
     """
 
     model: str
@@ -96,6 +71,7 @@ class Manifest:
     files: Mapping[str, StoredFile]
     report: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    learned_from: str | None = None
 
     def __post_init__(self) -> None:
         exits = len(self.ways_out)
@@ -109,12 +85,14 @@ class Manifest:
         names = [policy.name for policy in self.policies]
         _require(len(set(names)) == len(names) and FULL in names, f"has the policies {names}")
         for policy in self.policies:
+            policy.require_fit(exits)
             thresholds = per_exit(policy.thresholds, exits - 1)
             _require(policy.name != FULL or set(thresholds) <= {NEVER}, f"lets images leave early by the policy {FULL}")
         _require("fp32" in self.precisions, "has no stages in fp32")
         for precision, stages in self.precisions.items():
             _require(len(stages) == exits, f"has {len(stages)} stages in {precision} for {exits} ways out")
         used = {file for stages in self.precisions.values() for file in stages}
+        used |= {self.learned_from} if self.learned_from else set()
         _require(used == set(self.files), f"disagrees with itself on its files: {sorted(used ^ set(self.files))[:4]}")
 
     @property
@@ -141,10 +119,6 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """A value that JSON can hold; `from_dict` reads it back."""
-        policies = [
-            {**asdict(each), "thresholds": [None if math.isinf(value) else value for value in each.thresholds]}
-            for each in self.policies
-        ]
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -152,11 +126,12 @@ class Manifest:
             "classes": list(self.classes),
             "input": asdict(self.input),
             "ways_out": [asdict(each) for each in self.ways_out],
-            "policies": policies,
+            "policies": [each.to_dict() for each in self.policies],
             "precisions": {name: list(stages) for name, stages in self.precisions.items()},
             "files": {name: asdict(file) for name, file in self.files.items()},
             "report": dict(self.report),
             "provenance": dict(self.provenance),
+            **({"learned_from": self.learned_from} if self.learned_from else {}),
         }
 
     @classmethod
@@ -180,11 +155,12 @@ class Manifest:
                 classes=top.texts("classes"),
                 input=_read_input(top.inner("input")),
                 ways_out=tuple(_read_way_out(each) for each in top.inners("ways_out")),
-                policies=tuple(_read_policy(each) for each in top.inners("policies")),
+                policies=tuple(read_policy(each) for each in top.inners("policies")),
                 precisions={name: top.inner("precisions").texts(name) for name in top.inner("precisions").names},
                 files={name: _read_file(top.inner("files").inner(name)) for name in top.inner("files").names},
                 report=top.inner("report").value,
                 provenance=top.inner("provenance").value,
+                learned_from=top.text("learned_from") if "learned_from" in top.names else None,
             )
         except (SpecError, ValueError) as error:
             raise BundleError(f"its manifest is not usable: {error}") from error
@@ -199,14 +175,6 @@ def _read_input(found: Fields) -> InputSpec:
 
 def _read_way_out(found: Fields) -> WayOut:
     return WayOut(found.text("name"), found.whole("block"), found.whole("macs"))
-
-
-def _read_policy(found: Fields) -> Policy:
-    signal = found.text("signal")
-    if signal not in SIGNALS:
-        raise BundleError(f"its manifest has a policy with the unknown signal {signal[:40]!r}: update gfnet-dynn")
-    thresholds = tuple(NEVER if value is None else value for value in found.numbers_or_none("thresholds"))
-    return Policy(found.text("name"), signal, thresholds, found.text("source"))
 
 
 def _read_file(found: Fields) -> StoredFile:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gfnet_dynn.bundle.archive import SUFFIX, write_bundle
+from gfnet_dynn.bundle.learned_from import digests, pack
 from gfnet_dynn.cli.evaluated import find_origin, find_subject
 from gfnet_dynn.cli.options import DataOptions, NetOptions
 from gfnet_dynn.cli.progress import Counter
@@ -69,6 +70,7 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
         held_out,
         _images(data, "train", wanted.calibration_images, console).pixels if wanted.calibration_images else None,
         lambda said: console.print(said, markup=False, highlight=False, soft_wrap=True),
+        _learned_from(data, console),
     )
     joined = None
     if wanted.single_graph:
@@ -85,6 +87,12 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
         written.append(f"single graph: {wanted.single_graph} (exit policy {exported.manifest.policies[0].name}, fp32)")
     console.print("\n".join(written), markup=False, highlight=False, soft_wrap=True)
     return exported
+
+
+def _learned_from(data: SceneData, console: Console) -> bytes:
+    files = [data.source.root / path for part in ("train", "selection") for path, _ in data.split.parts[part]]
+    told = Counter(console)("Hashing the training images")
+    return pack(digests(files, lambda done: told(done, len(files))))
 
 
 def _images(data: SceneData, part: str, count: int | None, console: Console) -> LabelledImages:

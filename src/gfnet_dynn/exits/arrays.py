@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,3 +37,10 @@ class ExitArrays:
     def correct(self) -> npt.NDArray[np.bool_]:
         """Whether each exit is right, [N, G + 1]."""
         return np.asarray(self.predictions == self.labels[:, None])
+
+
+def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Probabilities over the last axis, computed in float64: logits [..., K] → [..., K]."""
+    wide = np.asarray(logits, np.float64)
+    exponentials = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))

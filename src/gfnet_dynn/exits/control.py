@@ -1,9 +1,11 @@
 """The cheapest thresholds whose risk is at most ε, with a stated certainty.
 
-Candidates are tested one after the other, from the full network towards the first exit, each at level δ, until one
-fails (fixed-sequence testing). All that passed before have a risk of at most ε, with probability at least 1 − δ over
-the calibration images; of them the cheapest is taken. Sources: Angelopoulos et al., Learn then test, arXiv 2110.01052;
-Bates et al., arXiv 2101.02703; Angelopoulos et al., Conformal risk control, arXiv 2208.02814 (in expectation).
+Thresholds are tested along a path, from the full network towards the first exit, each step at level δ, until one fails
+(fixed-sequence testing). All that passed before have a risk of at most ε, with probability at least 1 − δ over the
+calibration images; of them the cheapest is taken. Where a network has variants, such as precisions, a step passes only
+where it does with each of them, which costs no certainty: then the promise holds for whichever one runs. Sources:
+Angelopoulos et al., Learn then test, arXiv 2110.01052; Bates et al., arXiv 2101.02703; Angelopoulos et al., Conformal
+risk control, arXiv 2208.02814 (in expectation).
 
 The promise holds for images that come as the calibration images did, independently of each other and of training.
 """
@@ -21,18 +23,15 @@ import numpy.typing as npt
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.bounds import Losses, betting_p, exact_p, hoeffding_bentkus_p
-from gfnet_dynn.exits.risk import Risk, RiskName, exits_over, losses_over, risk_of
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits.paths import Path, exits_along, losses_at, same_for_all
+from gfnet_dynn.exits.risk import Risk, RiskName, risk_of
 
 Method = Literal["exact", "hoeffding-bentkus", "betting", "conformal", "naive"]
 
 GUARANTEED: tuple[Method, ...] = ("exact", "hoeffding-bentkus", "betting")
 """Methods that promise the risk with probability 1 − δ; `conformal` promises it in expectation, `naive` nothing."""
 
-CANDIDATES = (NEVER, *(index / 1000 for index in range(1000, -1, -1)))
-"""Thresholds in the order of testing, fixed before any data are seen."""
-
-_AT_ONCE = 50  # candidates; after the first that fails none is looked at
+_AT_ONCE = 50  # steps; after the first that fails none is looked at
 _MOST_IMAGES = 10_000_000
 
 
@@ -71,56 +70,73 @@ class Promise:
 
     Attributes:
         wish: what was asked for.
-        threshold: the same for all exits.
-        risk: mean loss on the calibration images.
-        mean_cost: on them, in the unit of the costs.
+        thresholds: of each early exit, [G].
+        risk: mean loss on the calibration images; of several variants the largest.
+        mean_cost: on them, in the unit of the costs; likewise.
         images: n.
     """
 
     wish: Wish
-    threshold: float
+    thresholds: tuple[float, ...]
     risk: float
     mean_cost: float
     images: int
 
 
 def control(
-    arrays: ExitArrays, costs: Sequence[float], wish: Wish, candidates: Sequence[float] = CANDIDATES
+    variants: ExitArrays | Sequence[ExitArrays], costs: Sequence[float], wish: Wish, path: Path | None = None
 ) -> Promise:
-    """Find the cheapest threshold that keeps a promise.
+    """Find the cheapest thresholds that keep a promise.
 
     Args:
-        arrays: all exits over calibration images, on which nothing was trained or chosen.
+        variants: all exits over calibration images, on which nothing was trained or chosen; of one network, or of each
+            variant of it over the same images.
         costs: cost up to and including each exit, [G + 1], ascending, in any unit.
         wish: what to promise.
-        candidates: descending thresholds, fixed without looking at these images; the first must never let any leave.
+        path: thresholds towards cheaper ones, [T, G], fixed without looking at these images; by default the same for
+            all exits.
 
     Raises:
         CalibrationError: logits or gates are not numbers, or the images cannot support the wish; says how many would.
     """
-    if not (np.isfinite(arrays.logits).all() and np.isfinite(arrays.gates).all()):
-        raise CalibrationError("some logits or gates of the calibration images are not numbers: check the network")
-    risk, best = risk_of(arrays, wish.risk), None
-    for threshold, exits, losses, passed in _tested(arrays, risk, wish, np.array(candidates, np.float64)):
-        if not passed:
+    networks = [variants] if isinstance(variants, ExitArrays) else list(variants)
+    require_numbers(networks)
+    way, best = same_for_all(networks[0].gates.shape[1]) if path is None else path, None
+    price = np.asarray(costs, np.float64)
+    chains = [_tested(each, risk_of(each, wish.risk), wish, way) for each in networks]
+    for step, tested in enumerate(zip(*chains, strict=True)):
+        risks = [float(losses.mean()) for _, losses, _ in tested]
+        if not all(passed for _, _, passed in tested):
             if best is None:
-                raise CalibrationError(_refusal(losses, risk, wish))
+                worst = int(np.argmax(risks))
+                raise CalibrationError(_refusal(tested[worst][1], risk_of(networks[worst], wish.risk), wish))
             break
-        mean_cost = float(np.asarray(costs, np.float64)[exits].mean())
-        best = Promise(wish, threshold, float(losses.mean()), mean_cost, len(losses))
+        mean_cost = max(float(price[exits].mean()) for exits, _, _ in tested)
+        if best is None or mean_cost <= best.mean_cost:
+            thresholds = tuple(map(float, way[step]))
+            best = Promise(wish, thresholds, max(risks), mean_cost, len(networks[0].labels))
     assert best is not None
     return best
 
 
+def require_numbers(networks: Sequence[ExitArrays]) -> None:
+    """Refuse outputs that are not numbers.
+
+    Raises:
+        CalibrationError: some are not.
+    """
+    if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in networks):
+        raise CalibrationError("some logits or gates of the calibration images are not numbers: check the network")
+
+
 def _tested(
-    arrays: ExitArrays, risk: Risk, wish: Wish, grid: npt.NDArray[np.float64]
-) -> Iterator[tuple[float, npt.NDArray[np.int8], npt.NDArray[np.float64], bool]]:
-    """Each candidate with the exits and losses of all images, and whether it keeps the promise by itself."""
+    arrays: ExitArrays, risk: Risk, wish: Wish, path: Path
+) -> Iterator[tuple[npt.NDArray[np.int8], npt.NDArray[np.float64], bool]]:
+    """For each step the exits and losses of all images, and whether it keeps the promise by itself."""
     worst = np.full(len(arrays.labels), risk.low)
-    for start in range(0, len(grid), _AT_ONCE):
-        chunk = grid[start : start + _AT_ONCE]
-        exits = exits_over(arrays.gates, chunk)
-        losses = losses_over(risk, exits)
+    for start in range(0, len(path), _AT_ONCE):
+        exits = exits_along(arrays.gates, path[start : start + _AT_ONCE])
+        losses = losses_at(risk, exits)
         if wish.method == "conformal":
             # The risk of losses that only grow towards cheaper thresholds is controlled; the true ones are no larger.
             growing = np.maximum.accumulate(np.column_stack((worst, losses)), axis=1)[:, 1:]
@@ -128,8 +144,8 @@ def _tested(
             passed = _keep(growing, risk, wish)
         else:
             passed = _keep(losses, risk, wish)
-        for column, threshold in enumerate(chunk):
-            yield float(threshold), exits[:, column], losses[:, column], bool(passed[column])
+        for column in range(exits.shape[1]):
+            yield exits[:, column], losses[:, column], bool(passed[column])
 
 
 def _keep(losses: npt.NDArray[np.float64], risk: Risk, wish: Wish) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""What an image may lose by leaving early, at every exit, and over a range of thresholds."""
+"""What an image may lose by leaving early, at every exit."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits.arrays import ExitArrays, softmax
 
 RiskName = Literal["drop", "harm", "error", "disagreement", "brier"]
 
@@ -59,31 +58,6 @@ def risk_of(arrays: ExitArrays, name: RiskName) -> Risk:
 
 
 def _brier(arrays: ExitArrays) -> npt.NDArray[np.float64]:
-    logits = arrays.logits.astype(np.float64)
-    probabilities = np.exp(logits - logits.max(axis=2, keepdims=True))
-    probabilities /= probabilities.sum(axis=2, keepdims=True)
+    probabilities = softmax(arrays.logits)
     of_label = np.take_along_axis(probabilities, arrays.labels[:, None, None], axis=2)[:, :, 0]
     return np.asarray((probabilities**2).sum(axis=2) - 2 * of_label + 1)
-
-
-def exits_over(gates: npt.NDArray[np.float32], thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
-    """Where each image leaves at each of T thresholds, the same for all exits; as `first_exit`, for all at once.
-
-    Args:
-        gates: [N, G].
-        thresholds: [T].
-
-    Returns:
-        [N, T], 0 to G.
-    """
-    reached = np.maximum.accumulate(np.where(np.isnan(gates), -NEVER, gates), axis=1)
-    staying = np.zeros((len(gates), len(thresholds)), np.int8)
-    limits = thresholds.astype(np.float32)
-    for column in reached.T:
-        staying += column[:, None] < limits
-    return staying
-
-
-def losses_over(risk: Risk, exits: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
-    """The loss of each image where it leaves: [N, G + 1] and [N, T] → [N, T]."""
-    return np.asarray(np.take_along_axis(risk.losses, exits.astype(np.intp), axis=1))

@@ -1,37 +1,143 @@
-"""Signals by which a sample may leave, other than the learned gate: they stand in its place in the exit rule."""
+"""Signals by which a sample may leave: the learned gate, and what stands in its place in the exit rule.
+
+A signal is a number for each image at each early exit, 0 to 1; the larger, the surer. It may look at that exit and at
+the earlier ones, never ahead, so the runtime computes it as evaluation does.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.arrays import ExitArrays, softmax
 
-Signal = Literal["gate", "max-probability"]
-"""What is compared with the thresholds: the learned gate, or the largest softmax probability (the plain rule)."""
+Signal = Literal["gate", "max-probability", "margin", "entropy", "patience", "neighbours"]
+"""What is compared with the thresholds.
 
-SIGNALS: tuple[Signal, ...] = ("gate", "max-probability")
+`gate`: the learned gate (Regol et al., Jointly-learned exit and inference for dynamic neural networks,
+arXiv 2310.09163). `max-probability`: the largest softmax probability (the plain rule). `margin`: by how much it exceeds
+the second. `entropy`: 1 less the entropy of the softmax as a share of the largest possible. `patience`: n / (n + 1),
+where n exits in a row, this one included, name the same class (Zhou et al., BERT loses patience, arXiv 2006.04152).
+`neighbours`: accuracy of images with a similar largest probability, from a table (after the bins of
+performance-controlled early exiting, PCEE).
+"""
+
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
+
+Float32s = npt.NDArray[np.float32]
 
 
-def max_probability(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+@dataclass(frozen=True, slots=True)
+class AccuracyTable:
+    """How often images of one exit are right, by their largest probability.
+
+    Attributes:
+        edges: ascending inner edges of the bins, [B − 1].
+        accuracies: in each bin, [B].
+    """
+
+    edges: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+    def look_up(self, confidences: Float32s) -> Float32s:
+        """[N] → [N]."""
+        bins = np.searchsorted(np.array(self.edges, np.float32), confidences, side="right")
+        return np.array(self.accuracies, np.float32)[bins]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a signal needs beside the exit's own outputs; fitted on images other than those that thresholds are for.
+
+    Attributes:
+        temperatures: by which the logits of each exit are divided, the final classifier's last, [G + 1]; empty: 1.
+        tables: for `neighbours`, of each early exit, [G].
+    """
+
+    temperatures: tuple[float, ...] = ()
+    tables: tuple[AccuracyTable, ...] = ()
+
+    def scaled(self, index: int, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Logits of one exit, divided by its temperature."""
+        return logits / self.temperatures[index] if self.temperatures else logits
+
+
+UNFITTED = Fitted()
+
+
+def max_probability(logits: npt.NDArray[Any]) -> Float32s:
     """The largest softmax probability, computed in float64: logits [..., K] → [...]."""
     wide = logits.astype(np.float64)
     shifted = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return np.asarray((1 / shifted.sum(axis=-1)).astype(np.float32))
 
 
-def by_max_probability(arrays: ExitArrays) -> ExitArrays:
-    """The plain rule: each early exit's largest softmax probability in place of its gate.
+def signal_at(
+    signal: Signal,
+    fitted: Fitted,
+    index: int,
+    logits: npt.NDArray[np.float32],
+    gate: Float32s,
+    earlier: npt.NDArray[np.intp],
+) -> Float32s:
+    """One signal at one early exit.
 
-    Whatever a learned gate is worth shows beside it.
+    Args:
+        signal: which.
+        fitted: what it needs.
+        index: of the exit, 0 to G − 1.
+        logits: [B, K].
+        gate: [B].
+        earlier: classes that the exits before named, [B, index].
+
+    Returns:
+        float32 [B].
+    """
+    if signal == "gate":
+        return gate
+    if signal == "patience":
+        return _streak(earlier, logits.argmax(axis=1))
+    scaled = fitted.scaled(index, logits)
+    if signal == "margin":
+        probabilities = np.sort(softmax(scaled), axis=1)
+        return np.asarray((probabilities[:, -1] - probabilities[:, -2]).astype(np.float32))
+    if signal == "entropy":
+        probabilities = softmax(scaled)
+        entropy = -(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))).sum(axis=1)
+        return np.asarray((1 - entropy / np.log(logits.shape[1])).astype(np.float32))
+    confidences = max_probability(scaled)
+    return fitted.tables[index].look_up(confidences) if signal == "neighbours" else confidences
+
+
+def by_signal(arrays: ExitArrays, signal: Signal, fitted: Fitted = UNFITTED) -> ExitArrays:
+    """A signal in place of the gates.
 
     Args:
         arrays: outputs of all exits.
+        signal: which.
+        fitted: what it needs.
 
     Returns:
         The same, but for `gates`, [N, G].
     """
-    return replace(arrays, gates=max_probability(arrays.logits[:, :-1]))
+    if signal == "gate":
+        return arrays
+    gates = arrays.gates.copy()
+    for index in range(gates.shape[1]):
+        before = arrays.predictions[:, :index]
+        gates[:, index] = signal_at(signal, fitted, index, arrays.logits[:, index], arrays.gates[:, index], before)
+    return replace(arrays, gates=gates)
+
+
+def by_max_probability(arrays: ExitArrays) -> ExitArrays:
+    """The plain rule: each early exit's largest softmax probability in place of its gate, [N, G]."""
+    return by_signal(arrays, "max-probability")
+
+
+def _streak(earlier: npt.NDArray[np.intp], now: npt.NDArray[np.intp]) -> Float32s:
+    before_now = (earlier == now[:, None])[:, ::-1]
+    agreeing = 1 + np.cumprod(before_now, axis=1).sum(axis=1)
+    return np.asarray(agreeing / (agreeing + 1), np.float32)

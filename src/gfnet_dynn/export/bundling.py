@@ -12,7 +12,9 @@ import onnx
 
 from gfnet_dynn.backbone_spec import backbone_name
 from gfnet_dynn.bundle.archive import stored_file
-from gfnet_dynn.bundle.manifest import Manifest, Policy, WayOut
+from gfnet_dynn.bundle.learned_from import NAME
+from gfnet_dynn.bundle.manifest import Manifest, WayOut
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.sweep import operate
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, stage_arrays
@@ -67,6 +69,7 @@ def export_net(
     held_out: LabelledImages,
     calibration: Images | None,
     say: Callable[[str], None],
+    learned_from: bytes | None = None,
 ) -> Exported:
     """Make a bundle.
 
@@ -77,6 +80,7 @@ def export_net(
         held_out: images that it did not learn from, on which parity and accuracy are shown.
         calibration: training images from which int8 takes its ranges; None leaves int8 out.
         say: told what is being done.
+        learned_from: digests of the images that the network was trained and selected on.
 
     Raises:
         ExportError: torch cannot express the network, or the stages give other answers.
@@ -85,7 +89,7 @@ def export_net(
     say(f"exporting {spec.num_exits} stages")
     stages = export_stages(net, spec)
     graphs = {"fp32": [stage.SerializeToString() for stage in stages]}
-    draft = Draft(spec, net.exit_macs(), policies, provenance)
+    draft = Draft(spec, net.exit_macs(), policies, provenance, learned_from)
     engine = make_engine("onnxruntime", EngineOptions(available_processors()))
 
     network = network_arrays(net, held_out.pixels, held_out.labels, spec.input)
@@ -123,12 +127,14 @@ class Draft:
         macs: up to each way out, [G + 1].
         policies: of exit.
         provenance: of the network.
+        learned_from: digests of the images that it was trained and selected on; None: not known.
     """
 
     spec: NetSpec
     macs: tuple[int, ...]
     policies: tuple[Policy, ...]
     provenance: Mapping[str, Any]
+    learned_from: bytes | None = None
 
     @property
     def costs(self) -> list[float]:
@@ -136,8 +142,9 @@ class Draft:
         return [count / self.macs[-1] for count in self.macs]
 
     def files(self, graphs: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
-        """The graphs of all precisions by their names in the bundle."""
-        return {_file(precision, index): g for precision, all_ in graphs.items() for index, g in enumerate(all_)}
+        """All files by their names in the bundle."""
+        named = {_file(precision, index): g for precision, all_ in graphs.items() for index, g in enumerate(all_)}
+        return named if self.learned_from is None else {**named, NAME: self.learned_from}
 
     def manifest(self, graphs: Mapping[str, Sequence[bytes]], report: Mapping[str, Any]) -> Manifest:
         """The manifest for graphs of one precision or more."""
@@ -154,6 +161,7 @@ class Draft:
             files={name: stored_file(content) for name, content in self.files(graphs).items()},
             report=report,
             provenance=self.provenance,
+            learned_from=None if self.learned_from is None else NAME,
         )
 
 
@@ -165,8 +173,7 @@ def _figures(arrays: ExitArrays, policies: Sequence[Policy], costs: Sequence[flo
     """Accuracy, exit shares and mean cost by each policy."""
     found = {}
     for policy in policies:
-        signals = ExitArrays(arrays.logits, policy.signals(arrays), arrays.labels)
-        point = operate(signals, costs, policy.thresholds)
+        point = operate(policy.signals(arrays), costs, policy.thresholds)
         found[policy.name] = {
             "accuracy": round(point.accuracy, 5),
             "exit_shares": [round(share, 5) for share in point.shares],

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gfnet_dynn.bundle.manifest import Policy
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
@@ -75,7 +75,7 @@ def stage_arrays(net: StagedNet, images: Images, labels: npt.NDArray[np.int64]) 
 def compare(network: ExitArrays, stages: ExitArrays, policy: Policy, engine: str) -> Parity:
     """Hold the answers of both against each other."""
     scale = max(1.0, float(np.abs(network.logits).max()))
-    exits = [first_exit(policy.signals(each), policy.thresholds) for each in (network, stages)]
+    exits = [first_exit(policy.signals(each).gates, policy.thresholds) for each in (network, stages)]
     return Parity(
         images=len(network.labels),
         logits=float(np.abs(network.logits - stages.logits).max()) / scale,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gfnet_dynn.bundle.manifest import FULL, Policy
+from gfnet_dynn.bundle.manifest import FULL
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.signals import Signal
 

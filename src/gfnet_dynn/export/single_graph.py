@@ -13,8 +13,10 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from gfnet_dynn.bundle.manifest import Manifest, Policy
+from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ExportError
+from gfnet_dynn.exits.signals import Signal
 from gfnet_dynn.export.bundling import Exported
 from gfnet_dynn.export.parity import TOLERANCE
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
@@ -22,6 +24,7 @@ from gfnet_dynn.runtime.staged import Images, StagedNet
 
 _ERRORS_ONLY = 3  # that thresholds may be given by the caller is worth a warning to onnxruntime
 _BATCH = 1  # If takes one condition
+_EXPRESSED: frozenset[Signal] = frozenset({"gate", "max-probability"})
 
 
 def join_stages(stages: Sequence[onnx.ModelProto], policy: Policy, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -131,6 +134,11 @@ def _decide(stages: Sequence[onnx.ModelProto], policy: Policy, index: int, class
 
 
 def _signal(policy: Policy, mine: str) -> list[onnx.NodeProto]:
+    if policy.signal not in _EXPRESSED or policy.fitted.temperatures:
+        raise ExportError(
+            f"a single graph leaves by gates or by plain probabilities, and the policy {policy.name} does not: name "
+            "another"
+        )
     if policy.signal == "gate":
         return [helper.make_node("Identity", [f"{mine}gate"], [f"{mine}signal"])]
     return [

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.manifest import Policy
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.runtime.prediction import make_prediction
@@ -144,7 +144,7 @@ class BundleContender:
     def answer(self, file: Path) -> object:
         """As `gfnet-dynn classify` does."""
         logits, exits = self.classifier.net.decide(self.read(file), self.policy)
-        return make_prediction(self.classifier.manifest, logits[0], int(exits[0]), file)
+        return make_prediction(self.classifier.manifest, self.policy, logits[0], int(exits[0]), file)
 
     def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
         """One image after the other, as when it is timed; None of a classifier that has learned nothing."""
@@ -153,7 +153,7 @@ class BundleContender:
             return None
         parts = [self.classifier.net.all_exits(images[row : row + 1]) for row in range(len(images))]
         logits, gates = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return ExitArrays(logits, self.policy.signals(ExitArrays(logits, gates, labels)), labels)
+        return self.policy.signals(ExitArrays(logits, gates, labels))
 
 
 def labels_of(files: Sequence[Path], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:

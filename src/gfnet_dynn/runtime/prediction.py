@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.exits.arrays import softmax
+from gfnet_dynn.exits.sets import prediction_sets
+from gfnet_dynn.exits.unknown import familiarity, is_unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +24,12 @@ class Prediction:
     Attributes:
         source: its file, or None for an image from memory.
         label: name of the most probable class.
-        confidence: that class's softmax probability at the exit taken, 0 to 1; not calibrated.
+        confidence: that class's probability at the exit taken, 0 to 1; calibrated where the policy has temperatures.
         exit: name of the exit taken, such as `exit 2` or `final`.
         macs: multiply-accumulates spent up to there; counted from shapes.
-        probabilities: softmax of all classes at that exit, by name.
+        probabilities: of all classes at that exit, by name.
+        unknown: the image is unlike those that the network knows; None where the policy cannot tell.
+        among: classes among which the true one is, with the policy's coverage; None where it promises none.
     """
 
     source: Path | None
@@ -32,6 +38,8 @@ class Prediction:
     exit: str
     macs: int
     probabilities: Mapping[str, float]
+    unknown: bool | None = None
+    among: tuple[str, ...] | None = None
 
     def ranked(self, top: int | None = None) -> list[tuple[str, float]]:
         """The `top` most probable classes, or all, with their probability, in falling order."""
@@ -46,24 +54,32 @@ class Prediction:
             "exit": self.exit,
             "macs": self.macs,
             "probabilities": {name: round(value, 6) for name, value in self.ranked(top)},
+            **({} if self.unknown is None else {"unknown": self.unknown}),
+            **({} if self.among is None else {"among": list(self.among)}),
         }
 
 
 def make_prediction(
-    manifest: Manifest, logits: npt.NDArray[np.float32], exit_index: int, source: Path | None
+    manifest: Manifest, policy: Policy, logits: npt.NDArray[np.float32], exit_index: int, source: Path | None
 ) -> Prediction:
     """The answer that one image's logits mean.
 
     Args:
         manifest: classes and ways out.
+        policy: by which it left.
         logits: [K], of the exit taken.
         exit_index: 0 to G.
         source: the image's file.
     """
-    wide = logits.astype(np.float64)
-    exponentials = np.exp(wide - wide.max())
-    probabilities = exponentials / exponentials.sum()
+    probabilities = softmax(policy.fitted.scaled(exit_index, logits))
     way_out, best = manifest.ways_out[exit_index], int(probabilities.argmax())
+    unknown, among = None, None
+    if known := policy.unknowns:
+        unknown = bool(is_unknown(familiarity(logits[None], known.score), known.thresholds[exit_index])[0])
+    if sets := policy.sets:
+        held = prediction_sets(probabilities[None], sets.quantiles[exit_index], sets.score)[0]
+        order = np.argsort(-probabilities, kind="stable")
+        among = tuple(manifest.classes[index] for index in order if held[index])
     return Prediction(
         source=source,
         label=manifest.classes[best],
@@ -71,4 +87,6 @@ def make_prediction(
         exit=way_out.name,
         macs=way_out.macs,
         probabilities=dict(zip(manifest.classes, probabilities.tolist(), strict=True)),
+        unknown=unknown,
+        among=among,
     )

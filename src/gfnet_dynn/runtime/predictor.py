@@ -18,7 +18,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
-from gfnet_dynn.bundle.manifest import Manifest, Policy
+from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.exits.rule import per_exit
 from gfnet_dynn.image import fit, load_input
@@ -140,7 +141,7 @@ class Classifier:
         for chunk in _chunks(self._read_each(pictures, unreadable), batch):
             answers = self.net.decide(np.stack([image for _, image in chunk]), chosen)
             for (source, _), logits, exit_index in zip(chunk, *answers, strict=True):
-                yield make_prediction(self.manifest, logits, int(exit_index), source)
+                yield make_prediction(self.manifest, chosen, logits, int(exit_index), source)
 
     def _read_each(
         self, pictures: Iterable[Picture], unreadable: Callable[[ImageError], None] | None

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.bundle.manifest import Manifest, Policy
+from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError, ImageError
 from gfnet_dynn.exits.rule import leaves, per_exit
-from gfnet_dynn.exits.signals import max_probability
+from gfnet_dynn.exits.signals import signal_at
 from gfnet_dynn.runtime.engine import Array, Engine, Graph, Port
 
 Images = npt.NDArray[np.uint8]
@@ -105,9 +106,12 @@ class StagedNet:
         if not len(images):
             return Answers(logits, exits)
         staying = np.arange(len(images))
+        said = np.empty((len(images), len(thresholds)), np.intp)  # classes that exits named, for signals that look back
         for index, (stage, threshold) in enumerate(zip(self._stages, thresholds, strict=False)):
             features, exit_logits, gate = stage.run(features)
-            left = leaves(gate if policy.signal == "gate" else max_probability(exit_logits), threshold)
+            earlier = said[staying, :index]
+            left = leaves(signal_at(policy.signal, policy.fitted, index, exit_logits, gate, earlier), threshold)
+            said[staying, index] = exit_logits.argmax(axis=1)
             if not left.any():
                 continue
             logits[staying[left]] = exit_logits[left]

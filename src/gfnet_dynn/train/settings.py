@@ -57,7 +57,7 @@ class TrainSettings:
     )
     allowed_loss: float = setting(
         0.01,
-        "Accuracy that the threshold chosen on the selection split may lose there against the full network.",
+        "Share of the selection split that may get another answer than the full network's, by the threshold chosen.",
     )
     lr: float = setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
     joint_lr: float | None = setting(

@@ -1,0 +1,185 @@
+"""When samples leave a bundle's network, how that came about, and what is promised of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from gfnet_dynn.bundle.fields import Fields
+from gfnet_dynn.errors import BundleError, CalibrationError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.drift import Reference
+from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits.sets import SET_SCORES, SetScore
+from gfnet_dynn.exits.signals import SIGNALS, UNFITTED, AccuracyTable, Fitted, Signal, by_signal
+from gfnet_dynn.exits.unknown import FAMILIARITY_SCORES, FamiliarityScore
+
+
+@dataclass(frozen=True, slots=True)
+class Unknowns:
+    """When an image is called unlike those that the network knows.
+
+    Attributes:
+        score: of familiarity.
+        thresholds: for those that leave at each exit, [G + 1]; below it an image is unknown.
+        false_alarms: share of images like the calibration images that is called unknown, at most.
+    """
+
+    score: FamiliarityScore
+    thresholds: tuple[float, ...]
+    false_alarms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """Classes among which the true one is, with a stated probability.
+
+    Attributes:
+        score: by which classes are taken in.
+        quantiles: for those that leave at each exit, [G + 1]; infinite: all classes.
+        coverage: probability that the true class is among them, over images like the calibration images.
+    """
+
+    score: SetScore
+    quantiles: tuple[float, ...]
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When a sample leaves.
+
+    Attributes:
+        name: by which it is asked for.
+        signal: what is compared with the thresholds.
+        thresholds: one for each early exit, `NEVER` where none leaves.
+        source: how the thresholds came about.
+        fitted: what the signal needs beside an exit's own outputs.
+        promise: what is promised, of which data and while what holds, as JSON values; empty where nothing is.
+        reference: exits and confidences at calibration, against which drift is checked.
+        unknowns: when an image is called unknown; None: never.
+        sets: prediction sets; None: none are given.
+    """
+
+    name: str
+    signal: Signal
+    thresholds: tuple[float, ...]
+    source: str
+    fitted: Fitted = UNFITTED
+    promise: Mapping[str, Any] = field(default_factory=dict)
+    reference: Reference | None = None
+    unknowns: Unknowns | None = None
+    sets: Sets | None = None
+
+    def signals(self, arrays: ExitArrays) -> ExitArrays:
+        """The same arrays with what stands against the thresholds in place of the gates."""
+        return by_signal(arrays, self.signal, self.fitted)
+
+    def require_fit(self, num_exits: int) -> None:
+        """Refuse parts that are for another number of exits.
+
+        Args:
+            num_exits: G + 1.
+
+        Raises:
+            BundleError: names the part.
+        """
+        gates = num_exits - 1
+        lengths = {
+            "thresholds": (len(self.thresholds), gates),
+            "temperatures": (len(self.fitted.temperatures), num_exits),
+            "tables": (len(self.fitted.tables), gates),
+            "unknowns": (len(self.unknowns.thresholds) if self.unknowns else num_exits, num_exits),
+            "sets": (len(self.sets.quantiles) if self.sets else num_exits, num_exits),
+            "reference": (len(self.reference.exit_counts) if self.reference else num_exits, num_exits),
+        }
+        optional = () if self.signal == "neighbours" else ("tables",)
+        for part, (found, wanted) in lengths.items():
+            if found != wanted and not (found == 0 and part in ("temperatures", *optional)):
+                raise BundleError(f"its policy {self.name} has {found} {part} for a network with {gates} early exits")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A value that JSON can hold; `read_policy` reads it back."""
+        described: dict[str, Any] = {
+            "name": self.name,
+            "signal": self.signal,
+            "thresholds": _without_infinities(self.thresholds),
+            "source": self.source,
+        }
+        if self.fitted.temperatures:
+            described["temperatures"] = list(self.fitted.temperatures)
+        if self.fitted.tables:
+            described["tables"] = [asdict(each) for each in self.fitted.tables]
+        if self.promise:
+            described["promise"] = dict(self.promise)
+        if self.reference:
+            described["reference"] = self.reference.to_dict()
+        if self.unknowns:
+            described["unknowns"] = {
+                **asdict(self.unknowns),
+                "thresholds": _without_infinities(self.unknowns.thresholds),
+            }
+        if self.sets:
+            described["sets"] = {**asdict(self.sets), "quantiles": _without_infinities(self.sets.quantiles)}
+        return described
+
+
+def read_policy(found: Fields) -> Policy:
+    """Read what `Policy.to_dict` wrote.
+
+    Raises:
+        BundleError: something is missing, of the wrong kind, or of a later version.
+    """
+    return Policy(
+        name=found.text("name"),
+        signal=found.one_of("signal", SIGNALS),
+        thresholds=_with_infinities(found.numbers_or_none("thresholds"), NEVER),
+        source=found.text("source"),
+        fitted=_read_fitted(found),
+        promise=found.inner("promise").value if "promise" in found.names else {},
+        reference=_read_reference(found.inner("reference")) if "reference" in found.names else None,
+        unknowns=_read_unknowns(found.inner("unknowns")) if "unknowns" in found.names else None,
+        sets=_read_sets(found.inner("sets")) if "sets" in found.names else None,
+    )
+
+
+def _read_fitted(found: Fields) -> Fitted:
+    temperatures = found.numbers("temperatures") if "temperatures" in found.names else ()
+    if not all(value > 0 for value in temperatures):
+        raise BundleError(f"its policy {found.text('name')} has temperatures that are not positive")
+    tables = found.inners("tables") if "tables" in found.names else ()
+    return Fitted(tuple(temperatures), tuple(map(_read_table, tables)))
+
+
+def _read_table(found: Fields) -> AccuracyTable:
+    edges, accuracies = found.numbers("edges"), found.numbers("accuracies")
+    if len(accuracies) != len(edges) + 1 or list(edges) != sorted(edges):
+        raise BundleError("its manifest has a table of accuracies whose bins are not in order")
+    return AccuracyTable(edges, accuracies)
+
+
+def _read_reference(found: Fields) -> Reference:
+    try:
+        return Reference.from_dict(found.value)
+    except (CalibrationError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"its manifest has a reference that is not usable: {error}") from error
+
+
+def _read_unknowns(found: Fields) -> Unknowns:
+    thresholds = _with_infinities(found.numbers_or_none("thresholds"), -math.inf)
+    return Unknowns(found.one_of("score", FAMILIARITY_SCORES), thresholds, found.number("false_alarms"))
+
+
+def _read_sets(found: Fields) -> Sets:
+    quantiles = _with_infinities(found.numbers_or_none("quantiles"), math.inf)
+    return Sets(found.one_of("score", SET_SCORES), quantiles, found.number("coverage"))
+
+
+def _without_infinities(values: tuple[float, ...]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def _with_infinities(values: tuple[float | None, ...], infinity: float) -> tuple[float, ...]:
+    return tuple(infinity if value is None else value for value in values)

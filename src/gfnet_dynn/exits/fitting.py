@@ -1,0 +1,51 @@
+"""What signals need beside an exit's own outputs, fitted on images that no threshold is chosen or tested on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.reliability import fit_temperature
+from gfnet_dynn.exits.signals import UNFITTED, AccuracyTable, Fitted, Signal, max_probability
+
+SCALED: frozenset[Signal] = frozenset({"max-probability", "margin", "entropy", "neighbours"})
+"""Signals that look at probabilities, and so at temperatures."""
+
+_MOST_BINS = 10
+_IMAGES_A_BIN = 15
+
+
+def fit(arrays: ExitArrays, signal: Signal) -> Fitted:
+    """Temperatures of all exits, and tables of accuracy where the signal needs them.
+
+    Args:
+        arrays: all exits over N images, N at least 1.
+        signal: which it is for.
+    """
+    if signal not in SCALED:
+        return UNFITTED
+    exits = arrays.logits.shape[1]
+    temperatures = tuple(fit_temperature(arrays.logits[:, index], arrays.labels) for index in range(exits))
+    if signal != "neighbours":
+        return Fitted(temperatures)
+    scaled = Fitted(temperatures)
+    tables = []
+    for index in range(exits - 1):
+        confidences = max_probability(scaled.scaled(index, arrays.logits[:, index]))
+        tables.append(_accuracy_table(confidences.astype(np.float64), arrays.correct[:, index]))
+    return Fitted(temperatures, tuple(tables))
+
+
+def _accuracy_table(confidences: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> AccuracyTable:
+    """Bins that hold equally many images; accuracies that never fall as confidence rises, as few images jitter."""
+    bins = max(1, min(_MOST_BINS, math.isqrt(len(right)), len(right) // _IMAGES_A_BIN))
+    edges = np.unique(np.quantile(confidences, np.arange(1, bins) / bins)).astype(np.float32)
+    places = np.searchsorted(edges, confidences.astype(np.float32), side="right")
+    counts = np.bincount(places, minlength=len(edges) + 1)
+    hits = np.bincount(places, weights=right, minlength=len(edges) + 1)
+    # Half an image right and half wrong beside those seen: an empty or tiny bin is neither 0 nor 1.
+    accuracies = np.maximum.accumulate((hits + 0.5) / (counts + 1))
+    return AccuracyTable(tuple(map(float, edges)), tuple(map(float, accuracies)))

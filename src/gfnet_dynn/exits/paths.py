@@ -1,0 +1,100 @@
+"""Sequences of thresholds from the full network towards the first exit, along which a promise is tested.
+
+A path must be fixed before the images that it is tested on are seen: the one with the same threshold at all exits is;
+others are found on images apart from those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.risk import Risk
+from gfnet_dynn.exits.rule import NEVER
+
+Path = npt.NDArray[np.float64]
+"""[T, G]: thresholds of each exit at each step; the first step lets none leave, or as few as may be."""
+
+STEPS = (NEVER, *(index / 1000 for index in range(1000, -1, -1)))
+"""The same for all exits."""
+
+_LEVELS = 40  # values of each exit's signal among which a step moves
+
+
+def same_for_all(num_gates: int, steps: Sequence[float] = STEPS) -> Path:
+    """One λ for all exits, falling: [T, G]."""
+    return np.repeat(np.array(steps, np.float64)[:, None], num_gates, axis=1)
+
+
+def by_deadline(path: Path, last: int) -> Path:
+    """The same, but that every image leaves at exit `last` at the latest, 0-based; [T, G]."""
+    ended = path.copy()
+    ended[:, last:] = 0.0
+    return ended
+
+
+def exits_along(gates: npt.NDArray[np.float32], path: Path) -> npt.NDArray[np.int8]:
+    """Where each image leaves at each step, by the exit rule.
+
+    Args:
+        gates: signals, [N, G]; where one is not a number, the image stays.
+        path: [T, G].
+
+    Returns:
+        [N, T], 0 to G.
+    """
+    limits = path.astype(np.float32)
+    exits = np.full((len(gates), len(path)), gates.shape[1], np.int8)
+    for index in range(gates.shape[1] - 1, -1, -1):
+        exits[gates[:, index, None] >= limits[None, :, index]] = index
+    return exits
+
+
+def losses_at(risk: Risk, exits: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
+    """The loss of each image where it leaves: [N, T] → [N, T]."""
+    return np.asarray(np.take_along_axis(risk.losses, exits.astype(np.intp), axis=1))
+
+
+def greedy_path(arrays: ExitArrays, risk: Risk, costs: Sequence[float]) -> Path:
+    """A path on which each exit has its own threshold: each step lowers the one that saves most for what it risks.
+
+    Args:
+        arrays: signals in place of gates, over images that nothing will be tested on; [N, G] of them.
+        risk: its losses on those images.
+        costs: cost up to and including each exit, [G + 1], ascending, in any unit.
+
+    Returns:
+        [T, G], from no image leaving to all leaving at the first exit.
+    """
+    gates, price = arrays.gates.astype(np.float64), np.asarray(costs, np.float64) / costs[-1]
+    count, num_gates = gates.shape
+    levels = [_levels(column) for column in gates.T]
+    reached = [0] * num_gates  # position of each exit's threshold among its levels
+    now = np.full(num_gates, NEVER)
+    steps, spent, lost = [now.copy()], float(price[-1]), float(risk.losses[:, -1].mean())
+    while any(position < len(each) for position, each in zip(reached, levels, strict=True)):
+        moves = [index for index in range(num_gates) if reached[index] < len(levels[index])]
+        tried = np.repeat(now[None], len(moves), axis=0)
+        for row, index in enumerate(moves):
+            tried[row, index] = levels[index][reached[index]]
+        exits = exits_along(arrays.gates, tried)
+        costs_then, losses_then = price[exits].mean(axis=0), losses_at(risk, exits).mean(axis=0)
+        # One image's loss beside what is seen to be lost: on few images most moves seem to cost nothing.
+        gain = (spent - costs_then) / (np.maximum(losses_then - lost, 0.0) + 1 / count)
+        best = int(gain.argmax())
+        reached[moves[best]] += 1
+        now = tried[best]
+        spent, lost = float(costs_then[best]), float(losses_then[best])
+        steps.append(now.copy())
+    return np.array(steps)
+
+
+def _levels(signals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Falling thresholds of one exit: quantiles of its signal, and 0 at the end."""
+    finite = signals[np.isfinite(signals)]
+    inner = np.quantile(finite, np.arange(_LEVELS - 1, 0, -1) / _LEVELS) if len(finite) else np.empty(0)
+    falling = np.unique(inner)[::-1]
+    return np.append(falling[falling > 0], 0.0)

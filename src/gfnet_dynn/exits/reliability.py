@@ -1,0 +1,162 @@
+"""How far confidences are to be trusted: of the images that a calibrated network gives 80 %, it gets 80 % right.
+
+Sources: Guo et al., On calibration of modern neural networks, arXiv 1706.04599 (the error, temperature); Nixon et al.,
+Measuring calibration in deep learning, arXiv 1904.01685, and Roelofs et al., Mitigating bias in calibration error
+estimation, arXiv 2012.08668 (bins of equal mass); Brier 1950.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.arrays import softmax
+
+COLDEST = 0.05
+HOTTEST = 20.0
+"""Range of the temperatures that are searched."""
+
+_HALVINGS = 50  # of the range of log T: down to rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Images of similar confidence.
+
+    Attributes:
+        confidence: their mean, 0 to 1.
+        accuracy: share of them that is right, 0 to 1.
+        count: number of images, at least 1.
+        standard_error: of the accuracy, binomial; 0 where all or none are right.
+    """
+
+    confidence: float
+    accuracy: float
+    count: int
+    standard_error: float
+
+
+def of_label(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Each image's value of its own class: values [N, K] and labels [N] → [N].
+
+    Raises:
+        CalibrationError: a label is no class index.
+    """
+    images, classes = values.shape
+    if labels.shape != (images,) or not ((labels >= 0) & (labels < classes)).all():
+        raise CalibrationError(f"{images} images of {classes} classes need a label each, from 0 to {classes - 1}")
+    return np.asarray(values[np.arange(images), labels], np.float64)
+
+
+def reliability_bins(
+    confidences: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], bins: int = 15
+) -> tuple[Bin, ...]:
+    """Bins of equal mass, of rising confidence: the points of a reliability plot.
+
+    Bins hold equally many images, or one more or less. Images of equal confidence share their accuracy where a limit
+    falls among them, so the order of the images does not matter.
+
+    Args:
+        confidences: largest probability of each image, [N].
+        right: whether its class is the true one, [N].
+        bins: how many; one for each image where there are fewer.
+
+    Raises:
+        CalibrationError: no images, no bins, or confidences that are no probabilities.
+    """
+    count = len(confidences)
+    if count == 0 or bins < 1 or right.shape != confidences.shape:
+        raise CalibrationError(
+            f"{bins} bins of {count} confidences, {len(right)} of which are judged: give at least one bin and one "
+            "image, and whether each image is right"
+        )
+    if not ((confidences >= 0) & (confidences <= 1)).all():
+        raise CalibrationError("some confidences are not numbers from 0 to 1: check the network, give probabilities")
+    distinct, group, sizes = np.unique(confidences.astype(np.float64), return_inverse=True, return_counts=True)
+    accuracies = np.bincount(group, weights=right) / sizes
+    ranked, accuracy_at_rank = np.repeat(distinct, sizes), np.repeat(accuracies, sizes)
+    bins = min(bins, count)
+    limits = np.arange(bins + 1) * count // bins
+    return tuple(_bin(ranked[start:stop], accuracy_at_rank[start:stop]) for start, stop in pairwise(limits))
+
+
+def _bin(confidences: npt.NDArray[np.float64], accuracies: npt.NDArray[np.float64]) -> Bin:
+    # A mean of ones may round to just above one.
+    accuracy, count = min(1.0, float(accuracies.mean())), len(confidences)
+    return Bin(float(confidences.mean()), accuracy, count, math.sqrt(accuracy * (1 - accuracy) / count))
+
+
+def equal_mass_error(confidences: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], bins: int = 15) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy over bins of equal mass, 0 to 1.
+
+    Chance alone keeps it above 0, the more so the fewer images a bin holds: compare networks on equally many images.
+
+    Args:
+        confidences: largest probability of each image, [N].
+        right: whether its class is the true one, [N].
+        bins: how many.
+
+    Raises:
+        CalibrationError: no images, no bins, or confidences that are no probabilities.
+    """
+    found = reliability_bins(confidences, right, bins)
+    return sum(each.count * abs(each.confidence - each.accuracy) for each in found) / len(confidences)
+
+
+def brier(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
+    """Mean squared distance of the probabilities from the truth, 0 to 2.
+
+    Args:
+        probabilities: [N, K].
+        labels: class indices, [N].
+
+    Raises:
+        CalibrationError: a label is no class index.
+    """
+    wide = probabilities.astype(np.float64)
+    return float(((wide**2).sum(axis=1) - 2 * of_label(wide, labels) + 1).mean())
+
+
+def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
+    """The temperature T with which softmax(logits / T) is the most likely to have made the labels.
+
+    It changes confidences, never classes. The mean negative log-likelihood is convex in 1 / T, so its slope has one
+    zero, which is bracketed and halved.
+
+    Args:
+        logits: of one exit, or of the exits taken, [N, K]; not those of the training images.
+        labels: class indices, [N].
+
+    Returns:
+        T, from `COLDEST` to `HOTTEST`; a bound where the likelihood still grows there: `COLDEST` where all are right.
+
+    Raises:
+        CalibrationError: no images, logits that are not numbers, or a label that is no class index.
+    """
+    if len(logits) == 0 or not np.isfinite(logits).all():
+        raise CalibrationError(
+            f"of {len(logits)} images some or all have no logits that are numbers: check the network"
+        )
+    wide = logits.astype(np.float64)
+    shifted = wide - wide.max(axis=1, keepdims=True)
+    own = of_label(shifted, labels)
+
+    def slope(temperature: float) -> float:
+        """Of the mean negative log-likelihood over 1 / T."""
+        expected = (softmax(shifted / temperature) * shifted).sum(axis=1)
+        return float((expected - own).mean())
+
+    if slope(COLDEST) <= 0:
+        return COLDEST
+    if slope(HOTTEST) >= 0:
+        return HOTTEST
+    cold, hot = math.log(COLDEST), math.log(HOTTEST)
+    for _ in range(_HALVINGS):
+        middle = (cold + hot) / 2
+        cold, hot = (middle, hot) if slope(math.exp(middle)) > 0 else (cold, middle)
+    return math.exp(hot)

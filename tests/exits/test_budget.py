@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.budget import Costs, last_in_time, levels, spend
+from gfnet_dynn.exits.paths import by_deadline
+from gfnet_dynn.exits.rule import NEVER, first_exit
+from tests.exits.populations import make_population
+
+TIMES = Costs("latency", "ms", (2.0, 4.0, 7.0, 10.0), (3.0, 5.0, 9.0, 12.0), "measured here")
+
+
+def mean_cost(thresholds: tuple[float, ...], seed: int, count: int = 4000) -> float:
+    arrays = make_population().draw(count, seed)
+    return float(np.array(TIMES.means)[first_exit(arrays.gates, thresholds)].mean())
+
+
+@pytest.mark.parametrize("budget", [3.0, 5.0, 8.0])
+def test_a_budget_is_spent_and_held_on_other_images(budget: float) -> None:
+    found = spend([make_population().draw(4000, 0)], TIMES, budget)
+    assert len(set(found)) == 1
+    assert 0.98 * budget < mean_cost(found, 0) <= budget
+    assert mean_cost(found, 1) == pytest.approx(budget, rel=0.05)
+
+
+def test_more_budget_than_the_full_network_needs_is_left_over() -> None:
+    assert spend([make_population().draw(500, 0)], TIMES, 50.0) == (NEVER,) * 3
+
+
+def test_of_variants_the_dearest_counts() -> None:
+    arrays = make_population().draw(2000, 0)
+    slower = type(arrays)(arrays.logits, arrays.gates * 0.8, arrays.labels)
+    both, one = spend([arrays, slower], TIMES, 5.0), spend([arrays], TIMES, 5.0)
+    assert both[0] < one[0]
+    assert float(np.array(TIMES.means)[first_exit(slower.gates, both)].mean()) <= 5.0
+
+
+def test_what_cannot_be_reached_is_said() -> None:
+    with pytest.raises(CalibrationError, match=r"1\.5 ms is not reachable: .* the first exit 2 \(measured here\)"):
+        spend([make_population().draw(100, 0)], TIMES, 1.5)
+    with pytest.raises(CalibrationError, match=r"deadline of 2\.5 ms is not reachable: .* cheapest exit is 3 ms"):
+        last_in_time(TIMES, 2.5)
+    with pytest.raises(CalibrationError, match="needs the 99th percentile"):
+        last_in_time(Costs("MACs", "M", (1.0, 2.0), None, "counted"), 5)
+
+
+@pytest.mark.parametrize(("deadline", "last"), [(3.0, 0), (8.9, 1), (9.0, 2), (100.0, 3)])
+def test_deadlines_end_at_the_last_exit_in_time(deadline: float, last: int) -> None:
+    assert last_in_time(TIMES, deadline) == last
+
+
+def test_a_deadline_and_a_budget_hold_together() -> None:
+    arrays = make_population().draw(2000, 0)
+    found = spend([arrays], TIMES, 4.0, by_deadline(levels([arrays]), 2))
+    assert found[2] == 0
+    assert 3.8 < mean_cost(found, 0, 2000) <= 4.0
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_costs_are_positive_numbers(value: float) -> None:
+    with pytest.raises(CalibrationError, match="must be a positive number"):
+        Costs("latency", "ms", (value, 1.0), None, "measured")
