@@ -14,9 +14,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from gfnet_dynn.bundle.archive import MANIFEST, stored_file, write_bundle
+from gfnet_dynn.bundle.learned_from import NAME
 from gfnet_dynn.bundle.manifest import FULL, Manifest, WayOut
-from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.bundle.policy import Policy, Sets, Unknowns
+from gfnet_dynn.exits.drift import BINS, Reference
 from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits.signals import AccuracyTable, Fitted
 from gfnet_dynn.spec import InputSpec
 
 SIDE = 8
@@ -140,12 +143,25 @@ POLICIES = (
     Policy(FULL, "gate", (NEVER, NEVER), "no image leaves early"),
 )
 
+CALIBRATED = Policy(
+    "calibrated",
+    "neighbours",
+    (0.7, NEVER),
+    "made up",
+    Fitted((0.5, 2.0, 1.25), (AccuracyTable((0.4, 0.55), (0.3, 0.62, 0.9)), AccuracyTable((), (0.8,)))),
+    promise={"statement": "harm at most 1 points", "images": {"tested": 40}, "delta": None, "holds_while": ["a", "b"]},
+    references={"fp32": Reference(((0,) * (BINS - 1) + (40,), (3,) * BINS, (0,) * BINS))},
+    unknowns=Unknowns("energy", (-1.5, 0.25, -np.inf), 0.05),
+    sets=Sets("least-ambiguous", (0.4, np.inf, 0.9), 0.9),
+)
+"""A policy of which every part is there, with infinities wherever there may be some."""
+
 
 def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Manifest:
     """Of these files, the tiny bundle's own unless others are given."""
     content = files() if content is None else content
     precisions: dict[str, tuple[str, ...]] = {}
-    for name in content:
+    for name in (each for each in content if each != NAME):
         precisions[name.split("/")[0]] = (*precisions.get(name.split("/")[0], ()), name)
     fields: dict[str, Any] = {
         "model": "tiny",
@@ -157,6 +173,7 @@ def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Mani
         "files": {name: stored_file(each) for name, each in content.items()},
         "report": {"measured_on": "nothing"},
         "provenance": {"data_set": "made up", "τ": [0.5, None]},
+        "learned_from": NAME if NAME in content else None,
     }
     return Manifest(**{**fields, **changes})
 

@@ -27,6 +27,7 @@ RANKS = {
     "data": 4,
     "energy": 4,
     "runtime": 5,
+    "calibration": 6,
     "measure": 6,
     "train": 7,
     "export": 8,
@@ -35,7 +36,7 @@ RANKS = {
 }
 TORCH_FREE = (
     *("errors", "wording", "processor", "jpeg", "backbone_spec", "spec", "storage", "image"),
-    *("exits", "bundle", "energy", "runtime"),
+    *("exits", "bundle", "energy", "runtime", "calibration"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gfnet_dynn.bundle.learned_from import NAME, pack
 from gfnet_dynn.bundle.manifest import FORMAT, FULL, VERSION, Manifest, WayOut
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
@@ -20,10 +21,19 @@ from tests import bundles
 DESCRIBED: dict[str, Any] = json.loads(json.dumps(bundles.manifest().to_dict()))
 ABSENT = object()
 
+WITH_ALL: dict[str, Any] = json.loads(
+    json.dumps(
+        bundles.manifest(
+            {**bundles.files(), NAME: pack([b"12345678"])}, policies=(bundles.CALIBRATED, *bundles.POLICIES)
+        ).to_dict()
+    )
+)
+"""Of a bundle that was calibrated and says what it learned from."""
 
-def changed(place: str, value: object) -> dict[str, Any]:
+
+def changed(place: str, value: object, source: dict[str, Any] = DESCRIBED) -> dict[str, Any]:
     """The tiny bundle's manifest with another value at a place such as `ways_out 0 macs`, or without it."""
-    described = copy.deepcopy(DESCRIBED)
+    described = copy.deepcopy(source)
     *outer, name = [int(part) if part.isdecimal() else part for part in place.split()]
     inner: Any = described
     for part in outer:
@@ -130,7 +140,7 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("policies 0 signal", "telepathy", "unknown signal 'telepathy': update gfnet-dynn"),
         ("policies 0 source", 1, "manifest.policies[0].source is not a text"),
         ("policies 0 thresholds", 0.5, "manifest.policies[0].thresholds is not a list"),
-        ("policies 0 thresholds", [0.5], "1 thresholds for a network with 2 gates"),
+        ("policies 0 thresholds", [0.5], "its policy gates has 1 thresholds for a network with 2 early exits"),
         ("policies 0 thresholds 1", "0.5", "manifest.policies[0].thresholds is not numbers"),
         ("policies 0 thresholds 1", True, "manifest.policies[0].thresholds is not numbers"),
         ("policies 0 thresholds 1", math.nan, "manifest.policies[0].thresholds is not numbers"),
@@ -158,6 +168,98 @@ def test_what_no_export_writes_is_refused_by_name(place: str, value: object, mes
     with pytest.raises(BundleError) as caught:
         Manifest.from_dict(changed(place, value))
     assert message in str(caught.value)
+
+
+CHANGED_REFERENCE = "its manifest has a reference that is not usable: "
+IN_ALL = "20 numbers of images for each exit: make it anew"
+SOME = "numbers of images, 1 to 500000000 in all: make it anew"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("policies 0 temperatures", 1.0, "manifest.policies[0].temperatures is not a list"),
+        ("policies 0 temperatures", None, "manifest.policies[0].temperatures is not a list"),
+        ("policies 0 temperatures 1", None, "manifest.policies[0].temperatures is not numbers"),
+        ("policies 0 temperatures 1", "2", "manifest.policies[0].temperatures is not numbers"),
+        ("policies 0 temperatures 1", math.nan, "manifest.policies[0].temperatures is not numbers"),
+        ("policies 0 temperatures 1", math.inf, "manifest.policies[0].temperatures is not numbers"),
+        ("policies 0 temperatures 1", True, "manifest.policies[0].temperatures is not numbers"),
+        ("policies 0 temperatures 1", 0, "its policy calibrated has temperatures that are not positive"),
+        ("policies 0 temperatures 1", -2.0, "its policy calibrated has temperatures that are not positive"),
+        ("policies 0 temperatures 1", ABSENT, "its policy calibrated has 2 temperatures for a network with 2 early"),
+        ("policies 0 tables", {}, "manifest.policies[0].tables is not a list"),
+        ("policies 0 tables", ABSENT, "its policy calibrated has 0 tables for a network with 2 early exits"),
+        ("policies 0 tables 1", ABSENT, "its policy calibrated has 1 tables for a network with 2 early exits"),
+        ("policies 0 tables 0", [], "manifest.policies[0].tables[0] is not an object"),
+        ("policies 0 tables 0 edges", ABSENT, "manifest.policies[0].tables[0] has no 'edges'"),
+        ("policies 0 tables 0 edges 0", None, "manifest.policies[0].tables[0].edges is not numbers"),
+        ("policies 0 tables 0 edges 0", 0.6, "a table of accuracies whose bins are not in order"),
+        ("policies 0 tables 0 edges 0", ABSENT, "a table of accuracies whose bins are not in order"),
+        ("policies 0 tables 0 accuracies", ABSENT, "manifest.policies[0].tables[0] has no 'accuracies'"),
+        ("policies 0 tables 0 accuracies 2", ABSENT, "a table of accuracies whose bins are not in order"),
+        ("policies 0 tables 0 accuracies 2", "high", "manifest.policies[0].tables[0].accuracies is not numbers"),
+        ("policies 0 promise", None, "manifest.policies[0].promise is not an object"),
+        ("policies 0 promise", "95 %", "manifest.policies[0].promise is not an object"),
+        ("policies 0 references", None, "manifest.policies[0].references is not an object"),
+        ("policies 0 references", [], "manifest.policies[0].references is not an object"),
+        ("policies 0 references fp32 histogram", ABSENT, CHANGED_REFERENCE + "not a reference of this version"),
+        ("policies 0 references fp32 histogram", 3, CHANGED_REFERENCE + "not a reference of this version"),
+        ("policies 0 references fp32 histogram", [], CHANGED_REFERENCE + "the reference needs " + IN_ALL),
+        ("policies 0 references fp32 histogram", [3], CHANGED_REFERENCE + "not a reference of this version"),
+        ("policies 0 references fp32 histogram", "abc", CHANGED_REFERENCE + "the reference needs " + IN_ALL),
+        ("policies 0 references fp32 histogram 0", [1] * 19, CHANGED_REFERENCE + "the reference needs " + IN_ALL),
+        ("policies 0 references fp32 histogram 1 3", -1, CHANGED_REFERENCE + "the reference needs " + SOME),
+        ("policies 0 references fp32 histogram 1 3", 1.5, CHANGED_REFERENCE + "the reference needs " + SOME),
+        ("policies 0 references fp32 histogram 1 3", True, CHANGED_REFERENCE + "the reference needs " + SOME),
+        ("policies 0 references fp32 histogram 1 3", None, CHANGED_REFERENCE + "the reference needs " + SOME),
+        ("policies 0 references fp32 histogram 1 3", [1], CHANGED_REFERENCE + "the reference needs " + SOME),
+        ("policies 0 references fp32 histogram 1 3", 10**400, CHANGED_REFERENCE + "the reference needs " + SOME),
+        ("policies 0 references fp32 histogram", [[0] * 20] * 3, CHANGED_REFERENCE + "the reference needs " + SOME),
+        (
+            "policies 0 references fp32 histogram 2",
+            ABSENT,
+            "its policy calibrated has 2 references.fp32 for a network with 2 early",
+        ),
+        ("policies 0 unknowns", 0.05, "manifest.policies[0].unknowns is not an object"),
+        ("policies 0 unknowns score", "telepathy", "has the unknown score 'telepathy': update gfnet-dynn"),
+        ("policies 0 unknowns score", ABSENT, "manifest.policies[0].unknowns has no 'score'"),
+        ("policies 0 unknowns thresholds", ABSENT, "manifest.policies[0].unknowns has no 'thresholds'"),
+        ("policies 0 unknowns thresholds 0", "-1", "manifest.policies[0].unknowns.thresholds is not numbers"),
+        ("policies 0 unknowns thresholds 0", math.nan, "manifest.policies[0].unknowns.thresholds is not numbers"),
+        ("policies 0 unknowns thresholds 0", ABSENT, "its policy calibrated has 2 unknowns for a network with 2 early"),
+        ("policies 0 unknowns false_alarms", None, "manifest.policies[0].unknowns.false_alarms is not a number"),
+        ("policies 0 sets", None, "manifest.policies[0].sets is not an object"),
+        ("policies 0 sets score", "large", "has the unknown score 'large': update gfnet-dynn"),
+        ("policies 0 sets score", 1, "manifest.policies[0].sets.score is not a text"),
+        ("policies 0 sets quantiles", 0.9, "manifest.policies[0].sets.quantiles is not a list"),
+        ("policies 0 sets quantiles 0", False, "manifest.policies[0].sets.quantiles is not numbers"),
+        ("policies 0 sets quantiles 0", math.inf, "manifest.policies[0].sets.quantiles is not numbers"),
+        ("policies 0 sets quantiles 0", ABSENT, "its policy calibrated has 2 sets for a network with 2 early exits"),
+        ("policies 0 sets coverage", ABSENT, "manifest.policies[0].sets has no 'coverage'"),
+        ("policies 0 sets coverage", "90 %", "manifest.policies[0].sets.coverage is not a number"),
+        ("policies 1 name", "calibrated", "has the policies ['calibrated', 'calibrated', 'plain', 'full']"),
+        ("learned_from", None, "manifest.learned_from is not a text"),
+        ("learned_from", ["learned_from.sha256"], "manifest.learned_from is not a text"),
+        ("learned_from", "\x1b[2J", "manifest.learned_from is not a text"),
+        ("learned_from", ABSENT, "disagrees with itself on its files: ['learned_from.sha256']"),
+        ("learned_from", "other", "disagrees with itself on its files: ['learned_from.sha256', 'other']"),
+        ("learned_from", "", "disagrees with itself on its files: ['learned_from.sha256']"),
+        ("files learned_from.sha256", ABSENT, "disagrees with itself on its files: ['learned_from.sha256']"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-",
+)
+def test_what_no_calibration_writes_is_refused_by_name(place: str, value: object, message: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        Manifest.from_dict(changed(place, value, WITH_ALL))
+    assert message in str(caught.value)
+
+
+def test_a_calibrated_manifest_with_digests_is_read_back() -> None:
+    found = Manifest.from_dict(WITH_ALL)
+    assert found.policy() == bundles.CALIBRATED
+    assert found.learned_from == NAME
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False)) == WITH_ALL
 
 
 @pytest.mark.parametrize("value", [None, [], "manifest", 3])

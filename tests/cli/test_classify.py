@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from gfnet_dynn.bundle.policy import Policy, Sets, Unknowns
+from gfnet_dynn.exits.signals import Fitted
 from gfnet_dynn.runtime import Prediction, load
 from tests import bundles
 from tests.cli.conftest import Run
 
 PICTURES = [f"pictures/{name}" for name in ("a.png", "b/c.jpg", "b/d.TIF")]
+AMONG = "\t"  # between the classes of a set in CSV: a bundle's classes hold none
 QUICK = ("--precision", "fp32", "--threads", "1")
 
 
@@ -92,12 +97,14 @@ def test_json_is_an_object_a_line(exact: Exact, top: int) -> None:
 def test_csv_is_a_table_with_as_many_columns_as_classes_asked_for(exact: Exact, top: int) -> None:
     printed = exact("tiny.gfd", "pictures", "--format", "csv", "--top", str(top))
     rows, number = list(csv.reader(io.StringIO(printed))), min(top, 3)
-    assert rows[0] == ["source", "exit", "label1", "p1", "label2", "p2", "label3", "p3"][: 2 + 2 * number]
+    columns = ["source", "exit", "label1", "p1", "label2", "p2", "label3", "p3"][: 2 + 2 * number]
+    assert rows[0] == [*columns, "unknown", "among"]
     for row, each in zip(rows[1:], predictions(), strict=True):
         ranked = each.ranked(number)
         assert row[:2] == [str(each.source), each.exit]
-        assert row[2::2] == [name for name, _ in ranked]
-        assert [float(cell) for cell in row[3::2]] == pytest.approx([value for _, value in ranked], abs=1e-6)
+        assert row[2:-2:2] == [name for name, _ in ranked]
+        assert [float(cell) for cell in row[3:-2:2]] == pytest.approx([value for _, value in ranked], abs=1e-6)
+        assert row[-2:] == ["", ""]  # the policy cannot tell
 
 
 def test_names_that_csv_must_quote_come_back(exact: Exact) -> None:
@@ -138,6 +145,95 @@ def test_policies_and_thresholds_decide_where_images_leave(exact: Exact) -> None
     assert exact("tiny.gfd", "pictures", "--policy", "full").count("(final)") == 3
     assert exact("tiny.gfd", "pictures", "--threshold", "0").count("(exit 1)") == 3
     assert exact("tiny.gfd", "pictures", "--threshold", "inf,0").count("(exit 2)") == 3
+
+
+STRANGE = Unknowns("energy", (1e9, -math.inf, -math.inf), 0.05)
+"""All that leave at the first exit are unknown, no others are."""
+
+CALIBRATED = (
+    replace(bundles.CALIBRATED, signal="gate", thresholds=(0.7, 0.6), unknowns=STRANGE),
+    Policy("sets", "gate", (0.7, 0.6), "made up", sets=Sets("least-ambiguous", (0.1, math.inf, math.inf), 0.9)),
+    Policy("alarms", "max-probability", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknowns=STRANGE),
+    *bundles.POLICIES,
+)
+
+
+@pytest.fixture
+def calibrated() -> None:
+    bundles.write_tiny(Path("tiny.gfd"), policies=CALIBRATED)
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_text_warns_of_unknown_images_and_names_the_classes_among_which_the_true_one_is(exact: Exact) -> None:
+    lines = exact("tiny.gfd", "pictures").splitlines()
+    assert len({each.exit for each in predictions()}) > 1
+    for line, each in zip(lines, predictions(), strict=True):
+        ranked = f"{each.label} {100 * each.confidence:.1f} %  ({each.exit})"
+        warned = "unknown, most like " if each.exit == "exit 1" else ""
+        assert each.among is not None
+        assert line == f"{each.source}: {warned}{ranked}  among: {', '.join(each.among)}"
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_json_says_what_the_policy_can_tell_and_nothing_more(exact: Exact) -> None:
+    for name, fields in (
+        ("calibrated", {"unknown", "among"}),
+        ("sets", {"among"}),
+        ("alarms", {"unknown"}),
+        ("gates", set()),
+        ("full", set()),
+    ):
+        answers = [
+            json.loads(line)
+            for line in exact("tiny.gfd", "pictures", "--format", "json", "--policy", name).splitlines()
+        ]
+        assert answers == [each.to_dict(1) for each in predictions(policy=name)]
+        for each in answers:
+            assert set(each) & {"unknown", "among"} == fields
+            assert each.get("unknown") in (None, each["exit"] == "exit 1")
+            assert each["label"] in each.get("among", [each["label"]])
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_csv_has_a_column_for_each_of_them(exact: Exact) -> None:
+    for name in ("calibrated", "sets", "alarms", "gates"):
+        printed = exact("tiny.gfd", "pictures", "--format", "csv", "--policy", name)
+        for row, each in zip(csv.DictReader(io.StringIO(printed)), predictions(policy=name), strict=True):
+            assert row["unknown"] == {True: "true", False: "false", None: ""}[each.unknown]
+            assert row["among"].split(AMONG) == list(each.among or [""])
+
+
+def test_classes_in_csv_come_back_whatever_they_are_called(exact: Exact) -> None:
+    classes = ("storage tanks", 'dense, "residential"', "a|b; c/d")
+    all_classes = Sets("least-ambiguous", (math.inf,) * 3, 0.9)
+    policy = Policy("sets", "gate", (0.7, 0.6), "made up", sets=all_classes)
+    bundles.write_tiny(Path("tiny.gfd"), classes=classes, policies=(policy, *bundles.POLICIES))
+    for row in csv.DictReader(io.StringIO(exact("tiny.gfd", "pictures", "--format", "csv"))):
+        assert sorted(row["among"].split(AMONG)) == sorted(classes)
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_policies_that_were_calibrated_are_switched_at_will(exact: Exact) -> None:
+    said = {name: exact("tiny.gfd", "pictures", "--policy", name) for name in (each.name for each in CALIBRATED)}
+    assert exact("tiny.gfd", "pictures") == said["calibrated"]
+    for name in ("gates", "plain", "full"):  # as in a bundle that was never calibrated
+        bundles.write_tiny(Path("plain.gfd"))
+        assert said[name] == exact("plain.gfd", "pictures", "--policy", name)
+    assert len(set(said.values())) == len(said)
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_a_policy_that_is_not_there_is_told_with_those_that_are(run: Run) -> None:
+    outcome = run("gfnet-dynn", "classify", "tiny.gfd", "pictures", "--policy", "fast", *QUICK)
+    assert outcome.status == 2
+    assert "no exit policy 'fast'; it has calibrated, sets, alarms, gates, plain, full" in outcome.err
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_thresholds_of_the_caller_end_what_was_promised(exact: Exact) -> None:
+    printed = exact("tiny.gfd", "pictures", "--threshold", "0.5", "--format", "json")
+    for line in printed.splitlines():
+        assert not {"unknown", "among"} & set(json.loads(line))
 
 
 def test_the_faster_precision_is_taken_and_remembered(run: Run) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,11 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.bundle.policy import Sets, Unknowns
 from gfnet_dynn.errors import BundleError, EngineError, ImageError, ThresholdError
+from gfnet_dynn.exits.arrays import softmax
 from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits.signals import UNFITTED, Fitted
 from gfnet_dynn.image import load_input
 from gfnet_dynn.runtime import Classifier, Prediction, load
 from gfnet_dynn.runtime.prediction import make_prediction
@@ -270,3 +276,93 @@ def test_a_prediction_as_json_values_is_rounded_and_has_the_classes_asked_for() 
     }
     assert list(made.to_dict()["probabilities"]) == ["river", "field", "town"]
     assert make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 2, None).to_dict()["source"] is None
+
+
+WARM = Fitted((0.5, 2.0, 1.0))
+
+
+@pytest.mark.parametrize(("exit_index", "temperature"), [(0, 0.5), (1, 2.0), (2, 1.0)])
+def test_probabilities_are_those_at_the_temperature_of_the_exit(exit_index: int, temperature: float) -> None:
+    warm = replace(bundles.POLICIES[0], fitted=WARM)
+    made = make_prediction(bundles.manifest(), warm, LOGITS, exit_index, None)
+    np.testing.assert_allclose(list(made.probabilities.values()), softmax(LOGITS / temperature), rtol=1e-6)
+    assert made.confidence == made.probabilities["river"]
+
+
+def test_a_policy_that_promises_nothing_tells_nothing() -> None:
+    for policy in bundles.POLICIES:
+        made = make_prediction(bundles.manifest(), policy, LOGITS, 1, None)
+        assert (made.unknown, made.among) == (None, None)
+        assert not {"unknown", "among"} & set(made.to_dict())
+
+
+def test_an_image_is_unknown_below_the_threshold_of_its_exit_whatever_its_temperature() -> None:
+    energy = float(np.log(np.exp(LOGITS.astype(np.float64)).sum()))
+    above, below = (Unknowns("energy", (at, -math.inf, math.inf), 0.05) for at in (energy + 1e-9, energy - 1e-9))
+    for fitted in (UNFITTED, WARM):
+        unsure = replace(bundles.POLICIES[0], fitted=fitted, unknowns=above)
+        found = [make_prediction(bundles.manifest(), unsure, LOGITS, index, None).unknown for index in range(3)]
+        assert found == [True, False, True]
+        sure = replace(unsure, unknowns=below)
+        assert make_prediction(bundles.manifest(), sure, LOGITS, 0, None).unknown is False
+
+
+def test_unknown_may_be_told_by_the_largest_logit() -> None:
+    for at, unknown in ((3.2, False), (3.25, False), (3.3, True)):
+        policy = replace(bundles.POLICIES[0], unknowns=Unknowns("max-logit", (at,) * 3, 0.05))
+        assert make_prediction(bundles.manifest(), policy, LOGITS, 1, None).unknown is unknown
+
+
+@pytest.mark.parametrize(
+    ("exit_index", "among"),
+    [(0, ("river",)), (1, ("river", "field")), (2, ("river", "field", "town"))],
+)
+def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
+    exit_index: int, among: tuple[str, ...]
+) -> None:
+    sets = Sets("least-ambiguous", (0.0, 0.95, math.inf), 0.9)  # the most probable belongs, whatever the quantile
+    made = make_prediction(bundles.manifest(), replace(bundles.POLICIES[0], sets=sets), LOGITS, exit_index, None)
+    assert made.among == among
+    assert made.to_dict()["among"] == list(among)
+
+
+def test_classes_are_among_at_the_temperature_of_the_exit() -> None:
+    sets = Sets("least-ambiguous", (0.85, 0.85, 0.85), 0.9)
+    policy = replace(bundles.POLICIES[0], sets=sets, fitted=WARM)
+    sizes = [len(make_prediction(bundles.manifest(), policy, LOGITS, index, None).among or ()) for index in range(3)]
+    assert sizes == [1, 2, 1]  # the second exit is the least sure
+
+
+def test_an_answer_that_is_no_number_is_unknown_and_may_be_anything() -> None:
+    broken = np.array([np.nan, 1.0, 2.0], np.float32)
+    with_all = replace(bundles.CALIBRATED, signal="gate", fitted=UNFITTED)
+    made = make_prediction(bundles.manifest(), with_all, broken, 2, None)
+    assert made.unknown is True
+    assert set(made.among or ()) == set(bundles.CLASSES)
+
+
+def test_json_values_of_a_calibrated_answer_are_json() -> None:
+    made = make_prediction(bundles.manifest(), replace(bundles.CALIBRATED, signal="gate"), LOGITS, 0, None)
+    said = json.loads(json.dumps(made.to_dict(1), allow_nan=False))
+    assert said["unknown"] in (True, False)
+    assert said["among"] == list(made.among or ())
+    assert list(said)[-2:] == ["unknown", "among"]
+
+
+def test_the_classifier_answers_by_the_policy_that_was_calibrated(bundle: Path) -> None:
+    calibrated = replace(bundles.CALIBRATED, signal="gate", thresholds=(0.7, 0.6))
+    bundles.write_tiny(bundle, policies=(calibrated, *bundles.POLICIES))
+    classifier, images = load(bundle, precision="fp32", threads=1), bundles.images(9)
+    answers = classifier.net.decide(images, calibrated)
+    for made, logits, exit_index in zip(classifier.classify(list(images)), *answers, strict=True):
+        expected = make_prediction(classifier.manifest, calibrated, logits, int(exit_index), None)
+        assert (made.unknown, made.among, made.exit) == (expected.unknown, expected.among, expected.exit)
+        assert made.confidence == pytest.approx(expected.confidence, rel=1e-5)
+    assert {each.unknown for each in classifier.classify(list(images), policy="gates")} == {None}
+
+
+def test_thresholds_of_the_caller_end_what_was_promised(bundle: Path) -> None:
+    bundles.write_tiny(bundle, policies=(bundles.CALIBRATED, *bundles.POLICIES))
+    own = load(bundle, precision="fp32", threads=1).policy("calibrated", 0.5)
+    assert own.fitted == bundles.CALIBRATED.fitted  # still what its signal needs
+    assert (own.promise, own.references, own.sets, own.unknowns) == ({}, {}, None, None)

@@ -58,7 +58,7 @@ class Policy:
         source: how the thresholds came about.
         fitted: what the signal needs beside an exit's own outputs.
         promise: what is promised, of which data and while what holds, as JSON values; empty where nothing is.
-        reference: exits and confidences at calibration, against which drift is checked.
+        references: exits and confidences at calibration, by precision, against which drift is checked.
         unknowns: when an image is called unknown; None: never.
         sets: prediction sets; None: none are given.
     """
@@ -69,7 +69,7 @@ class Policy:
     source: str
     fitted: Fitted = UNFITTED
     promise: Mapping[str, Any] = field(default_factory=dict)
-    reference: Reference | None = None
+    references: Mapping[str, Reference] = field(default_factory=dict)
     unknowns: Unknowns | None = None
     sets: Sets | None = None
 
@@ -93,7 +93,7 @@ class Policy:
             "tables": (len(self.fitted.tables), gates),
             "unknowns": (len(self.unknowns.thresholds) if self.unknowns else num_exits, num_exits),
             "sets": (len(self.sets.quantiles) if self.sets else num_exits, num_exits),
-            "reference": (len(self.reference.exit_counts) if self.reference else num_exits, num_exits),
+            **{f"references.{name}": (len(each.exit_counts), num_exits) for name, each in self.references.items()},
         }
         optional = () if self.signal == "neighbours" else ("tables",)
         for part, (found, wanted) in lengths.items():
@@ -114,8 +114,8 @@ class Policy:
             described["tables"] = [asdict(each) for each in self.fitted.tables]
         if self.promise:
             described["promise"] = dict(self.promise)
-        if self.reference:
-            described["reference"] = self.reference.to_dict()
+        if self.references:
+            described["references"] = {name: each.to_dict() for name, each in self.references.items()}
         if self.unknowns:
             described["unknowns"] = {
                 **asdict(self.unknowns),
@@ -139,7 +139,7 @@ def read_policy(found: Fields) -> Policy:
         source=found.text("source"),
         fitted=_read_fitted(found),
         promise=found.inner("promise").value if "promise" in found.names else {},
-        reference=_read_reference(found.inner("reference")) if "reference" in found.names else None,
+        references=_read_references(found.inner("references")) if "references" in found.names else {},
         unknowns=_read_unknowns(found.inner("unknowns")) if "unknowns" in found.names else None,
         sets=_read_sets(found.inner("sets")) if "sets" in found.names else None,
     )
@@ -158,6 +158,10 @@ def _read_table(found: Fields) -> AccuracyTable:
     if len(accuracies) != len(edges) + 1 or list(edges) != sorted(edges):
         raise BundleError("its manifest has a table of accuracies whose bins are not in order")
     return AccuracyTable(edges, accuracies)
+
+
+def _read_references(found: Fields) -> dict[str, Reference]:
+    return {name: _read_reference(found.inner(name)) for name in found.names}
 
 
 def _read_reference(found: Fields) -> Reference:

@@ -13,6 +13,8 @@ from gfnet_dynn.errors import DataError, ThresholdError
 from gfnet_dynn.image import SUFFIXES
 from gfnet_dynn.runtime import Prediction, load
 
+_AMONG = "\t"  # between classes in one cell of CSV: their names may hold whatever else can be printed
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -70,7 +72,9 @@ def _found(places: Sequence[Path], unreadable: Callable[[DataError], None]) -> l
 def _text_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
     def write(prediction: Prediction) -> None:
         ranked = "  ".join(f"{name} {100 * value:.1f} %" for name, value in prediction.ranked(top))
-        out.write(f"{prediction.source}: {ranked}  ({prediction.exit})\n")
+        warned = "unknown, most like " if prediction.unknown else ""
+        among = f"  among: {', '.join(prediction.among)}" if prediction.among else ""
+        out.write(f"{prediction.source}: {warned}{ranked}  ({prediction.exit}){among}\n")
 
     return write
 
@@ -81,11 +85,13 @@ def _json_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
 
 def _csv_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["source", "exit", *(f"{what}{rank}" for rank in range(1, top + 1) for what in ("label", "p"))])
+    ranks = [f"{what}{rank}" for rank in range(1, top + 1) for what in ("label", "p")]
+    writer.writerow(["source", "exit", *ranks, "unknown", "among"])
 
     def write(prediction: Prediction) -> None:
         ranked = [cell for name, value in prediction.ranked(top) for cell in (name, f"{value:.6f}")]
-        writer.writerow([prediction.source, prediction.exit, *ranked])
+        unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
+        writer.writerow([prediction.source, prediction.exit, *ranked, unknown, _AMONG.join(prediction.among or ())])
 
     return write
 

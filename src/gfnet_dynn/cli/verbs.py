@@ -10,7 +10,7 @@ import typer
 
 from gfnet_dynn.cli.options import SPELLINGS
 
-VERBS = ("data", "train", "evaluate", "report", "export", "classify", "cost", "benchmark")
+VERBS = ("data", "train", "evaluate", "report", "export", "classify", "calibrate", "monitor", "cost", "benchmark")
 """In the order of `--help`. Each is a function, or a group of its own, in the module of its name."""
 
 

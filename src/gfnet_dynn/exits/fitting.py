@@ -46,6 +46,8 @@ def _accuracy_table(confidences: npt.NDArray[np.float64], right: npt.NDArray[np.
     places = np.searchsorted(edges, confidences.astype(np.float32), side="right")
     counts = np.bincount(places, minlength=len(edges) + 1)
     hits = np.bincount(places, weights=right, minlength=len(edges) + 1)
-    # Half an image right and half wrong beside those seen: an empty or tiny bin is neither 0 nor 1.
+    filled = counts > 0  # equal confidences leave bins empty, which would count as half right and lift those above
+    edges, counts, hits = edges[filled[:-1]], counts[filled], hits[filled]
+    # Half an image right and half wrong beside those seen: a tiny bin is neither 0 nor 1.
     accuracies = np.maximum.accumulate((hits + 0.5) / (counts + 1))
     return AccuracyTable(tuple(map(float, edges)), tuple(map(float, accuracies)))

@@ -43,9 +43,9 @@ class AccuracyTable:
     accuracies: tuple[float, ...]
 
     def look_up(self, confidences: Float32s) -> Float32s:
-        """[N] → [N]."""
+        """[N] → [N]; what is not a number stays so, and would else be in the surest bin."""
         bins = np.searchsorted(np.array(self.edges, np.float32), confidences, side="right")
-        return np.array(self.accuracies, np.float32)[bins]
+        return np.where(np.isnan(confidences), confidences, np.array(self.accuracies, np.float32)[bins])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ def signal_at(
     if signal == "entropy":
         probabilities = softmax(scaled)
         entropy = -(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))).sum(axis=1)
-        return np.asarray((1 - entropy / np.log(logits.shape[1])).astype(np.float32))
+        # Rounding puts equal probabilities just below 0, where no threshold would let them leave.
+        return np.asarray(np.maximum(1 - entropy / np.log(logits.shape[1]), 0).astype(np.float32))
     confidences = max_probability(scaled)
     return fitted.tables[index].look_up(confidences) if signal == "neighbours" else confidences
 

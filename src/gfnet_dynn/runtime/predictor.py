@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -94,7 +93,8 @@ class Classifier:
         if threshold is None:
             return policy
         thresholds = per_exit(threshold, self.manifest.num_exits - 1)
-        return replace(policy, name="own", thresholds=thresholds, source="given by the caller")
+        # What its signal needs stays; whatever was made for the policy's own thresholds does not hold for others.
+        return Policy("own", policy.signal, thresholds, "given by the caller", policy.fitted)
 
     def classify(
         self,

@@ -1,0 +1,92 @@
+"""What each exit of a bundle costs: counted from shapes, or from a benchmark on the device."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.budget import Costs
+
+Quantity = Literal["macs", "latency", "energy"]
+
+_SAME_SHARE = 1e-6
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError),
+    *(ArithmeticError, RecursionError),  # no seconds, whole numbers that no float holds, brackets without end
+)
+
+
+def macs(manifest: Manifest) -> Costs:
+    """Millions of multiply-accumulates of one image."""
+    return Costs("MACs", "MMACs", tuple(way.macs / 1e6 for way in manifest.ways_out), None, "counted from shapes")
+
+
+def from_benchmark(file: Path, manifest: Manifest, quantity: Quantity, precision: str | None = None) -> Costs:
+    """Costs that `gfnet-dynn benchmark BUNDLE … --json FILE` measured.
+
+    Latency is that of a frame: decoding and resizing, and the network up to the exit. Energy is the mean power that a
+    meter saw while images were classified, times that latency: an estimate for single exits.
+
+    Args:
+        file: the JSON.
+        manifest: of the bundle; its exits must be those that were measured.
+        quantity: `latency` in milliseconds or `energy` in millijoules.
+        precision: whose figures; by default those of the fastest.
+
+    Raises:
+        CalibrationError: missing, no such file of ours, or of another network; or no meter was there.
+    """
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        mine = [each for each in report["contenders"] if _is_of(each, manifest, precision)]
+        # Resizing was measured for the bundle that the benchmark is about, which stands first.
+        if not mine or report["contenders"][0]["identity"]["input_px"] != manifest.input.size:
+            raise CalibrationError(
+                f"{file} holds no figures of this network{f' in {precision}' if precision else ''}: make them by "
+                "`gfnet-dynn benchmark BUNDLE IMAGES --json FILE`"
+            )
+        fastest = min(mine, key=lambda each: each["ways_out"][-1]["latency"]["mean_ms"])
+        before = [report["preprocessing"][name] for name in ("decode", "fit")]
+        means, worst = (_frame(before, fastest["ways_out"], figure) for figure in ("mean_ms", "p99_ms"))
+        identity = fastest["identity"]
+        where = f"{identity['engine']}, {identity['precision']}, on {report['machine']['processor']}"
+        if quantity == "latency":
+            costs = Costs("latency", "ms", means, worst, f"measured with decoding and resizing; {where}")
+        else:
+            watts, meter = _power(report["energy"]["figures"], identity, file)
+            energies = tuple(watts * each for each in means)
+            source = f"estimated: {watts:.2f} W by {meter} times measured ms; {where}"
+            costs = Costs("energy", "mJ", energies, None, source)
+        costs.source.encode()  # the bundle will say it, and holds no halves of characters
+        return costs
+    except _DAMAGED as error:
+        raise CalibrationError(f"cannot read the figures of `gfnet-dynn benchmark` in {file}: {error}") from error
+
+
+def _is_of(contender: Mapping[str, Any], manifest: Manifest, precision: str | None) -> bool:
+    shares = [each["macs_share"] for each in contender["ways_out"]]
+    identity = contender["identity"]
+    same = len(shares) == manifest.num_exits and all(
+        math.isclose(found, own, abs_tol=_SAME_SHARE) for found, own in zip(shares, manifest.costs, strict=True)
+    )
+    same = same and identity["macs"] == manifest.ways_out[-1].macs and identity["input_px"] == manifest.input.size
+    wanted = manifest.precisions if precision is None else (precision,)
+    return same and identity["precision"] in wanted and not identity["engine"].startswith("torch")
+
+
+def _frame(before: list[Any], ways_out: list[Any], figure: str) -> tuple[float, ...]:
+    """Sums of means are means; sums of 99th percentiles are later than at most two hundredths of the frames."""
+    return tuple(float(sum(each[figure] for each in before) + way["latency"][figure]) for way in ways_out)
+
+
+def _power(figures: list[Any], identity: Mapping[str, Any], file: Path) -> tuple[float, str]:
+    same = ("name", "engine", "precision")
+    for each in figures:
+        if each["kind"] == "measured" and all(each["identity"][key] == identity[key] for key in same):
+            return float(each["image_mj"]) * float(each["images"]) / float(each["seconds"]) / 1e3, str(each["meter"])
+    raise CalibrationError(f"{file} holds no measured energy: measure where a meter is, with --energy-seconds")

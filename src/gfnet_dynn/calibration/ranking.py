@@ -1,0 +1,78 @@
+"""Which signal is worth most at equal cost, on images that none of them was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.calibration.plan import take
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.budget import levels
+from gfnet_dynn.exits.fitting import fit
+from gfnet_dynn.exits.paths import exits_along
+from gfnet_dynn.exits.signals import SIGNALS, Signal, by_signal
+
+FIT_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One signal at one mean cost.
+
+    Attributes:
+        signal: which.
+        accuracy: at that cost, 0 to 1.
+        against_gate: by how much that is more than by the learned gate.
+        standard_error: of that difference, over the images.
+    """
+
+    signal: Signal
+    accuracy: float
+    against_gate: float
+    standard_error: float
+
+
+def rank_signals(
+    arrays: ExitArrays, costs: Sequence[float], mean_cost: float, seed: int = 0, signals: Sequence[Signal] = SIGNALS
+) -> list[Ranked]:
+    """All signals at the same mean cost, the best first.
+
+    Each signal's threshold is where its mean cost is the one asked for, which needs no labels; between two thresholds
+    the images are shared out in proportion.
+
+    Args:
+        arrays: all exits over images that nothing was trained or chosen on.
+        costs: cost up to and including each exit, [G + 1].
+        mean_cost: at which they are compared, in the same unit.
+        seed: of the division into images that signals are fitted to and those they are judged on.
+        signals: which; `gate` must be among them.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(arrays.labels))
+    cut = round(FIT_SHARE * len(shuffled))
+    fitting, judged = take(arrays, np.sort(shuffled[:cut])), take(arrays, np.sort(shuffled[cut:]))
+    right = {
+        signal: _right_at(by_signal(judged, signal, fit(fitting, signal)), np.asarray(costs, np.float64), mean_cost)
+        for signal in signals
+    }
+    ranked = []
+    for signal, each in right.items():
+        difference = each - right["gate"]
+        error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else 0.0
+        ranked.append(Ranked(signal, float(each.mean()), float(difference.mean()), error))
+    return sorted(ranked, key=lambda each: -each.accuracy)
+
+
+def _right_at(arrays: ExitArrays, costs: npt.NDArray[np.float64], mean_cost: float) -> npt.NDArray[np.float64]:
+    """How surely each image is right at a mean cost, [N]; between two thresholds, a mixture of both."""
+    exits = exits_along(arrays.gates, levels([arrays]))
+    means = costs[exits].mean(axis=0)
+    right = np.take_along_axis(arrays.correct, exits.astype(np.intp), axis=1).astype(np.float64)
+    # They fall, but for measured costs of neighbouring exits that changed places.
+    cheap = int(np.argmax(means <= mean_cost)) if means.min() <= mean_cost else int(means.argmin())
+    if cheap == 0 or means[cheap] > mean_cost:
+        return right[:, cheap]
+    share = (mean_cost - means[cheap]) / (means[cheap - 1] - means[cheap])
+    return np.asarray(share * right[:, cheap - 1] + (1 - share) * right[:, cheap])

@@ -1,0 +1,97 @@
+"""`gfnet-dynn calibrate`: exit policies that can be promised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from gfnet_dynn.cli.options import path
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="What `gfnet-dynn export` wrote.", parser=path)],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with a folder of images for each class, none of them trained or selected on; or outputs that "
+            "--outputs kept.",
+            parser=path,
+        ),
+    ],
+    risk: Annotated[
+        Literal["drop", "harm", "error", "disagreement", "brier"] | None,
+        typer.Option(
+            help="What to limit: drop of accuracy against the full network; harm, images that it has right and the "
+            "exit wrong; error; disagreement with it; brier."
+        ),
+    ] = None,
+    at_most: Annotated[float, typer.Option(help="Limit of the risk, in points (hundredths).", min=0.0)] = 1.0,
+    certainty: Annotated[float, typer.Option(help="Per cent.", min=0.0, max=100.0)] = 95.0,
+    method: Annotated[
+        Literal["betting", "exact", "hoeffding-bentkus", "conformal", "naive"],
+        typer.Option(help="betting, exact, hoeffding-bentkus: certain; conformal: on average; naive: no promise."),
+    ] = "betting",
+    max_ms: Annotated[float | None, typer.Option(help="Largest mean time of a frame; needs --benchmark.")] = None,
+    p99_ms: Annotated[float | None, typer.Option(help="Largest 99th percentile of it; needs --benchmark.")] = None,
+    max_mj: Annotated[float | None, typer.Option(help="Largest mean energy of a frame; needs --benchmark.")] = None,
+    max_mmacs: Annotated[float | None, typer.Option(help="Largest mean number of millions of MACs.")] = None,
+    benchmark: Annotated[
+        Path | None, typer.Option(help="What `gfnet-dynn benchmark BUNDLE … --json` wrote on the device.", parser=path)
+    ] = None,
+    signal: Annotated[
+        Literal["gate", "max-probability", "margin", "entropy", "patience", "neighbours"],
+        typer.Option(help="By what images leave."),
+    ] = "gate",
+    per_exit: Annotated[bool, typer.Option("--per-exit", help="A threshold for each exit, not one for all.")] = False,
+    sets: Annotated[
+        float | None, typer.Option(help="Per cent: give sets of classes that hold the true one so often.")
+    ] = None,
+    unknown: Annotated[
+        float | None, typer.Option(help="Per cent: call images unknown, of those like these at most so many.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the policy; an older one of that name is replaced.")] = "calibrated",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Bundle to write. (default: the bundle itself)", parser=path)
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write all figures there as JSON.", parser=path)] = None,
+    outputs: Annotated[
+        Path | None, typer.Option(help="Keep what all exits say there, .npz, for further policies.", parser=path)
+    ] = None,
+    engine: Annotated[Literal["onnxruntime", "openvino"], typer.Option(help="What runs the network.")] = "onnxruntime",
+    threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the division of the images.")] = 0,
+) -> None:
+    """Find the cheapest exit policy that keeps a risk, a budget or both, and store it in the bundle with its promise.
+
+    The policy becomes the bundle's first, which `classify` uses unless told else. No torch, no network connection.
+    """
+    from gfnet_dynn.cli.calibrating import Wanted, run_calibration  # noqa: PLC0415 # imports the engine
+
+    wanted = Wanted(
+        bundle=bundle,
+        images=images,
+        risk=risk,
+        at_most=at_most,
+        certainty=certainty,
+        method=method,
+        max_ms=max_ms,
+        p99_ms=p99_ms,
+        max_mj=max_mj,
+        max_mmacs=max_mmacs,
+        benchmark=benchmark,
+        signal=signal,
+        per_exit=per_exit,
+        sets=sets,
+        unknown=unknown,
+        name=name,
+        output=output,
+        report=report,
+        outputs=outputs,
+        engine=engine,
+        threads=threads,
+        seed=seed,
+    )
+    run_calibration(wanted, Console())

@@ -1,0 +1,138 @@
+"""What `gfnet-dynn calibrate` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from gfnet_dynn.bundle.archive import Bundle, read_bundle, write_bundle
+from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.calibration.costs import from_benchmark, macs
+from gfnet_dynn.calibration.images import find_labelled
+from gfnet_dynn.calibration.order import Order
+from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, load_outputs, store_outputs
+from gfnet_dynn.calibration.plan import calibrate
+from gfnet_dynn.calibration.report import CalibrationReport, make_report, report_to_dict
+from gfnet_dynn.cli.calibration_tables import print_calibration
+from gfnet_dynn.cli.progress import Counter
+from gfnet_dynn.errors import CalibrationError, StorageError
+from gfnet_dynn.exits.budget import Costs
+from gfnet_dynn.exits.control import Method, Wish
+from gfnet_dynn.exits.risk import RiskName
+from gfnet_dynn.exits.signals import Signal
+from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_engine
+from gfnet_dynn.storage import require_writable, write_json
+
+_MOST_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to calibrate for, as the options of `gfnet-dynn calibrate` say it."""
+
+    bundle: Path
+    images: Path
+    risk: RiskName | None
+    at_most: float
+    certainty: float
+    method: Method
+    max_ms: float | None
+    p99_ms: float | None
+    max_mj: float | None
+    max_mmacs: float | None
+    benchmark: Path | None
+    signal: Signal
+    per_exit: bool
+    sets: float | None
+    unknown: float | None
+    name: str
+    output: Path | None
+    report: Path | None
+    outputs: Path | None
+    engine: str
+    threads: int | None
+    seed: int
+
+    def order(self, manifest: Manifest) -> Order:
+        """The same as calibration understands it."""
+        costs, budget = self._budget(manifest)
+        wish = Wish(self.risk, self.at_most / 100, 1 - self.certainty / 100, self.method) if self.risk else None
+        return Order(
+            name=self.name,
+            costs=costs,
+            wish=wish,
+            budget=budget,
+            deadline=self.p99_ms,
+            signal=self.signal,
+            per_exit=self.per_exit,
+            coverage=None if self.sets is None else self.sets / 100,
+            false_alarms=None if self.unknown is None else self.unknown / 100,
+            seed=self.seed,
+        )
+
+    def _budget(self, manifest: Manifest) -> tuple[Costs, float | None]:
+        means = {"--max-ms": self.max_ms, "--max-mj": self.max_mj, "--max-mmacs": self.max_mmacs}
+        given = [option for option, value in means.items() if value is not None]
+        if len(given) > 1 or (self.p99_ms is not None and given not in ([], ["--max-ms"])):
+            named = [*given, *(["--p99-ms"] if self.p99_ms is not None else [])]
+            raise CalibrationError(f"one kind of budget at a time, not {' and '.join(named)}")
+        timed = bool({"--max-ms", "--max-mj"} & set(given)) or self.p99_ms is not None
+        if timed and self.benchmark is None:
+            raise CalibrationError(
+                "what a frame costs is measured on the device: give --benchmark FILE, written there by `gfnet-dynn "
+                "benchmark BUNDLE IMAGES --json FILE`"
+            )
+        value = means[given[0]] if given else None
+        if self.benchmark is not None and self.max_mmacs is None:
+            return from_benchmark(self.benchmark, manifest, "energy" if given == ["--max-mj"] else "latency"), value
+        return macs(manifest), value
+
+
+def run_calibration(wanted: Wanted, console: Console) -> CalibrationReport:
+    """Calibrate, print, store."""
+    target = wanted.output or wanted.bundle
+    for file in filter(None, (target, wanted.report, wanted.outputs)):
+        if file.is_dir():
+            raise StorageError(f"{file} is a folder: name the file to write")
+        require_writable(file.absolute().parent)
+    _require_apart(wanted)
+    bundle = read_bundle(wanted.bundle)
+    order = wanted.order(bundle.manifest)
+    outputs = _outputs(wanted, bundle, console)
+    if wanted.outputs:  # before anything can be refused: computing them takes longest
+        store_outputs(wanted.outputs, outputs)
+    calibrated = calibrate(outputs, order)
+    others = [each for each in bundle.manifest.policies if each.name != order.name]
+    manifest = replace(bundle.manifest, policies=(calibrated.policy, *others))
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    report = make_report(calibrated, outputs, bundle.manifest)
+    written = [f"bundle: {write_bundle(target, manifest, files)} (policy {order.name}, used unless another is named)"]
+    if wanted.outputs:
+        written.append(f"outputs: {wanted.outputs}")
+    if wanted.report:
+        written.append(f"report: {write_json(wanted.report, report_to_dict(report))}")
+    print_calibration(report, console)
+    console.print("\n".join(written), markup=False, highlight=False, soft_wrap=True)
+    return report
+
+
+def _require_apart(wanted: Wanted) -> None:
+    """No result takes the place of another, or of what was given; only policies and kept outputs may go back."""
+    given = {"BUNDLE": wanted.bundle, "IMAGES": wanted.images, "--benchmark": wanted.benchmark}
+    results = {"--output": wanted.output, "--report": wanted.report, "--outputs": wanted.outputs}
+    for option, file in results.items():
+        for other, place in {**given, **results}.items():
+            back = (option, other) in (("--output", "BUNDLE"), ("--outputs", "IMAGES"))
+            if file and place and option != other and not back and file.resolve() == place.resolve():
+                raise StorageError(f"{option} and {other} are both {file}: name another file")
+
+
+def _outputs(wanted: Wanted, bundle: Bundle, console: Console) -> Outputs:
+    if wanted.images.is_file():
+        return load_outputs(wanted.images, bundle)
+    threads = min(_MOST_THREADS, available_processors()) if wanted.threads is None else wanted.threads
+    engine, told = make_engine(wanted.engine, EngineOptions(threads)), Counter(console)
+    labelled = find_labelled(wanted.images, bundle, told("Reading the images"))
+    return collect_outputs(bundle, labelled, engine, told("Classifying at every exit"))

@@ -1,0 +1,68 @@
+"""A calibration as tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gfnet_dynn.calibration.report import CalibrationReport, sources
+
+
+def print_calibration(report: CalibrationReport, console: Console) -> None:
+    """The promise, what to expect, reliability of each exit, and the ranking of signals."""
+    calibrated, point = report.calibrated, report.calibrated.point
+    order, policy = calibrated.order, calibrated.policy
+    said = policy.promise.get("statement")
+    lines = [f"policy {policy.name}: leave by {policy.signal} at {_thresholds(policy.thresholds)}"]
+    lines.append(f"promise: {said}" if said else "promise: none of accuracy; the budget is met on average")
+    lines.append(
+        f"expected: {100 * point.accuracy:.1f} % right (full network {100 * calibrated.full_accuracy:.1f} %), "
+        f"{report.mean_mmacs:.1f} MMACs ({100 * report.mean_mmacs / report.macs[-1]:.0f} % of the full network's)"
+        + ("" if order.costs.unit == "MMACs" else f", {point.mean_cost:.3g} {order.costs.unit} a frame")
+    )
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    exits = Table(title="Exits")
+    for heading in (
+        "exit",
+        order.costs.unit,
+        "leaving %",
+        "top-1 %, all images",
+        "ECE %",
+        "Brier",
+        "T",
+        "ECE % with T",
+    ):
+        exits.add_column(heading, justify="right")
+    for index, each in enumerate(report.exits):
+        exits.add_row(
+            Text(each.name),  # whatever brackets it has mean nothing
+            f"{order.costs.means[index]:.4g}",
+            f"{100 * point.shares[index]:.0f}",
+            f"{100 * each.accuracy:.1f}",
+            f"{100 * each.error:.1f}",
+            f"{each.brier:.3f}",
+            f"{each.temperature:.2f}",
+            f"{100 * each.error_scaled:.1f}",
+        )
+    console.print(exits)
+    if report.ranking:
+        ranking = Table(title=f"Signals, each at {point.mean_cost:.4g} {order.costs.unit} on average")
+        for heading in ("signal", "top-1 %", "against the gate, points"):
+            ranking.add_column(heading, justify="right")
+        for signal in report.ranking:
+            against = "–" if signal.signal == "gate" else _difference(signal.against_gate, signal.standard_error)
+            ranking.add_row(signal.signal, f"{100 * signal.accuracy:.1f}", against)
+        console.print(ranking)
+    console.print("\n".join(sources(report)), markup=False, highlight=False)
+
+
+def _difference(value: float, error: float) -> str:
+    return f"{100 * value:+.1f} ± {100 * error:.1f}"
+
+
+def _thresholds(values: tuple[float, ...]) -> str:
+    shown = ["never" if math.isinf(value) else f"{value:.4g}" for value in values]
+    return shown[0] + " at every exit" if len(set(shown)) == 1 and len(shown) > 1 else ", ".join(shown)

@@ -1,0 +1,41 @@
+"""`gfnet-dynn monitor`: do images still come as those that a promise was made on?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from gfnet_dynn.cli.options import path
+
+
+def monitor(
+    bundle: Annotated[Path, typer.Argument(help="A bundle with a calibrated policy.", parser=path)],
+    seen: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Images and folders of them, without labels; or logs that `gfnet-dynn classify --format json` wrote.",
+            parser=path,
+        ),
+    ],
+    policy: Annotated[str | None, typer.Option(help="Of the bundle. (default: its first)")] = None,
+    level: Annotated[
+        float, typer.Option(help="Per cent: how often to be alarmed where nothing has changed.", min=0.0, max=100.0)
+    ] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a sentence.")] = False,
+    engine: Annotated[Literal["onnxruntime", "openvino"], typer.Option(help="What runs the network.")] = "onnxruntime",
+    precision: Annotated[Literal["auto", "fp32", "int8"], typer.Option(help="As for `classify`.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the permutations.", min=0)] = 0,
+) -> None:
+    """Compare exits and confidences with those at calibration, and say whether the promise's premise still holds.
+
+    The exit status is 1 where it does not.
+    """
+    from gfnet_dynn.cli.monitoring import Wanted, run_monitor  # noqa: PLC0415 # imports the engine
+
+    wanted = Wanted(bundle, tuple(seen), policy, level / 100, as_json, engine, precision, threads, seed)
+    if run_monitor(wanted, Console()).rejected:
+        raise typer.Exit(1)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gfnet_dynn.bundle.fields import Fields
+from gfnet_dynn.bundle.policy import Policy, Sets, Unknowns, read_policy
+from gfnet_dynn.errors import BundleError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.drift import BINS, Reference
+from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits.sets import SET_SCORES
+from gfnet_dynn.exits.signals import SIGNALS, UNFITTED, AccuracyTable, Fitted
+from gfnet_dynn.exits.unknown import FAMILIARITY_SCORES
+from tests import bundles
+from tests.bundles import CALIBRATED
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | FINITE | TEXTS, st.lists, max_leaves=4)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Anything that a policy may be, for any number of exits."""
+    exits = draw(st.integers(1, 4))
+
+    def numbers(each: st.SearchStrategy[float], count: int = exits) -> tuple[float, ...]:
+        return tuple(draw(st.lists(each, min_size=count, max_size=count)))
+
+    def table() -> AccuracyTable:
+        edges = tuple(sorted(draw(st.lists(FINITE, max_size=3))))
+        return AccuracyTable(edges, numbers(FINITE, len(edges) + 1))
+
+    counts = st.lists(st.integers(0, 9), min_size=BINS, max_size=BINS).map(tuple)
+    histogram = tuple(draw(st.lists(counts, min_size=exits, max_size=exits)))
+    some = any(map(any, histogram))
+    unknowns = Unknowns(draw(st.sampled_from(FAMILIARITY_SCORES)), numbers(FINITE | st.just(-math.inf)), draw(FINITE))
+    sets = Sets(draw(st.sampled_from(SET_SCORES)), numbers(FINITE | st.just(math.inf)), draw(FINITE))
+    temperatures = numbers(st.floats(0, exclude_min=True, allow_infinity=False)) if draw(st.booleans()) else ()
+    return Policy(
+        name=draw(TEXTS),
+        signal=draw(st.sampled_from(SIGNALS)),
+        thresholds=numbers(st.floats(0, 1) | st.just(NEVER), exits - 1),
+        source=draw(TEXTS),
+        fitted=Fitted(temperatures, tuple(table() for _ in range(exits - 1)) if draw(st.booleans()) else ()),
+        promise=draw(st.dictionaries(TEXTS, JSON, max_size=3)),
+        references={"fp32": Reference(histogram)} if some and draw(st.booleans()) else {},
+        unknowns=unknowns if draw(st.booleans()) else None,
+        sets=sets if draw(st.booleans()) else None,
+    )
+
+
+def through_json(policy: Policy) -> Any:
+    return json.loads(json.dumps(policy.to_dict(), allow_nan=False))
+
+
+@given(policies())
+def test_every_policy_comes_back_from_json(policy: Policy) -> None:
+    assert read_policy(Fields(through_json(policy), "manifest.policies[0]")) == policy
+
+
+def test_the_calibrated_policy_comes_back_from_json_with_its_infinities() -> None:
+    described = through_json(CALIBRATED)
+    assert described["thresholds"] == [0.7, None]
+    assert described["sets"] == {"score": "least-ambiguous", "quantiles": [0.4, None, 0.9], "coverage": 0.9}
+    assert described["unknowns"] == {"score": "energy", "thresholds": [-1.5, 0.25, None], "false_alarms": 0.05}
+    found = read_policy(Fields(described, "policy"))
+    assert found == CALIBRATED
+    assert found.thresholds[1] == NEVER
+    assert found.sets is not None
+    assert found.sets.quantiles[1] == math.inf
+    assert found.unknowns is not None
+    assert found.unknowns.thresholds[2] == -math.inf
+
+
+def test_what_a_policy_does_not_have_is_not_written() -> None:
+    plain = Policy("gates", "gate", (0.7, 0.6), "made up")
+    assert set(plain.to_dict()) == {"name", "signal", "thresholds", "source"}
+    found = read_policy(Fields(through_json(plain), "policy"))
+    assert (found.fitted, found.promise, found.references, found.unknowns, found.sets) == (
+        UNFITTED,
+        {},
+        {},
+        None,
+        None,
+    )
+
+
+def test_the_values_written_are_the_policys_own_to_the_last_bit() -> None:
+    third = float(np.float32(1) / np.float32(3))
+    policy = replace(CALIBRATED, thresholds=(third, 0.1 + 0.2), fitted=replace(CALIBRATED.fitted, temperatures=()))
+    assert read_policy(Fields(through_json(policy), "policy")).thresholds == (third, 0.1 + 0.2)
+
+
+def test_signals_are_made_with_what_the_policy_was_fitted_to() -> None:
+    logits = np.zeros((1, 3, 2), np.float32)
+    logits[0, 0, 1] = math.log(3)  # at temperature 0.5: nine to one
+    arrays = ExitArrays(logits, np.zeros((1, 2), np.float32), np.zeros(1, np.int64))
+    warm = Policy("p", "max-probability", (0.5, 0.5), "made up", Fitted((0.5, 1.0, 1.0)))
+    np.testing.assert_allclose(warm.signals(arrays).gates, [[0.9, 0.5]], rtol=1e-6)
+    neighbours = replace(CALIBRATED, signal="neighbours")
+    np.testing.assert_allclose(neighbours.signals(arrays).gates, [[0.9, 0.8]], rtol=1e-6)
+
+
+TABLE = AccuracyTable((), (0.5,))
+MISFITS: list[tuple[Policy, str]] = [
+    (replace(CALIBRATED, thresholds=(0.5,)), "1 thresholds"),
+    (replace(CALIBRATED, thresholds=(0.5,) * 3), "3 thresholds"),
+    (replace(CALIBRATED, thresholds=()), "0 thresholds"),
+    (replace(CALIBRATED, fitted=Fitted((1.0, 1.0), CALIBRATED.fitted.tables)), "2 temperatures"),
+    (replace(CALIBRATED, fitted=Fitted((1.0,) * 4, CALIBRATED.fitted.tables)), "4 temperatures"),
+    (replace(CALIBRATED, fitted=Fitted((), (TABLE,))), "1 tables"),
+    (replace(CALIBRATED, fitted=Fitted((), (TABLE,) * 3)), "3 tables"),
+    (replace(CALIBRATED, fitted=UNFITTED), "0 tables"),
+    (replace(CALIBRATED, signal="margin", fitted=Fitted((), (TABLE,))), "1 tables"),
+    (replace(CALIBRATED, unknowns=Unknowns("energy", (0.0, 0.0), 0.1)), "2 unknowns"),
+    (replace(CALIBRATED, unknowns=Unknowns("energy", (), 0.1)), "0 unknowns"),
+    (replace(CALIBRATED, sets=Sets("adaptive", (0.5,) * 4, 0.9)), "4 sets"),
+    (replace(CALIBRATED, sets=Sets("adaptive", (), 0.9)), "0 sets"),
+    (replace(CALIBRATED, references={"int8": Reference(((1,) * BINS,) * 2)}), "2 references.int8"),
+]
+
+
+@pytest.mark.parametrize(("policy", "part"), MISFITS, ids=[part for _, part in MISFITS])
+def test_parts_for_another_number_of_exits_are_refused_by_name(policy: Policy, part: str) -> None:
+    CALIBRATED.require_fit(3)
+    with pytest.raises(BundleError) as caught:
+        policy.require_fit(3)
+    assert str(caught.value) == f"its policy calibrated has {part} for a network with 2 early exits"
+    with pytest.raises(BundleError, match=part):
+        bundles.manifest(policies=(policy, *bundles.POLICIES))
+
+
+@pytest.mark.parametrize("signal", [each for each in SIGNALS if each != "neighbours"])
+def test_only_neighbours_need_tables(signal: Any) -> None:
+    replace(CALIBRATED, signal=signal, fitted=UNFITTED).require_fit(3)

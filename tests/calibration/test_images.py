@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gfnet_dynn.bundle.archive import Bundle, read_bundle
+from gfnet_dynn.bundle.learned_from import NAME, digests, pack
+from gfnet_dynn.calibration.images import LabelledFiles, find_labelled
+from gfnet_dynn.errors import BundleError, CalibrationError, DataError
+from tests import bundles
+from tests.calibration.folders import write_few
+
+NAMES = ("field/a.png", "field/b.png", "river/a.png", "town/deep/er/a.PNG", "town/z.jpg")
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    write_few(tmp_path / "scenes", NAMES)
+    return tmp_path / "scenes"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return read_bundle(bundles.write_tiny(tmp_path / "tiny.gfd"))
+
+
+def that_learned_from(tmp_path: Path, files: Sequence[Path]) -> Bundle:
+    content = {**bundles.files(), NAME: pack(digests(files))}
+    return read_bundle(bundles.write_tiny(tmp_path / "taught.gfd", content))
+
+
+def found(scenes: Path, bundle: Bundle) -> LabelledFiles:
+    return find_labelled(scenes, bundle, lambda done, total: None)
+
+
+def refusal(scenes: Path, bundle: Bundle) -> str:
+    with pytest.raises(CalibrationError) as caught:
+        found(scenes, bundle)
+    return str(caught.value)
+
+
+def test_images_are_found_below_the_folders_of_their_classes_in_order(scenes: Path, bundle: Bundle) -> None:
+    labelled = found(scenes, bundle)
+    assert [file.relative_to(scenes).as_posix() for file in labelled.files] == list(NAMES)
+    assert labelled.labels.tolist() == [0, 0, 1, 2, 2]
+    assert labelled.labels.dtype == np.int64
+
+
+def test_labels_follow_the_bundles_order_of_classes(tmp_path: Path, scenes: Path) -> None:
+    turned = bundles.write_tiny(tmp_path / "turned.gfd", classes=("town", "field", "river"))
+    assert found(scenes, read_bundle(turned)).labels.tolist() == [1, 1, 2, 0, 0]
+
+
+def test_progress_is_told_file_by_file(scenes: Path, bundle: Bundle) -> None:
+    told: list[tuple[int, int]] = []
+    find_labelled(scenes, bundle, lambda done, total: told.append((done, total)))
+    assert told == [(number, 5) for number in range(1, 6)]
+
+
+def test_what_is_no_image_is_passed_over(scenes: Path, bundle: Bundle) -> None:
+    before = found(scenes, bundle)
+    (scenes / "field" / "notes.txt").write_text("no image", encoding="utf-8")
+    (scenes / "readme.txt").write_text("no image", encoding="utf-8")
+    (scenes / "river" / "folder.png").mkdir()
+    (scenes / "empty").mkdir()
+    (scenes / ".thumbnails").mkdir()
+    shutil.copy(scenes / "field" / "a.png", scenes / ".thumbnails" / "a.png")
+    after = found(scenes, bundle)
+    assert (after.files, after.sha256) == (before.files, before.sha256)
+
+
+def test_the_data_are_known_by_content_and_labels_and_not_by_names(scenes: Path, bundle: Bundle) -> None:
+    before = found(scenes, bundle).sha256
+    (scenes / "field" / "b.png").rename(scenes / "field" / "b2.png")
+    assert found(scenes, bundle).sha256 == before
+    (scenes / "field" / "b2.png").rename(scenes / "river" / "0.png")  # same images, same order, another label
+    relabelled = found(scenes, bundle).sha256
+    assert relabelled != before
+    write_few(scenes, ("river/0.png",))
+    assert found(scenes, bundle).sha256 not in (before, relabelled)
+
+
+@pytest.mark.parametrize("place", ["absent", "field/a.png"])
+def test_where_no_folder_is_it_says_what_to_give(scenes: Path, bundle: Bundle, place: str) -> None:
+    said = refusal(scenes / place, bundle)
+    assert said == f"no folder {scenes / place}: give one that holds a folder of images for each class"
+
+
+def test_a_folder_that_is_no_class_is_named_with_the_nearest_class(scenes: Path, bundle: Bundle) -> None:
+    (scenes / "river").rename(scenes / "River")
+    said = refusal(scenes, bundle)
+    assert f"{scenes / 'River'} is no class of the network: did you mean 'river'?" in said
+    assert said.endswith("its folders must be named as the classes are")
+
+
+def test_a_folder_of_splits_is_no_folder_of_classes(scenes: Path, bundle: Bundle) -> None:
+    (scenes.parent / "all").mkdir()
+    scenes.rename(scenes.parent / "all" / "val")
+    said = refusal(scenes.parent / "all", bundle)
+    assert "val is no class of the network: known: field, river, town" in said
+
+
+@pytest.mark.parametrize("how", ["absent", "empty", "no image"])
+def test_a_class_that_is_missing_is_named(scenes: Path, bundle: Bundle, how: str) -> None:
+    shutil.rmtree(scenes / "river")
+    if how != "absent":
+        (scenes / "river").mkdir()
+    if how == "no image":
+        (scenes / "river" / "a.txt").write_text("no image", encoding="utf-8")
+    assert f"{scenes} has no images of river: a promise holds for images as those it was made on" in refusal(
+        scenes, bundle
+    )
+
+
+def test_of_many_missing_classes_some_are_named(tmp_path: Path) -> None:
+    write_few(tmp_path / "scenes", ("a/1.png",))
+    bundle = read_bundle(bundles.write_tiny(tmp_path / "many.gfd", classes=tuple("abcdefgh")))
+    assert "has no images of b, c, d, e and 3 more: a promise" in refusal(tmp_path / "scenes", bundle)
+
+
+def test_images_beside_the_folders_are_of_no_class(scenes: Path, bundle: Bundle) -> None:
+    for name in ("field", "river", "town"):
+        shutil.rmtree(scenes / name)
+    write_few(scenes, ("a.png",))
+    assert "has no images of field, river, town" in refusal(scenes, bundle)
+
+
+@pytest.mark.parametrize("copy", ["field/c.png", "field/deep/a.jpg", "river/b.png"])
+def test_an_image_that_is_there_twice_is_refused_with_its_copy(scenes: Path, bundle: Bundle, copy: str) -> None:
+    (scenes / copy).parent.mkdir(exist_ok=True)
+    shutil.copy(scenes / "field/a.png", scenes / copy)
+    said = refusal(scenes, bundle)
+    assert said.startswith("2 files hold an image that another one holds too, such as ")
+    assert str(scenes / "field/a.png") in said
+    assert str(scenes / copy) in said
+    assert said.endswith(": give each once")
+
+
+def test_of_two_images_that_are_there_twice_a_pair_is_named_that_is_one(scenes: Path, bundle: Bundle) -> None:
+    shutil.copy(scenes / "field/a.png", scenes / "town/y.png")
+    shutil.copy(scenes / "field/b.png", scenes / "town/x.png")
+    said = refusal(scenes, bundle)
+    assert said.startswith("4 files hold an image that another one holds too")
+    assert "field/a.png" in said
+    assert "town/y.png" in said
+
+
+def test_images_that_the_network_learned_from_are_refused(tmp_path: Path, scenes: Path) -> None:
+    bundle = that_learned_from(tmp_path, [scenes / "river/a.png", scenes / "town/z.jpg"])
+    said = refusal(scenes, bundle)
+    assert f"trained or selected on 2 of the 5 images, such as {scenes / 'river/a.png'}" in said
+    assert said.endswith("give images that it has not seen")
+
+
+def test_a_new_name_makes_no_new_image(tmp_path: Path, scenes: Path) -> None:
+    bundle = that_learned_from(tmp_path, [scenes / "river/a.png"])
+    (scenes / "river/a.png").rename(scenes / "town/new.tif")
+    write_few(scenes, ("river/other.png",))
+    assert f"on 1 of the 6 images, such as {scenes / 'town/new.tif'}" in refusal(scenes, bundle)
+
+
+def test_new_images_are_taken_whatever_else_the_network_learned_from(tmp_path: Path, scenes: Path) -> None:
+    others = write_few(tmp_path / "others", ("1.png", "2.png"))
+    others[0].write_bytes(b"a training image")
+    others[1].write_bytes(b"another one")
+    assert len(found(scenes, that_learned_from(tmp_path, others)).files) == 5
+
+
+def test_a_bundle_with_digests_that_are_cut_off_is_named(tmp_path: Path, scenes: Path) -> None:
+    content = {**bundles.files(), NAME: pack([b"12345678"])[:-1]}
+    bundle = read_bundle(bundles.write_tiny(tmp_path / "cut.gfd", content))
+    with pytest.raises(BundleError) as caught:
+        found(scenes, bundle)
+    assert str(caught.value) == f"{bundle.path}: its {NAME} is cut off: export it anew"
+
+
+def test_a_file_that_cannot_be_read_is_named(scenes: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"cannot read .*field/a\.png: Permission denied"):
+        found(scenes, bundle)
+
+
+def test_a_folder_that_cannot_be_read_is_named(scenes: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert refusal(scenes, bundle) == f"cannot read {scenes}: Permission denied"

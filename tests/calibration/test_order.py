@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gfnet_dynn.calibration.order import Order
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.control import Wish
+from gfnet_dynn.exits.fitting import SCALED
+from gfnet_dynn.exits.signals import SIGNALS, Signal
+from tests.calibration.populations import TIMED, order
+
+
+@pytest.mark.parametrize("asked", [{"wish": Wish("harm", 0.01)}, {"budget": 4.0}, {"deadline": 5.0}])
+def test_one_thing_to_keep_is_enough(asked: dict[str, object]) -> None:
+    assert Order("p", TIMED, **asked) == order(name="p", **asked)  # type: ignore[arg-type] # by name
+
+
+@pytest.mark.parametrize("further", [{}, {"coverage": 0.9}, {"false_alarms": 0.01}, {"per_exit": True}])
+def test_nothing_to_keep_is_refused_with_what_to_give(further: dict[str, object]) -> None:
+    with pytest.raises(CalibrationError, match="nothing to calibrate for: give a risk, a budget or a deadline"):
+        Order("p", TIMED, **further)  # type: ignore[arg-type] # by name
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\n", "full"])
+def test_a_policy_needs_a_name_of_its_own(name: str) -> None:
+    with pytest.raises(CalibrationError, match="a policy needs a printable name of its own, not "):
+        order(name=name)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "bell\a", "\x1b[31mred", "half \ud800 a character", "a\0b", "\x85"])
+def test_a_name_that_no_bundle_could_be_read_with_is_refused(name: str) -> None:
+    with pytest.raises(CalibrationError, match="a policy needs a printable name of its own, not "):
+        order(name=name)
+
+
+@pytest.mark.parametrize("name", ["strict", "1 point", "Fluß", "森", "a/b", "full 2"])
+def test_any_other_name_will_do(name: str) -> None:
+    assert order(name=name).name == name
+
+
+@pytest.mark.parametrize("what", ["budget", "deadline"])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_a_limit_of_the_cost_is_a_positive_number(what: str, value: float) -> None:
+    with pytest.raises(CalibrationError, match=rf"a {what} is a positive number of ms, not {value:g}"):
+        order(**{"deadline": 5.0, what: value})
+
+
+@pytest.mark.parametrize(("what", "said"), [("coverage", "coverage"), ("false_alarms", "share of false alarms")])
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 90.0, math.nan])
+def test_shares_lie_between_0_and_1(what: str, said: str, value: float) -> None:
+    with pytest.raises(CalibrationError, match=rf"the {said} lies between 0 and 1, not at {value:g}"):
+        order(**{what: value})
+
+
+@pytest.mark.parametrize("seed", [-1, -(2**40)])
+def test_a_seed_is_no_negative_number(seed: int) -> None:
+    with pytest.raises(CalibrationError, match=rf"a seed is 0 or more, not {seed}"):
+        order(seed=seed)
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_images_are_set_apart_for_what_is_fitted_only(signal: Signal) -> None:
+    assert (order(signal=signal).fit_share > 0) == (signal in SCALED)
+    assert order(signal=signal, per_exit=True).fit_share > 0
+    assert order(signal=signal).later_share == 0
+
+
+@pytest.mark.parametrize("further", [{"coverage": 0.9}, {"false_alarms": 0.1}, {"coverage": 0.9, "false_alarms": 0.1}])
+def test_images_are_set_apart_for_sets_and_alarms_and_some_are_left(further: dict[str, float]) -> None:
+    asked = order(**further)
+    assert asked.fit_share == 0
+    assert 0 < asked.later_share < 1
+    both = order(per_exit=True, **further)
+    assert 0 < both.fit_share + both.later_share < 1

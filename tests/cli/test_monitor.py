@@ -1,0 +1,342 @@
+"""`gfnet-dynn monitor`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.cli.app import main
+from gfnet_dynn.exits.drift import BINS, FEWEST_IMAGES, Reference, compare, reference_of
+from gfnet_dynn.runtime import Prediction, load
+from tests import bundles
+from tests.calibration.folders import write_scenes
+from tests.cli.conftest import Outcome, Run
+from tests.test_architecture import without_torch
+
+QUICK = ("--precision", "fp32", "--threads", "1")
+EXITS = {"exit 1": 0, "exit 2": 1, "final": 2}
+
+
+def write_pictures(folder: Path, images: bundles.Images) -> Path:
+    folder.mkdir()
+    for number, pixels in enumerate(images):
+        Image.fromarray(pixels).save(folder / f"{number:04}.png")
+    return folder
+
+
+def arrays_of(predictions: list[Prediction]) -> tuple[Any, Any]:
+    return (
+        np.array([EXITS[each.exit] for each in predictions]),
+        np.array([each.confidence for each in predictions]),
+    )
+
+
+def reference_by(policy: str, images: bundles.Images, path: Path) -> Reference:
+    return reference_of(*arrays_of(load(path, precision="fp32", threads=1).classify(list(images), policy=policy)), 3)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a reference of 200 images; `same`: 60 others that come alike; `dark`: 60 that do not."""
+    root = tmp_path_factory.mktemp("monitored")
+    plain = bundles.write_tiny(root / "plain.gfd")
+    seen = bundles.images(200, seed=1)
+    gates, plainly, full = bundles.POLICIES
+    watched = (
+        plainly,
+        replace(gates, references={"fp32": reference_by("gates", seen, plain)}),
+        replace(full, references={"fp32": reference_by("full", seen, plain)}),
+    )
+    bundles.write_tiny(root / "tiny.gfd", policies=watched)
+    write_pictures(root / "same", bundles.images(60, seed=2))
+    write_pictures(root / "dark", bundles.images(60, seed=3) // 4)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copy(made / "tiny.gfd", "tiny.gfd")
+    for name in ("same", "dark"):
+        Path(name).symlink_to(made / name)
+
+
+def monitor(run: Run, *arguments: str) -> Outcome:
+    outcome = run("gfnet-dynn", "monitor", "tiny.gfd", "--policy", "gates", *arguments, *QUICK)
+    assert "Traceback" not in outcome.err
+    return outcome
+
+
+def log_of(run: Run, name: str, *images: str, policy: str = "gates", more: tuple[str, ...] = ()) -> str:
+    classified = ("gfnet-dynn", "classify", "tiny.gfd", *images, "--policy", policy, "--format", "json", *QUICK, *more)
+    outcome = run(*classified)
+    assert outcome.status == 0, outcome.err
+    Path(name).write_text(outcome.out.replace("} {", "}\n{") + "\n", encoding="utf-8")
+    return name
+
+
+def test_images_that_come_alike_raise_no_alarm(run: Run) -> None:
+    outcome = monitor(run, "same")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith("60 new images show no sign of coming otherwise than the 200 calibration images did")
+
+
+def test_images_that_come_otherwise_are_recognised_by_the_exit_status_too(run: Run) -> None:
+    outcome = monitor(run, "dark")
+    assert (outcome.status, outcome.err) == (1, "")
+    assert outcome.out.startswith("60 new images do not come as the 200 calibration images did: what was promised on")
+    assert "then" in outcome.out
+    assert "now" in outcome.out
+
+
+@pytest.mark.parametrize("folder", ["same", "dark"])
+def test_images_and_the_log_of_classify_agree(run: Run, folder: str) -> None:
+    from_images = monitor(run, folder, "--json")
+    from_log = monitor(run, log_of(run, "log.jsonl", folder), "--json")
+    assert from_log == from_images
+    assert from_log.status == (folder == "dark")
+
+
+@pytest.mark.parametrize("more", [("--top", "3"), ("--batch", "7")])
+def test_a_log_may_say_more_than_is_needed(run: Run, more: tuple[str, ...]) -> None:
+    assert monitor(run, log_of(run, "log.jsonl", "same", more=more), "--json") == monitor(run, "same", "--json")
+
+
+def test_what_is_found_is_what_the_comparison_finds(run: Run) -> None:
+    said = json.loads(monitor(run, "same", "--json", "--level", "5", "--seed", "3").out)
+    bundle = read_bundle(Path("tiny.gfd"))
+    reference = bundle.manifest.policy("gates").references["fp32"]
+    files = sorted(Path("same").iterdir())
+    answers = load("tiny.gfd", precision="fp32", threads=1).classify(files, policy="gates")
+    found = compare(reference, *arrays_of(answers), 0.05, 3)
+    assert said == {
+        "images": 60,
+        "reference_images": 200,
+        "alpha": 0.05,
+        "shares_then": list(found.shares_then),
+        "shares_now": list(found.shares_now),
+        "exits_p": found.exits_p,
+        "confidences_p": found.confidences_p,
+        "exits_distance": found.exits_distance,
+        "confidences_distance": found.confidences_distance,
+        "rejected": False,
+        "policy": "gates",
+    }
+
+
+def test_json_is_one_line_whatever_the_width(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(
+        "sys.argv", ["gfnet-dynn", "monitor", "tiny.gfd", "dark", "--policy", "gates", "--json", *QUICK]
+    )
+    with pytest.raises(SystemExit):
+        main()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["rejected"] is True
+
+
+def test_images_and_logs_are_taken_together(run: Run) -> None:
+    log = log_of(run, "half.log", *(f"same/{number:04}.png" for number in range(30)))
+    together = monitor(run, log, *(f"same/{number:04}.png" for number in range(30, 60)), "--json")
+    assert together == monitor(run, "same", "--json")
+    twice = json.loads(monitor(run, log, log, "--json").out)
+    assert twice["images"] == 60
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".ndjson", ".log", ".LOG"])
+def test_logs_are_known_by_their_names(run: Run, suffix: str) -> None:
+    assert monitor(run, log_of(run, f"log{suffix}", "same")).status == 0
+
+
+def test_empty_lines_of_a_log_are_passed_over(run: Run) -> None:
+    log = Path(log_of(run, "log.jsonl", "same"))
+    log.write_text("\n  \n" + log.read_text(encoding="utf-8").replace("\n", "\n\n"), encoding="utf-8")
+    assert monitor(run, "log.jsonl", "--json") == monitor(run, "same", "--json")
+
+
+def test_the_policy_is_the_first_unless_another_is_named(run: Run) -> None:
+    first = run("gfnet-dynn", "monitor", "tiny.gfd", "same", *QUICK)
+    assert first.status == 2  # the first one was not calibrated
+    assert json.loads(run("gfnet-dynn", "monitor", "tiny.gfd", "same", "--policy", "full", "--json", *QUICK).out)[
+        "shares_now"
+    ] == [0, 0, 1]
+
+
+def test_where_nothing_has_changed_an_alarm_is_as_frequent_as_the_level_says(made: Path) -> None:
+    reference = read_bundle(made / "tiny.gfd").manifest.policy("gates").references["fp32"]
+    classifier, alarms = load(made / "tiny.gfd", precision="fp32", threads=1), 0
+    for seed in range(100):
+        answers = classifier.classify(list(bundles.images(40, seed=100 + seed)), policy="gates", batch=40)
+        alarms += compare(reference, *arrays_of(answers), 0.1).rejected
+    assert alarms <= 18  # 10 are expected, with a deviation of 3
+
+
+LINE = '{"source": "a.png", "label": "town", "confidence": 0.75, "exit": "final", "macs": 400}'
+
+
+def with_line(line: str) -> str:
+    """Twenty good lines and then another one."""
+    return "\n".join([LINE] * FEWEST_IMAGES) + f"\n{line}\n"
+
+
+def test_the_good_lines_are_good(run: Run) -> None:
+    Path("log.jsonl").write_text(with_line(LINE), encoding="utf-8")
+    assert monitor(run, "log.jsonl").status in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "no JSON",
+        LINE[:40],
+        "[]",
+        "null",
+        "3",
+        '"text"',
+        "{}",
+        "[" * 100_000,
+        LINE.replace("final", "exit 3"),
+        LINE.replace('"final"', "2"),
+        LINE.replace('"final"', "null"),
+        LINE.replace('"final"', '["final"]'),
+        LINE.replace('"exit"', '"Exit"'),
+        LINE.replace('"confidence"', '"certainty"'),
+        LINE.replace("0.75", "null"),
+        LINE.replace("0.75", '"high"'),
+        LINE.replace("0.75", "[]"),
+        LINE.replace("0.75", "1" + "0" * 400),
+        LINE.replace("0.75", "9" * 5000),
+    ],
+    ids=range(19),
+)
+def test_a_line_that_classify_does_not_write_is_named(run: Run, line: str) -> None:
+    Path("log.jsonl").write_text(with_line(line), encoding="utf-8")
+    outcome = monitor(run, "log.jsonl")
+    assert outcome.status == 2
+    assert (
+        f"line {FEWEST_IMAGES + 1} of log.jsonl is not what `gfnet-dynn classify --format json` writes" in outcome.err
+    )
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-0.1", "1.5", "1e999"])
+def test_a_confidence_that_is_no_probability_is_refused(run: Run, value: str) -> None:
+    Path("log.jsonl").write_text(with_line(LINE.replace("0.75", value)), encoding="utf-8")
+    outcome = monitor(run, "log.jsonl")
+    assert outcome.status == 2
+    assert "some confidences are not numbers from 0 to 1" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("absent.jsonl",), "cannot read the log absent.jsonl"),
+        (("folder.log",), "cannot read the log folder.log"),
+        (("bytes.log",), "cannot read the log bytes.log"),
+        (("empty.log",), "0 new images cannot be compared: give at least 20"),
+        (("few.log",), "19 new images cannot be compared: give at least 20"),
+        (("same/0000.png",), "1 new image cannot be compared: give at least 20"),
+        (("absent",), "no file or folder absent"),
+        (("empty",), "the folder empty holds no images"),
+        (("bad.png",), "bad.png is not an image in a known format"),
+        (("same", "--level", "0"), "the level must lie between 0.0001 and 1, as 0.01 does, not 0"),
+        (("same", "--level", "100"), "the level must lie between 0.0001 and 1"),
+        (("same", "--level", "-1"), "--level"),
+        (("same", "--level", "101"), "--level"),
+        (("same", "--level", "nan"), "--level"),
+        (("same", "--seed", "-1"), "--seed"),
+        (("same", "--engine", "tvm"), "--engine"),
+        (("same", "--policy", "fast"), "the bundle has no exit policy 'fast'; it has plain, gates, full"),
+        ((), "Missing argument"),
+        (("",), "it is empty"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_compared_is_told_without_a_traceback(
+    run: Run, arguments: tuple[str, ...], message: str
+) -> None:
+    Path("folder.log").mkdir()
+    Path("empty").mkdir()
+    Path("bytes.log").write_bytes(b"\xff\xfe\x00")
+    Path("bad.png").write_bytes(b"no image")
+    Path("empty.log").write_text("", encoding="utf-8")
+    Path("few.log").write_text("\n".join([LINE] * (FEWEST_IMAGES - 1)), encoding="utf-8")
+    outcome = monitor(run, *arguments)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert outcome.out == ""
+
+
+def test_a_policy_that_was_not_calibrated_names_one_that_was(run: Run) -> None:
+    outcome = run("gfnet-dynn", "monitor", "tiny.gfd", "same", "--policy", "plain", *QUICK)
+    assert outcome.status == 2
+    assert outcome.err == ("error: the policy plain was not calibrated, so there is nothing to compare: --policy gates")
+
+
+def test_a_bundle_that_was_not_calibrated_says_what_does_it(run: Run) -> None:
+    bundles.write_tiny(Path("plain.gfd"))
+    outcome = run("gfnet-dynn", "monitor", "plain.gfd", "same", *QUICK)
+    assert outcome.status == 2
+    assert "so there is nothing to compare: `gfnet-dynn calibrate` makes one" in outcome.err
+
+
+def test_a_reference_of_few_images_is_told(run: Run) -> None:
+    few = Reference(((19, *(0,) * (BINS - 1)), (0,) * BINS, (0,) * BINS))
+    bundles.write_tiny(
+        Path("tiny.gfd"), policies=(replace(bundles.POLICIES[0], references={"fp32": few}), *bundles.POLICIES[1:])
+    )
+    outcome = monitor(run, "same")
+    assert outcome.status == 2
+    assert "19 calibration images cannot be compared: give at least 20" in outcome.err
+
+
+@pytest.mark.parametrize("bundle", ["absent.gfd", "same", "LOG.log"])
+def test_what_is_no_bundle_is_refused(run: Run, bundle: str) -> None:
+    Path("LOG.log").write_text(LINE, encoding="utf-8")
+    outcome = run("gfnet-dynn", "monitor", bundle, "same", *QUICK)
+    assert outcome.status == 2
+    assert bundle in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_calibrate_and_monitor_work_hand_in_hand(run: Run, made: Path) -> None:
+    """From a folder of labelled images to an alarm: temperatures and all, in the log as from images."""
+    write_scenes(Path("scenes"), bundles.images(120, seed=4))
+    options = ("--max-mmacs", "0.0003", "--signal", "margin", "--threads", "1")
+    assert run("gfnet-dynn", "calibrate", "tiny.gfd", "scenes", *options).status == 0
+    assert run("gfnet-dynn", "monitor", "tiny.gfd", "same", *QUICK).status == 0
+    drifted = run("gfnet-dynn", "monitor", "tiny.gfd", "dark", "--json", *QUICK)
+    assert drifted.status == 1
+    assert json.loads(drifted.out)["policy"] == "calibrated"
+    log = log_of(run, "log.jsonl", "dark", policy="calibrated")
+    assert run("gfnet-dynn", "monitor", "tiny.gfd", log, "--json", *QUICK) == drifted
+
+
+def test_monitoring_changes_no_file(run: Run) -> None:
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in Path().iterdir())
+    monitor(run, "dark")
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in Path().iterdir()) == before
+
+
+def test_help_says_what_the_exit_status_means(run: Run) -> None:
+    outcome = run("gfnet-dynn", "monitor", "--help")
+    assert outcome.status == 0
+    assert "The exit status is 1 where it does not" in outcome.out
+
+
+def test_the_command_monitors_without_torch_and_onnx() -> None:
+    body = 'sys.modules["onnx"] = None\nfrom gfnet_dynn.cli.app import main\nmain()'
+    result = without_torch(body, "monitor", "tiny.gfd", "dark", "--policy", "gates", *QUICK)
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.startswith("60 new images do not come as the 200 calibration images did")
