@@ -203,6 +203,8 @@ SOME = "numbers of images, 1 to 500000000 in all: make it anew"
         ("policies 0 promise", "95 %", "manifest.policies[0].promise is not an object"),
         ("policies 0 references", None, "manifest.policies[0].references is not an object"),
         ("policies 0 references", [], "manifest.policies[0].references is not an object"),
+        ("policies 0 references fp32", None, "manifest.policies[0].references.fp32 is not an object"),
+        ("policies 0 references fp32", [[0] * 20], "manifest.policies[0].references.fp32 is not an object"),
         ("policies 0 references fp32 histogram", ABSENT, CHANGED_REFERENCE + "not a reference of this version"),
         ("policies 0 references fp32 histogram", 3, CHANGED_REFERENCE + "not a reference of this version"),
         ("policies 0 references fp32 histogram", [], CHANGED_REFERENCE + "the reference needs " + IN_ALL),

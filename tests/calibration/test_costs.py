@@ -125,8 +125,9 @@ def test_a_bundle_that_stood_beside_one_of_another_size_is_measured_by_itself(fi
     write_benchmark(file, report(larger, contender()))
     with pytest.raises(CalibrationError, match="holds no figures of this network: make them by"):
         from_benchmark(file, bundles.manifest(), "latency")
-    write_benchmark(file, report(contender(), larger))
-    assert from_benchmark(file, bundles.manifest(), "latency").means
+    quicker = contender("int8", FAST, manifest=bundles.manifest(input=InputSpec(16)))
+    write_benchmark(file, report(contender(), quicker))  # of as many MACs, but another network
+    assert from_benchmark(file, bundles.manifest(), "latency").means[-1] == pytest.approx(1.5 + SLOW[-1])
 
 
 def test_a_precision_that_was_not_measured_is_named(file: Path) -> None:

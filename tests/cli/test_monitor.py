@@ -22,6 +22,7 @@ from tests.cli.conftest import Outcome, Run
 from tests.test_architecture import without_torch
 
 QUICK = ("--precision", "fp32", "--threads", "1")
+FULL = bundles.POLICIES[2]
 EXITS = {"exit 1": 0, "exit 2": 1, "final": 2}
 
 
@@ -39,8 +40,8 @@ def arrays_of(predictions: list[Prediction]) -> tuple[Any, Any]:
     )
 
 
-def reference_by(policy: str, images: bundles.Images, path: Path) -> Reference:
-    return reference_of(*arrays_of(load(path, precision="fp32", threads=1).classify(list(images), policy=policy)), 3)
+def reference_by(policy: str, images: bundles.Images, path: Path, precision: str = "fp32") -> Reference:
+    return reference_of(*arrays_of(load(path, precision=precision, threads=1).classify(list(images), policy=policy)), 3)
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +322,30 @@ def test_calibrate_and_monitor_work_hand_in_hand(run: Run, made: Path) -> None:
     assert json.loads(drifted.out)["policy"] == "calibrated"
     log = log_of(run, "log.jsonl", "dark", policy="calibrated")
     assert run("gfnet-dynn", "monitor", "tiny.gfd", log, "--json", *QUICK) == drifted
+
+
+def test_the_reference_is_that_of_the_precision(run: Run, made: Path) -> None:
+    """In int8, the images of the calibration are held against how they left in int8."""
+    seen, gates = bundles.images(200, seed=1), bundles.POLICIES[0]
+    own = reference_by("gates", seen, made / "plain.gfd", "int8")
+    other = Reference(((200, *(0,) * (BINS - 1)), (0,) * BINS, (0,) * BINS))  # nothing like it
+    bundles.write_tiny(Path("both.gfd"), policies=(replace(gates, references={"fp32": other, "int8": own}), FULL))
+    write_pictures(Path("seen"), seen)
+    in_int8 = run("gfnet-dynn", "monitor", "both.gfd", "seen", "--json", "--precision", "int8", "--threads", "1")
+    assert in_int8.status == 0, in_int8.err
+    assert json.loads(in_int8.out)["exits_distance"] == 0
+    in_fp32 = run("gfnet-dynn", "monitor", "both.gfd", "seen", "--json", *QUICK)
+    assert in_fp32.status == 1
+    assert json.loads(in_fp32.out)["exits_distance"] > 0.1
+
+
+def test_a_precision_in_which_nothing_was_calibrated_is_told(run: Run) -> None:
+    log = log_of(run, "log.jsonl", "same")
+    for seen in ("same", log):
+        line = ("tiny.gfd", seen, "--policy", "gates", "--precision", "int8", "--threads", "1")
+        outcome = run("gfnet-dynn", "monitor", *line)
+        assert outcome.status == 2
+        assert "the policy gates was calibrated in fp32 and not in int8: give --precision" in outcome.err
 
 
 def test_monitoring_changes_no_file(run: Run) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.paths import STEPS, Path, by_deadline, exits_along, greedy_path, losses_at, same_for_all
+from gfnet_dynn.exits.paths import STEPS, Path, by_deadline, exits_along, greedy_path, losses_at, means_at, same_for_all
 from gfnet_dynn.exits.risk import risk_of
 from gfnet_dynn.exits.rule import NEVER, first_exit
 from tests.exits.populations import make_population
@@ -25,6 +25,7 @@ def test_the_mean_drop_is_the_difference_of_accuracies() -> None:
     exits = exits_along(arrays.gates, same_for_all(2, [NEVER, 0.7, 0.3, 0.0]))
     accuracy = np.take_along_axis(arrays.correct, exits.astype(np.intp), axis=1).mean(axis=0)
     drop = losses_at(risk_of(arrays, "drop"), exits).mean(axis=0)
+    assert np.allclose(drop, means_at(risk_of(arrays, "drop").losses, exits), atol=1e-6)
     assert np.allclose(drop, accuracy[0] - accuracy)
     assert np.ptp(drop) > 0
 

@@ -58,6 +58,17 @@ def losses_at(risk: Risk, exits: npt.NDArray[np.int8]) -> npt.NDArray[np.float64
     return np.asarray(np.take_along_axis(risk.losses, exits.astype(np.intp), axis=1))
 
 
+def means_at(values: npt.NDArray[np.float64], exits: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
+    """The mean over the images of what each exit means for each: [N, G + 1] and [N, T] → [T].
+
+    As products of matrices, which is four times as fast as to pick each image's own value.
+    """
+    sums = np.zeros(exits.shape[1])
+    for index in range(values.shape[1]):
+        sums += values[:, index].astype(np.float32) @ (exits == index).astype(np.float32)
+    return sums / len(values)
+
+
 def greedy_path(arrays: ExitArrays, risk: Risk, costs: Sequence[float]) -> Path:
     """A path on which each exit has its own threshold: each step lowers the one that saves most for what it risks.
 
@@ -81,7 +92,7 @@ def greedy_path(arrays: ExitArrays, risk: Risk, costs: Sequence[float]) -> Path:
         for row, index in enumerate(moves):
             tried[row, index] = levels[index][reached[index]]
         exits = exits_along(arrays.gates, tried)
-        costs_then, losses_then = price[exits].mean(axis=0), losses_at(risk, exits).mean(axis=0)
+        costs_then, losses_then = price[exits].mean(axis=0), means_at(risk.losses, exits)
         # One image's loss beside what is seen to be lost: on few images most moves seem to cost nothing.
         gain = (spent - costs_then) / (np.maximum(losses_then - lost, 0.0) + 1 / count)
         best = int(gain.argmax())
