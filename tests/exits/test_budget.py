@@ -46,11 +46,11 @@ def test_what_cannot_be_reached_is_said() -> None:
         last_in_time(Costs("MACs", "M", (1.0, 2.0), None, "counted"), 5)
 
 
-@pytest.mark.xfail(strict=True, reason="a mean of equal costs is rounded, and then above a budget that they just keep")
 @pytest.mark.parametrize("images", [3, 12, 13, 15])
 def test_the_cost_of_the_first_exit_is_in_reach(images: int) -> None:
     tenths = Costs("latency", "ms", (0.1, 0.2, 0.3, 0.4), None, "measured here")
-    assert spend([make_population().draw(images, 0)], tenths, 0.1) == (0, 0, 0)
+    arrays = make_population().draw(images, 0)
+    assert not first_exit(arrays.gates, spend([arrays], tenths, 0.1)).any()
 
 
 @pytest.mark.parametrize(("deadline", "last"), [(3.0, 0), (8.9, 1), (9.0, 2), (100.0, 3)])

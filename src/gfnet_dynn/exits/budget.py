@@ -18,6 +18,7 @@ from gfnet_dynn.exits.rule import NEVER
 
 _MOST_STEPS = 2000
 _AT_ONCE = 100
+_ROUNDING = 1e-9  # a mean of equal costs may be rounded above them
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Pat
             for start in range(0, len(way), _AT_ONCE)
         ]
     )
-    within = np.flatnonzero(means <= budget)
+    within = np.flatnonzero(means <= budget * (1 + _ROUNDING))
     if not len(within):
         raise CalibrationError(
             f"a mean {costs.quantity} of {budget:g} {costs.unit} is not reachable: the cheapest setting costs "

@@ -1,7 +1,7 @@
 """Stages in int8: the large products of a network, and nothing else, between quantise and dequantise nodes.
 
-Linear maps of MLPs and convolutions with their residual sums hold nearly all of the work and bear eight bits; filters,
-norms, the first convolution, heads and gates stay in float32.
+Linear maps of MLPs, patches of the image and convolutions with their residual sums hold nearly all of the work and bear
+eight bits; filters, norms, the first convolution of a trunk, heads and gates stay in float32.
 """
 
 from __future__ import annotations

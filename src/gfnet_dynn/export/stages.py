@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export.graphs import share_constants
+from gfnet_dynn.export.patches import PatchProduct
 from gfnet_dynn.export.prepare import prepare
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.gfnet import GFNet, PatchEmbedding
 from gfnet_dynn.spec import InputSpec, NetSpec
 
 OPSET = 20  # the first with GELU
@@ -34,9 +36,14 @@ class FirstPiece(nn.Module):
         mean, std = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (image.mean, image.std))
         self.register_buffer("scale", (1 / (255 * std)).float())
         self.register_buffer("shift", (-mean / std).float())
+        embedding = net.backbone.patch_embed if isinstance(net.backbone, GFNet) else None
+        self.patches = PatchProduct(embedding, image) if isinstance(embedding, PatchEmbedding) else None
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] → features."""
+        if self.patches is not None and isinstance(self.backbone, GFNet):
+            tokens: Tensor = self.patches(images) + self.backbone.pos_embed
+            return tokens
         pixels = images.permute(0, 3, 1, 2).float()
         return self.backbone.stem(pixels * self.scale + self.shift)
 

@@ -19,6 +19,7 @@ from gfnet_dynn.measure.contenders import Identity, WayOut
 from gfnet_dynn.measure.latency import forced_exit
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gate import Gate
+from gfnet_dynn.model.gfnet import GlobalFilter
 from gfnet_dynn.runtime.staged import Images
 from gfnet_dynn.spec import NetSpec
 
@@ -30,7 +31,8 @@ _NAMES: Mapping[_Way, str] = {"exits": "eager, real exits", "published": "eager,
 class EagerContender:
     """A trained network in torch, as the research code runs it (`published`) or with real exits (`exits`).
 
-    As published, no block is ever skipped: exits are chosen, by gates in NumPy, after all has been computed.
+    As published, filters go through the FFT and no block is ever skipped: exits are chosen, by gates in NumPy, after
+    all has been computed.
     """
 
     def __init__(
@@ -39,13 +41,16 @@ class EagerContender:
         """Wrap a network.
 
         Args:
-            net: trained, in evaluation mode, on the CPU.
+            net: trained, in evaluation mode, on the CPU; for this contender alone.
             spec: its description.
             thresholds: of its gates.
             like: of the bundle that was exported from it.
             way: how it is run.
         """
         self._net, self._spec, self._way = net.eval(), spec, way
+        for module in net.modules():
+            if isinstance(module, GlobalFilter):
+                module.by_products = way == "exits"
         self._thresholds = per_exit(tuple(thresholds), len(net.gates))
         self.identity = replace(
             like, name=_NAMES[way], engine=f"torch {torch.__version__}", precision="fp32", sha256=None, size_bytes=None

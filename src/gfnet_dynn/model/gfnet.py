@@ -72,11 +72,16 @@ class ConvolutionalStem(nn.Module):
 
 
 class GlobalFilter(nn.Module):
-    """Multiplies the tokens' 2-D spectrum by a learned complex filter: a circular convolution over the whole grid."""
+    """Multiplies the tokens' 2-D spectrum by a learned complex filter: a circular convolution over the whole grid.
+
+    Attributes:
+        by_products: transform small grids on a CPU by matrix products, which is faster there than the FFT.
+    """
 
     def __init__(self, height: int, width: int, channels: int) -> None:
         super().__init__()
         self.height, self.width = height, width
+        self.by_products = True
         # Complex as real with a last axis (real, imaginary): as published, and what optimisers expect.
         self.complex_weight = nn.Parameter(torch.randn(height, width // 2 + 1, channels, 2) * INIT_STD)
 
@@ -85,7 +90,8 @@ class GlobalFilter(nn.Module):
         batch, length, channels = tokens.shape
         with torch.autocast(tokens.device.type, enabled=False):
             grid = tokens.float().view(batch, self.height, self.width, channels)
-            by_products = grid.device.type == "cpu" and max(self.height, self.width) <= LARGEST_SIDE
+            small = grid.device.type == "cpu" and max(self.height, self.width) <= LARGEST_SIDE
+            by_products = self.by_products and small
             mixed = filter_by_products(grid, self.complex_weight) if by_products else self._by_fft(grid)
         return mixed.reshape(batch, length, channels).to(tokens.dtype)
 
