@@ -63,7 +63,7 @@ def compare(torch_arrays: ExitArrays, others: ExitArrays, policies: tuple[Any, .
         "largest_gate_difference": float(np.abs(torch_arrays.gates - others.gates).max(initial=0)),
         "other_class": int((torch_arrays.predictions != others.predictions).sum()),
         "policies": {
-            policy.name: decisions(policy.signals(torch_arrays), policy.signals(others), policy.thresholds)
+            policy.name: decisions(policy.signals(torch_arrays).gates, policy.signals(others).gates, policy.thresholds)
             for policy in policies
         },
     }
