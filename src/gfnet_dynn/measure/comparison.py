@@ -13,6 +13,7 @@ from typing import Any
 from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.errors import DataError
 
+_TOLD_PARTS = 3  # of a path: run, stage or data set, file
 _NOT_CHOICES = ("seed", "device", "precision", "checkpoint_minutes")  # precision stands as it was in force
 _REPORT = Path("checkpoint_result") / "evaluation" / "evaluation.json"
 
@@ -141,7 +142,8 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         **{key: value for key, value in record["settings"].items() if key not in _NOT_CHOICES},
         "precision": record["precision"],
         **{f"split {key.removeprefix('split_')}": value for key, value in record["data"]["split"].items()},
-        **{{"checkpoint": "start"}.get(key, key): value for key, value in record["start"].items()},
+        **{key: value for key, value in record["start"].items() if key != "checkpoint"},
+        "start": _place(record["start"].get("checkpoint")),
         **{f"{name} version": value for name, value in record["versions"].items()},
         "teacher": None,
         "unlabelled images": None,
@@ -153,6 +155,11 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         if distillation["teacher_name"] not in BACKBONES:  # one that is named is trained anew for each seed
             choices["teacher weights"] = distillation["teacher"]["weights"][:8]
     return {key: "none" if value is None else str(value) for key, value in choices.items()}
+
+
+def _place(checkpoint: str | None) -> str | None:
+    """The end of a path: enough to tell runs apart, and no one's folders."""
+    return "/".join(Path(checkpoint).parts[-_TOLD_PARTS:]) if checkpoint else None
 
 
 def _digest(split_file: Path, part: str) -> str:

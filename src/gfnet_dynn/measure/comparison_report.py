@@ -20,8 +20,9 @@ SOURCES = {
     "±": "sample standard deviation over runs that differ in their seed alone",
     "MMACs, share": "multiply-accumulates of an image in millions, counted from shapes; the share is of the same "
     "network's full pass; with exits the mean over the images",
-    "gates, plain": "one threshold for all exits, chosen on the selection split of training as the cheapest that loses "
-    "no more there than --allowed-loss said, without a guarantee; plain: by largest probability, no learned gate",
+    "gates, plain": "one threshold for all exits, chosen on the selection split of training as the last before more "
+    "images there than --allowed-loss said get another answer than the full network's, without a guarantee (in runs of "
+    "an earlier version: the cheapest that lost no more accuracy there); plain: by largest probability, not by gates",
     "weights": "in millions, of all exits together, counted",
     "training": "minutes in training steps, measured on the machine that trained; without the teacher's own training",
     "exits": "top-1 if every image left there, at so many MMACs; measured and counted as above",
