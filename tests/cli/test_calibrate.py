@@ -219,6 +219,23 @@ def test_every_signal_may_decide_with_sets_and_alarms(calibrate: Calibrate, sign
     assert {type(each.unknown) for each in answers} == {bool}
 
 
+def test_what_few_images_cannot_say_is_told(calibrate: Calibrate) -> None:
+    said = " ".join(calibrate(*BUDGET, "--sets", "99", "--unknown", "1").out.split())
+    nothing = "too few images leave at exit 1, exit 2, final to say anything there"
+    assert f"sets: hold the true class in 99 % of cases at each exit; {nothing}" in said
+    assert f"unknown: at most 1 % of images like these; {nothing}" in said
+    said = " ".join(calibrate(*BUDGET, "--sets", "50", "--unknown", "50").out.split())
+    assert "sets: hold the true class in 50 % of cases at each exit" in said
+    assert "too few" not in said
+
+
+def test_a_bundle_that_does_not_know_its_training_images_says_so(calibrate: Calibrate) -> None:
+    assert "is not checked: export it anew" in " ".join(calibrate(*BUDGET).out.split())
+    content = {**bundles.files(), NAME: pack([b"12345678"])}
+    bundles.write_tiny(Path("taught.gfd"), content)
+    assert "not checked" not in calibrate(*BUDGET, images="scenes", bundle="taught.gfd").out
+
+
 def test_thresholds_for_each_exit(calibrate: Calibrate) -> None:
     calibrate("--risk", "harm", "--at-most", "20", "--per-exit")
     assert policy_of().promise["images"]["fitted"] == 36

@@ -114,6 +114,11 @@ def run_calibration(wanted: Wanted, console: Console) -> CalibrationReport:
     if wanted.report:
         written.append(f"report: {write_json(wanted.report, report_to_dict(report))}")
     print_calibration(report, console)
+    if bundle.manifest.learned_from is None:
+        written.append(
+            "note: the bundle does not say what it has learned from, so whether the images are new to it is not "
+            "checked: export it anew"
+        )
     console.print("\n".join(written), markup=False, highlight=False, soft_wrap=True)
     return report
 

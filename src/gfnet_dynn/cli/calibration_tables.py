@@ -23,6 +23,13 @@ def print_calibration(report: CalibrationReport, console: Console) -> None:
         f"{report.mean_mmacs:.1f} MMACs ({100 * report.mean_mmacs / report.macs[-1]:.0f} % of the full network's)"
         + ("" if order.costs.unit == "MMACs" else f", {point.mean_cost:.3g} {order.costs.unit} a frame")
     )
+    names = [each.name for each in report.exits]
+    if sets := policy.sets:
+        bare = [name for name, value in zip(names, sets.quantiles, strict=True) if math.isinf(value)]
+        lines.append(f"sets: hold the true class in {100 * sets.coverage:g} % of cases at each exit" + _too_few(bare))
+    if known := policy.unknowns:
+        bare = [name for name, value in zip(names, known.thresholds, strict=True) if math.isinf(value)]
+        lines.append(f"unknown: at most {100 * known.false_alarms:g} % of images like these" + _too_few(bare))
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     exits = Table(title="Exits")
     for heading in (
@@ -57,6 +64,11 @@ def print_calibration(report: CalibrationReport, console: Console) -> None:
             ranking.add_row(signal.signal, f"{100 * signal.accuracy:.1f}", against)
         console.print(ranking)
     console.print("\n".join(sources(report)), markup=False, highlight=False)
+
+
+def _too_few(exits: list[str]) -> str:
+    """Where nothing can be said: a set has all classes there, and no image is unknown."""
+    return f"; too few images leave at {', '.join(exits)} to say anything there" if exits else ""
 
 
 def _difference(value: float, error: float) -> str:
