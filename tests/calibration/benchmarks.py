@@ -16,6 +16,8 @@ from gfnet_dynn.measure.timing import Latency
 from tests import bundles
 
 DECODE, FIT = Latency(0.9, 1.0, 1.5, 2.0), Latency(0.4, 0.5, 0.6, 0.75)
+BESIDE = 2.0
+"""Mean milliseconds of a frame outside the network: reading, and what no part is named for."""
 SLOW, FAST = (8.0, 14.0, 20.0), (4.0, 7.0, 10.0)
 """Mean milliseconds of each exit in fp32 and in int8; a 99th percentile is half as much again."""
 
@@ -30,6 +32,7 @@ def contender(
     engine: str = "hands 1.0",
     manifest: Manifest | None = None,
     name: str = "tiny",
+    beside: float = BESIDE,
 ) -> ContenderFigures:
     described = bundles.manifest() if manifest is None else manifest
     identity = Identity(
@@ -37,7 +40,8 @@ def contender(
     )
     ways = zip(described.ways_out, described.costs, means, strict=True)
     figures = tuple(WayOutFigures(way.name, cost, latency(mean), mean / means[-1], 0.5) for way, cost, mean in ways)
-    return ContenderFigures(identity, figures, latency(means[0]), latency(means[1]), None, None, ())
+    mix, frame = latency(means[0]), latency(means[0] + beside)
+    return ContenderFigures(identity, figures, mix, frame, None, None, ())
 
 
 def energy(of: ContenderFigures, **changes: Any) -> EnergyFigures:

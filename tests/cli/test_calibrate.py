@@ -23,7 +23,7 @@ from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.exits.signals import SIGNALS
 from gfnet_dynn.runtime import load
 from tests import bundles
-from tests.calibration.benchmarks import FAST, contender, energy, report, write_benchmark
+from tests.calibration.benchmarks import BESIDE, FAST, contender, energy, report, write_benchmark
 from tests.calibration.folders import labels_of, write_scenes
 from tests.cli.conftest import Outcome, Run
 from tests.runtime.engines import ONNXRUNTIME
@@ -244,7 +244,7 @@ def test_thresholds_for_each_exit(calibrate: Calibrate) -> None:
 
 def test_a_time_is_kept_by_what_the_benchmark_says(calibrate: Calibrate) -> None:
     outcome = calibrate("--max-ms", "8", "--benchmark", "bench.json")
-    times = np.array(FAST) + 1.5
+    times = np.array(FAST) + BESIDE
     assert 7.8 < max(mean_costs(policy_of(), times)) <= 8
     budget = policy_of().promise["budget"]
     assert (budget["quantity"], budget["mean"], budget["p99"]) == ("latency", 8.0, None)
@@ -252,7 +252,7 @@ def test_a_time_is_kept_by_what_the_benchmark_says(calibrate: Calibrate) -> None
     assert "ms a frame" in outcome.out
 
 
-@pytest.mark.parametrize(("deadline", "last"), [("9", 0), ("14", 1), ("18", 2)])
+@pytest.mark.parametrize(("deadline", "last"), [("9.5", 0), ("14", 1), ("18.5", 2)])
 def test_a_deadline_is_kept_by_every_image(calibrate: Calibrate, deadline: str, last: int) -> None:
     calibrate("--p99-ms", deadline, "--benchmark", "bench.json")
     classifier = load("tiny.gfd", precision="int8", threads=1)
@@ -263,12 +263,12 @@ def test_a_deadline_is_kept_by_every_image(calibrate: Calibrate, deadline: str, 
 def test_a_time_and_a_deadline_are_kept_together(calibrate: Calibrate) -> None:
     calibrate("--max-ms", "7", "--p99-ms", "14", "--benchmark", "bench.json")
     assert policy_of().thresholds[1] == 0
-    assert max(mean_costs(policy_of(), np.array(FAST) + 1.5)) <= 7
+    assert max(mean_costs(policy_of(), np.array(FAST) + BESIDE)) <= 7
 
 
 def test_an_energy_is_kept_by_what_the_meter_saw(calibrate: Calibrate) -> None:
     calibrate("--max-mj", "24", "--benchmark", "bench.json")
-    energies = 3 * (np.array(FAST) + 1.5)
+    energies = 3 * (np.array(FAST) + BESIDE)
     assert 23.4 < max(mean_costs(policy_of(), energies)) <= 24
     assert policy_of().promise["budget"]["source"].startswith("estimated: 3.00 W by RAPL")
 

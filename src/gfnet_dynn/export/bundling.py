@@ -16,18 +16,16 @@ from gfnet_dynn.bundle.learned_from import NAME
 from gfnet_dynn.bundle.manifest import Manifest, WayOut
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.sweep import operate
+from gfnet_dynn.exits.sweep import OperatingPoint, operate
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, stage_arrays
 from gfnet_dynn.export.policies import policies_of
+from gfnet_dynn.export.precision_loss import too_much_lost
 from gfnet_dynn.export.quantise import quantise_stages
 from gfnet_dynn.export.stages import export_stages
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_engine
 from gfnet_dynn.runtime.staged import Images, StagedNet
 from gfnet_dynn.spec import NetSpec
-
-INT8_LOSS = 0.005
-"""Accuracy that int8 may lose on the selection split; one image may always differ, as few images say no more."""
 
 
 @dataclass(frozen=True)
@@ -99,21 +97,22 @@ def export_net(
     require_parity(parity)
     say(f"same answers on {parity.images} images of the {held_out.name} split: logits within {parity.logits:.0e}")
 
-    figures, notes = {"fp32": _figures(answers, policies, draft.costs)}, []
+    points = {"fp32": _operate(answers, policies, draft.costs)}
+    notes = []
     if calibration is not None:
         say(f"quantising on {len(calibration)} training images")
         int8 = [stage.SerializeToString() for stage in quantise_stages(stages, calibration)]
         compiled = StagedNet(draft.manifest({**graphs, "int8": int8}, {}), int8, "int8", engine)
         answers = stage_arrays(compiled, held_out.pixels, held_out.labels)
-        figures["int8"] = _figures(answers, policies, draft.costs)
-        if note := _too_much_lost(figures["fp32"], figures["int8"], policies, held_out):
-            notes.append(note)
+        points["int8"] = _operate(answers, policies, draft.costs)
+        if note := too_much_lost(points["fp32"], points["int8"], held_out.labels):
+            notes.append(f"{note} of the {held_out.name} split")
         else:
             graphs["int8"] = int8
     report = {
         "measured_on": f"{held_out.name} split, {len(held_out.labels)} images",
         "parity": parity.to_dict(),
-        "precisions": figures,
+        "precisions": {precision: _figures(found) for precision, found in points.items()},
     }
     return Exported(draft.manifest(graphs, report), draft.files(graphs), stages, tuple(notes))
 
@@ -169,29 +168,18 @@ def _file(precision: str, stage: int) -> str:
     return f"{precision}/stage{stage}.onnx"
 
 
-def _figures(arrays: ExitArrays, policies: Sequence[Policy], costs: Sequence[float]) -> dict[str, Any]:
+def _operate(arrays: ExitArrays, policies: Sequence[Policy], costs: Sequence[float]) -> dict[str, OperatingPoint]:
+    """What each policy makes of the outputs of all exits."""
+    return {policy.name: operate(policy.signals(arrays), costs, policy.thresholds) for policy in policies}
+
+
+def _figures(points: Mapping[str, OperatingPoint]) -> dict[str, Any]:
     """Accuracy, exit shares and mean cost by each policy."""
-    found = {}
-    for policy in policies:
-        point = operate(policy.signals(arrays), costs, policy.thresholds)
-        found[policy.name] = {
+    return {
+        name: {
             "accuracy": round(point.accuracy, 5),
             "exit_shares": [round(share, 5) for share in point.shares],
             "mean_cost": round(point.mean_cost, 5),
         }
-    return found
-
-
-def _too_much_lost(
-    fp32: Mapping[str, Any], int8: Mapping[str, Any], policies: Sequence[Policy], held_out: LabelledImages
-) -> str | None:
-    """Why int8 is left out, or None where its answers are good enough by every policy."""
-    count = len(held_out.labels)
-    for policy in policies:
-        right = [round(figures[policy.name]["accuracy"] * count) for figures in (fp32, int8)]
-        if right[0] - right[1] > max(1, int(INT8_LOSS * count)):
-            return (
-                f"int8 is left out: by the policy {policy.name} it is right on {right[1]} of {count} images of the "
-                f"{held_out.name} split, where fp32 is on {right[0]}"
-            )
-    return None
+        for name, point in points.items()
+    }

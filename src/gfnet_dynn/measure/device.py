@@ -96,8 +96,8 @@ def measure_contenders(
         told: of rounds done, and of all.
     """
     images = [[each.read(file) for file in files] for each in contenders]
-    groups = [_calls(each, own, files) for each, own in zip(contenders, images, strict=True)]
-    times, found, first = time_in_turns(groups, len(files), rounds, told), [], 0
+    calls = [call for each, own in zip(contenders, images, strict=True) for call in _calls(each, own, files)]
+    times, found, first = time_in_turns(calls, len(files), rounds, told), [], 0
     for each, own in zip(contenders, images, strict=True):
         last = first + len(each.ways_out) + 2
         found.append(_figures(each, own, files, times[:, :, first:last]))
@@ -165,5 +165,5 @@ def measure_preprocessing(files: Sequence[Path], image: InputSpec, rounds: int, 
     side = image.size - image.pad
     pictures = [read_image(file, side) for file in files]
     calls = [lambda row: read_image(files[row], side), lambda row: fit(pictures[row], image)]
-    times = time_in_turns([calls], len(files), rounds, told)
+    times = time_in_turns(calls, len(files), rounds, told)
     return Preprocessing(Latency.of(times[:, :, 0]), Latency.of(times[:, :, 1]))

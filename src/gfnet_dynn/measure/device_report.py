@@ -73,7 +73,7 @@ def sources(report: DeviceReport) -> list[str]:
     policies = dict.fromkeys(f"{each.name} at {each.input_px} px: {each.policy}" for each in identities)
     return [
         f"Time: measured on this machine ({machine.processor}, {machine.architecture}; {engines}) at batch 1, "
-        f"{counted(machine.threads, 'thread')}, over {extent}, all networks in turns at each image. full: all stages; "
+        f"{counted(machine.threads, 'thread')}, over {extent}, all exits of all networks in turns. full: all stages; "
         "mix: by the exit policy; both the network alone. file→label: with decoding and resizing.",
         f"Exit policies: {'; '.join(policies)}.",
         f"Decoding {before.decode.median_ms:.2f} ms, resizing {before.fit.median_ms:.2f} ms (medians, measured apart, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 Times = npt.NDArray[np.float64]
 """Milliseconds, [rounds, images, calls]."""
 
-_WARM_UP = 2  # images: first runs allocate and plan
+_WARM_UP = 2  # images: first runs allocate and plan, later ones find caches that another call has filled
 
 
 @dataclass(frozen=True)
@@ -32,37 +32,31 @@ class Latency:
 
 
 def time_in_turns(
-    groups: Sequence[Sequence[Callable[[int], object]]], images: int, rounds: int, told: Callable[[int, int], None]
+    calls: Sequence[Callable[[int], object]], images: int, rounds: int, told: Callable[[int, int], None]
 ) -> Times:
     """Milliseconds of each call for each image, one image at a time.
 
-    The calls take turns at each image, so that a change of the machine's speed meets all of them alike. Before each
-    group its first call runs untimed: what another group left in the caches is not this one's cost.
+    The calls take turns, so that a change of the machine's speed meets all of them alike; each goes through all images
+    before the next, as on a device where one network meets frame after frame. Before it does, it runs untimed: what
+    another call left in the caches is not this one's cost.
 
     Args:
-        groups: calls that share what they read, such as the exits of one network; each takes the number of an image.
+        calls: each takes the number of an image.
         images: how many there are.
         rounds: times that all is repeated.
         told: of rounds done, and of all.
 
     Returns:
-        [rounds, images, all calls in order].
+        [rounds, images, calls in order].
     """
-    for group in groups:
-        for call in group:
+    times = np.empty((rounds, images, len(calls)))
+    for turn in range(rounds):
+        for index, call in enumerate(calls):
             for image in range(min(_WARM_UP, images)):
                 call(image)
-    times = np.empty((rounds, images, sum(len(group) for group in groups)))
-    for turn in range(rounds):
-        for image in range(images):
-            times[turn, image] = [taken for group in groups for taken in _time_group(group, image)]
+            for image in range(images):
+                began = time.perf_counter()
+                call(image)
+                times[turn, image, index] = (time.perf_counter() - began) * 1e3
         told(turn + 1, rounds)
     return times
-
-
-def _time_group(group: Sequence[Callable[[int], object]], image: int) -> Iterator[float]:
-    group[0](image)
-    for call in group:
-        began = time.perf_counter()
-        call(image)
-        yield (time.perf_counter() - began) * 1e3

@@ -1,0 +1,148 @@
+"""Whether a budget of milliseconds a frame is kept on images that it was not set on, on this device.
+
+    python experiments/budgets_kept.py BUNDLE CALIBRATION HELD_OUT [ROUNDS]
+
+CALIBRATION and HELD_OUT are folders of classes. Times every exit on some of the calibration images, finds thresholds
+for budgets from just above the cheapest exit to just below the full network, then classifies the held-out images one
+by one from file to label as `gfnet-dynn classify` does, all budgets in turns. Beside what was realised stands what the
+thresholds spend on those images by the measured costs: what is left between the two is the timing's own, not the
+policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from gfnet_dynn.bundle.archive import read_bundle, write_bundle
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.calibration.costs import from_benchmark
+from gfnet_dynn.calibration.images import find_labelled
+from gfnet_dynn.calibration.order import Order
+from gfnet_dynn.calibration.outputs import Outputs, collect_outputs
+from gfnet_dynn.calibration.plan import calibrate
+from gfnet_dynn.cli.device_benchmark import Wanted, run_device_benchmark
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.budget import Costs
+from gfnet_dynn.runtime import Classifier, load
+from gfnet_dynn.runtime.engine import EngineOptions, make_engine
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARES = (-0.1, 0.1, 0.3, 0.5, 0.7, 0.9)
+"""Of the way from the cheapest exit to the full network; the first is out of reach."""
+TIMED, REPEATS = 48, 9
+
+
+def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:
+    """What each exit costs on this device, and the precision that is fastest."""
+    file = folder / "benchmark.json"
+    wanted = Wanted(
+        bundle=bundle,
+        pictures=[images],
+        against=(),
+        eager=None,
+        engines=("onnxruntime",),
+        policy=None,
+        energy_seconds=0,
+        meter_csv=None,
+        estimate_power_w=None,
+        images=TIMED,
+        rounds=REPEATS,
+        threads=1,
+        html=None,
+        json=file,
+    )
+    run_device_benchmark(wanted, Console(stderr=True))
+    manifest = read_bundle(bundle).manifest
+    costs = from_benchmark(file, manifest, "latency")
+    return costs, next(each for each in manifest.precisions if f", {each}, " in costs.source)
+
+
+def told(done: int, of: int) -> None:
+    """How far it is."""
+    sys.stderr.write(f"\r{done}/{of}")
+
+
+def grant(outputs: Outputs, costs: Costs) -> tuple[list[dict[str, Any]], list[Policy]]:
+    """A row for each budget, and the policies of those that are within reach."""
+    cheapest, dearest = min(costs.means), costs.means[-1]
+    rows: list[dict[str, Any]] = []
+    policies = []
+    for share in SHARES:
+        row: dict[str, Any] = {"budget_ms": cheapest + share * (dearest - cheapest)}
+        try:
+            found = calibrate(outputs, Order(f"budget {share:g}", costs, budget=row["budget_ms"]))
+        except CalibrationError as error:
+            row["refused"] = str(error)
+        else:
+            policies.append(found.policy)
+            row |= {"policy": found.policy.name, "ms_on_calibration": found.point.mean_cost}
+        rows.append(row)
+    return rows, policies
+
+
+def realise(
+    rows: Sequence[dict[str, Any]], classifier: Classifier, files: list[Path], costs: Costs, rounds: int
+) -> None:
+    """Classify the held-out images under each budget, and write down what a frame took."""
+    names = [way.name for way in classifier.manifest.ways_out]
+    seen: list[list[float]] = [[] for _ in rows]
+    for done in range(rounds + 1):
+        for row, times in zip(rows, seen, strict=True):
+            start = time.perf_counter()
+            said = [classifier.classify(file, policy=row["policy"])[0] for file in files]
+            times.append(1e3 * (time.perf_counter() - start) / len(files))
+            row["ms_by_costs"] = float(np.array(costs.means)[[names.index(each.exit) for each in said]].mean())
+        told(done, rounds)
+    for row, times in zip(rows, seen, strict=True):
+        row["ms_realised"] = statistics.median(times[1:])  # the first round warms up
+        row["realised_over_budget"] = round(row["ms_realised"] / row["budget_ms"], 4)
+        row["spent_over_budget"] = round(row["ms_by_costs"] / row["budget_ms"], 4)
+
+
+def main() -> None:
+    """Measure, set, spend."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("calibration", type=Path)
+    parser.add_argument("held_out", type=Path)
+    parser.add_argument("rounds", type=int, nargs="?", default=7)
+    parser.add_argument("--write")
+    given = parser.parse_args()
+    bundle = read_bundle(given.bundle)
+    engine = make_engine("onnxruntime", EngineOptions(1))
+    outputs = collect_outputs(bundle, find_labelled(given.calibration, bundle, told), engine, told)
+    files = list(find_labelled(given.held_out, bundle, told).files)
+    with tempfile.TemporaryDirectory() as folder:
+        costs, precision = measured(given.bundle, given.calibration, Path(folder))
+        rows, policies = grant(replace(outputs, precisions={precision: outputs.precisions[precision]}), costs)
+        stored = {name: bundle.read(name) for name in bundle.manifest.files}
+        target = write_bundle(Path(folder) / "budgets.gfd", replace(bundle.manifest, policies=tuple(policies)), stored)
+        classifier = load(target, precision=precision, threads=1)
+    realise([row for row in rows if "policy" in row], classifier, files, costs, given.rounds)
+    described = {
+        "command": f"python experiments/budgets_kept.py {given.bundle.name} CALIBRATION HELD_OUT {given.rounds}",
+        "source": f"costs {costs.source}; realised: median over {given.rounds} rounds of the mean of a frame",
+        "images": {"calibration": outputs.images, "held_out": len(files)},
+        "exits_ms": costs.means,
+        "rows": rows,
+    }
+    text = json.dumps(described, indent=1)
+    if given.write:
+        (ROOT / "docs" / f"{given.write}.json").write_text(text + "\n", encoding="utf-8")
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

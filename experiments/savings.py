@@ -1,0 +1,141 @@
+"""What each way to promise at most one point of harm saves: MACs counted, milliseconds measured on this device.
+
+    python experiments/savings.py BUNDLE OUTPUTS.npz BENCHMARK.json [SPLITS]
+
+OUTPUTS.npz is what `gfnet-dynn calibrate BUNDLE IMAGES … --outputs OUTPUTS.npz` kept, BENCHMARK.json what `gfnet-dynn
+benchmark BUNDLE IMAGES … --json BENCHMARK.json` measured. Of 100 random halves, thresholds are found on one and spent
+on the other; where a method refuses, the full network runs and nothing is saved. Beside the halves, the same with all
+images, which shows what more images bring: there is no other half then, and only savings are told. A threshold for
+each exit is held against one for all, split by split. `--at-most POINTS` takes another limit. Prints JSON;
+`--write NAME` stores it as docs/NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.calibration.costs import from_benchmark, macs
+from gfnet_dynn.calibration.order import Order
+from gfnet_dynn.calibration.outputs import Outputs, load_outputs
+from gfnet_dynn.calibration.plan import calibrate, take
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.budget import Costs
+from gfnet_dynn.exits.control import GUARANTEED, Method, Wish
+from gfnet_dynn.exits.risk import risk_of
+from gfnet_dynn.exits.rule import first_exit
+
+ROOT = Path(__file__).resolve().parents[1]
+METHODS: tuple[Method, ...] = (*GUARANTEED, "conformal", "naive")
+
+Rows = npt.NDArray[np.intp]
+
+
+def some(outputs: Outputs, rows: Rows) -> Outputs:
+    """Some of the images."""
+    return replace(outputs, precisions={name: take(each, rows) for name, each in outputs.precisions.items()})
+
+
+def spend(outputs: Outputs, order: Order, rows: Rows, seen_on: ExitArrays) -> tuple[npt.NDArray[np.intp], float] | str:
+    """Exits and harm of images by thresholds that others gave; why not, where those cannot support it."""
+    try:
+        found = calibrate(some(outputs, rows), order)
+    except CalibrationError as error:
+        return str(error)
+    exits = first_exit(seen_on.gates, found.policy.thresholds)
+    losses = risk_of(seen_on, "harm").losses[np.arange(len(exits)), exits]
+    return exits, float(losses.mean())
+
+
+def judge(outputs: Outputs, wish: Wish, costs: tuple[Costs, Costs], splits: int) -> list[dict[str, Any]]:
+    """One threshold for all exits, and one for each: of all images, and of halves."""
+    first, count = next(iter(outputs.precisions.values())), outputs.images
+    counted, timed = (np.array(each.means) / each.means[-1] for each in costs)
+    rows: list[dict[str, Any]] = []
+    spent = {}
+    for per_exit in (False, True):
+        order = Order("p", costs[0], wish=wish, per_exit=per_exit)
+        alone = spend(outputs, order, np.arange(count), first)
+        all_costs, harms, refusals = [], [], []
+        for seed in range(splits):
+            shuffled = np.random.default_rng(seed).permutation(count)
+            other = take(first, shuffled[count // 2 :])
+            found = spend(outputs, order, shuffled[: count // 2], other)
+            if isinstance(found, str):
+                refusals.append(found)
+                all_costs.append((1.0, 1.0))
+            else:
+                exits, harm = found
+                all_costs.append((float(counted[exits].mean()), float(timed[exits].mean())))
+                harms.append(harm)
+        spent[per_exit] = np.array(all_costs)
+        rows.append(
+            {
+                "method": wish.method,
+                "thresholds": "one for each exit" if per_exit else "one for all",
+                "halves": {
+                    "saved_macs": round(1 - float(spent[per_exit][:, 0].mean()), 4),
+                    "saved_ms": round(1 - float(spent[per_exit][:, 1].mean()), 4),
+                    "refused": len(refusals) / splits,
+                    "refusal": refusals[0] if refusals else None,
+                    "harm_on_the_other_half": round(float(np.mean(harms)), 5) if harms else None,
+                },
+                "all_images": {"refusal": alone}
+                if isinstance(alone, str)
+                else {
+                    "saved_macs": round(1 - float(counted[alone[0]].mean()), 4),
+                    "saved_ms": round(1 - float(timed[alone[0]].mean()), 4),
+                },
+            }
+        )
+    dearer = spent[True][:, 0] - spent[False][:, 0]
+    rows[1]["halves"]["dearer_than_one_for_all"] = round(float((dearer > 0).mean()), 4)
+    rows[1]["halves"]["dearer_by_at_most"] = round(float(max(0.0, dearer.max())), 4)
+    return rows
+
+
+def main() -> None:
+    """All rows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("outputs", type=Path)
+    parser.add_argument("benchmark", type=Path)
+    parser.add_argument("splits", type=int, nargs="?", default=100)
+    parser.add_argument("--at-most", type=float, default=1.0)
+    parser.add_argument("--write")
+    given = parser.parse_args()
+    bundle = read_bundle(given.bundle)
+    outputs = load_outputs(given.outputs, bundle)
+    costs = (macs(bundle.manifest), from_benchmark(given.benchmark, bundle.manifest, "latency"))
+    named = f"{given.bundle.name} {given.outputs.name} {given.benchmark.name} {given.splits}"
+    described = {
+        "command": f"python experiments/savings.py {named} --at-most {given.at_most:g}",
+        "source": f"shares of the full network's cost; MACs {costs[0].source}; ms {costs[1].source}",
+        "images": outputs.images,
+        "harm_at_most": given.at_most / 100,
+        "certainty": 0.95,
+        "exits_ms": costs[1].means,
+        "exits_mmacs": costs[0].means,
+        "rows": [
+            row
+            for method in METHODS
+            for row in judge(outputs, Wish("harm", given.at_most / 100, 0.05, method), costs, given.splits)
+        ],
+    }
+    text = json.dumps(described, indent=1)
+    if given.write:
+        (ROOT / "docs" / f"{given.write}.json").write_text(text + "\n", encoding="utf-8")
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
