@@ -51,7 +51,7 @@ def test_a_file_that_cannot_be_read_is_named(files: list[Path]) -> None:
         digests([*files, absent])
 
 
-@given(st.lists(DIGEST, max_size=6))
+@given(st.lists(DIGEST, min_size=1, max_size=6))
 def test_what_is_packed_is_unpacked_whatever_its_order(found: list[bytes]) -> None:
     packed = pack(found)
     assert unpack(packed) == frozenset(found)
@@ -63,6 +63,11 @@ def test_what_is_packed_is_unpacked_whatever_its_order(found: list[bytes]) -> No
 def test_a_content_that_is_cut_off_is_told(found: list[bytes], lost: int) -> None:
     with pytest.raises(BundleError, match=rf"its {NAME} is cut off: export it anew"):
         unpack(pack(found)[:-lost])
+
+
+def test_a_network_has_learned_from_something() -> None:
+    with pytest.raises(BundleError, match=rf"its {NAME} is empty: export it anew"):
+        unpack(pack([]))
 
 
 def test_a_bundle_holds_the_digests_beside_its_graphs(tmp_path: Path, files: list[Path]) -> None:

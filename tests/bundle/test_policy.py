@@ -23,6 +23,7 @@ from tests import bundles
 from tests.bundles import CALIBRATED
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SHARES = st.floats(0, 1, exclude_min=True, exclude_max=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | FINITE | TEXTS, st.lists, max_leaves=4)
 
@@ -42,8 +43,8 @@ def policies(draw: st.DrawFn) -> Policy:
     counts = st.lists(st.integers(0, 9), min_size=BINS, max_size=BINS).map(tuple)
     histogram = tuple(draw(st.lists(counts, min_size=exits, max_size=exits)))
     some = any(map(any, histogram))
-    unknowns = Unknowns(draw(st.sampled_from(FAMILIARITY_SCORES)), numbers(FINITE | st.just(-math.inf)), draw(FINITE))
-    sets = Sets(draw(st.sampled_from(SET_SCORES)), numbers(FINITE | st.just(math.inf)), draw(FINITE))
+    unknowns = Unknowns(draw(st.sampled_from(FAMILIARITY_SCORES)), numbers(FINITE | st.just(-math.inf)), draw(SHARES))
+    sets = Sets(draw(st.sampled_from(SET_SCORES)), numbers(FINITE | st.just(math.inf)), draw(SHARES))
     temperatures = numbers(st.floats(0, exclude_min=True, allow_infinity=False)) if draw(st.booleans()) else ()
     return Policy(
         name=draw(TEXTS),
@@ -108,6 +109,16 @@ def test_signals_are_made_with_what_the_policy_was_fitted_to() -> None:
     np.testing.assert_allclose(warm.signals(arrays).gates, [[0.9, 0.5]], rtol=1e-6)
     neighbours = replace(CALIBRATED, signal="neighbours")
     np.testing.assert_allclose(neighbours.signals(arrays).gates, [[0.9, 0.8]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0, 1, 1.0, -0.1, 1.5, 90])
+@pytest.mark.parametrize("place", [("sets", "coverage"), ("unknowns", "false_alarms")])
+def test_shares_that_promise_nothing_or_too_much_are_refused(place: tuple[str, str], share: float) -> None:
+    described = through_json(CALIBRATED)
+    described[place[0]][place[1]] = share
+    with pytest.raises(BundleError) as caught:
+        read_policy(Fields(described, "policy"))
+    assert str(caught.value) == f"its policy.{place[0]}.{place[1]} is not a number between 0 and 1"
 
 
 TABLE = AccuracyTable((), (0.5,))

@@ -340,7 +340,7 @@ def test_thresholds_for_each_exit_never_cost_more_than_one_for_all_at_half_the_l
     tested = [take(each, parts.test) for each in signals]
     # A gate that nothing was fitted to is tested on the images of the path too.
     rows = np.sort(np.concatenate((parts.fit, parts.test))) if signal == "gate" else parts.test
-    common = control([take(each, rows) for each in signals], TIMED.means, replace(wish, delta=0.05))
+    common = control([take(each, rows) for each in signals], TIMED.means, replace(wish, delta=0.09))
     assert made.point.mean_cost <= max(operate(each, TIMED.means, common.thresholds).mean_cost for each in tested)
     assert made.promise is not None
     assert made.promise.wish == wish  # promised at the level that was asked for
@@ -355,15 +355,23 @@ def lying_first_exit(images: int, seed: int) -> ExitArrays:
 
 
 def test_thresholds_for_each_exit_pay_where_one_gate_lies() -> None:
-    source = outputs(lying_first_exit(2000, 0))
+    source = outputs(lying_first_exit(6000, 0))
     common, own = (calibrate(source, order(wish=HARM, per_exit=per_exit)) for per_exit in (False, True))
     assert own.point.mean_cost < common.point.mean_cost - 0.3
     assert len(set(own.policy.thresholds)) > 1
     parts = own.parts
     fitting, tested = (take(source.precisions["fp32"], rows) for rows in (parts.fit, parts.test))
     path = greedy_path(fitting, risk_of(fitting, "harm"), TIMED.means)
-    halved = control(tested, TIMED.means, replace(HARM, delta=0.05), path)
-    assert own.policy.thresholds == halved.thresholds
+    at_a_tenth = control(tested, TIMED.means, replace(HARM, delta=0.1 * HARM.delta), path)
+    assert own.policy.thresholds == at_a_tenth.thresholds
+
+
+def test_thresholds_for_each_exit_are_granted_wherever_one_for_all_just_is() -> None:
+    """At half the level, for which their own need more images, what one threshold saves would be lost."""
+    source = outputs(make_scenes().draw(660, 3))
+    wish = Wish("harm", 0.01, 0.05, "exact")
+    common, own = (calibrate(source, order(wish=wish, per_exit=per_exit)) for per_exit in (False, True))
+    assert own.policy.thresholds == common.policy.thresholds
 
 
 @cache

@@ -184,6 +184,12 @@ def test_what_the_network_learned_from_stays_in_the_bundle(calibrate: Calibrate)
     bundle.verify()
 
 
+def test_the_plot_is_drawn_where_it_is_asked_for(calibrate: Calibrate) -> None:
+    outcome = calibrate("--risk", "harm", "--at-most", "20", "--plot", "deep/reliability.svg")
+    assert "exit 1: ECE" in Path("deep/reliability.svg").read_text(encoding="utf-8")
+    assert "plot: deep/reliability.svg" in outcome.out
+
+
 def test_the_report_holds_the_policy_and_the_figures(calibrate: Calibrate) -> None:
     outcome = calibrate("--risk", "harm", "--at-most", "20", "--report", "deep/report.json")
     said = json.loads(Path("deep/report.json").read_text(encoding="utf-8"))
@@ -351,6 +357,7 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
         ((*BUDGET, "--sets", "0"), "the coverage lies between 0 and 1, not at 0"),
         ((*BUDGET, "--unknown", "-5"), "the share of false alarms lies between 0 and 1, not at -0.05"),
         ((*BUDGET, "--name", "full"), "a policy needs a printable name of its own, not 'full'"),
+        ((*BUDGET, "--name", "own"), "a policy needs a printable name of its own, not 'own'"),
         ((*BUDGET, "--name", " "), "a policy needs a printable name of its own, not ' '"),
         ((*BUDGET, "--name", "two\nlines"), "a policy needs a printable name of its own, not 'two\\nlines'"),
         ((*BUDGET, "--name", os.fsdecode(b"caf\xe9")), "a policy needs a printable name of its own, not 'caf\\udce9'"),
@@ -363,6 +370,8 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
         ((*BUDGET, "--outputs", "."), ". is a folder: name the file to write"),
         ((*BUDGET, "--output", "tiny.gfd/inside.gfd"), "cannot create the folder"),
         ((*BUDGET, "--report", ""), "it is empty"),
+        ((*BUDGET, "--plot", "plot.jpg"), "a plot is written as .png, .svg, .pdf, not as plot.jpg"),
+        ((*BUDGET, "--plot", "same.png", "--report", "same.png"), "--report and --plot are both same.png"),
         ((*BUDGET, "--report", "tiny.gfd"), "--report and BUNDLE are both tiny.gfd: name another file"),
         ((*BUDGET, "--outputs", "tiny.gfd"), "--outputs and BUNDLE are both tiny.gfd: name another file"),
         (
@@ -447,12 +456,12 @@ def test_images_that_were_in_training_are_refused(run: Run) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("how", ["missing", "cut", "unlisted", "changed"])
+@pytest.mark.parametrize("how", ["missing", "cut", "empty", "unlisted", "changed"])
 def test_a_bundle_whose_training_images_are_not_known_rightly_is_refused(run: Run, how: str) -> None:
     packed = pack([b"12345678"])
-    content = {**bundles.files(), NAME: packed[:-3] if how == "cut" else packed}
+    content = {**bundles.files(), NAME: {"cut": packed[:-3], "empty": b""}.get(how, packed)}
     path, members = Path("broken.gfd"), bundles.members()
-    if how == "cut":
+    if how in ("cut", "empty"):
         bundles.write_tiny(path, content)
     else:
         described = bundles.manifest(bundles.files() if how == "unlisted" else content).to_dict()
@@ -465,6 +474,7 @@ def test_a_bundle_whose_training_images_are_not_known_rightly_is_refused(run: Ru
     said = {
         "missing": f"broken.gfd: it lacks {NAME}: copy or export it anew",
         "cut": f"broken.gfd: its {NAME} is cut off: export it anew",
+        "empty": f"broken.gfd: its {NAME} is empty: export it anew",
         "unlisted": f"broken.gfd: it holds {NAME}, which its manifest does not name",
         "changed": f"broken.gfd: its {NAME} is not what was exported",
     }
@@ -496,7 +506,9 @@ def test_outputs_that_are_damaged_are_refused(run: Run, content: bytes) -> None:
     assert "Traceback" not in outcome.err
 
 
-@pytest.mark.parametrize("options", [("--risk", "harm", "--at-most", "0.1"), ("--max-mmacs", "0.00001")])
+@pytest.mark.parametrize(
+    "options", [("--risk", "harm", "--at-most", "0.1"), ("--risk", "harm", "--at-most", "20", *BUDGET)]
+)
 def test_outputs_are_kept_where_the_policy_is_refused(run: Run, labelled: Path, options: tuple[str, ...]) -> None:
     outcome = run(
         *("gfnet-dynn", "calibrate", "tiny.gfd", "scenes", "--threads", "1", *options),
@@ -513,6 +525,30 @@ def test_what_is_wrong_in_the_order_is_told_before_any_image_is_read(run: Run, m
     monkeypatch.setattr(calibrating, "find_labelled", lambda *_: pytest.fail("images were read"))
     for options in (("--max-ms", "8"), (), (*BUDGET, "--name", "full"), (*BUDGET, "--outputs", ".")):
         assert run("gfnet-dynn", "calibrate", "tiny.gfd", "scenes", *options).status == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--max-mmacs", "0.00009"), "a mean MACs of 9e-05 MMACs is not reachable: the cheapest setting costs 0.0001"),
+        (("--max-mmacs", "0.00009", "--risk", "harm"), "a mean MACs of 9e-05 MMACs is not reachable"),
+        (("--max-ms", "5", "--benchmark", "bench.json"), "a mean latency of 5 ms is not reachable: the cheapest"),
+        (("--max-mj", "1", "--benchmark", "bench.json"), "a mean energy of 1 mJ is not reachable: the cheapest"),
+        (("--p99-ms", "5", "--benchmark", "bench.json"), "a deadline of 5 ms is not reachable: the 99th percentile of"),
+        (("--max-ms", "9", "--p99-ms", "5", "--benchmark", "bench.json"), "a deadline of 5 ms is not reachable"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_not_even_the_cheapest_exit_keeps_is_told_before_any_image_is_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr(calibrating, "find_labelled", lambda *_: pytest.fail("images were read"))
+    monkeypatch.setattr(calibrating, "load_outputs", lambda *_: pytest.fail("outputs were read"))
+    for images in ("scenes", "kept.npz"):
+        outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", images, *options, "--outputs", "new.npz")
+        assert outcome.status == 2
+        assert message in outcome.err
+        assert not Path("new.npz").exists()
 
 
 def test_a_network_whose_answers_are_no_numbers_is_refused(run: Run) -> None:

@@ -98,13 +98,33 @@ def test_csv_is_a_table_with_as_many_columns_as_classes_asked_for(exact: Exact, 
     printed = exact("tiny.gfd", "pictures", "--format", "csv", "--top", str(top))
     rows, number = list(csv.reader(io.StringIO(printed))), min(top, 3)
     columns = ["source", "exit", "label1", "p1", "label2", "p2", "label3", "p3"][: 2 + 2 * number]
-    assert rows[0] == [*columns, "unknown", "among"]
+    assert rows[0] == [*columns, "unknown", "among", "policy", "precision"]
     for row, each in zip(rows[1:], predictions(), strict=True):
         ranked = each.ranked(number)
         assert row[:2] == [str(each.source), each.exit]
-        assert row[2:-2:2] == [name for name, _ in ranked]
-        assert [float(cell) for cell in row[3:-2:2]] == pytest.approx([value for _, value in ranked], abs=1e-6)
-        assert row[-2:] == ["", ""]  # the policy cannot tell
+        assert row[2:-4:2] == [name for name, _ in ranked]
+        assert [float(cell) for cell in row[3:-4:2]] == pytest.approx([value for _, value in ranked], abs=1e-6)
+        assert row[-4:] == ["", "", "gates", "fp32"]  # what the policy cannot tell is empty
+
+
+@pytest.mark.parametrize(
+    ("options", "policy", "precision"),
+    [
+        ((), "gates", "fp32"),
+        (("--policy", "plain"), "plain", "fp32"),
+        (("--policy", "plain", "--threshold", "0.5"), "own", "fp32"),
+        (("--precision", "int8"), "gates", "int8"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_programs_are_told_which_policy_and_precision_answered(
+    run: Run, options: tuple[str, ...], policy: str, precision: str
+) -> None:
+    line = ("gfnet-dynn", "classify", "tiny.gfd", "pictures/a.png", *QUICK, *options, "--format")
+    said = json.loads(run(*line, "json").out)
+    assert (said["policy"], said["precision"]) == (policy, precision)
+    assert run(*line, "csv").out.endswith(f",{policy},{precision}")
+    assert precision not in run(*line, "text").out
 
 
 def test_names_that_csv_must_quote_come_back(exact: Exact) -> None:

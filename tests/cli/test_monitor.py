@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.cli import monitoring
 from gfnet_dynn.cli.app import main
 from gfnet_dynn.exits.drift import BINS, FEWEST_IMAGES, Reference, compare, reference_of
 from gfnet_dynn.runtime import Prediction, load
@@ -183,7 +184,10 @@ def test_where_nothing_has_changed_an_alarm_is_as_frequent_as_the_level_says(mad
     assert alarms <= 18  # 10 are expected, with a deviation of 3
 
 
-LINE = '{"source": "a.png", "label": "town", "confidence": 0.75, "exit": "final", "macs": 400}'
+LINE = (
+    '{"source": "a.png", "label": "town", "confidence": 0.75, "exit": "final", "macs": 400, '
+    '"policy": "gates", "precision": "fp32"}'
+)
 
 
 def with_line(line: str) -> str:
@@ -218,8 +222,18 @@ def test_the_good_lines_are_good(run: Run) -> None:
         LINE.replace("0.75", "[]"),
         LINE.replace("0.75", "1" + "0" * 400),
         LINE.replace("0.75", "9" * 5000),
+        LINE.replace(', "policy": "gates"', ""),
+        LINE.replace('"gates"', "null"),
+        LINE.replace('"gates"', '["gates"]'),
+        LINE.replace('"gates"', "9" * 400),
+        LINE.replace(', "precision": "fp32"', ""),
+        LINE.replace('"fp32"', "null"),
+        LINE.replace('"fp32"', "32"),
+        LINE.replace('"fp32"', '["fp32"]'),
+        LINE.replace('"fp32"', '"fp16"'),
+        LINE.replace('"fp32"', '"auto"'),
     ],
-    ids=range(19),
+    ids=range(29),
 )
 def test_a_line_that_classify_does_not_write_is_named(run: Run, line: str) -> None:
     Path("log.jsonl").write_text(with_line(line), encoding="utf-8")
@@ -245,12 +259,16 @@ def test_a_confidence_that_is_no_probability_is_refused(run: Run, value: str) ->
         (("absent.jsonl",), "cannot read the log absent.jsonl"),
         (("folder.log",), "cannot read the log folder.log"),
         (("bytes.log",), "cannot read the log bytes.log"),
-        (("empty.log",), "0 new images cannot be compared: give at least 20"),
+        (("empty.log",), "the logs are empty, so there is nothing to compare: give at least 20"),
         (("few.log",), "19 new images cannot be compared: give at least 20"),
         (("same/0000.png",), "1 new image cannot be compared: give at least 20"),
         (("absent",), "no file or folder absent"),
         (("empty",), "the folder empty holds no images"),
         (("bad.png",), "bad.png is not an image in a known format"),
+        (("bad.png",), "none of the images can be read, so there is nothing to compare"),
+        (("bad.png", "absent", "empty"), "none of the images can be read, so there is nothing to compare"),
+        (("absent", "empty"), "none of the images can be read, so there is nothing to compare"),
+        (("enough.log", "bad.png"), "none of the images can be read, so there is nothing to compare"),
         (("same", "--level", "0"), "the level must lie between 0.0001 and 1, as 0.01 does, not 0"),
         (("same", "--level", "100"), "the level must lie between 0.0001 and 1"),
         (("same", "--level", "-1"), "--level"),
@@ -273,6 +291,7 @@ def test_what_cannot_be_compared_is_told_without_a_traceback(
     Path("bad.png").write_bytes(b"no image")
     Path("empty.log").write_text("", encoding="utf-8")
     Path("few.log").write_text("\n".join([LINE] * (FEWEST_IMAGES - 1)), encoding="utf-8")
+    Path("enough.log").write_text("\n".join([LINE] * FEWEST_IMAGES), encoding="utf-8")
     outcome = monitor(run, *arguments)
     assert outcome.status == 2
     assert message in outcome.err
@@ -324,13 +343,22 @@ def test_calibrate_and_monitor_work_hand_in_hand(run: Run, made: Path) -> None:
     assert run("gfnet-dynn", "monitor", "tiny.gfd", log, "--json", *QUICK) == drifted
 
 
-def test_the_reference_is_that_of_the_precision(run: Run, made: Path) -> None:
-    """In int8, the images of the calibration are held against how they left in int8."""
+@pytest.fixture
+def both(made: Path) -> None:
+    """`both.gfd`: in int8 the folder `seen` left just so, in fp32 nothing was like it."""
     seen, gates = bundles.images(200, seed=1), bundles.POLICIES[0]
     own = reference_by("gates", seen, made / "plain.gfd", "int8")
-    other = Reference(((200, *(0,) * (BINS - 1)), (0,) * BINS, (0,) * BINS))  # nothing like it
+    other = Reference(((200, *(0,) * (BINS - 1)), (0,) * BINS, (0,) * BINS))
     bundles.write_tiny(Path("both.gfd"), policies=(replace(gates, references={"fp32": other, "int8": own}), FULL))
     write_pictures(Path("seen"), seen)
+
+
+IN_INT8 = ("--precision", "int8")
+
+
+@pytest.mark.usefixtures("both")
+def test_the_reference_is_that_of_the_precision(run: Run) -> None:
+    """In int8, the images of the calibration are held against how they left in int8."""
     in_int8 = run("gfnet-dynn", "monitor", "both.gfd", "seen", "--json", "--precision", "int8", "--threads", "1")
     assert in_int8.status == 0, in_int8.err
     assert json.loads(in_int8.out)["exits_distance"] == 0
@@ -339,13 +367,156 @@ def test_the_reference_is_that_of_the_precision(run: Run, made: Path) -> None:
     assert json.loads(in_fp32.out)["exits_distance"] > 0.1
 
 
+@pytest.mark.usefixtures("both")
+def test_the_reference_of_a_log_is_that_of_the_precision_that_it_names(run: Run) -> None:
+    for precision, status in (("int8", 0), ("fp32", 1)):
+        log = log_of(run, f"{precision}.log", "seen", more=("--precision", precision))
+        for options in ((), ("--precision", "auto"), ("--precision", precision)):
+            outcome = run("gfnet-dynn", "monitor", "both.gfd", log, "--json", *options)
+            assert outcome.status == status, outcome.err
+            assert (json.loads(outcome.out)["exits_distance"] == 0) == (precision == "int8")
+
+
+@pytest.mark.usefixtures("both")
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_images_beside_a_log_are_classified_in_its_precision(
+    run: Run, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    asked: list[str] = []
+
+    def spied(*place: Path, **options: Any) -> Any:
+        asked.append(options["precision"])
+        return load(*place, **options)
+
+    monkeypatch.setattr(monitoring, "load", spied)
+    log = log_of(run, "log.jsonl", "seen", more=("--precision", precision))
+    both = run("gfnet-dynn", "monitor", "both.gfd", log, "seen", "--json", "--threads", "1")
+    assert json.loads(both.out)["images"] == 400
+    assert asked == [precision]
+    assert (json.loads(both.out)["exits_distance"] == 0) == (precision == "int8")
+    assert run("gfnet-dynn", "monitor", "both.gfd", log, "seen", "--json", "--precision", precision) == both
+
+
+@pytest.mark.usefixtures("both")
+def test_a_precision_that_contradicts_the_log_is_refused(run: Run) -> None:
+    log = log_of(run, "log.jsonl", "same", more=IN_INT8)
+    for seen in ((log,), (log, "same"), ("same", log)):
+        outcome = run("gfnet-dynn", "monitor", "both.gfd", *seen, "--precision", "fp32")
+        assert (outcome.status, outcome.out) == (2, "")
+        assert outcome.err == (
+            "error: the logs were made in int8 and --precision says fp32: leave it out, or give logs made in fp32"
+        )
+
+
+@pytest.mark.usefixtures("both")
+def test_logs_that_mix_precisions_are_refused(run: Run) -> None:
+    first, second = log_of(run, "first.log", "same"), log_of(run, "second.log", "same", more=IN_INT8)
+    outcome = run("gfnet-dynn", "monitor", "both.gfd", first, second)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "line 1 of second.log was made in int8, the lines before it in fp32" in outcome.err
+    assert "so give logs of one at a time" in outcome.err
+    mixed = Path(first).read_text(encoding="utf-8") + Path(second).read_text(encoding="utf-8")
+    Path("mixed.log").write_text(mixed, encoding="utf-8")
+    outcome = run("gfnet-dynn", "monitor", "both.gfd", "mixed.log")
+    assert outcome.status == 2
+    assert "line 61 of mixed.log was made in int8, the lines before it in fp32" in outcome.err
+
+
 def test_a_precision_in_which_nothing_was_calibrated_is_told(run: Run) -> None:
-    log = log_of(run, "log.jsonl", "same")
-    for seen in ("same", log):
-        line = ("tiny.gfd", seen, "--policy", "gates", "--precision", "int8", "--threads", "1")
+    log = log_of(run, "log.jsonl", "same", more=IN_INT8)
+    for seen in (some_unreadable("same"), log):  # before the images are read: none is named
+        line = ("tiny.gfd", str(seen), "--policy", "gates", *IN_INT8, "--threads", "1")
         outcome = run("gfnet-dynn", "monitor", *line)
         assert outcome.status == 2
-        assert "the policy gates was calibrated in fp32 and not in int8: give --precision" in outcome.err
+        assert outcome.err == (
+            "error: the policy gates was calibrated in fp32 and not in int8: classify with --precision fp32"
+        )
+
+
+@pytest.mark.parametrize(
+    ("made_by", "more", "said", "instead"),
+    [
+        ("full", (), "full", "--policy full, or a log of 'gates'"),
+        ("plain", (), "plain", "a log of 'gates'"),  # which was not calibrated
+        ("gates", ("--threshold", "0.5"), "own", "a log of 'gates' ('own' is what --threshold makes of any policy)"),
+    ],
+    ids=["calibrated", "not calibrated", "own"],
+)
+def test_a_log_by_another_policy_is_refused(
+    run: Run, made_by: str, more: tuple[str, ...], said: str, instead: str
+) -> None:
+    """Its images left elsewhere, or by other thresholds: what is compared would differ whatever the images."""
+    good, log = log_of(run, "good.log", "same"), log_of(run, "log.jsonl", "same", policy=made_by, more=more)
+    for seen in ((log,), (good, log), (log, "same")):
+        outcome = monitor(run, *seen)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert outcome.err == (
+            f"error: line 1 of log.jsonl was made by the policy '{said}' and not by 'gates': give {instead}"
+        )
+
+
+def test_a_policy_named_as_the_log_names_it_is_monitored(run: Run) -> None:
+    log = log_of(run, "log.jsonl", "same", policy="full")
+    outcome = run("gfnet-dynn", "monitor", "tiny.gfd", log, "--policy", "full", "--json")
+    assert json.loads(outcome.out)["shares_now"] == [0, 0, 1]
+
+
+def test_one_line_by_another_policy_is_named_however_it_calls_it(run: Run) -> None:
+    strange = LINE.replace('"gates"', json.dumps("\x1b[2J" + "x" * 500))
+    Path("log.jsonl").write_text(with_line(strange), encoding="utf-8")
+    outcome = monitor(run, "log.jsonl")
+    assert outcome.status == 2
+    assert r"line 21 of log.jsonl was made by the policy '\x1b[2Jxxxx" in outcome.err
+    assert outcome.err.endswith("x' and not by 'gates': give a log of 'gates'")
+    assert len(outcome.err) < 200
+
+
+def test_logs_alone_need_no_network(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = log_of(run, "log.jsonl", "dark")
+    monkeypatch.setattr(monitoring, "load", lambda *_, **__: pytest.fail("the network was loaded"))
+    assert monitor(run, log, "--engine", "openvino").status == 1
+
+
+def test_logs_alone_need_no_engine(run: Run) -> None:
+    log = log_of(run, "log.jsonl", "dark")
+    body = 'sys.modules["onnxruntime"] = None\nfrom gfnet_dynn.cli.app import main\nmain()'
+    result = without_torch(body, "monitor", "tiny.gfd", log, "--policy", "gates")
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.startswith("60 new images do not come as the 200 calibration images did")
+
+
+def some_unreadable(folder: str) -> Path:
+    """The images of a folder, with one that is none and one that is cut off among them."""
+    mine = Path(shutil.copytree(folder, "mine"))
+    (mine / "0030a.png").write_bytes(b"no image")
+    (mine / "0040a.png").write_bytes((mine / "0040.png").read_bytes()[:60])
+    return mine
+
+
+@pytest.mark.parametrize(("folder", "status"), [("same", 2), ("dark", 1)])
+def test_an_unreadable_image_is_named_and_the_others_are_compared(run: Run, folder: str, status: int) -> None:
+    outcome = monitor(run, str(some_unreadable(folder)), "--json")
+    assert outcome.out == monitor(run, folder, "--json").out
+    assert outcome.status == status
+    assert "error: mine/0030a.png is not an image in a known format" in outcome.err
+    assert "mine/0040a.png" in outcome.err
+    assert outcome.err.count("error:") == 2
+
+
+def test_a_place_without_images_takes_no_comparison_from_the_others(run: Run) -> None:
+    Path("empty").mkdir()
+    for seen in (("same", "empty", "absent"), ("empty", "same", "absent")):
+        outcome = monitor(run, *seen, "--json")
+        assert (outcome.status, outcome.out) == (2, monitor(run, "same", "--json").out)
+        assert "error: the folder empty holds no images" in outcome.err
+        assert "error: no file or folder absent" in outcome.err
+
+
+def test_an_unreadable_image_beside_a_log_is_named_too(run: Run) -> None:
+    log = log_of(run, "log.jsonl", "same")
+    outcome = monitor(run, log, str(some_unreadable("same")), "--json")
+    assert (outcome.status, json.loads(outcome.out)["images"]) == (2, 120)
+    assert outcome.err.count("error:") == 2
 
 
 def test_monitoring_changes_no_file(run: Run) -> None:
@@ -357,7 +528,8 @@ def test_monitoring_changes_no_file(run: Run) -> None:
 def test_help_says_what_the_exit_status_means(run: Run) -> None:
     outcome = run("gfnet-dynn", "monitor", "--help")
     assert outcome.status == 0
-    assert "The exit status is 1 where it does not" in outcome.out
+    said = "The exit status is 1 where it does not; else 2 where some images could not be read, which are named and"
+    assert said in outcome.out
 
 
 def test_the_command_monitors_without_torch_and_onnx() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.budget import Costs, last_in_time, levels, spend
+from gfnet_dynn.exits.budget import Costs, last_in_time, levels, require_in_reach, spend
 from gfnet_dynn.exits.paths import by_deadline
 from gfnet_dynn.exits.rule import NEVER, first_exit
 from tests.exits.populations import make_population
@@ -44,6 +44,38 @@ def test_what_cannot_be_reached_is_said() -> None:
         last_in_time(TIMES, 2.5)
     with pytest.raises(CalibrationError, match="needs the 99th percentile"):
         last_in_time(Costs("MACs", "M", (1.0, 2.0), None, "counted"), 5)
+
+
+def test_what_no_images_can_reach_is_said_without_any() -> None:
+    with pytest.raises(CalibrationError) as caught:
+        require_in_reach(TIMES, 1.5)
+    assert str(caught.value) == (
+        "a mean latency of 1.5 ms is not reachable: the cheapest setting costs 2 ms, the first exit 2 (measured here)"
+    )
+    with pytest.raises(CalibrationError, match=r"deadline of 2\.5 ms is not reachable: .* cheapest exit is 3 ms"):
+        require_in_reach(TIMES, None, 2.5)
+    with pytest.raises(CalibrationError, match="deadline of 2 ms is not reachable"):
+        require_in_reach(TIMES, 5.0, 2.0)
+    with pytest.raises(CalibrationError, match="needs the 99th percentile"):
+        require_in_reach(Costs("MACs", "M", (1.0, 2.0), None, "counted"), None, 5)
+
+
+def test_what_some_images_may_reach_is_not_refused_before_they_are_seen() -> None:
+    require_in_reach(TIMES, 2.0, 3.0)
+    require_in_reach(TIMES, None)
+    # Measured exits that changed places: no setting is below the cheaper one.
+    turned = Costs("latency", "ms", (2.1, 2.0, 7.0), None, "measured here")
+    require_in_reach(turned, 2.0)
+    with pytest.raises(CalibrationError, match=r"the cheapest setting costs 2 ms, the first exit 2\.1"):
+        require_in_reach(turned, 1.9)
+
+
+def test_a_path_that_ends_above_the_budget_is_refused_with_its_own_end() -> None:
+    arrays, dear = make_population().draw(500, 0), levels([make_population().draw(500, 0)])[:1]
+    with pytest.raises(
+        CalibrationError, match="a mean latency of 5 ms is not reachable: the cheapest setting costs 10"
+    ):
+        spend([arrays], TIMES, 5.0, dear)
 
 
 @pytest.mark.parametrize("images", [3, 12, 13, 15])

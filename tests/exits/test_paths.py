@@ -75,3 +75,19 @@ def test_a_greedy_path_falls_exit_by_exit_and_saves_more_than_one_threshold_for_
         return float(np.array(COSTS)[exits].mean(axis=0)[kept].min())
 
     assert cheapest(path) < cheapest(same_for_all(3)) - 0.05
+
+
+def test_a_few_sure_errors_do_not_hide_what_an_exit_saves_below_them() -> None:
+    """The first exit is surest of ten images that it has wrong, and right on all others; the second errs at random."""
+    images, generator = 400, np.random.default_rng(0)
+    first_right, second_right = np.arange(images) >= 10, generator.random(images) >= 0.2
+    right = np.stack((first_right, second_right, np.ones(images, bool)), axis=1)
+    labels = np.zeros(images, np.int64)
+    logits = np.where(right[..., None], np.array([1.0, 0.0]), np.array([0.0, 1.0])).astype(np.float32)
+    gates = np.stack((np.linspace(1, 0.01, images), generator.random(images)), axis=1).astype(np.float32)
+    arrays = ExitArrays(logits, gates, labels)
+    risk, costs = risk_of(arrays, "harm"), (1.0, 2.0, 10.0)
+    exits = exits_along(gates, greedy_path(arrays, risk, costs))
+    losses, means = losses_at(risk, exits).mean(axis=0), np.array(costs)[exits].mean(axis=0)
+    tested = np.logical_and.accumulate(losses <= 0.03)  # a test along the path ends where it fails first
+    assert means[tested].min() < 1.5

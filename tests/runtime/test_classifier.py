@@ -244,7 +244,7 @@ LOGITS = np.array([0.5, 3.25, -1], np.float32)
 
 
 def test_a_prediction_holds_the_softmax_of_the_exit_taken() -> None:
-    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 1, Path("a/b.png"))
+    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], "fp32", LOGITS, 1, Path("a/b.png"))
     powers = np.exp(LOGITS.astype(np.float64))
     np.testing.assert_allclose(list(made.probabilities.values()), powers / powers.sum())
     assert list(made.probabilities) == list(bundles.CLASSES)
@@ -253,19 +253,21 @@ def test_a_prediction_holds_the_softmax_of_the_exit_taken() -> None:
 
 
 def test_logits_of_any_size_give_probabilities() -> None:
-    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], np.array([3e38, 0, -3e38], np.float32), 2, None)
+    made = make_prediction(
+        bundles.manifest(), bundles.POLICIES[0], "fp32", np.array([3e38, 0, -3e38], np.float32), 2, None
+    )
     assert made.probabilities == {"field": 1.0, "river": 0.0, "town": 0.0}
 
 
 def test_classes_are_ranked_by_probability() -> None:
-    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 0, None)
+    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], "fp32", LOGITS, 0, None)
     assert [name for name, _ in made.ranked()] == ["river", "field", "town"]
     assert made.ranked(1) == [("river", made.confidence)]
     assert made.ranked(9) == made.ranked()
 
 
 def test_a_prediction_as_json_values_is_rounded_and_has_the_classes_asked_for() -> None:
-    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 2, Path("a/b.png"))
+    made = make_prediction(bundles.manifest(), bundles.POLICIES[0], "fp32", LOGITS, 2, Path("a/b.png"))
     assert made.to_dict(2) == {
         "source": "a/b.png",
         "label": "river",
@@ -273,9 +275,22 @@ def test_a_prediction_as_json_values_is_rounded_and_has_the_classes_asked_for() 
         "exit": "final",
         "macs": 400,
         "probabilities": {"river": 0.927479, "field": 0.059292},
+        "policy": "gates",
+        "precision": "fp32",
     }
     assert list(made.to_dict()["probabilities"]) == ["river", "field", "town"]
-    assert make_prediction(bundles.manifest(), bundles.POLICIES[0], LOGITS, 2, None).to_dict()["source"] is None
+    assert make_prediction(bundles.manifest(), bundles.POLICIES[0], "fp32", LOGITS, 2, None).to_dict()["source"] is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_answer_says_by_which_policy_and_in_which_precision_it_was_made(bundle: Path, precision: str) -> None:
+    classifier, images = load(bundle, precision=precision, threads=1), list(bundles.images(3))
+    for policy in ("gates", "plain", "full"):
+        made = classifier.classify(images, policy=policy, batch=2)
+        assert {(each.policy, each.precision) for each in made} == {(policy, precision)}
+        assert {(each.to_dict()["policy"], each.to_dict()["precision"]) for each in made} == {(policy, precision)}
+    assert {each.policy for each in classifier.classify(images)} == {"gates"}
+    assert {each.policy for each in classifier.classify(images, policy="plain", threshold=0.5)} == {"own"}
 
 
 WARM = Fitted((0.5, 2.0, 1.0))
@@ -284,14 +299,14 @@ WARM = Fitted((0.5, 2.0, 1.0))
 @pytest.mark.parametrize(("exit_index", "temperature"), [(0, 0.5), (1, 2.0), (2, 1.0)])
 def test_probabilities_are_those_at_the_temperature_of_the_exit(exit_index: int, temperature: float) -> None:
     warm = replace(bundles.POLICIES[0], fitted=WARM)
-    made = make_prediction(bundles.manifest(), warm, LOGITS, exit_index, None)
+    made = make_prediction(bundles.manifest(), warm, "fp32", LOGITS, exit_index, None)
     np.testing.assert_allclose(list(made.probabilities.values()), softmax(LOGITS / temperature), rtol=1e-6)
     assert made.confidence == made.probabilities["river"]
 
 
 def test_a_policy_that_promises_nothing_tells_nothing() -> None:
     for policy in bundles.POLICIES:
-        made = make_prediction(bundles.manifest(), policy, LOGITS, 1, None)
+        made = make_prediction(bundles.manifest(), policy, "fp32", LOGITS, 1, None)
         assert (made.unknown, made.among) == (None, None)
         assert not {"unknown", "among"} & set(made.to_dict())
 
@@ -301,16 +316,16 @@ def test_an_image_is_unknown_below_the_threshold_of_its_exit_whatever_its_temper
     above, below = (Unknowns("energy", (at, -math.inf, math.inf), 0.05) for at in (energy + 1e-9, energy - 1e-9))
     for fitted in (UNFITTED, WARM):
         unsure = replace(bundles.POLICIES[0], fitted=fitted, unknowns=above)
-        found = [make_prediction(bundles.manifest(), unsure, LOGITS, index, None).unknown for index in range(3)]
+        found = [make_prediction(bundles.manifest(), unsure, "fp32", LOGITS, index, None).unknown for index in range(3)]
         assert found == [True, False, True]
         sure = replace(unsure, unknowns=below)
-        assert make_prediction(bundles.manifest(), sure, LOGITS, 0, None).unknown is False
+        assert make_prediction(bundles.manifest(), sure, "fp32", LOGITS, 0, None).unknown is False
 
 
 def test_unknown_may_be_told_by_the_largest_logit() -> None:
     for at, unknown in ((3.2, False), (3.25, False), (3.3, True)):
         policy = replace(bundles.POLICIES[0], unknowns=Unknowns("max-logit", (at,) * 3, 0.05))
-        assert make_prediction(bundles.manifest(), policy, LOGITS, 1, None).unknown is unknown
+        assert make_prediction(bundles.manifest(), policy, "fp32", LOGITS, 1, None).unknown is unknown
 
 
 @pytest.mark.parametrize(
@@ -321,7 +336,9 @@ def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
     exit_index: int, among: tuple[str, ...]
 ) -> None:
     sets = Sets("least-ambiguous", (0.0, 0.95, math.inf), 0.9)  # the most probable belongs, whatever the quantile
-    made = make_prediction(bundles.manifest(), replace(bundles.POLICIES[0], sets=sets), LOGITS, exit_index, None)
+    made = make_prediction(
+        bundles.manifest(), replace(bundles.POLICIES[0], sets=sets), "fp32", LOGITS, exit_index, None
+    )
     assert made.among == among
     assert made.to_dict()["among"] == list(among)
 
@@ -329,20 +346,22 @@ def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
 def test_classes_are_among_at_the_temperature_of_the_exit() -> None:
     sets = Sets("least-ambiguous", (0.85, 0.85, 0.85), 0.9)
     policy = replace(bundles.POLICIES[0], sets=sets, fitted=WARM)
-    sizes = [len(make_prediction(bundles.manifest(), policy, LOGITS, index, None).among or ()) for index in range(3)]
+    sizes = [
+        len(make_prediction(bundles.manifest(), policy, "fp32", LOGITS, index, None).among or ()) for index in range(3)
+    ]
     assert sizes == [1, 2, 1]  # the second exit is the least sure
 
 
 def test_an_answer_that_is_no_number_is_unknown_and_may_be_anything() -> None:
     broken = np.array([np.nan, 1.0, 2.0], np.float32)
     with_all = replace(bundles.CALIBRATED, signal="gate", fitted=UNFITTED)
-    made = make_prediction(bundles.manifest(), with_all, broken, 2, None)
+    made = make_prediction(bundles.manifest(), with_all, "fp32", broken, 2, None)
     assert made.unknown is True
     assert set(made.among or ()) == set(bundles.CLASSES)
 
 
 def test_json_values_of_a_calibrated_answer_are_json() -> None:
-    made = make_prediction(bundles.manifest(), replace(bundles.CALIBRATED, signal="gate"), LOGITS, 0, None)
+    made = make_prediction(bundles.manifest(), replace(bundles.CALIBRATED, signal="gate"), "fp32", LOGITS, 0, None)
     said = json.loads(json.dumps(made.to_dict(1), allow_nan=False))
     assert said["unknown"] in (True, False)
     assert said["among"] == list(made.among or ())
@@ -355,7 +374,7 @@ def test_the_classifier_answers_by_the_policy_that_was_calibrated(bundle: Path) 
     classifier, images = load(bundle, precision="fp32", threads=1), bundles.images(9)
     answers = classifier.net.decide(images, calibrated)
     for made, logits, exit_index in zip(classifier.classify(list(images)), *answers, strict=True):
-        expected = make_prediction(classifier.manifest, calibrated, logits, int(exit_index), None)
+        expected = make_prediction(classifier.manifest, calibrated, "fp32", logits, int(exit_index), None)
         assert (made.unknown, made.among, made.exit) == (expected.unknown, expected.among, expected.exit)
         assert made.confidence == pytest.approx(expected.confidence, rel=1e-5)
     assert {each.unknown for each in classifier.classify(list(images), policy="gates")} == {None}

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from gfnet_dynn.errors import EngineError, MissingExtraError
 from gfnet_dynn.runtime import engine as engine_module
 from gfnet_dynn.runtime import load
-from gfnet_dynn.runtime.engine import ENGINES, Engine, EngineOptions, available_processors, make_engine
+from gfnet_dynn.runtime.engine import ENGINES, Engine, EngineOptions, available_processors, default_threads, make_engine
 from gfnet_dynn.runtime.staged import StagedNet
 from tests import bundles
 from tests.runtime.engines import ONE_THREAD
@@ -91,6 +91,14 @@ def test_the_processors_are_those_that_the_process_may_use(monkeypatch: pytest.M
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert available_processors() == 1
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 1), (3, 3), (4, 4), (64, 4)])
+def test_by_default_at_most_four_of_these_compute(
+    monkeypatch: pytest.MonkeyPatch, processors: int, threads: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    assert default_threads() == threads
 
 
 def test_an_engine_says_its_name_and_version(engine: Engine) -> None:

@@ -45,6 +45,11 @@ class Fields:
         value = self._find(name)
         return float(value) if _finite(value) else self._refuse(name, "a number")
 
+    def share(self, name: str) -> float:
+        """A number between 0 and 1, neither of the two."""
+        value = self.number(name)
+        return value if 0 < value < 1 else self._refuse(name, "a number between 0 and 1")
+
     def one_of(self, name: str, choices: Sequence[_Choice]) -> _Choice:
         """One of some texts; another one is of a later version."""
         value = self.text(name)

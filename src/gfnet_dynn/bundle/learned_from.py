@@ -48,8 +48,10 @@ def unpack(content: bytes) -> frozenset[bytes]:
     """What `pack` made.
 
     Raises:
-        BundleError: the content is cut off.
+        BundleError: the content is empty, though a network has learned from something, or cut off.
     """
+    if not content:
+        raise BundleError(f"its {NAME} is empty: export it anew")
     if len(content) % _BYTES:
         raise BundleError(f"its {NAME} is cut off: export it anew")
     return frozenset(content[start : start + _BYTES] for start in range(0, len(content), _BYTES))

@@ -18,6 +18,9 @@ VERSION = 1
 FULL = "full"
 """The policy that every bundle has: no sample leaves early."""
 
+OWN = "own"
+"""What a policy is called whose thresholds the caller gave: none of a bundle is."""
+
 _MOST_CLASSES = 100_000
 _LARGEST_INPUT = 4096  # pixels a side
 

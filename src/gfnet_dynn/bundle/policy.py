@@ -173,12 +173,12 @@ def _read_reference(found: Fields) -> Reference:
 
 def _read_unknowns(found: Fields) -> Unknowns:
     thresholds = _with_infinities(found.numbers_or_none("thresholds"), -math.inf)
-    return Unknowns(found.one_of("score", FAMILIARITY_SCORES), thresholds, found.number("false_alarms"))
+    return Unknowns(found.one_of("score", FAMILIARITY_SCORES), thresholds, found.share("false_alarms"))
 
 
 def _read_sets(found: Fields) -> Sets:
     quantiles = _with_infinities(found.numbers_or_none("quantiles"), math.inf)
-    return Sets(found.one_of("score", SET_SCORES), quantiles, found.number("coverage"))
+    return Sets(found.one_of("score", SET_SCORES), quantiles, found.share("coverage"))
 
 
 def _without_infinities(values: tuple[float, ...]) -> list[float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from unicodedata import category
 
-from gfnet_dynn.bundle.manifest import FULL
+from gfnet_dynn.bundle.manifest import FULL, OWN
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.budget import Costs
 from gfnet_dynn.exits.control import Wish
@@ -48,7 +48,8 @@ class Order:
     def __post_init__(self) -> None:
         if self.wish is None and self.budget is None and self.deadline is None:
             raise CalibrationError("nothing to calibrate for: give a risk, a budget or a deadline")
-        if not self.name.strip() or self.name == FULL or any(category(each) in _UNPRINTABLE for each in self.name):
+        taken = not self.name.strip() or self.name in (FULL, OWN)
+        if taken or any(category(each) in _UNPRINTABLE for each in self.name):
             raise CalibrationError(f"a policy needs a printable name of its own, not {self.name!r}")
         if self.seed < 0:
             raise CalibrationError(f"a seed is 0 or more, not {self.seed}")

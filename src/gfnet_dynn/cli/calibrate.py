@@ -57,6 +57,10 @@ def calibrate(
         Path | None, typer.Option("--output", "-o", help="Bundle to write. (default: the bundle itself)", parser=path)
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write all figures there as JSON.", parser=path)] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw there how far exits can be trusted, .png, .svg or .pdf (extra plots).", parser=path),
+    ] = None,
     outputs: Annotated[
         Path | None, typer.Option(help="Keep what all exits say there, .npz, for further policies.", parser=path)
     ] = None,
@@ -89,6 +93,7 @@ def calibrate(
         name=name,
         output=output,
         report=report,
+        plot=plot,
         outputs=outputs,
         engine=engine,
         threads=threads,

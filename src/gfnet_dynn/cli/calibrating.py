@@ -14,18 +14,17 @@ from gfnet_dynn.calibration.images import find_labelled
 from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, load_outputs, store_outputs
 from gfnet_dynn.calibration.plan import calibrate
+from gfnet_dynn.calibration.plot import draw_reliability, require_plot
 from gfnet_dynn.calibration.report import CalibrationReport, make_report, report_to_dict
 from gfnet_dynn.cli.calibration_tables import print_calibration
 from gfnet_dynn.cli.progress import Counter
 from gfnet_dynn.errors import CalibrationError, StorageError
-from gfnet_dynn.exits.budget import Costs
+from gfnet_dynn.exits.budget import Costs, require_in_reach
 from gfnet_dynn.exits.control import Method, Wish
 from gfnet_dynn.exits.risk import RiskName
 from gfnet_dynn.exits.signals import Signal
-from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_engine
+from gfnet_dynn.runtime.engine import EngineOptions, default_threads, make_engine
 from gfnet_dynn.storage import require_writable, write_json
-
-_MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Wanted:
     name: str
     output: Path | None
     report: Path | None
+    plot: Path | None
     outputs: Path | None
     engine: str
     threads: int | None
@@ -93,15 +93,18 @@ class Wanted:
 def run_calibration(wanted: Wanted, console: Console) -> CalibrationReport:
     """Calibrate, print, store."""
     target = wanted.output or wanted.bundle
-    for file in filter(None, (target, wanted.report, wanted.outputs)):
+    for file in filter(None, (target, wanted.report, wanted.plot, wanted.outputs)):
         if file.is_dir():
             raise StorageError(f"{file} is a folder: name the file to write")
         require_writable(file.absolute().parent)
     _require_apart(wanted)
+    if wanted.plot:
+        require_plot(wanted.plot)
     bundle = read_bundle(wanted.bundle)
     order = wanted.order(bundle.manifest)
+    require_in_reach(order.costs, order.budget, order.deadline)  # before the images: classifying them takes longest
     outputs = _outputs(wanted, bundle, console)
-    if wanted.outputs:  # before anything can be refused: computing them takes longest
+    if wanted.outputs:  # before anything else can be refused: computing them takes longest
         store_outputs(wanted.outputs, outputs)
     calibrated = calibrate(outputs, order)
     others = [each for each in bundle.manifest.policies if each.name != order.name]
@@ -113,6 +116,8 @@ def run_calibration(wanted: Wanted, console: Console) -> CalibrationReport:
         written.append(f"outputs: {wanted.outputs}")
     if wanted.report:
         written.append(f"report: {write_json(wanted.report, report_to_dict(report))}")
+    if wanted.plot:
+        written.append(f"plot: {draw_reliability(report, wanted.plot)}")
     print_calibration(report, console)
     if bundle.manifest.learned_from is None:
         written.append(
@@ -126,7 +131,12 @@ def run_calibration(wanted: Wanted, console: Console) -> CalibrationReport:
 def _require_apart(wanted: Wanted) -> None:
     """No result takes the place of another, or of what was given; only policies and kept outputs may go back."""
     given = {"BUNDLE": wanted.bundle, "IMAGES": wanted.images, "--benchmark": wanted.benchmark}
-    results = {"--output": wanted.output, "--report": wanted.report, "--outputs": wanted.outputs}
+    results = {
+        "--output": wanted.output,
+        "--report": wanted.report,
+        "--plot": wanted.plot,
+        "--outputs": wanted.outputs,
+    }
     for option, file in results.items():
         for other, place in {**given, **results}.items():
             back = (option, other) in (("--output", "BUNDLE"), ("--outputs", "IMAGES"))
@@ -137,7 +147,7 @@ def _require_apart(wanted: Wanted) -> None:
 def _outputs(wanted: Wanted, bundle: Bundle, console: Console) -> Outputs:
     if wanted.images.is_file():
         return load_outputs(wanted.images, bundle)
-    threads = min(_MOST_THREADS, available_processors()) if wanted.threads is None else wanted.threads
+    threads = default_threads() if wanted.threads is None else wanted.threads
     engine, told = make_engine(wanted.engine, EngineOptions(threads)), Counter(console)
     labelled = find_labelled(wanted.images, bundle, told("Reading the images"))
     return collect_outputs(bundle, labelled, engine, told("Classifying at every exit"))

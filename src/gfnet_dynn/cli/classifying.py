@@ -39,25 +39,40 @@ def run_classification(wanted: Wanted, out: TextIO, err: TextIO) -> int:
         How many files or places could not be read; each was named.
     """
     threshold = parse_threshold(wanted.threshold)
-    unread: list[DataError] = []
-
-    def unreadable(error: DataError) -> None:
-        unread.append(error)
-        err.write(f"error: {error}\n")
-
-    files = _found(wanted.images, unreadable)
+    unread = Unread(err)
+    files = find_readable(wanted.images, unread)
     classifier = load(wanted.bundle, engine=wanted.engine, precision=wanted.precision, threads=wanted.threads)
     write = _WRITERS[wanted.form](out, min(wanted.top, len(classifier.manifest.classes)))
     for prediction in classifier.classify_each(
-        files, policy=wanted.policy, threshold=threshold, batch=wanted.batch, unreadable=unreadable
+        files, policy=wanted.policy, threshold=threshold, batch=wanted.batch, unreadable=unread
     ):
         write(prediction)
         out.flush()
-    return len(unread)
+    return unread.count
 
 
-def _found(places: Sequence[Path], unreadable: Callable[[DataError], None]) -> list[Path]:
-    """The images at all places that can be read, if there is one."""
+class Unread:
+    """Files and places that cannot be read: each is named as it is met, and the others go on.
+
+    Attributes:
+        count: of those met so far.
+    """
+
+    def __init__(self, err: TextIO) -> None:
+        self._err, self.count = err, 0
+
+    def __call__(self, error: DataError) -> None:
+        """Name one."""
+        self.count += 1
+        self._err.write(f"error: {error}\n")
+
+
+def find_readable(places: Sequence[Path], unread: Unread) -> list[Path]:
+    """The images at all places that can be looked at, in order.
+
+    Raises:
+        DataError: there is one place only, and it holds none.
+    """
     files: list[Path] = []
     for place in places:
         try:
@@ -65,7 +80,7 @@ def _found(places: Sequence[Path], unreadable: Callable[[DataError], None]) -> l
         except DataError as error:
             if len(places) == 1:
                 raise
-            unreadable(error)
+            unread(error)
     return files
 
 
@@ -86,12 +101,14 @@ def _json_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
 def _csv_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
     writer = csv.writer(out, lineterminator="\n")
     ranks = [f"{what}{rank}" for rank in range(1, top + 1) for what in ("label", "p")]
-    writer.writerow(["source", "exit", *ranks, "unknown", "among"])
+    writer.writerow(["source", "exit", *ranks, "unknown", "among", "policy", "precision"])
 
     def write(prediction: Prediction) -> None:
         ranked = [cell for name, value in prediction.ranked(top) for cell in (name, f"{value:.6f}")]
         unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
-        writer.writerow([prediction.source, prediction.exit, *ranked, unknown, _AMONG.join(prediction.among or ())])
+        among = _AMONG.join(prediction.among or ())
+        made = (prediction.policy, prediction.precision)
+        writer.writerow([prediction.source, prediction.exit, *ranked, unknown, among, *made])
 
     return write
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,16 +27,19 @@ def monitor(
     ] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a sentence.")] = False,
     engine: Annotated[Literal["onnxruntime", "openvino"], typer.Option(help="What runs the network.")] = "onnxruntime",
-    precision: Annotated[Literal["auto", "fp32", "int8"], typer.Option(help="As for `classify`.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "int8"], typer.Option(help="As for `classify`; auto keeps to that of the logs.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the permutations.", min=0)] = 0,
 ) -> None:
     """Compare exits and confidences with those at calibration, and say whether the promise's premise still holds.
 
-    The exit status is 1 where it does not.
+    The exit status is 1 where it does not; else 2 where some images could not be read, which are named and left out;
+    else 0.
     """
     from gfnet_dynn.cli.monitoring import Wanted, run_monitor  # noqa: PLC0415 # imports the engine
 
     wanted = Wanted(bundle, tuple(seen), policy, level / 100, as_json, engine, precision, threads, seed)
-    if run_monitor(wanted, Console()).rejected:
-        raise typer.Exit(1)
+    if status := run_monitor(wanted, Console(), sys.stderr):
+        raise typer.Exit(status)

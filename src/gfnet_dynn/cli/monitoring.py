@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from rich.console import Console
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.cli.classifying import find_images
-from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.drift import Drift, compare
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.cli.classifying import Unread, find_readable
+from gfnet_dynn.cli.prediction_log import Answer, read_logs
+from gfnet_dynn.errors import CalibrationError, DataError
+from gfnet_dynn.exits.drift import FEWEST_IMAGES, Reference, compare
+from gfnet_dynn.runtime.precision import AUTO
 from gfnet_dynn.runtime.predictor import load
 
 _LOGS = (".json", ".jsonl", ".ndjson", ".log")
@@ -35,55 +39,69 @@ class Wanted:
     seed: int
 
 
-def run_monitor(wanted: Wanted, console: Console) -> Drift:
-    """Compare, and say what was found."""
+def run_monitor(wanted: Wanted, console: Console, err: TextIO) -> int:
+    """Compare, and say what was found.
+
+    Returns:
+        The exit status: 1 where images do not come as they did; else 2 where some could not be read; else 0.
+    """
     manifest = read_bundle(wanted.bundle).manifest
-    policy = manifest.policy(wanted.policy)
-    if not policy.references:
-        calibrated = [each.name for each in manifest.policies if each.references]
-        known = f"--policy {calibrated[0]}" if calibrated else "`gfnet-dynn calibrate` makes one"
-        raise CalibrationError(f"the policy {policy.name} was not calibrated, so there is nothing to compare: {known}")
+    policy = _calibrated(manifest, wanted.policy)
     logs = [each for each in wanted.seen if each.suffix.lower() in _LOGS]
-    answers = [answer for log in logs for answer in _read_log(log, manifest)]
     pictures = [each for each in wanted.seen if each not in logs]
-    # A log does not say in which precision it was written: in that which `classify` takes here by the same options.
-    classifier = load(wanted.bundle, engine=wanted.engine, precision=wanted.precision, threads=wanted.threads)
-    if (reference := policy.references.get(classifier.net.precision)) is None:
-        raise CalibrationError(
-            f"the policy {policy.name} was calibrated in {', '.join(policy.references)} and not in "
-            f"{classifier.net.precision}: give --precision"
-        )
+    answers, unread = read_logs(logs, manifest, policy), Unread(err)
+    precision = _common_precision(wanted.precision, answers)
     if pictures:
-        places = {way.name: index for index, way in enumerate(manifest.ways_out)}
-        made = classifier.classify_each(find_images(pictures), policy=policy.name)
-        answers.extend((places[each.exit], each.confidence) for each in made)
-    exits = np.array([exit_index for exit_index, _ in answers], np.intp)
-    confidences = np.array([confidence for _, confidence in answers], np.float64)
+        answers += _classify(wanted, policy, precision, pictures, unread)
+    if not answers:
+        raise CalibrationError(f"the logs are empty, so there is nothing to compare: give at least {FEWEST_IMAGES}")
+    reference = _reference(policy, answers[0].precision)
+    exits = np.array([each.exit_index for each in answers], np.intp)
+    confidences = np.array([each.confidence for each in answers], np.float64)
     found = compare(reference, exits, confidences, wanted.level, wanted.seed)
-    said = (
-        json.dumps({**asdict(found), "rejected": found.rejected, "policy": policy.name})
-        if wanted.as_json
-        else str(found)
-    )
+    more = {"rejected": found.rejected, "policy": policy.name}
+    said = json.dumps({**asdict(found), **more}) if wanted.as_json else str(found)
     console.print(said, markup=False, highlight=False, soft_wrap=True)
-    return found
+    return 1 if found.rejected else 2 if unread.count else 0
 
 
-def _read_log(log: Path, manifest: Manifest) -> Iterator[tuple[int, float]]:
-    """Exit and confidence of each line."""
-    places = {way.name: index for index, way in enumerate(manifest.ways_out)}
-    try:
-        lines = log.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise CalibrationError(f"cannot read the log {log}: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            yield places[entry["exit"]], float(entry["confidence"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise CalibrationError(
-                f"line {number} of {log} is not what `gfnet-dynn classify --format json` writes for this bundle: "
-                f"{type(error).__name__} {error}"
-            ) from error
+def _calibrated(manifest: Manifest, name: str | None) -> Policy:
+    policy = manifest.policy(name)
+    if policy.references:
+        return policy
+    calibrated = [each.name for each in manifest.policies if each.references]
+    known = f"--policy {calibrated[0]}" if calibrated else "`gfnet-dynn calibrate` makes one"
+    raise CalibrationError(f"the policy {policy.name} was not calibrated, so there is nothing to compare: {known}")
+
+
+def _common_precision(asked: str, logged: Sequence[Answer]) -> str:
+    """That of the logs, where there are any, for images beside them too."""
+    if not logged or asked in (AUTO, logged[0].precision):
+        return logged[0].precision if logged else asked
+    raise CalibrationError(
+        f"the logs were made in {logged[0].precision} and --precision says {asked}: leave it out, or give logs made in "
+        f"{asked}"
+    )
+
+
+def _reference(policy: Policy, precision: str) -> Reference:
+    if precision in policy.references:
+        return policy.references[precision]
+    raise CalibrationError(
+        f"the policy {policy.name} was calibrated in {', '.join(policy.references)} and not in {precision}: classify "
+        f"with --precision {next(iter(policy.references))}"
+    )
+
+
+def _classify(wanted: Wanted, policy: Policy, precision: str, pictures: Sequence[Path], unread: Unread) -> list[Answer]:
+    files = find_readable(pictures, unread)
+    classifier = load(wanted.bundle, engine=wanted.engine, precision=precision, threads=wanted.threads)
+    _reference(policy, classifier.net.precision)  # to refuse before the images are classified, not after
+    places = {way.name: index for index, way in enumerate(classifier.manifest.ways_out)}
+    made = [
+        Answer(places[each.exit], each.confidence, each.policy, each.precision)
+        for each in classifier.classify_each(files, policy=policy.name, unreadable=unread)
+    ]
+    if not made:
+        raise DataError("none of the images can be read, so there is nothing to compare")
+    return made

@@ -45,6 +45,35 @@ class Costs:
             raise CalibrationError(f"the {self.quantity} of every exit must be a positive number, not {self.means}")
 
 
+def require_in_reach(
+    costs: Costs, budget: float | None, deadline: float | None = None, cheapest: float | None = None
+) -> None:
+    """Refuse what not even the cheapest way out keeps.
+
+    Args:
+        costs: of each exit.
+        budget: largest mean, in their unit; None: none.
+        deadline: for the 99th percentile; None: none.
+        cheapest: the smallest mean that can be had; by default that of the cheapest exit, as no setting is below it.
+
+    Raises:
+        CalibrationError: one of the two is out of reach, or no percentiles are known for the deadline.
+    """
+    if deadline is not None:
+        last_in_time(costs, deadline)
+    cheapest = min(costs.means) if cheapest is None else cheapest
+    if budget is not None and not cheapest <= _highest(budget):
+        raise CalibrationError(
+            f"a mean {costs.quantity} of {budget:g} {costs.unit} is not reachable: the cheapest setting costs "
+            f"{cheapest:.4g} {costs.unit}, the first exit {costs.means[0]:.4g} ({costs.source})"
+        )
+
+
+def _highest(budget: float) -> float:
+    """What still counts as within a budget."""
+    return budget * (1 + _ROUNDING)
+
+
 def last_in_time(costs: Costs, deadline: float) -> int:
     """The last exit whose 99th percentile is within a deadline, 0 to G.
 
@@ -89,12 +118,8 @@ def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Pat
             for start in range(0, len(way), _AT_ONCE)
         ]
     )
-    within = np.flatnonzero(means <= budget * (1 + _ROUNDING))
-    if not len(within):
-        raise CalibrationError(
-            f"a mean {costs.quantity} of {budget:g} {costs.unit} is not reachable: the cheapest setting costs "
-            f"{means.min():.4g} {costs.unit}, the first exit {costs.means[0]:.4g} ({costs.source})"
-        )
+    require_in_reach(costs, budget, cheapest=float(means.min()))
+    within = np.flatnonzero(means <= _highest(budget))
     return tuple(map(float, way[within[int(means[within].argmax())]]))
 
 

@@ -70,7 +70,10 @@ def means_at(values: npt.NDArray[np.float64], exits: npt.NDArray[np.int8]) -> np
 
 
 def greedy_path(arrays: ExitArrays, risk: Risk, costs: Sequence[float]) -> Path:
-    """A path on which each exit has its own threshold: each step lowers the one that saves most for what it risks.
+    """A path on which each exit has its own threshold: always the one falls on that saves most for what it risks.
+
+    How much it would save is judged at every lower level of its signal, not at the next alone: a few images on which an
+    exit is surely wrong must not hide all those below. It then falls level by level to the best of them.
 
     Args:
         arrays: signals in place of gates, over images that nothing will be tested on; [N, G] of them.
@@ -83,23 +86,23 @@ def greedy_path(arrays: ExitArrays, risk: Risk, costs: Sequence[float]) -> Path:
     gates, price = arrays.gates.astype(np.float64), np.asarray(costs, np.float64) / costs[-1]
     count, num_gates = gates.shape
     levels = [_levels(column) for column in gates.T]
-    reached = [0] * num_gates  # position of each exit's threshold among its levels
+    reached = [0] * num_gates  # position of each exit's next threshold among its levels
     now = np.full(num_gates, NEVER)
     steps, spent, lost = [now.copy()], float(price[-1]), float(risk.losses[:, -1].mean())
-    while any(position < len(each) for position, each in zip(reached, levels, strict=True)):
-        moves = [index for index in range(num_gates) if reached[index] < len(levels[index])]
+    while moves := [(index, to) for index in range(num_gates) for to in range(reached[index], len(levels[index]))]:
         tried = np.repeat(now[None], len(moves), axis=0)
-        for row, index in enumerate(moves):
-            tried[row, index] = levels[index][reached[index]]
+        tried[np.arange(len(moves)), [index for index, _ in moves]] = [levels[index][to] for index, to in moves]
         exits = exits_along(arrays.gates, tried)
-        costs_then, losses_then = price[exits].mean(axis=0), means_at(risk.losses, exits)
+        costs_then, losses_then = means_at(np.repeat(price[None], count, axis=0), exits), means_at(risk.losses, exits)
         # One image's loss beside what is seen to be lost: on few images most moves seem to cost nothing.
         gain = (spent - costs_then) / (np.maximum(losses_then - lost, 0.0) + 1 / count)
         best = int(gain.argmax())
-        reached[moves[best]] += 1
-        now = tried[best]
+        index, to = moves[best]
+        for level in levels[index][reached[index] : to + 1]:
+            now[index] = level
+            steps.append(now.copy())
+        reached[index] = to + 1
         spent, lost = float(costs_then[best]), float(losses_then[best])
-        steps.append(now.copy())
     return np.array(steps)
 
 

@@ -143,8 +143,9 @@ class BundleContender:
 
     def answer(self, file: Path) -> object:
         """As `gfnet-dynn classify` does."""
-        logits, exits = self.classifier.net.decide(self.read(file), self.policy)
-        return make_prediction(self.classifier.manifest, self.policy, logits[0], int(exits[0]), file)
+        net = self.classifier.net
+        logits, exits = net.decide(self.read(file), self.policy)
+        return make_prediction(net.manifest, self.policy, net.precision, logits[0], int(exits[0]), file)
 
     def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
         """One image after the other, as when it is timed; None of a classifier that has learned nothing."""

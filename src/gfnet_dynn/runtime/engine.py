@@ -85,6 +85,8 @@ class Engine(Protocol):
 
 DEFAULT_ENGINE = "onnxruntime"
 
+_MOST_THREADS = 4
+
 _ENGINES: Mapping[str, tuple[str, str]] = {  # name: module, class
     "onnxruntime": ("gfnet_dynn.runtime.onnxruntime_engine", "OnnxRuntimeEngine"),
     "openvino": ("gfnet_dynn.runtime.openvino_engine", "OpenVinoEngine"),
@@ -120,3 +122,8 @@ def available_processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """At most four of the processors that this process may use: more gain nothing on networks of this size."""
+    return min(_MOST_THREADS, available_processors())

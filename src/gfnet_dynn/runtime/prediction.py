@@ -28,6 +28,8 @@ class Prediction:
         exit: name of the exit taken, such as `exit 2` or `final`.
         macs: multiply-accumulates spent up to there; counted from shapes.
         probabilities: of all classes at that exit, by name.
+        policy: name of the one by which it left; `own` where the caller gave the thresholds.
+        precision: of the network that answered, such as `fp32`.
         unknown: the image is unlike those that the network knows; None where the policy cannot tell.
         among: classes among which the true one is, with the policy's coverage; None where it promises none.
     """
@@ -38,6 +40,8 @@ class Prediction:
     exit: str
     macs: int
     probabilities: Mapping[str, float]
+    policy: str
+    precision: str
     unknown: bool | None = None
     among: tuple[str, ...] | None = None
 
@@ -54,19 +58,27 @@ class Prediction:
             "exit": self.exit,
             "macs": self.macs,
             "probabilities": {name: round(value, 6) for name, value in self.ranked(top)},
+            "policy": self.policy,
+            "precision": self.precision,
             **({} if self.unknown is None else {"unknown": self.unknown}),
             **({} if self.among is None else {"among": list(self.among)}),
         }
 
 
 def make_prediction(
-    manifest: Manifest, policy: Policy, logits: npt.NDArray[np.float32], exit_index: int, source: Path | None
+    manifest: Manifest,
+    policy: Policy,
+    precision: str,
+    logits: npt.NDArray[np.float32],
+    exit_index: int,
+    source: Path | None,
 ) -> Prediction:
     """The answer that one image's logits mean.
 
     Args:
         manifest: classes and ways out.
         policy: by which it left.
+        precision: of the network that computed the logits.
         logits: [K], of the exit taken.
         exit_index: 0 to G.
         source: the image's file.
@@ -87,6 +99,8 @@ def make_prediction(
         exit=way_out.name,
         macs=way_out.macs,
         probabilities=dict(zip(manifest.classes, probabilities.tolist(), strict=True)),
+        policy=policy.name,
+        precision=precision,
         unknown=unknown,
         among=among,
     )

@@ -17,12 +17,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
-from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.exits.rule import per_exit
 from gfnet_dynn.image import fit, load_input
-from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, EngineOptions, available_processors, make_engine
+from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, EngineOptions, default_threads, make_engine
 from gfnet_dynn.runtime.precision import AUTO, compile_net, load_fastest
 from gfnet_dynn.runtime.prediction import Prediction, make_prediction
 from gfnet_dynn.runtime.staged import StagedNet
@@ -31,8 +31,6 @@ Picture = str | Path | npt.NDArray[np.uint8]
 """A file, or an RGB image in memory, uint8 [height, width, 3]."""
 
 _Item = TypeVar("_Item")
-
-_MOST_THREADS = 4  # of one image's forward pass; more gain nothing on networks of this size
 
 
 def load(
@@ -57,7 +55,7 @@ def load(
         EngineError: unknown engine, or it cannot take the graphs.
         MissingExtraError: the engine is not installed.
     """
-    options = EngineOptions(min(_MOST_THREADS, available_processors()) if threads is None else threads, spinning)
+    options = EngineOptions(default_threads() if threads is None else threads, spinning)
     bundle = read_bundle(Path(path))
     return Classifier(_compile(bundle, engine, precision, options))
 
@@ -94,7 +92,7 @@ class Classifier:
             return policy
         thresholds = per_exit(threshold, self.manifest.num_exits - 1)
         # What its signal needs stays; whatever was made for the policy's own thresholds does not hold for others.
-        return Policy("own", policy.signal, thresholds, "given by the caller", policy.fitted)
+        return Policy(OWN, policy.signal, thresholds, "given by the caller", policy.fitted)
 
     def classify(
         self,
@@ -141,7 +139,7 @@ class Classifier:
         for chunk in _chunks(self._read_each(pictures, unreadable), batch):
             answers = self.net.decide(np.stack([image for _, image in chunk]), chosen)
             for (source, _), logits, exit_index in zip(chunk, *answers, strict=True):
-                yield make_prediction(self.manifest, chosen, logits, int(exit_index), source)
+                yield make_prediction(self.manifest, chosen, self.net.precision, logits, int(exit_index), source)
 
     def _read_each(
         self, pictures: Iterable[Picture], unreadable: Callable[[ImageError], None] | None
