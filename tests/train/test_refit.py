@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from gfnet_dynn.data.loaders import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.build import build_net
+from gfnet_dynn.train import refit
 from gfnet_dynn.train.losses import exit_losses, gate_loss, gate_targets, positive_weights
 from gfnet_dynn.train.refit import Features, collect_features, fit_linear, refit_gates, refit_heads
 from tests.train.conftest import TINY, MakeContext
@@ -60,6 +62,27 @@ def test_heads_are_kept_only_where_selection_gains() -> None:
     assert refits[0].after > 0.9 > refits[0].before
     assert [torch.equal(old, head.weight) for old, head in zip(before, net.heads, strict=True)] == [False, True, True]
     assert str(refits[1]).endswith("(left as it was)")
+
+
+@pytest.mark.parametrize(("gained", "kept"), [(0, False), (1, False), (2, True)])
+def test_one_image_more_is_chance(monkeypatch: pytest.MonkeyPatch, gained: int, *, kept: bool) -> None:
+    net, classes = build_net(TINY), torch.arange(80) % 4
+    features = torch.zeros(80, net.heads[0].in_features)
+    features[torch.arange(80), classes] = 1.0
+    features[torch.arange(gained) * 4, 4] = 1.0  # images of class 1 that look like class 0 but for this
+    labels = torch.where(features[:, 4] > 0, 1, classes)
+    plain = torch.eye(*net.heads[0].weight.shape)
+    plain[:, 4] = 0.0
+    knowing = plain.clone()
+    knowing[1, 4] = 5.0
+    zeros = torch.zeros(4)
+    net.heads[0].load_state_dict({"weight": plain, "bias": zeros})
+    monkeypatch.setattr(refit, "fit_linear", lambda *_: (knowing, zeros))
+    selection = Features((features,), labels)
+    (found,) = refit_heads(net, selection, selection, 0.0, ways_out=[0])
+    assert round(80 * (found.after - found.before)) == gained
+    assert found.kept == kept
+    assert torch.equal(net.heads[0].weight, knowing if kept else plain)
 
 
 def test_features_are_what_the_heads_see(make_context: MakeContext) -> None:
