@@ -26,6 +26,7 @@ import numpy as np
 from rich.console import Console
 
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
+from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.costs import from_benchmark
 from gfnet_dynn.calibration.images import find_labelled
@@ -128,7 +129,11 @@ def main() -> None:
         costs, precision = measured(given.bundle, given.calibration, Path(folder))
         rows, policies = grant(replace(outputs, precisions={precision: outputs.precisions[precision]}), costs)
         stored = {name: bundle.read(name) for name in bundle.manifest.files}
-        target = write_bundle(Path(folder) / "budgets.gfd", replace(bundle.manifest, policies=tuple(policies)), stored)
+        target = write_bundle(
+            Path(folder) / "budgets.gfd",
+            replace(bundle.manifest, policies=(*policies, bundle.manifest.policy(FULL))),
+            stored,
+        )
         classifier = load(target, precision=precision, threads=1)
     realise([row for row in rows if "policy" in row], classifier, files, costs, given.rounds)
     described = {

@@ -56,19 +56,22 @@ def spend(outputs: Outputs, order: Order, rows: Rows, seen_on: ExitArrays) -> tu
     return exits, float(losses.mean())
 
 
-def judge(outputs: Outputs, wish: Wish, costs: tuple[Costs, Costs], splits: int) -> list[dict[str, Any]]:
+def judge(
+    outputs: Outputs, precision: str, wish: Wish, costs: tuple[Costs, Costs], splits: int
+) -> list[dict[str, Any]]:
     """One threshold for all exits, and one for each: of all images, and of halves."""
-    first, count = next(iter(outputs.precisions.values())), outputs.images
+    # The milliseconds are of the fastest precision, so the exits must be too.
+    seen, count = outputs.precisions[precision], outputs.images
     counted, timed = (np.array(each.means) / each.means[-1] for each in costs)
     rows: list[dict[str, Any]] = []
     spent = {}
     for per_exit in (False, True):
         order = Order("p", costs[0], wish=wish, per_exit=per_exit)
-        alone = spend(outputs, order, np.arange(count), first)
+        alone = spend(outputs, order, np.arange(count), seen)
         all_costs, harms, refusals = [], [], []
         for seed in range(splits):
             shuffled = np.random.default_rng(seed).permutation(count)
-            other = take(first, shuffled[count // 2 :])
+            other = take(seen, shuffled[count // 2 :])
             found = spend(outputs, order, shuffled[: count // 2], other)
             if isinstance(found, str):
                 refusals.append(found)
@@ -115,7 +118,9 @@ def main() -> None:
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
     outputs = load_outputs(given.outputs, bundle)
-    costs = (macs(bundle.manifest), from_benchmark(given.benchmark, bundle.manifest, "latency"))
+    engine = outputs.engine.split()[0]
+    costs = (macs(bundle.manifest), from_benchmark(given.benchmark, bundle.manifest, "latency", engine=engine))
+    precision = next(each for each in outputs.precisions if f", {each}, " in costs[1].source)
     named = f"{given.bundle.name} {given.outputs.name} {given.benchmark.name} {given.splits}"
     described = {
         "command": f"python experiments/savings.py {named} --at-most {given.at_most:g}",
@@ -128,7 +133,7 @@ def main() -> None:
         "rows": [
             row
             for method in METHODS
-            for row in judge(outputs, Wish("harm", given.at_most / 100, 0.05, method), costs, given.splits)
+            for row in judge(outputs, precision, Wish("harm", given.at_most / 100, 0.05, method), costs, given.splits)
         ],
     }
     text = json.dumps(described, indent=1)

@@ -29,7 +29,7 @@ def latency(mean: float) -> Latency:
 def contender(
     precision: str = "fp32",
     means: tuple[float, ...] = SLOW,
-    engine: str = "hands 1.0",
+    engine: str = "onnxruntime 1.0",
     manifest: Manifest | None = None,
     name: str = "tiny",
     beside: float = BESIDE,

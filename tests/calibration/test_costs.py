@@ -33,7 +33,7 @@ def test_a_frame_goes_from_file_to_label(file: Path) -> None:
     assert (costs.quantity, costs.unit) == ("latency", "ms")
     assert costs.means == pytest.approx([BESIDE + each for each in SLOW])
     assert costs.worst == pytest.approx([BESIDE - (1.0 + 0.5) + 2.0 + 0.75 + 1.5 * each for each in SLOW])
-    assert costs.source == "measured from file to label; hands 1.0, fp32, on a Cortex"
+    assert costs.source == "measured from file to label; onnxruntime 1.0, fp32, on a Cortex"
 
 
 def test_reading_is_never_free(file: Path) -> None:
@@ -74,7 +74,7 @@ def test_energy_is_the_measured_power_times_the_time(file: Path) -> None:
     costs = from_benchmark(file, bundles.manifest(), "energy")
     assert (costs.quantity, costs.unit, costs.worst) == ("energy", "mJ", None)
     assert costs.means == pytest.approx([3.0 * (BESIDE + each) for each in FAST])
-    assert costs.source == "estimated: 3.00 W by RAPL times measured ms; hands 1.0, int8, on a Cortex"
+    assert costs.source == "estimated: 3.00 W by RAPL times measured ms; onnxruntime 1.0, int8, on a Cortex"
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_what_is_printed_says_what_is_promised_and_expected() -> None:
     point, text = report.calibrated.point, printed(report)
     assert "policy calibrated: leave by gate at " in text
     assert "promise: harm at most 5 points with 90 % certainty" in text
-    assert f"expected: {100 * point.accuracy:.1f} % right" in text
+    assert f"expected in {report.calibrated.precision}: {100 * point.accuracy:.1f} % right" in text
     assert f"(full network {100 * report.calibrated.full_accuracy:.1f} %)" in text
     assert f"{report.mean_mmacs:.1f} MMACs ({10 * report.mean_mmacs:.0f} % of the full network's)" in text
     assert f", {point.mean_cost:.3g} ms a frame" in text

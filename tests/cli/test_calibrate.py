@@ -244,7 +244,11 @@ def test_a_bundle_that_does_not_know_its_training_images_says_so(calibrate: Cali
 
 def test_thresholds_for_each_exit(calibrate: Calibrate) -> None:
     calibrate("--risk", "harm", "--at-most", "20", "--per-exit")
-    assert policy_of().promise["images"]["fitted"] == 36
+    images = policy_of().promise["images"]
+    assert images in (
+        {"tested": 84, "fitted": 36, "sets_and_alarms": 0},  # its own path was cheaper
+        {"tested": 120, "fitted": 0, "sets_and_alarms": 0},  # one for all, to which nothing was fitted
+    )
     assert len(policy_of().thresholds) == 2
 
 
@@ -311,7 +315,8 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
     ("options", "message"),
     [
         ((), "nothing to calibrate for: give a risk, a budget or a deadline"),
-        (("--at-most", "2", "--certainty", "90"), "nothing to calibrate for"),
+        (("--at-most", "2", "--certainty", "90"), "--at-most and --certainty without a risk: say which by --risk"),
+        ((*BUDGET, "--method", "exact"), "--method without a risk: say which by --risk"),
         (("--sets", "90"), "nothing to calibrate for"),
         (("--risk", "luck"), "--risk"),
         (("--risk", "harm", "--at-most", "0"), "limit must lie between 0 and 1, not 0"),
@@ -326,7 +331,10 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
         (("--risk", "harm", "--method", "luck"), "--method"),
         (("--risk", "harm"), "120 images cannot support a limit of 1 points for harm with probability 0.95: at least"),
         (("--risk", "error", "--at-most", "2"), "that of the full network is"),
-        (("--risk", "harm", "--at-most", "20", *BUDGET), "above the budget of 0.0003: allow more risk, more cost"),
+        (
+            ("--risk", "harm", "--at-most", "20", "--method", "betting", *BUDGET),
+            "above the budget of 0.0003: allow more risk, more cost",
+        ),
         (("--max-mmacs", "0.00005"), "a mean MACs of 5e-05 MMACs is not reachable: the cheapest setting costs 0.0001"),
         (("--max-mmacs", "0"), "a budget is a positive number of MMACs, not 0"),
         (("--max-mmacs", "nan"), "a budget is a positive number of MMACs, not nan"),
@@ -346,7 +354,10 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
             "cannot read the figures of `gfnet-dynn benchmark` in absent",
         ),
         (("--max-ms", "8", "--benchmark", "kept.npz"), "cannot read the figures of `gfnet-dynn benchmark` in kept.npz"),
-        (("--max-ms", "8", "--benchmark", "other.json"), "other.json holds no figures of this network: make them by"),
+        (
+            ("--max-ms", "8", "--benchmark", "other.json"),
+            "other.json holds no figures of this network in onnxruntime: make them by",
+        ),
         (
             ("--max-mj", "24", "--benchmark", "dark.json"),
             "dark.json holds no measured energy: measure where a meter is",
@@ -507,7 +518,8 @@ def test_outputs_that_are_damaged_are_refused(run: Run, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--risk", "harm", "--at-most", "0.1"), ("--risk", "harm", "--at-most", "20", *BUDGET)]
+    "options",
+    [("--risk", "harm", "--at-most", "0.1"), ("--risk", "harm", "--at-most", "20", "--method", "betting", *BUDGET)],
 )
 def test_outputs_are_kept_where_the_policy_is_refused(run: Run, labelled: Path, options: tuple[str, ...]) -> None:
     outcome = run(

@@ -18,7 +18,7 @@ from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.budget import last_in_time, levels, spend
+from gfnet_dynn.exits.budget import highest, last_in_time, levels, spend
 from gfnet_dynn.exits.control import Promise, Wish, control
 from gfnet_dynn.exits.drift import Reference, reference_of
 from gfnet_dynn.exits.fitting import fit
@@ -65,7 +65,8 @@ class Calibrated:
         policy: what came of it.
         parts: the division of the images.
         point: the gated network by that policy on the tested images; costs in the order's unit.
-        full_accuracy: of the full network on them.
+        full_accuracy: of the full network on them, in the same precision.
+        precision: in which the policy costs most, whose figures these are.
         promise: what the risk's test found; None where none was asked for.
     """
 
@@ -74,6 +75,7 @@ class Calibrated:
     parts: Parts
     point: OperatingPoint
     full_accuracy: float
+    precision: str
     promise: Promise | None
 
 
@@ -94,11 +96,13 @@ def calibrate(outputs: Outputs, order: Order) -> Calibrated:
     fitted = fit(take(variants[0], parts.fit), order.signal) if len(parts.fit) else UNFITTED
     signals = [by_signal(each, order.signal, fitted) for each in variants]
     tested = [take(each, parts.test) for each in signals]
-    promise = _promise(signals, parts, order) if order.wish else None
+    promise = _promise([_delivered(each, fitted) for each in signals], parts, order) if order.wish else None
     thresholds = promise.thresholds if promise else _spend(signals, parts, order)
     price = order.costs.means
-    point = max((operate(each, price, thresholds) for each in tested), key=lambda each: each.mean_cost)
-    if promise and order.budget is not None and point.mean_cost > order.budget:
+    points = [operate(each, price, thresholds) for each in tested]
+    dearest = max(range(len(points)), key=lambda index: points[index].mean_cost)
+    point = points[dearest]
+    if promise and order.budget is not None and point.mean_cost > highest(order.budget):
         raise CalibrationError(
             f"{_told(promise.wish)} costs {point.mean_cost:.4g} {order.costs.unit} on average, above the budget of "
             f"{order.budget:g}: allow more risk, more cost, or give more images"
@@ -107,7 +111,7 @@ def calibrate(outputs: Outputs, order: Order) -> Calibrated:
         name=order.name,
         signal=order.signal,
         thresholds=thresholds,
-        source=_source(order, outputs, parts),
+        source=_source(order, outputs, promise.images if promise else len(parts.test)),
         fitted=fitted,
         promise=_promised(promise, order, outputs, parts),
         references={
@@ -115,8 +119,8 @@ def calibrate(outputs: Outputs, order: Order) -> Calibrated:
         },
     )
     policy = _with_later(policy, [take(each, parts.later) for each in signals], order)
-    full = float(tested[0].correct[:, -1].mean())
-    return Calibrated(order, policy, parts, point, full, promise)
+    full = float(tested[dearest].correct[:, -1].mean())
+    return Calibrated(order, policy, parts, point, full, list(outputs.precisions)[dearest], promise)
 
 
 def divide(images: int, order: Order) -> Parts:
@@ -160,12 +164,20 @@ def _promise(signals: Sequence[ExitArrays], parts: Parts, order: Order) -> Promi
             refused = refused or error
     if not found:
         assert refused is not None
-        raise refused
+        raise CalibrationError(f"{refused}; --per-exit shares the certainty between two tests: without it fewer do")
 
     def cost(promise: Promise) -> float:
         return max(operate(each, order.costs.means, promise.thresholds).mean_cost for each in tested)
 
     return replace(min(found, key=cost), wish=order.wish)
+
+
+def _delivered(arrays: ExitArrays, fitted: Fitted) -> ExitArrays:
+    """The same with logits at the temperatures at which `classify` tells probabilities, which the Brier risk is of."""
+    if not fitted.temperatures:
+        return arrays
+    temperatures = np.array(fitted.temperatures, arrays.logits.dtype)[:, None]
+    return replace(arrays, logits=arrays.logits / temperatures)
 
 
 def _control(signals: Sequence[ExitArrays], rows: Rows, order: Order, wish: Wish, path: Path) -> Promise:
@@ -241,25 +253,27 @@ def _told(wish: Wish) -> str:
     return f"{wish.risk} at most {100 * wish.epsilon:g} points {sure}"
 
 
-def _source(order: Order, outputs: Outputs, parts: Parts) -> str:
+def _source(order: Order, outputs: Outputs, tested: int) -> str:
     asked = [_told(order.wish)] if order.wish else []
     asked += [f"mean {order.costs.quantity} at most {order.budget:g} {order.costs.unit}"] if order.budget else []
     asked += [f"p99 {order.costs.quantity} at most {order.deadline:g} {order.costs.unit}"] if order.deadline else []
-    return f"calibrated: {'; '.join(asked)}; {len(parts.test)} images, data {outputs.data[:12]}"
+    return f"calibrated: {'; '.join(asked)}; {tested} images, data {outputs.data[:12]}"
 
 
 def _promised(promise: Promise | None, order: Order, outputs: Outputs, parts: Parts) -> dict[str, Any]:
     """What the bundle says of the policy, with the conditions under which it expires."""
+    tested, later = promise.images if promise else len(parts.test), len(parts.later)
     said: dict[str, Any] = {
         "data_sha256": outputs.data,
-        "images": {"tested": len(parts.test), "fitted": len(parts.fit), "sets_and_alarms": len(parts.later)},
+        "images": {"tested": tested, "fitted": outputs.images - tested - later, "sets_and_alarms": later},
         "seed": order.seed,
         "precisions": list(outputs.precisions),
         "engine": outputs.engine,
     }
     holds_while = [
         "images come as the calibration images did, independently of each other; `gfnet-dynn monitor` looks for drift",
-        "the graphs of this bundle are used, in one of these precisions",
+        f"{outputs.engine} runs the graphs of this bundle in one of these precisions; other engines round otherwise",
+        "what was asked for had been settled before its result was seen; of several tries the best promises less",
         "the thresholds are not changed",
     ]
     if promise:

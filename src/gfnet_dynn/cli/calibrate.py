@@ -28,12 +28,17 @@ def calibrate(
             "exit wrong; error; disagreement with it; brier."
         ),
     ] = None,
-    at_most: Annotated[float, typer.Option(help="Limit of the risk, in points (hundredths).", min=0.0)] = 1.0,
-    certainty: Annotated[float, typer.Option(help="Per cent.", min=0.0, max=100.0)] = 95.0,
+    at_most: Annotated[
+        float | None, typer.Option(help="Limit of the risk, in points (hundredths). (default: 1)", min=0.0)
+    ] = None,
+    certainty: Annotated[float | None, typer.Option(help="Per cent. (default: 95)", min=0.0, max=100.0)] = None,
     method: Annotated[
-        Literal["betting", "exact", "hoeffding-bentkus", "conformal", "naive"],
-        typer.Option(help="betting, exact, hoeffding-bentkus: certain; conformal: on average; naive: no promise."),
-    ] = "betting",
+        Literal["exact", "betting", "hoeffding-bentkus", "conformal", "naive"] | None,
+        typer.Option(
+            help="exact, betting, hoeffding-bentkus: certain; conformal: on average; naive: no promise. (default: "
+            "exact where images are counted, else betting)"
+        ),
+    ] = None,
     max_ms: Annotated[float | None, typer.Option(help="Largest mean time of a frame; needs --benchmark.")] = None,
     p99_ms: Annotated[float | None, typer.Option(help="Largest 99th percentile of it; needs --benchmark.")] = None,
     max_mj: Annotated[float | None, typer.Option(help="Largest mean energy of a frame; needs --benchmark.")] = None,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle, write_bundle
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.calibration.costs import from_benchmark, macs
+from gfnet_dynn.calibration.costs import Quantity, from_benchmark, macs
 from gfnet_dynn.calibration.images import find_labelled
 from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, load_outputs, store_outputs
@@ -20,11 +20,13 @@ from gfnet_dynn.cli.calibration_tables import print_calibration
 from gfnet_dynn.cli.progress import Counter
 from gfnet_dynn.errors import CalibrationError, StorageError
 from gfnet_dynn.exits.budget import Costs, require_in_reach
-from gfnet_dynn.exits.control import Method, Wish
+from gfnet_dynn.exits.control import Method, Wish, default_method
 from gfnet_dynn.exits.risk import RiskName
 from gfnet_dynn.exits.signals import Signal
 from gfnet_dynn.runtime.engine import EngineOptions, default_threads, make_engine
 from gfnet_dynn.storage import require_writable, write_json
+
+_AT_MOST, _CERTAINTY = 1.0, 95.0  # points, per cent
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Wanted:
     bundle: Path
     images: Path
     risk: RiskName | None
-    at_most: float
-    certainty: float
-    method: Method
+    at_most: float | None
+    certainty: float | None
+    method: Method | None
     max_ms: float | None
     p99_ms: float | None
     max_mj: float | None
@@ -58,11 +60,10 @@ class Wanted:
     def order(self, manifest: Manifest) -> Order:
         """The same as calibration understands it."""
         costs, budget = self._budget(manifest)
-        wish = Wish(self.risk, self.at_most / 100, 1 - self.certainty / 100, self.method) if self.risk else None
         return Order(
             name=self.name,
             costs=costs,
-            wish=wish,
+            wish=self._wish(),
             budget=budget,
             deadline=self.p99_ms,
             signal=self.signal,
@@ -71,6 +72,16 @@ class Wanted:
             false_alarms=None if self.unknown is None else self.unknown / 100,
             seed=self.seed,
         )
+
+    def _wish(self) -> Wish | None:
+        given = {"--at-most": self.at_most, "--certainty": self.certainty, "--method": self.method}
+        if self.risk is None:
+            if idle := [option for option, value in given.items() if value is not None]:
+                raise CalibrationError(f"{' and '.join(idle)} without a risk: say which by --risk")
+            return None
+        at_most = _AT_MOST if self.at_most is None else self.at_most
+        certainty = _CERTAINTY if self.certainty is None else self.certainty
+        return Wish(self.risk, at_most / 100, 1 - certainty / 100, self.method or default_method(self.risk))
 
     def _budget(self, manifest: Manifest) -> tuple[Costs, float | None]:
         means = {"--max-ms": self.max_ms, "--max-mj": self.max_mj, "--max-mmacs": self.max_mmacs}
@@ -86,7 +97,8 @@ class Wanted:
             )
         value = means[given[0]] if given else None
         if self.benchmark is not None and self.max_mmacs is None:
-            return from_benchmark(self.benchmark, manifest, "energy" if given == ["--max-mj"] else "latency"), value
+            quantity: Quantity = "energy" if given == ["--max-mj"] else "latency"
+            return from_benchmark(self.benchmark, manifest, quantity, engine=self.engine), value
         return macs(manifest), value
 
 

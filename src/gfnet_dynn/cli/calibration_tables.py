@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.calibration.report import CalibrationReport, sources
 
 
@@ -17,9 +18,10 @@ def print_calibration(report: CalibrationReport, console: Console) -> None:
     order, policy = calibrated.order, calibrated.policy
     said = policy.promise.get("statement")
     lines = [f"policy {policy.name}: leave by {policy.signal} at {_thresholds(policy.thresholds)}"]
-    lines.append(f"promise: {said}" if said else "promise: none of accuracy; the budget is met on average")
+    lines.append(f"promise: {said}" if said else f"promise: none of accuracy; {_met(order)}")
     lines.append(
-        f"expected: {100 * point.accuracy:.1f} % right (full network {100 * calibrated.full_accuracy:.1f} %), "
+        f"expected in {calibrated.precision}: {100 * point.accuracy:.1f} % right (full network "
+        f"{100 * calibrated.full_accuracy:.1f} %), "
         f"{report.mean_mmacs:.1f} MMACs ({100 * report.mean_mmacs / report.macs[-1]:.0f} % of the full network's)"
         + ("" if order.costs.unit == "MMACs" else f", {point.mean_cost:.3g} {order.costs.unit} a frame")
     )
@@ -64,6 +66,12 @@ def print_calibration(report: CalibrationReport, console: Console) -> None:
             ranking.add_row(signal.signal, f"{100 * signal.accuracy:.1f}", against)
         console.print(ranking)
     console.print("\n".join(sources(report)), markup=False, highlight=False)
+
+
+def _met(order: Order) -> str:
+    """Of a budget and a deadline, those that were asked for."""
+    met = ["the budget is met on average"] if order.budget is not None else []
+    return "; ".join([*met, "every image leaves in time"] if order.deadline is not None else met)
 
 
 def _too_few(exits: list[str]) -> str:

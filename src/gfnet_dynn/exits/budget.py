@@ -18,7 +18,7 @@ from gfnet_dynn.exits.rule import NEVER
 
 _MOST_STEPS = 2000
 _AT_ONCE = 100
-_ROUNDING = 1e-9  # a mean of equal costs may be rounded above them
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +62,22 @@ def require_in_reach(
     if deadline is not None:
         last_in_time(costs, deadline)
     cheapest = min(costs.means) if cheapest is None else cheapest
-    if budget is not None and not cheapest <= _highest(budget):
+    if budget is not None and not cheapest <= highest(budget):
         raise CalibrationError(
             f"a mean {costs.quantity} of {budget:g} {costs.unit} is not reachable: the cheapest setting costs "
             f"{cheapest:.4g} {costs.unit}, the first exit {costs.means[0]:.4g} ({costs.source})"
         )
 
 
-def _highest(budget: float) -> float:
-    """What still counts as within a budget."""
+def highest(budget: float) -> float:
+    """What still counts as within a budget: a mean of equal costs may be rounded above them."""
     return budget * (1 + _ROUNDING)
 
 
 def last_in_time(costs: Costs, deadline: float) -> int:
     """The last exit whose 99th percentile is within a deadline, 0 to G.
 
-    An image that leaves there at the latest is late at most once in a hundred times.
+    How seldom an image that leaves there at the latest is late is as seldom as these percentiles are true of a frame.
 
     Raises:
         CalibrationError: not even the first exit is in time, or no percentiles are known.
@@ -87,8 +87,8 @@ def last_in_time(costs: Costs, deadline: float) -> int:
     in_time = [index for index, value in enumerate(costs.worst) if value <= deadline]
     if not in_time or in_time[0] != 0:
         raise CalibrationError(
-            f"a deadline of {deadline:g} {costs.unit} is not reachable: the 99th percentile of the cheapest exit is "
-            f"{min(costs.worst):.4g} {costs.unit} ({costs.source})"
+            f"a deadline of {deadline:g} {costs.unit} is not reachable: the 99th percentile of the first exit, which "
+            f"every image passes, is {costs.worst[0]:.4g} {costs.unit} ({costs.source})"
         )
     last = 0
     while last + 1 < len(costs.worst) and costs.worst[last + 1] <= deadline:
@@ -119,7 +119,7 @@ def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Pat
         ]
     )
     require_in_reach(costs, budget, cheapest=float(means.min()))
-    within = np.flatnonzero(means <= _highest(budget))
+    within = np.flatnonzero(means <= highest(budget))
     return tuple(map(float, way[within[int(means[within].argmax())]]))
 
 

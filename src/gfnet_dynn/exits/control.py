@@ -31,6 +31,9 @@ Method = Literal["exact", "hoeffding-bentkus", "betting", "conformal", "naive"]
 GUARANTEED: tuple[Method, ...] = ("exact", "hoeffding-bentkus", "betting")
 """Methods that promise the risk with probability 1 − δ; `conformal` promises it in expectation, `naive` nothing."""
 
+ZERO_OR_ONE: tuple[RiskName, ...] = ("harm", "error", "disagreement")
+"""Risks that count images."""
+
 _AT_ONCE = 50  # steps; after the first that fails none is looked at
 _MOST_IMAGES = 10_000_000
 
@@ -117,6 +120,11 @@ def control(
             best = Promise(wish, thresholds, max(risks), mean_cost, len(networks[0].labels))
     assert best is not None
     return best
+
+
+def default_method(risk: RiskName) -> Method:
+    """The test that grants most: of losses that count images none is sharper than the exact one."""
+    return "exact" if risk in ZERO_OR_ONE else "betting"
 
 
 def require_numbers(networks: Sequence[ExitArrays]) -> None:
