@@ -42,7 +42,7 @@ from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 ROOT = Path(__file__).resolve().parents[1]
 SHARES = (-0.1, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Of the way from the cheapest exit to the full network; the first is out of reach."""
-TIMED, REPEATS = 48, 9
+TIMED, REPEATS = 200, 3
 
 
 def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:

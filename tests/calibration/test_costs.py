@@ -63,6 +63,20 @@ def test_torch_and_precisions_that_the_bundle_lacks_do_not_count(file: Path) -> 
     assert from_benchmark(file, only_fp32, "latency").means[-1] == pytest.approx(BESIDE + SLOW[-1])
 
 
+def test_only_the_engine_that_will_run_counts(file: Path) -> None:
+    """Another that is faster would grant budgets which are not kept."""
+    quick = contender("fp32", FAST, engine="openvino 1.0")
+    write_benchmark(file, report(contender(), quick))
+    own = from_benchmark(file, bundles.manifest(), "latency", engine="onnxruntime")
+    assert own.means[-1] == pytest.approx(BESIDE + SLOW[-1])
+    assert from_benchmark(file, bundles.manifest(), "latency").means[-1] == pytest.approx(BESIDE + FAST[-1])
+    write_benchmark(file, report(quick))
+    with pytest.raises(
+        CalibrationError, match=r"no figures of this network in onnxruntime: make them by .* --engine onnx"
+    ):
+        from_benchmark(file, bundles.manifest(), "latency", engine="onnxruntime")
+
+
 def test_the_policies_of_a_bundle_do_not_change_what_its_exits_cost(file: Path) -> None:
     calibrated = bundles.manifest(policies=(bundles.CALIBRATED, *bundles.POLICIES))
     assert from_benchmark(write_benchmark(file), calibrated, "latency").means

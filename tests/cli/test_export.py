@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
 
 from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.runtime import load
+from gfnet_dynn.train.start import find_checkpoint_file
 from tests.cli.conftest import Run
-from tests.conftest import CLASSES
+from tests.conftest import CLASSES, write_image
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,58 @@ def test_the_bundle_says_where_it_comes_from(bundle: Path) -> None:
     assert manifest.provenance["data"]["data_set"] == "Stripes"
     assert manifest.report["parity"]["images"] == 8
     assert {"gates", "full"} <= {policy.name for policy in manifest.policies}
+
+
+@pytest.fixture(scope="module")
+def second_hand(
+    trained: Path, scenes_config: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Path], str]:
+    """A bundle of a run that builds upon another, its images of each kind by class, and what its export printed."""
+    root = tmp_path_factory.mktemp("second_hand")
+    images = {kind: root / kind for kind in ("own/train", "unlabelled", "own/val", "new")}
+    for place, folder in enumerate(images.values()):
+        for index, name in enumerate(CLASSES):
+            for number in range(6):
+                write_image(folder / name / f"{number}.png", index, 1000 * (place + 2) + number)
+    config = root / "sets.toml"
+    config.write_text(scenes_config.read_text(encoding="utf-8").replace("Stripes", "Others"), encoding="utf-8")
+    torch.save({"model": dict(load_checkpoint(find_checkpoint_file(trained)).state)}, root / "teacher.pth")
+    options = "--input-size 32 --backbone-epochs 1 --warmup-epochs 1 --num-epoch 1 --batch 16 --allowed-loss 0.9 "
+    options += "--selection-share 0.2 --threads 1 --no-tensorboard --device cpu --data-set Others"
+    paths = ["--data-path", str(root / "own"), "--dataset-config", str(config)]
+    built = ["--output", str(root / "runs"), "--checkpoint-path", str(trained)]
+    built += ["--unlabelled", str(images["unlabelled"]), "--teacher", str(root / "teacher.pth")]
+    start = [sys.executable, "-m", "gfnet_dynn"]
+    subprocess.run([*start, "train", *options.split(), *paths, *built], check=True, capture_output=True)
+    bundle = root / "scene.gfd"
+    line = ["export", str(root / "runs" / "checkpoint_Others_0.75_confEE"), "-o", str(bundle)]
+    printed = subprocess.run([*start, *line, *paths, "--no-int8"], check=True, capture_output=True, text=True)
+    return bundle, images, printed.stdout
+
+
+def test_a_bundle_knows_the_images_of_all_that_its_network_builds_upon(
+    second_hand: tuple[Path, dict[str, Path], str], scenes: Path, run: Run
+) -> None:
+    bundle, images, _ = second_hand
+    line = ("--max-mmacs", "1000", "--threads", "1", "--output", "calibrated.gfd")
+    seen = {**{kind: (images[kind], 24) for kind in ("own/train", "unlabelled")}, "ancestor": (scenes / "train", 80)}
+    for folder, count in seen.values():
+        outcome = run("gfnet-dynn", "calibrate", bundle, folder, *line)
+        assert outcome.status == 2, folder
+        assert f"the network was trained or selected on {count} of the {count} images" in outcome.err
+    for folder in (images["own/val"], images["new"], scenes / "val"):
+        outcome = run("gfnet-dynn", "calibrate", bundle, folder, *line)
+        assert outcome.status == 0, outcome.err
+
+
+def test_what_is_not_known_of_a_networks_ancestors_is_said(
+    second_hand: tuple[Path, dict[str, Path], str], bundle: Path
+) -> None:
+    taught, _, printed = second_hand
+    teacher = str(taught.with_name("teacher.pth"))
+    assert f"note: what {teacher} learned from is not known: calibrate on no image that it may have seen" in printed
+    assert read_bundle(taught).manifest.provenance["learned_from"]["unknown"] == [teacher]
+    assert read_bundle(bundle).manifest.provenance["learned_from"]["unknown"] == []
 
 
 def test_the_device_gives_the_answers_of_torch(

@@ -12,7 +12,7 @@ from pathlib import Path
 from gfnet_dynn.errors import BundleError, DataError
 
 NAME = "learned_from.sha256"
-"""The file's name in a bundle."""
+"""The file's name in a bundle, and in the folder of a run."""
 
 _BYTES = 8
 

@@ -137,10 +137,7 @@ def take(arrays: ExitArrays, rows: Rows) -> ExitArrays:
 
 
 def _promise(signals: Sequence[ExitArrays], parts: Parts, order: Order) -> Promise:
-    """The cheapest thresholds that keep the wish; with one for each exit, of two tests that share the level.
-
-    With `conformal`, which has no level, those of the own path.
-    """
+    """The cheapest thresholds that keep the wish; with one for each exit, of two tests that share the level."""
     assert order.wish is not None
     tested = [take(each, parts.test) for each in signals]
     gates = tested[0].gates.shape[1]
@@ -149,27 +146,37 @@ def _promise(signals: Sequence[ExitArrays], parts: Parts, order: Order) -> Promi
         return _control(signals, parts.test, order, order.wish, common)
     fitting = take(signals[0], parts.fit)
     own = _in_time(greedy_path(fitting, risk_of(fitting, order.wish.risk), order.costs.means), order)
-    if order.wish.method == "conformal":  # what holds on average for two need not for the cheaper of them
-        return _control(signals, parts.test, order, order.wish, own)
     shares = (1 - _OWN_LEVEL, _OWN_LEVEL)
     # What no signal was fitted to may be tested on all images, but for those that sets stand on.
     fitted_to = order.signal != "gate"
     rows = parts.test if fitted_to else np.sort(np.concatenate((parts.fit, parts.test)))
     found, refused = [], None
     for tested_on, path, share in zip((rows, parts.test), (common, own), shares, strict=True):
-        wish = replace(order.wish, delta=share * order.wish.delta)
+        wish = _share(order.wish, share)
         try:
             found.append(_control(signals, tested_on, order, wish, path))
         except CalibrationError as error:
             refused = refused or error
     if not found:
         assert refused is not None
-        raise CalibrationError(f"{refused}; --per-exit shares the certainty between two tests: without it fewer do")
+        raise CalibrationError(
+            f"{refused}; --per-exit shares certainty or limit between two tests: without it fewer do"
+        )
 
     def cost(promise: Promise) -> float:
         return max(operate(each, order.costs.means, promise.thresholds).mean_cost for each in tested)
 
     return replace(min(found, key=cost), wish=order.wish)
+
+
+def _share(wish: Wish, share: float) -> Wish:
+    """The same at a share of its level, or of its limit where it holds on average.
+
+    Of two losses, the one that is taken is at most their sum, on average too.
+    """
+    if wish.method == "conformal":
+        return replace(wish, epsilon=share * wish.epsilon)
+    return replace(wish, delta=share * wish.delta)
 
 
 def _delivered(arrays: ExitArrays, fitted: Fitted) -> ExitArrays:

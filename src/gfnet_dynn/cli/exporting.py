@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from gfnet_dynn.bundle.archive import SUFFIX, write_bundle
-from gfnet_dynn.bundle.learned_from import digests, pack
 from gfnet_dynn.cli.evaluated import find_origin, find_subject
 from gfnet_dynn.cli.options import DataOptions, NetOptions
 from gfnet_dynn.cli.progress import Counter
@@ -22,6 +21,7 @@ from gfnet_dynn.export.bundling import Exported, LabelledImages, export_net
 from gfnet_dynn.export.single_graph import join_stages, require_same_answers, single_graph_metadata
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.storage import require_writable, write_bytes
+from gfnet_dynn.train.lineage import RECORD, Lineage, lineage_of_checkpoint, lineage_of_data
 from gfnet_dynn.train.start import find_checkpoint_file, trained_net
 
 _CALIBRATION_SEED = 0
@@ -63,15 +63,18 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
     data, spec = find_subject(origin, options, NetOptions(), console)
     net = trained_net(origin.trained, spec, file)
     held_out = _images(data, "selection", None, console)
+    own = lineage_of_data(data, Counter(console))
+    lineage = own | lineage_of_checkpoint(file, origin.provenance, data, own)
     exported = export_net(
         net,
         spec,
-        origin.provenance,
+        {**origin.provenance, RECORD: lineage.describe()},
         held_out,
         _images(data, "train", wanted.calibration_images, console).pixels if wanted.calibration_images else None,
         lambda said: console.print(said, markup=False, highlight=False, soft_wrap=True),
-        _learned_from(data, console),
+        lineage.packed,
     )
+    exported = replace(exported, notes=(*exported.notes, *_doubts(lineage)))
     joined = None
     if wanted.single_graph:
         policy = exported.manifest.policies[0]
@@ -89,10 +92,11 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
     return exported
 
 
-def _learned_from(data: SceneData, console: Console) -> bytes:
-    files = [data.source.root / path for part in ("train", "selection") for path, _ in data.split.parts[part]]
-    told = Counter(console)("Hashing the training images")
-    return pack(digests(files, lambda done: told(done, len(files))))
+def _doubts(lineage: Lineage) -> tuple[str, ...]:
+    if not lineage.unknown:
+        return ()
+    named = " and ".join(lineage.unknown)
+    return (f"what {named} learned from is not known: calibrate on no image that it may have seen",)
 
 
 def _images(data: SceneData, part: str, count: int | None, console: Console) -> LabelledImages:

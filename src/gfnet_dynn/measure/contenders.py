@@ -14,7 +14,6 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.runtime.prediction import make_prediction
 from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.runtime.staged import Images
 
@@ -143,9 +142,7 @@ class BundleContender:
 
     def answer(self, file: Path) -> object:
         """As `gfnet-dynn classify` does."""
-        net = self.classifier.net
-        logits, exits = net.decide(self.read(file), self.policy)
-        return make_prediction(net.manifest, self.policy, net.precision, logits[0], int(exits[0]), file)
+        return self.classifier.classify(file, policy=self.policy.name)
 
     def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
         """One image after the other, as when it is timed; None of a classifier that has learned nothing."""

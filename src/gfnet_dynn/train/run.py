@@ -8,15 +8,17 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from gfnet_dynn.data.splits import store_split
+from gfnet_dynn.data.scenes import ProgressFor
+from gfnet_dynn.data.splits import Progress, store_split
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import load_published
-from gfnet_dynn.storage import move_aside, require_writable, write_json
+from gfnet_dynn.storage import move_aside, require_writable, write_bytes, write_json
 from gfnet_dynn.train.course import Course
 from gfnet_dynn.train.device import choose_device, choose_precision, make_fabric
+from gfnet_dynn.train.lineage import RECORD, lineage_of_plan
 from gfnet_dynn.train.memory import keep_freed_memory
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run_folder import RunPlan, no_run, read_record, versions
@@ -29,7 +31,8 @@ class Run:
 
     Attributes:
         plan: what to train.
-        record: what is stored of it: the plan, the stages to go through, what the weights started from.
+        record: what is stored of it: the plan, the stages to go through, what the weights started from and learn
+            from.
         net: with its initial weights.
         fabric: device and precision.
         notes: what a person should know before it starts.
@@ -42,15 +45,25 @@ class Run:
     notes: tuple[str, ...] = ()
 
 
-def open_run(plan: RunPlan, *, resume: bool) -> Run:
+def _untold(title: str) -> Progress:
+    return lambda done, total: None
+
+
+def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) -> Run:
     """Make everything ready, then make the run's folder, or take up the run in it.
 
     All that can fail comes before the folder is touched. An earlier run that is not resumed is moved aside, never
     overwritten.
 
+    Args:
+        plan: what to train.
+        resume: go on with the run in its folder.
+        progress: told while the images that a new run learns from are hashed.
+
     Raises:
         TrainingError: there is no run to resume, it was made with other choices, or the device is not there.
         CheckpointError: the weights to start from do not fit.
+        DataError: an image cannot be read.
         StorageError: nothing can be written there.
     """
     settings = plan.settings
@@ -72,11 +85,13 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
     initial = initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, plan.start)
     stages = _stages(plan, has_classifier=initial.has_classifier)
     _require_sense(plan, initial, stages)
-    kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
-    record = {**plan.describe(precision), **kept}
     require_writable(plan.folder.parent)
+    lineage = lineage_of_plan(plan, progress)  # before the run that it starts from may be moved aside
+    kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
+    record = {**plan.describe(precision), **kept, RECORD: lineage.describe()}
     broken = plan.has_progress() and not plan.model_file(stages[-1]).is_file()
     moved = move_aside(plan.folder)
+    write_bytes(plan.learned_from_file, lineage.packed)  # before the record, which speaks of it
     write_json(plan.record_file, record)
     store_split(plan.split_file, plan.data.split)
     what = "the earlier, unfinished run (--resume would have gone on with it)" if broken else "the earlier run"

@@ -13,6 +13,7 @@ import torch
 
 from gfnet_dynn import __version__
 from gfnet_dynn.backbone_spec import BACKBONES
+from gfnet_dynn.bundle.learned_from import NAME
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.data.unlabelled import UnlabelledImages
 from gfnet_dynn.errors import TrainingError
@@ -68,6 +69,11 @@ class RunPlan:
     def split_file(self) -> Path:
         """Which image served for what in this run."""
         return self.folder / SPLIT_FILE
+
+    @property
+    def learned_from_file(self) -> Path:
+        """Digests of all images that the network of this run learns from, or has learned from before."""
+        return self.folder / NAME
 
     def model_file(self, stage: str) -> Path:
         """The result of a finished stage."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +46,17 @@ class Teacher(nn.Module):
 
     Attributes:
         source: what it is and where it comes from, as JSON values.
+        weights: the file of its weights, beside which lies what it learned from; None: that is not known.
     """
 
-    def __init__(self, net: nn.Module, takes: InputSpec, student: InputSpec, source: dict[str, object]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        takes: InputSpec,
+        student: InputSpec,
+        source: dict[str, object],
+        weights: Path | None = None,
+    ) -> None:
         """Wrap a trained network.
 
         Args:
@@ -56,10 +65,12 @@ class Teacher(nn.Module):
             takes: the input of `net`; padding is left away.
             student: the input of the student, whose batches are given.
             source: what it is and where it comes from, as JSON values.
+            weights: the file of its weights, or None.
         """
         super().__init__()
         self.net = net.eval().requires_grad_(False)
         self.source = source
+        self.weights = weights
         self._takes, self._student = takes, student
 
     def train(self, mode: bool = True) -> Teacher:

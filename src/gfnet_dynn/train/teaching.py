@@ -174,7 +174,7 @@ def _wrapped(file: Path, data: SceneData) -> Teacher:
         spec = NetSpec(*published_backbone(plain, file), data.split.classes)
         net = trained_net(plain, spec, file)
     source: dict[str, Any] = {"network": spec.to_dict(), "weights": _digest(net.state_dict())}
-    return Teacher(WholeNet(net), spec.input, data.input, source)
+    return Teacher(WholeNet(net), spec.input, data.input, source, file)
 
 
 def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNetSpec, tuple[int, ...], InputSpec]:
