@@ -184,6 +184,25 @@ def test_what_the_network_learned_from_stays_in_the_bundle(calibrate: Calibrate)
     bundle.verify()
 
 
+@pytest.mark.parametrize(
+    ("described", "doubted"),
+    [
+        ({"unknown": ["a.pth", "the teacher"]}, "a.pth and the teacher"),
+        ({"unknown": []}, None),
+        ({}, None),
+        ("all", None),
+    ],
+)
+def test_an_ancestor_that_may_have_seen_the_images_is_named(
+    calibrate: Calibrate, described: object, doubted: str | None
+) -> None:
+    content = {**bundles.files(), NAME: pack([b"12345678"])}
+    bundles.write_tiny(Path("tiny.gfd"), content, learned_from=NAME, provenance={"learned_from": described})
+    said = calibrate(*BUDGET, images="scenes").out
+    assert ("learned from is not known to the bundle" in said) == (doubted is not None)
+    assert doubted is None or f"note: what {doubted} learned from" in said
+
+
 def test_the_plot_is_drawn_where_it_is_asked_for(calibrate: Calibrate) -> None:
     outcome = calibrate("--risk", "harm", "--at-most", "20", "--plot", "deep/reliability.svg")
     assert "exit 1: ECE" in Path("deep/reliability.svg").read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,13 +132,24 @@ def run_calibration(wanted: Wanted, console: Console) -> CalibrationReport:
     if wanted.plot:
         written.append(f"plot: {draw_reliability(report, wanted.plot)}")
     print_calibration(report, console)
-    if bundle.manifest.learned_from is None:
-        written.append(
-            "note: the bundle does not say what it has learned from, so whether the images are new to it is not "
-            "checked: export it anew"
-        )
+    written.extend(f"note: {doubt}" for doubt in _doubts(bundle.manifest))
     console.print("\n".join(written), markup=False, highlight=False, soft_wrap=True)
     return report
+
+
+def _doubts(manifest: Manifest) -> list[str]:
+    """Why the images may not be new to the network, though none was refused."""
+    if manifest.learned_from is None:
+        return [
+            "the bundle does not say what it has learned from, so whether the images are new to it is not checked: "
+            "export it anew"
+        ]
+    described = manifest.provenance.get("learned_from")
+    unknown = described.get("unknown") if isinstance(described, Mapping) else None
+    if not isinstance(unknown, Sequence) or isinstance(unknown, str) or not unknown:
+        return []
+    named = " and ".join(map(str, unknown))
+    return [f"what {named} learned from is not known to the bundle: the promise holds if it saw none of these images"]
 
 
 def _require_apart(wanted: Wanted) -> None:
