@@ -6,8 +6,8 @@ OUTPUTS.npz is what `gfnet-dynn calibrate BUNDLE IMAGES … --outputs OUTPUTS.np
 benchmark BUNDLE IMAGES … --json BENCHMARK.json` measured. Of 100 random halves, thresholds are found on one and spent
 on the other; where a method refuses, the full network runs and nothing is saved. Beside the halves, the same with all
 images, which shows what more images bring: there is no other half then, and only savings are told. A threshold for
-each exit is held against one for all, split by split. `--at-most POINTS` takes another limit. Prints JSON;
-`--write NAME` stores it as docs/NAME.json.
+each exit is held against one for all, split by split (`conformal` offers none). `--at-most POINTS` takes another limit.
+Prints JSON; `--write NAME` stores it as docs/NAME.json.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def judge(
     counted, timed = (np.array(each.means) / each.means[-1] for each in costs)
     rows: list[dict[str, Any]] = []
     spent = {}
-    for per_exit in (False, True):
+    kinds = (False,) if wish.method == "conformal" else (False, True)
+    for per_exit in kinds:
         order = Order("p", costs[0], wish=wish, per_exit=per_exit)
         alone = spend(outputs, order, np.arange(count), seen)
         all_costs, harms, refusals = [], [], []
@@ -100,6 +101,8 @@ def judge(
                 },
             }
         )
+    if True not in spent:
+        return rows
     dearer = spent[True][:, 0] - spent[False][:, 0]
     rows[1]["halves"]["dearer_than_one_for_all"] = round(float((dearer > 0).mean()), 4)
     rows[1]["halves"]["dearer_by_at_most"] = round(float(max(0.0, dearer.max())), 4)

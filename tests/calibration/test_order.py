@@ -54,6 +54,14 @@ def test_shares_lie_between_0_and_1(what: str, said: str, value: float) -> None:
         order(**{what: value})
 
 
+def test_what_holds_on_average_has_no_level_to_share() -> None:
+    """Sharing the limit instead costs more than it saves, and the cheaper of two would break it."""
+    wish = Wish("harm", 0.1, method="conformal")
+    with pytest.raises(CalibrationError, match=r"^conformal has no level .*: leave --per-exit away, or"):
+        order(wish=wish, per_exit=True)
+    assert order(wish=wish).wish == wish
+
+
 @pytest.mark.parametrize("seed", [-1, -(2**40)])
 def test_a_seed_is_no_negative_number(seed: int) -> None:
     with pytest.raises(CalibrationError, match=rf"a seed is 0 or more, not {seed}"):

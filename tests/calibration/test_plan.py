@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -408,28 +409,6 @@ def test_thresholds_for_each_exit_are_granted_wherever_one_for_all_just_is() -> 
     assert own.policy.thresholds == common.policy.thresholds
 
 
-@cache
-def coin() -> Population:
-    """Both early exits are wrong on the same 15 % of the images, and no gate knows which."""
-    images, generator = SIZE, np.random.default_rng(0)
-    labels = generator.integers(0, 2, images)
-    early = np.where(generator.random(images) < 0.15, 1 - labels, labels)
-    logits = 3 * np.eye(2, dtype=np.float32)[np.stack((early, early, labels), axis=1)]
-    return Population(ExitArrays(logits, generator.random((images, 2)).astype(np.float32), labels))
-
-
-def test_on_average_means_on_average_for_thresholds_of_each_exit_too() -> None:
-    """Of two tests that each hold on average, the cheaper one need not: 6 points became 6.2."""
-    wish = Wish("harm", 0.06, method="conformal")
-    costs = Costs("latency", "ms", (1.0, 1.01, 2.0), None, "made up")
-    risks = []
-    for seed in range(DRAWS):
-        made = calibrate(outputs(coin().draw(600, seed)), order(wish=wish, costs=costs, per_exit=True))
-        risks.append(true_risk(coin, made.policy.thresholds))
-    assert np.mean(risks) <= 0.06 + 2 * np.std(risks) / math.sqrt(DRAWS)
-    assert np.mean(risks) > 0.05
-
-
 # Refusals
 
 
@@ -459,15 +438,19 @@ def perfect(count: int) -> Outputs:
     return outputs(ExitArrays(np.repeat(arrays.logits[:, -1:], 4, axis=1), arrays.gates, arrays.labels))
 
 
-@pytest.mark.parametrize("method", ["betting", "exact", "hoeffding-bentkus", "conformal"])
 @pytest.mark.parametrize(
-    "further",
-    [{}, {"signal": "margin"}, {"per_exit": True}, LATER, {"signal": "margin", "per_exit": True, **LATER}],
-    ids=["gate", "margin", "per exit", "sets", "all"],
+    ("method", "further"),
+    [
+        *itertools.product(
+            ("betting", "exact", "hoeffding-bentkus"),
+            ({}, {"signal": "margin"}, {"per_exit": True}, LATER, {"signal": "margin", "per_exit": True, **LATER}),
+        ),
+        *itertools.product(("conformal",), ({}, {"signal": "margin"}, LATER)),
+    ],
 )
 def test_as_many_images_as_the_refusal_says_are_enough(method: Method, further: dict[str, Any]) -> None:
     asked = order(wish=Wish("harm", 0.02, 0.1, method), **further)
-    with pytest.raises(CalibrationError, match=r"images cannot support a limit of (2|1\.8) points for harm") as caught:
+    with pytest.raises(CalibrationError, match=r"images cannot support a limit of 2 points for harm") as caught:
         calibrate(perfect(40), asked)
     said = str(caught.value)
     needed = int(re.findall(r"at least (\d+) are needed", said)[0])

@@ -48,6 +48,11 @@ class Order:
     def __post_init__(self) -> None:
         if self.wish is None and self.budget is None and self.deadline is None:
             raise CalibrationError("nothing to calibrate for: give a risk, a budget or a deadline")
+        if self.per_exit and self.wish is not None and self.wish.method == "conformal":
+            raise CalibrationError(
+                "conformal has no level that a threshold for each exit could share with one for all: leave --per-exit "
+                "away, or ask for another method"
+            )
         taken = not self.name.strip() or self.name in (FULL, OWN)
         if taken or any(category(each) in _UNPRINTABLE for each in self.name):
             raise CalibrationError(f"a policy needs a printable name of its own, not {self.name!r}")

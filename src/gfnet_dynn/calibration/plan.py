@@ -152,31 +152,19 @@ def _promise(signals: Sequence[ExitArrays], parts: Parts, order: Order) -> Promi
     rows = parts.test if fitted_to else np.sort(np.concatenate((parts.fit, parts.test)))
     found, refused = [], None
     for tested_on, path, share in zip((rows, parts.test), (common, own), shares, strict=True):
-        wish = _share(order.wish, share)
+        wish = replace(order.wish, delta=share * order.wish.delta)
         try:
             found.append(_control(signals, tested_on, order, wish, path))
         except CalibrationError as error:
             refused = refused or error
     if not found:
         assert refused is not None
-        raise CalibrationError(
-            f"{refused}; --per-exit shares certainty or limit between two tests: without it fewer do"
-        )
+        raise CalibrationError(f"{refused}; --per-exit shares the certainty between two tests: without it fewer do")
 
     def cost(promise: Promise) -> float:
         return max(operate(each, order.costs.means, promise.thresholds).mean_cost for each in tested)
 
     return replace(min(found, key=cost), wish=order.wish)
-
-
-def _share(wish: Wish, share: float) -> Wish:
-    """The same at a share of its level, or of its limit where it holds on average.
-
-    Of two losses, the one that is taken is at most their sum, on average too.
-    """
-    if wish.method == "conformal":
-        return replace(wish, epsilon=share * wish.epsilon)
-    return replace(wish, delta=share * wish.delta)
 
 
 def _delivered(arrays: ExitArrays, fitted: Fitted) -> ExitArrays:
