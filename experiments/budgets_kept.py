@@ -12,7 +12,6 @@ policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import tell
 from rich.console import Console
 
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
@@ -39,7 +39,6 @@ from gfnet_dynn.exits.budget import Costs
 from gfnet_dynn.runtime import Classifier, load
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 
-ROOT = Path(__file__).resolve().parents[1]
 SHARES = (-0.1, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Of the way from the cheapest exit to the full network; the first is out of reach."""
 TIMED, REPEATS = 200, 3
@@ -143,10 +142,7 @@ def main() -> None:
         "exits_ms": costs.means,
         "rows": rows,
     }
-    text = json.dumps(described, indent=1)
-    if given.write:
-        (ROOT / "docs" / f"{given.write}.json").write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write(text + "\n")
+    tell(described, given.write)
 
 
 if __name__ == "__main__":

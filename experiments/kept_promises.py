@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import tell
 
 from gfnet_dynn.calibration.plan import take
 from gfnet_dynn.errors import CalibrationError
@@ -32,7 +31,6 @@ from gfnet_dynn.exits.control import GUARANTEED, Method, Wish, control
 from gfnet_dynn.exits.risk import RiskName, risk_of
 from gfnet_dynn.exits.rule import first_exit
 
-ROOT = Path(__file__).resolve().parents[1]
 LIMITS, LEVELS = (0.005, 0.01, 0.02, 0.05), (0.05, 0.1)
 WAYS: tuple[tuple[Method, RiskName], ...] = (
     *((method, "harm") for method in GUARANTEED),
@@ -110,10 +108,7 @@ def main() -> None:
         "images": len(arrays.labels),
         "rows": rows,
     }
-    text = json.dumps(described, indent=1)
-    if given.write:
-        (ROOT / "docs" / f"{given.write}.json").write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write(text + "\n")
+    tell(described, given.write)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ Prints JSON; `--write NAME` stores it as docs/NAME.json.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from figures import tell
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.calibration.costs import from_benchmark, macs
@@ -34,7 +33,6 @@ from gfnet_dynn.exits.control import GUARANTEED, Method, Wish
 from gfnet_dynn.exits.risk import risk_of
 from gfnet_dynn.exits.rule import first_exit
 
-ROOT = Path(__file__).resolve().parents[1]
 METHODS: tuple[Method, ...] = (*GUARANTEED, "conformal", "naive")
 
 Rows = npt.NDArray[np.intp]
@@ -139,10 +137,7 @@ def main() -> None:
             for row in judge(outputs, precision, Wish("harm", given.at_most / 100, 0.05, method), costs, given.splits)
         ],
     }
-    text = json.dumps(described, indent=1)
-    if given.write:
-        (ROOT / "docs" / f"{given.write}.json").write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write(text + "\n")
+    tell(described, given.write)
 
 
 if __name__ == "__main__":
