@@ -6,8 +6,8 @@ OUTPUTS.npz is what `gfnet-dynn calibrate BUNDLE IMAGES … --outputs OUTPUTS.np
 benchmark BUNDLE IMAGES … --json BENCHMARK.json` measured. Of 100 random halves, thresholds are found on one and spent
 on the other; where a method refuses, the full network runs and nothing is saved. Beside the halves, the same with all
 images, which shows what more images bring: there is no other half then, and only savings are told. A threshold for
-each exit is held against one for all, split by split (`conformal` offers none). `--at-most POINTS` takes another limit.
-Prints JSON; `--write NAME` stores it as docs/NAME.json.
+each exit is held against one for all, split by split, where a method offers both. `--at-most POINTS` takes another
+limit. Prints JSON; `--write NAME` stores it as docs/NAME.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gfnet_dynn.calibration.plan import calibrate, take
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.budget import Costs
-from gfnet_dynn.exits.control import GUARANTEED, Method, Wish
+from gfnet_dynn.exits.control import COUNTING, GUARANTEED, Method, Wish
 from gfnet_dynn.exits.risk import risk_of
 from gfnet_dynn.exits.rule import first_exit
 
@@ -63,7 +63,7 @@ def judge(
     counted, timed = (np.array(each.means) / each.means[-1] for each in costs)
     rows: list[dict[str, Any]] = []
     spent = {}
-    kinds = (False,) if wish.method == "conformal" else (False, True)
+    kinds = (False, True) if wish.method in COUNTING else (False,)
     for per_exit in kinds:
         order = Order("p", costs[0], wish=wish, per_exit=per_exit)
         alone = spend(outputs, order, np.arange(count), seen)

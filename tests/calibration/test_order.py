@@ -6,8 +6,9 @@ import pytest
 
 from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.control import Wish
+from gfnet_dynn.exits.control import Method, Wish
 from gfnet_dynn.exits.fitting import SCALED
+from gfnet_dynn.exits.risk import RiskName
 from gfnet_dynn.exits.signals import SIGNALS, Signal
 from tests.calibration.populations import TIMED, order
 
@@ -54,12 +55,30 @@ def test_shares_lie_between_0_and_1(what: str, said: str, value: float) -> None:
         order(**{what: value})
 
 
-def test_what_holds_on_average_has_no_level_to_share() -> None:
-    """Sharing the limit instead costs more than it saves, and the cheaper of two would break it."""
-    wish = Wish("harm", 0.1, method="conformal")
-    with pytest.raises(CalibrationError, match=r"^conformal has no level .*: leave --per-exit away, or"):
+@pytest.mark.parametrize(
+    ("risk", "method"),
+    [
+        ("harm", "conformal"),
+        ("harm", "naive"),
+        ("harm", "betting"),
+        ("drop", "betting"),
+        ("drop", "hoeffding-bentkus"),
+        ("brier", "betting"),
+    ],
+)
+def test_a_method_that_leaves_nothing_of_its_level_has_one_threshold(risk: RiskName, method: Method) -> None:
+    """Sharing the level instead costs more than it saves at times, and the cheaper of two would break it."""
+    wish = Wish(risk, 0.1, method=method)
+    said = rf"^{method} for {risk} leaves nothing .*: leave --per-exit away, or ask for exact or hoeffding-bentkus and"
+    with pytest.raises(CalibrationError, match=said):
         order(wish=wish, per_exit=True)
     assert order(wish=wish).wish == wish
+
+
+@pytest.mark.parametrize("risk", ["harm", "error", "disagreement"])
+@pytest.mark.parametrize("method", ["exact", "hoeffding-bentkus"])
+def test_one_that_counts_images_has_a_threshold_for_each_exit(risk: RiskName, method: Method) -> None:
+    assert order(wish=Wish(risk, 0.1, method=method), per_exit=True).per_exit
 
 
 @pytest.mark.parametrize("seed", [-1, -(2**40)])

@@ -24,7 +24,7 @@ from tests import bundles
 from tests.calibration.populations import COUNTED, TIMED, make_int8, make_scenes, order, outputs
 
 MACS = (2_000_000, 4_000_000, 7_000_000, 10_000_000)
-RISK = Wish("harm", 0.05, 0.1)
+RISK = Wish("harm", 0.05, 0.1, "exact")
 
 
 def manifest(names: tuple[str, ...] = ("exit 1", "exit 2", "exit 3", "final")) -> Manifest:

@@ -7,9 +7,9 @@ import pytest
 
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.control import GUARANTEED, Method, Wish, control
+from gfnet_dynn.exits.control import COUNTING, GUARANTEED, Method, Wish, control, p_values, unused_level
 from gfnet_dynn.exits.paths import same_for_all
-from gfnet_dynn.exits.risk import RiskName
+from gfnet_dynn.exits.risk import Risk, RiskName
 from gfnet_dynn.exits.rule import NEVER
 from tests.exits.populations import make_population
 
@@ -125,3 +125,16 @@ def test_what_is_no_number_is_refused() -> None:
     draw.logits[3, 1, 0] = np.nan
     with pytest.raises(CalibrationError, match="not numbers"):
         control(draw, COSTS, Wish("harm", 0.1))
+
+
+@pytest.mark.parametrize("method", COUNTING)
+@pytest.mark.parametrize("images", [1, 58, 59, 60, 299, 300, 660, 1000])
+@pytest.mark.parametrize("delta", [0.05, 0.1])
+def test_what_is_left_of_a_level_changes_no_verdict(method: Method, images: int, delta: float) -> None:
+    """By trying every number of losses: the largest p-value that is granted is the level less what is left."""
+    wish = Wish("harm", 0.05, delta, method)
+    every = (np.arange(images)[:, None] < np.arange(images + 1)).astype(np.float64)
+    granted = [p for p in p_values(every, Risk(every, 0, 1), wish) if p <= delta]
+    left = unused_level(images, wish)
+    assert left == delta - max(granted, default=0.0)
+    assert 0 <= left <= delta

@@ -8,7 +8,7 @@ from unicodedata import category
 from gfnet_dynn.bundle.manifest import FULL, OWN
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.budget import Costs
-from gfnet_dynn.exits.control import Wish
+from gfnet_dynn.exits.control import COUNTING, ZERO_OR_ONE, Wish
 from gfnet_dynn.exits.fitting import SCALED
 from gfnet_dynn.exits.signals import Signal
 
@@ -48,11 +48,8 @@ class Order:
     def __post_init__(self) -> None:
         if self.wish is None and self.budget is None and self.deadline is None:
             raise CalibrationError("nothing to calibrate for: give a risk, a budget or a deadline")
-        if self.per_exit and self.wish is not None and self.wish.method == "conformal":
-            raise CalibrationError(
-                "conformal has no level that a threshold for each exit could share with one for all: leave --per-exit "
-                "away, or ask for another method"
-            )
+        if self.per_exit and self.wish is not None:
+            _require_shareable(self.wish)
         taken = not self.name.strip() or self.name in (FULL, OWN)
         if taken or any(category(each) in _UNPRINTABLE for each in self.name):
             raise CalibrationError(f"a policy needs a printable name of its own, not {self.name!r}")
@@ -74,3 +71,13 @@ class Order:
     def later_share(self) -> float:
         """Part of the images for what stands on finished thresholds: sets and unknown images."""
         return _LATER_SHARE if self.coverage is not None or self.false_alarms is not None else 0.0
+
+
+def _require_shareable(wish: Wish) -> None:
+    """A threshold for each exit is tested at what a test by counting leaves of the level; others leave nothing."""
+    if wish.method not in COUNTING or wish.risk not in ZERO_OR_ONE:
+        raise CalibrationError(
+            f"{wish.method} for {wish.risk} leaves nothing of its level that a threshold for each exit could be tested "
+            f"at: leave --per-exit away, or ask for {' or '.join(COUNTING)} and for {', '.join(ZERO_OR_ONE[:-1])} or "
+            f"{ZERO_OR_ONE[-1]}"
+        )

@@ -19,7 +19,7 @@ from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.exits.budget import highest, last_in_time, levels, spend
-from gfnet_dynn.exits.control import Promise, Wish, control
+from gfnet_dynn.exits.control import Promise, Wish, control, unused_level
 from gfnet_dynn.exits.drift import Reference, reference_of
 from gfnet_dynn.exits.fitting import fit
 from gfnet_dynn.exits.paths import Path, by_deadline, greedy_path, same_for_all
@@ -34,11 +34,6 @@ from gfnet_dynn.wording import counted
 Rows = npt.NDArray[np.intp]
 
 _FEWEST_IMAGES = 3  # one for each purpose
-
-_OWN_LEVEL = 0.1
-"""Of the level, what goes to thresholds of each exit's own. One for all is nearly as cheap at nine tenths of the level
-as at the whole, while at half of it hundreds of images give noticeably less; own ones pay where images abound, or where
-one exit's signal lies."""
 
 
 @dataclass(frozen=True)
@@ -137,34 +132,34 @@ def take(arrays: ExitArrays, rows: Rows) -> ExitArrays:
 
 
 def _promise(signals: Sequence[ExitArrays], parts: Parts, order: Order) -> Promise:
-    """The cheapest thresholds that keep the wish; with one for each exit, of two tests that share the level."""
+    """The cheapest thresholds that keep the wish.
+
+    A threshold for each exit is tested at the part of the level that the test of one for all cannot use. So one for
+    all is found as if nothing else were tested, and the cheaper of the two never costs more than it.
+    """
     assert order.wish is not None
-    tested = [take(each, parts.test) for each in signals]
-    gates = tested[0].gates.shape[1]
-    common = _in_time(same_for_all(gates), order)
+    wish, tested = order.wish, [take(each, parts.test) for each in signals]
+    common = _in_time(same_for_all(tested[0].gates.shape[1]), order)
     if not order.per_exit:
-        return _control(signals, parts.test, order, order.wish, common)
-    fitting = take(signals[0], parts.fit)
-    own = _in_time(greedy_path(fitting, risk_of(fitting, order.wish.risk), order.costs.means), order)
-    shares = (1 - _OWN_LEVEL, _OWN_LEVEL)
+        return _control(signals, parts.test, order, wish, common)
     # What no signal was fitted to may be tested on all images, but for those that sets stand on.
     fitted_to = order.signal != "gate"
     rows = parts.test if fitted_to else np.sort(np.concatenate((parts.fit, parts.test)))
-    found, refused = [], None
-    for tested_on, path, share in zip((rows, parts.test), (common, own), shares, strict=True):
-        wish = replace(order.wish, delta=share * order.wish.delta)
-        try:
-            found.append(_control(signals, tested_on, order, wish, path))
-        except CalibrationError as error:
-            refused = refused or error
-    if not found:
-        assert refused is not None
-        raise CalibrationError(f"{refused}; --per-exit shares the certainty between two tests: without it fewer do")
+    promise = _control(signals, rows, order, wish, common)
+    fitting = take(signals[0], parts.fit)
+    path = _in_time(greedy_path(fitting, risk_of(fitting, wish.risk), order.costs.means), order)
+    left = unused_level(len(rows), wish)
+    if left <= 0:
+        return promise
+    try:
+        own = _control(signals, parts.test, order, replace(wish, delta=left), path)
+    except CalibrationError:
+        return promise
 
-    def cost(promise: Promise) -> float:
-        return max(operate(each, order.costs.means, promise.thresholds).mean_cost for each in tested)
+    def cost(found: Promise) -> float:
+        return max(operate(each, order.costs.means, found.thresholds).mean_cost for each in tested)
 
-    return replace(min(found, key=cost), wish=order.wish)
+    return replace(min((promise, own), key=cost), wish=wish)
 
 
 def _delivered(arrays: ExitArrays, fitted: Fitted) -> ExitArrays:

@@ -50,7 +50,9 @@ def calibrate(
         Literal["gate", "max-probability", "margin", "entropy", "patience", "neighbours"],
         typer.Option(help="By what images leave."),
     ] = "gate",
-    per_exit: Annotated[bool, typer.Option("--per-exit", help="A threshold for each exit, not one for all.")] = False,
+    per_exit: Annotated[
+        bool, typer.Option("--per-exit", help="A threshold for each exit, where that costs less than one for all.")
+    ] = False,
     sets: Annotated[
         float | None, typer.Option(help="Per cent: give sets of classes that hold the true one so often.")
     ] = None,

@@ -13,6 +13,7 @@ The promise holds for images that come as the calibration images did, independen
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,9 @@ Method = Literal["exact", "hoeffding-bentkus", "betting", "conformal", "naive"]
 
 GUARANTEED: tuple[Method, ...] = ("exact", "hoeffding-bentkus", "betting")
 """Methods that promise the risk with probability 1 − δ; `conformal` promises it in expectation, `naive` nothing."""
+
+COUNTING: tuple[Method, ...] = ("exact", "hoeffding-bentkus")
+"""Of these, those whose verdict on losses of 0 and 1 depends on their number alone."""
 
 ZERO_OR_ONE: tuple[RiskName, ...] = ("harm", "error", "disagreement")
 """Risks that count images."""
@@ -125,6 +129,25 @@ def control(
 def default_method(risk: RiskName) -> Method:
     """The test that grants most: of losses that count images none is sharper than the exact one."""
     return "exact" if risk in ZERO_OR_ONE else "betting"
+
+
+def unused_level(images: int, wish: Wish) -> float:
+    """What a test that counts images leaves of its level: of n images only so many p-values can come.
+
+    Rejecting at the level errs no more often than at the largest of them below it, so the rest may be spent on another
+    test of the same promise, and this one finds what it would have found alone.
+
+    Args:
+        images: n.
+        wish: by `exact` or `hoeffding-bentkus`, of a risk whose losses are 0 or 1.
+    """
+    risk = Risk(np.empty((0, 0)), 0.0, 1.0)
+
+    def p_value(lost: int) -> float:
+        return float(p_values((np.arange(images) < lost)[:, None].astype(np.float64), risk, wish)[0])
+
+    fail = bisect_right(range(images + 1), wish.delta, key=p_value)
+    return wish.delta - (p_value(fail - 1) if fail else 0.0)
 
 
 def require_numbers(networks: Sequence[ExitArrays]) -> None:
