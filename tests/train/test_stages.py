@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -165,19 +166,37 @@ def test_a_frozen_backbone_stays(data: SceneData, make_context: MakeContext) -> 
     assert changed(before, weights(stage)) == {"intermediate_heads", "gates"}
 
 
-def test_the_joint_stage_returns_to_its_best_epoch_of_the_second_half(
-    data: SceneData, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+def answers(right: int, ways_out: int) -> ExitArrays:
+    """A hundred images, of which every way out has so many right."""
+    logits = np.zeros((100, ways_out, 2), np.float32)
+    logits[right:, :, 1] = 1
+    return ExitArrays(logits, np.ones((100, ways_out - 1), np.float32), np.zeros(100, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("kind", "planned", "kept"),
+    [
+        (JointStage, [99, 70, 80, 60], 2),  # the first half does not count
+        (JointStage, [70, 80, 85, 82], 3),  # within a standard error of 85: 3.6
+        (BackboneStage, [70, 90, 80, 60], 1),
+        (BackboneStage, [70, 90, 88, 86], 2),  # within 3.2 of 90, but not the last
+        (BackboneStage, [50, 99, 100, 99], 2),  # of a hundred that are right none may be lost
+        (BackboneStage, [90, 88, 86, 84], 1),  # the best decides, not the one before
+    ],
+)
+def test_a_stage_ends_with_the_last_epoch_that_is_not_certainly_worse_than_the_best(
+    data: SceneData, make_context: MakeContext, kind: type[Stage], planned: list[int], kept: int
 ) -> None:
-    stage = JointStage(make_context(bilevel_batches=1), 4)
-    planned = iter([0.99, 0.7, 0.8, 0.6])
-    monkeypatch.setattr("gfnet_dynn.train.joint.exit_accuracies", lambda arrays: {"accuracy/final": next(planned)})
+    stage = kind(make_context(bilevel_batches=1), len(planned))
+    ways_out = len(stage.context.net.heads)
     seen = []
-    for epoch in range(4):
+    for epoch, right in enumerate(planned):
         run(data, stage, 3)
         seen.append(weights(stage))
+        stage.context.selection = partial(answers, right, ways_out)
         stage.end_epoch(epoch)
     stage.finish()
-    assert all(torch.equal(tensor, seen[2][name]) for name, tensor in weights(stage).items())
+    assert all(torch.equal(tensor, seen[kept][name]) for name, tensor in weights(stage).items())
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,15 @@ from gfnet_dynn.train.best import BestWeights
 from gfnet_dynn.train.distillation import Distiller, labelled_mean
 from gfnet_dynn.train.losses import exit_losses
 from gfnet_dynn.train.optimisation import make_optimizer
-from gfnet_dynn.train.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
+from gfnet_dynn.train.stage import EpochSummary, Stage, StageContext, StageMemory, standard_error, train_only
 
 
 class BackboneStage(Stage):
-    """Trains backbone and final classifier and keeps the epoch that is best on the selection split."""
+    """Trains backbone and final classifier and keeps the last epoch that is not certainly worse than the best.
+
+    The learning rate falls to zero, so late weights are the more mature; of a hundred images one more that is right, at
+    an epoch in the middle, says nothing. Worse is what differs by more than a standard error on the selection split.
+    """
 
     name = "backbone"
 
@@ -63,9 +67,9 @@ class BackboneStage(Stage):
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Accuracy of the final classifier, as it will be when a second one is merged into it."""
         with self._distiller.merged(self.context.net.head) if self._distiller else nullcontext():
-            final = exit_accuracies(self.context.selection())["accuracy/final"]
-        self._best.offer(final, self._learner, ties=True)
-        return EpochSummary({"accuracy/final": final})
+            right = self.context.selection().correct[:, -1]
+        self._best.offer(float(right.mean()), self._learner, slack=standard_error(right))
+        return EpochSummary({"accuracy/final": float(right.mean())})
 
     def memory(self) -> StageMemory:
         """The best weights and their score, and the distiller's of the moment."""
@@ -82,7 +86,7 @@ class BackboneStage(Stage):
             self._distiller.load_state_dict(_below("distiller/", memory.tensors))
 
     def finish(self) -> None:
-        """Go back to the best epoch; a second classifier becomes part of the first."""
+        """Go back to the epoch that was kept; a second classifier becomes part of the first."""
         self._best.restore(self._learner)
         if self._distiller is not None:
             self._distiller.merge(self.context.net.head)

@@ -1,4 +1,4 @@
-"""Remembers the best weights that a stage saw."""
+"""Remembers the weights that a stage will end with."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 
 class BestWeights:
-    """A copy of a module's weights at its best score.
+    """A copy of a module's weights at its best score, or at a later one that is as good for all that one can tell.
 
     Attributes:
         score: the best so far, larger is better; minus infinity before the first.
         epochs_without: epochs since then.
+        weights: by name; empty before the first.
     """
 
     def __init__(self) -> None:
@@ -18,21 +19,20 @@ class BestWeights:
         self.epochs_without = 0
         self.weights: dict[str, Tensor] = {}
 
-    def offer(self, score: float, module: nn.Module, *, ties: bool) -> bool:
-        """Keep the module's weights if `score` is better.
+    def offer(self, score: float, module: nn.Module, slack: float | None = None) -> None:
+        """Keep the module's weights if `score` is good enough.
 
         Args:
             score: larger is better.
             module: copied, not referred to.
-            ties: whether an equal score counts as better, as it should where later weights are more mature.
+            slack: what a later score may lack to the best and yet be taken, as it should where later weights are more
+                mature; None: it must be better.
         """
-        better = score > self.score or (ties and score == self.score)
-        if better:
-            self.score, self.epochs_without = score, 0
+        better = score > self.score
+        if better or (slack is not None and score >= self.score - slack):
             self.weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-        else:
-            self.epochs_without += 1
-        return better
+        self.epochs_without = 0 if better else self.epochs_without + 1
+        self.score = max(self.score, score)
 
     def restore(self, module: nn.Module) -> None:
         """Put the best weights back; nothing happens where none was kept."""

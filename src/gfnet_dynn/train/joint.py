@@ -24,7 +24,15 @@ from gfnet_dynn.train.losses import (
     with_floor,
 )
 from gfnet_dynn.train.optimisation import make_gate_optimizer, make_optimizer
-from gfnet_dynn.train.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
+from gfnet_dynn.train.stage import (
+    EpochSummary,
+    Stage,
+    StageContext,
+    StageMemory,
+    exit_accuracies,
+    standard_error,
+    train_only,
+)
 
 _LONGEST_PHASE = 200  # as published
 _FEWEST_PHASES = 9
@@ -116,16 +124,16 @@ class JointStage(Stage):
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Judge by the mean accuracy of all ways out; weigh the gates' positives anew.
 
-        Epochs of the second half compete for the best: before, the gates have not learned, and the score does not see
-        them.
+        Of the second half's epochs the last is kept that is not worse than the best by more than a standard error:
+        before, the gates have not learned, and the score does not see them.
         """
         arrays = self.context.selection()
         self._weights = self._positive_weights(arrays)
         accuracies = exit_accuracies(arrays)
-        mean = sum(accuracies.values()) / len(accuracies)
+        right = arrays.correct.mean(axis=1)
         if 2 * (epoch + 1) >= self.epochs:
-            self._best.offer(mean, self.context.net, ties=True)
-        return EpochSummary({**accuracies, "accuracy/mean": mean})
+            self._best.offer(float(right.mean()), self.context.net, slack=standard_error(right))
+        return EpochSummary({**accuracies, "accuracy/mean": float(right.mean())})
 
     def _positive_weights(self, arrays: ExitArrays) -> Tensor:
         losses = exit_losses(torch.from_numpy(arrays.logits), torch.from_numpy(arrays.labels))
@@ -143,5 +151,5 @@ class JointStage(Stage):
         self._best.weights, self._best.score = tensors, memory.values["score"]
 
     def finish(self) -> None:
-        """Go back to the best epoch."""
+        """Go back to the epoch that was kept."""
         self._best.restore(self.context.net)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
@@ -188,3 +191,8 @@ def exit_accuracies(arrays: ExitArrays) -> dict[str, float]:
     accuracies = arrays.correct.mean(axis=0)
     names = [f"exit{index + 1}" for index in range(len(accuracies) - 1)] + ["final"]
     return {f"accuracy/{name}": float(value) for name, value in zip(names, accuracies, strict=True)}
+
+
+def standard_error(values: npt.NDArray[np.generic]) -> float:
+    """Of the mean of something seen once on each image, [N]."""
+    return float(values.std() / math.sqrt(len(values)))

@@ -44,7 +44,7 @@ class WarmupStage(Stage):
         for index, head in enumerate(self.context.net.intermediate_heads):
             if not self._training[index]:
                 continue
-            self._best[index].offer(accuracies[f"accuracy/exit{index + 1}"], head, ties=False)
+            self._best[index].offer(accuracies[f"accuracy/exit{index + 1}"], head)
             if self._best[index].epochs_without >= self.context.settings.patience:
                 self._freeze(index)
         frozen = len(self._training) - sum(self._training)
