@@ -1,21 +1,24 @@
 """What each ingredient of distillation brings: the student at one small budget, one ingredient changed at a time.
 
-    python experiments/ingredients.py UCM_FOLDER UNLABELLED_FOLDER [EPOCHS] [THREADS]
+    python experiments/ingredients.py UCM_FOLDER UNLABELLED_FOLDER [EPOCHS] [THREADS] [--only ROW …]
 
 Each row is one command, printed before it runs; all share seed, split and teacher, and see the same number of images;
-those with a teacher see sixteen views of each in turn. With 25 epochs a row takes some five minutes on one core. Writes
-docs/ingredients.json; what is there already under runs/ingredients, for the same epochs, is not trained again.
+those with a teacher see sixteen views of each in turn. What is there already under runs/ingredients, for the same
+epochs, is not trained again, so rows may be trained by several processes, each with its own `--only`, and told by one
+without. Prints JSON; `--write NAME` stores it as docs/NAME.json.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from figures import ROOT, tell
+
 RUNS = ROOT / "runs" / "ingredients"
 TEACHER = ("--teacher", "efficientnet-lite0", "--teacher-size", "128")
 STUDENT = ("--data-set", "UCM", "--model", "gfnet-192x12", "--exits", "none", "--input-size", "128")
@@ -40,16 +43,23 @@ def rows(unlabelled: str, epochs: int) -> dict[str, tuple[str, ...]]:
 
 def main() -> None:
     """Train and evaluate each row."""
-    data, unlabelled = (str(Path(folder).resolve()) for folder in sys.argv[1:3])
-    epochs = int(sys.argv[3]) if len(sys.argv) > 3 else 25
-    threads = sys.argv[4] if len(sys.argv) > 4 else "1"
-    found = {}
-    for name, options in rows(unlabelled, epochs).items():
-        place = RUNS / f"{epochs}-epochs" / name
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("unlabelled", type=Path)
+    parser.add_argument("epochs", type=int, nargs="?", default=25)
+    parser.add_argument("threads", type=int, nargs="?", default=1)
+    parser.add_argument("--only", nargs="+")
+    parser.add_argument("--write")
+    given = parser.parse_args()
+    epochs, threads, found = given.epochs, str(given.threads), {}
+    ways = rows(str(given.unlabelled.resolve()), epochs)
+    for name in given.only or ways:
+        options, place = ways[name], RUNS / f"{epochs}-epochs" / name
         run = place / "checkpoint_UCM_0.75_confEE"
         report = run / "checkpoint_result" / "evaluation" / "evaluation.json"
         command = [
-            *("train", *STUDENT, "--data-path", data, *options, "--threads", threads, "--output", str(place)),
+            *("train", *STUDENT, "--data-path", str(given.data.resolve()), *options),
+            *("--threads", threads, "--output", str(place)),
             *("--evaluate", "--latency-images", "0", "--no-tensorboard"),
         ]
         if not report.is_file():
@@ -62,7 +72,7 @@ def main() -> None:
         "what": "gfnet-192x12, UCM at 128 px, without exits; top-1 on val, which nothing was chosen on; one seed",
         "rows": found,
     }
-    (ROOT / "docs" / "ingredients.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    tell(described, given.write)
 
 
 def share_teacher(place: Path) -> None:
