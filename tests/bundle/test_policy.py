@@ -68,6 +68,20 @@ def test_every_policy_comes_back_from_json(policy: Policy) -> None:
     assert read_policy(Fields(through_json(policy), "manifest.policies[0]")) == policy
 
 
+def test_a_digest_is_of_what_decides_when_images_leave_and_nothing_else() -> None:
+    policy = CALIBRATED
+    assert len(policy.digest) == 12
+    assert read_policy(Fields(through_json(policy), "policy")).digest == policy.digest
+    assert replace(policy, name="x", source="y", promise={}, references={}, unknowns=None).digest == policy.digest
+    fitted = replace(policy.fitted, temperatures=(1.5,) * len(policy.fitted.temperatures))
+    others = [
+        replace(policy, thresholds=(*policy.thresholds[:-1], 0.123)),
+        replace(policy, signal="entropy" if policy.signal != "entropy" else "margin"),
+        replace(policy, fitted=fitted),
+    ]
+    assert len({policy.digest, *(each.digest for each in others)}) == 4
+
+
 def test_the_calibrated_policy_comes_back_from_json_with_its_infinities() -> None:
     described = through_json(CALIBRATED)
     assert described["thresholds"] == [0.7, None]

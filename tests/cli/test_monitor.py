@@ -161,6 +161,23 @@ def test_logs_are_known_by_their_names(run: Run, suffix: str) -> None:
     assert monitor(run, log_of(run, f"log{suffix}", "same")).status == 0
 
 
+def test_a_log_from_before_a_new_calibration_is_refused(run: Run) -> None:
+    """By name it is the same policy, and its images left otherwise."""
+    log = log_of(run, "log.jsonl", "same")
+    bundle = read_bundle(Path("tiny.gfd"))
+    policies = tuple(
+        replace(each, thresholds=(0.25, *each.thresholds[1:])) if each.name == "gates" else each
+        for each in bundle.manifest.policies
+    )
+    bundles.write_tiny(Path("tiny.gfd"), policies=policies)
+    outcome = monitor(run, log)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert (
+        "line 1 of log.jsonl was made by a policy 'gates' with other thresholds than this bundle's has" in outcome.err
+    )
+    assert monitor(run, log_of(run, "new.jsonl", "same")).status in (0, 1)
+
+
 def test_empty_lines_of_a_log_are_passed_over(run: Run) -> None:
     log = Path(log_of(run, "log.jsonl", "same"))
     log.write_text("\n  \n" + log.read_text(encoding="utf-8").replace("\n", "\n\n"), encoding="utf-8")
@@ -186,7 +203,7 @@ def test_where_nothing_has_changed_an_alarm_is_as_frequent_as_the_level_says(mad
 
 LINE = (
     '{"source": "a.png", "label": "town", "confidence": 0.75, "exit": "final", "macs": 400, '
-    '"policy": "gates", "precision": "fp32"}'
+    f'"policy": "gates", "policy_digest": "{bundles.POLICIES[0].digest}", "precision": "fp32"}}'
 )
 
 
@@ -226,6 +243,8 @@ def test_the_good_lines_are_good(run: Run) -> None:
         LINE.replace('"gates"', "null"),
         LINE.replace('"gates"', '["gates"]'),
         LINE.replace('"gates"', "9" * 400),
+        LINE.replace('"policy_digest"', '"digest"'),
+        LINE.replace(f'"{bundles.POLICIES[0].digest}"', "12"),
         LINE.replace(', "precision": "fp32"', ""),
         LINE.replace('"fp32"', "null"),
         LINE.replace('"fp32"', "32"),
@@ -233,7 +252,7 @@ def test_the_good_lines_are_good(run: Run) -> None:
         LINE.replace('"fp32"', '"fp16"'),
         LINE.replace('"fp32"', '"auto"'),
     ],
-    ids=range(29),
+    ids=range(31),
 )
 def test_a_line_that_classify_does_not_write_is_named(run: Run, line: str) -> None:
     Path("log.jsonl").write_text(with_line(line), encoding="utf-8")

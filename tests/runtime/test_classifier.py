@@ -276,6 +276,7 @@ def test_a_prediction_as_json_values_is_rounded_and_has_the_classes_asked_for() 
         "macs": 400,
         "probabilities": {"river": 0.927479, "field": 0.059292},
         "policy": "gates",
+        "policy_digest": bundles.POLICIES[0].digest,
         "precision": "fp32",
     }
     assert list(made.to_dict()["probabilities"]) == ["river", "field", "town"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from gfnet_dynn.bundle.fields import Fields
@@ -77,6 +80,11 @@ class Policy:
         """The same arrays with what stands against the thresholds in place of the gates."""
         return by_signal(arrays, self.signal, self.fitted)
 
+    @property
+    def digest(self) -> str:
+        """Of all that decides when a sample leaves and how sure it is said to be: twelve hexadecimal digits."""
+        return _digest(self.signal, self.thresholds, self.fitted)
+
     def require_fit(self, num_exits: int) -> None:
         """Refuse parts that are for another number of exits.
 
@@ -143,6 +151,13 @@ def read_policy(found: Fields) -> Policy:
         unknowns=_read_unknowns(found.inner("unknowns")) if "unknowns" in found.names else None,
         sets=_read_sets(found.inner("sets")) if "sets" in found.names else None,
     )
+
+
+@lru_cache
+def _digest(signal: Signal, thresholds: tuple[float, ...], fitted: Fitted) -> str:
+    """Cached, as every answer bears it."""
+    decisive = [signal, _without_infinities(tuple(map(float, thresholds))), asdict(fitted)]
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
 
 
 def _read_fitted(found: Fields) -> Fitted:

@@ -99,7 +99,7 @@ def _classify(wanted: Wanted, policy: Policy, precision: str, pictures: Sequence
     _reference(policy, classifier.net.precision)  # to refuse before the images are classified, not after
     places = {way.name: index for index, way in enumerate(classifier.manifest.ways_out)}
     made = [
-        Answer(places[each.exit], each.confidence, each.policy, each.precision)
+        Answer(places[each.exit], each.confidence, each.policy, each.policy_digest, each.precision)
         for each in classifier.classify_each(files, policy=policy.name, unreadable=unread)
     ]
     if not made:

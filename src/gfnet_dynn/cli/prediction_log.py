@@ -21,12 +21,14 @@ class Answer(NamedTuple):
         exit_index: 0 to G.
         confidence: largest probability there.
         policy: name of the one by which it left.
+        policy_digest: of that policy as it was then.
         precision: of the network, such as `fp32`.
     """
 
     exit_index: int
     confidence: float
     policy: str
+    policy_digest: str
     precision: str
 
 
@@ -51,6 +53,11 @@ def read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list[
                     f"{where} was made by the policy {answer.policy[:_SHOWN]!r} and not by {policy.name!r}: give "
                     f"{_instead(answer.policy, manifest, policy)}"
                 )
+            if answer.policy_digest != policy.digest:
+                raise CalibrationError(
+                    f"{where} was made by a policy {policy.name!r} with other thresholds than this bundle's has now, "
+                    "as before a new calibration: give logs made since"
+                )
             if answers and answer.precision != answers[0].precision:
                 raise CalibrationError(
                     f"{where} was made in {answer.precision}, the lines before it in {answers[0].precision}: each "
@@ -74,8 +81,9 @@ def _lines(log: Path) -> Iterator[tuple[str, str]]:
 def _read_line(line: str, where: str, places: Mapping[str, int], precisions: Mapping[str, object]) -> Answer:
     try:
         entry = json.loads(line)
-        answer = Answer(places[entry["exit"]], float(entry["confidence"]), entry["policy"], entry["precision"])
-        if not isinstance(answer.policy, str) or answer.precision not in precisions:
+        made_by = (entry["policy"], entry["policy_digest"], entry["precision"])
+        answer = Answer(places[entry["exit"]], float(entry["confidence"]), *made_by)
+        if not all(isinstance(each, str) for each in made_by) or answer.precision not in precisions:
             raise ValueError(f"policy {answer.policy!r:.{_SHOWN}}, precision {answer.precision!r:.{_SHOWN}}")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CalibrationError(

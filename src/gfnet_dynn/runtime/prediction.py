@@ -29,6 +29,7 @@ class Prediction:
         macs: multiply-accumulates spent up to there; counted from shapes.
         probabilities: of all classes at that exit, by name.
         policy: name of the one by which it left; `own` where the caller gave the thresholds.
+        policy_digest: of that policy's signal and thresholds: a name may come to mean others.
         precision: of the network that answered, such as `fp32`.
         unknown: the image is unlike those that the network knows; None where the policy cannot tell.
         among: classes among which the true one is, with the policy's coverage; None where it promises none.
@@ -41,6 +42,7 @@ class Prediction:
     macs: int
     probabilities: Mapping[str, float]
     policy: str
+    policy_digest: str
     precision: str
     unknown: bool | None = None
     among: tuple[str, ...] | None = None
@@ -59,6 +61,7 @@ class Prediction:
             "macs": self.macs,
             "probabilities": {name: round(value, 6) for name, value in self.ranked(top)},
             "policy": self.policy,
+            "policy_digest": self.policy_digest,
             "precision": self.precision,
             **({} if self.unknown is None else {"unknown": self.unknown}),
             **({} if self.among is None else {"among": list(self.among)}),
@@ -100,6 +103,7 @@ def make_prediction(
         macs=way_out.macs,
         probabilities=dict(zip(manifest.classes, probabilities.tolist(), strict=True)),
         policy=policy.name,
+        policy_digest=policy.digest,
         precision=precision,
         unknown=unknown,
         among=among,
