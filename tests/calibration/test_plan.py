@@ -362,9 +362,21 @@ def test_a_precision_that_was_not_tested_is_not_promised() -> None:
     assert above > 20
 
 
+def found(made: Calibrated) -> tuple[Any, ...]:
+    """All that a user gets to see."""
+    return (
+        made.policy,
+        made.point.mean_cost,
+        made.point.exits.tolist(),
+        made.full_accuracy,
+        made.precision,
+        made.promise,
+    )
+
+
 @pytest.mark.parametrize("risk", ["harm", "error", "disagreement"])
 @pytest.mark.parametrize("method", ["exact", "hoeffding-bentkus"])
-@pytest.mark.parametrize("signal", ["gate", "max-probability"])
+@pytest.mark.parametrize("signal", ["gate", "patience", "max-probability"])
 @pytest.mark.parametrize("images", [600, 637, 811])
 def test_thresholds_for_each_exit_never_cost_more_than_one_for_all(
     risk: RiskName, method: Method, signal: Signal, images: int
@@ -381,6 +393,8 @@ def test_thresholds_for_each_exit_never_cost_more_than_one_for_all(
     assert cost(own) <= cost(common)
     assert own.promise is not None
     assert own.promise.wish == wish  # promised at the level that was asked for
+    if len(set(own.policy.thresholds)) == 1:
+        assert found(own) == found(common)  # as if no others had been looked for
 
 
 def lying_first_exit(images: int, seed: int) -> ExitArrays:
@@ -404,11 +418,12 @@ def test_thresholds_for_each_exit_pay_where_one_gate_lies() -> None:
     assert own.policy.thresholds == control(tested, TIMED.means, replace(HARM, delta=left), path).thresholds
 
 
-def test_thresholds_for_each_exit_are_granted_wherever_one_for_all_just_is() -> None:
-    """At a share of the level, which needs more images, what one threshold saves would be lost."""
+@pytest.mark.parametrize("signal", ["gate", "patience"])
+def test_thresholds_for_each_exit_are_granted_wherever_one_for_all_just_is(signal: Signal) -> None:
+    """At a share of the level, or on a part of the images, what one threshold saves would be lost."""
     source, wish = outputs(make_scenes().draw(299, 3)), Wish("harm", 0.01, 0.05, "exact")
-    common, own = (calibrate(source, order(wish=wish, per_exit=per_exit)) for per_exit in (False, True))
-    assert own.policy.thresholds == common.policy.thresholds
+    common, own = (calibrate(source, order(wish=wish, signal=signal, per_exit=per_exit)) for per_exit in (False, True))
+    assert found(own) == found(common)
 
 
 # Refusals

@@ -82,7 +82,7 @@ class Policy:
 
     @property
     def digest(self) -> str:
-        """Of all that decides when a sample leaves and how sure it is said to be: twelve hexadecimal digits."""
+        """Of signal, thresholds and what was fitted, but not of the network: twelve hexadecimal digits."""
         return _digest(self.signal, self.thresholds, self.fitted)
 
     def require_fit(self, num_exits: int) -> None:

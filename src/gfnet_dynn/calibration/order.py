@@ -28,7 +28,8 @@ class Order:
         budget: largest mean cost; None: none.
         deadline: that the 99th percentile of the cost must keep; None: none.
         signal: by which images leave.
-        per_exit: a threshold for each exit, found on images apart, instead of one for all.
+        per_exit: a threshold for each exit, along a path found on images apart; for a wish only where that costs less
+            than one for all.
         coverage: of prediction sets; None: none are given.
         false_alarms: share of images like these that may be called unknown; None: none ever is.
         seed: of the division of the images.

@@ -90,9 +90,11 @@ def calibrate(outputs: Outputs, order: Order) -> Calibrated:
         raise CalibrationError("the network has no early exits, so there is nothing to choose: train it with --exits")
     fitted = fit(take(variants[0], parts.fit), order.signal) if len(parts.fit) else UNFITTED
     signals = [by_signal(each, order.signal, fitted) for each in variants]
-    tested = [take(each, parts.test) for each in signals]
-    promise = _promise([_delivered(each, fitted) for each in signals], parts, order) if order.wish else None
+    promise = None
+    if order.wish:
+        promise, parts = _promise([_delivered(each, fitted) for each in signals], parts, order)
     thresholds = promise.thresholds if promise else _spend(signals, parts, order)
+    tested = [take(each, parts.test) for each in signals]
     price = order.costs.means
     points = [operate(each, price, thresholds) for each in tested]
     dearest = max(range(len(points)), key=lambda index: points[index].mean_cost)
@@ -131,35 +133,34 @@ def take(arrays: ExitArrays, rows: Rows) -> ExitArrays:
     return ExitArrays(arrays.logits[rows], arrays.gates[rows], arrays.labels[rows])
 
 
-def _promise(signals: Sequence[ExitArrays], parts: Parts, order: Order) -> Promise:
-    """The cheapest thresholds that keep the wish.
+def _promise(signals: Sequence[ExitArrays], parts: Parts, order: Order) -> tuple[Promise, Parts]:
+    """The cheapest thresholds that keep the wish, and the division of the images by which they were found.
 
     A threshold for each exit is tested at the part of the level that the test of one for all cannot use. So one for
-    all is found as if nothing else were tested, and the cheaper of the two never costs more than it.
+    all is found as if nothing else were tested, and the cheaper of the two on the tested images never costs more there.
     """
     assert order.wish is not None
     wish, tested = order.wish, [take(each, parts.test) for each in signals]
     common = _in_time(same_for_all(tested[0].gates.shape[1]), order)
     if not order.per_exit:
-        return _control(signals, parts.test, order, wish, common)
-    # What no signal was fitted to may be tested on all images, but for those that sets stand on.
-    fitted_to = order.signal != "gate"
-    rows = parts.test if fitted_to else np.sort(np.concatenate((parts.fit, parts.test)))
-    promise = _control(signals, rows, order, wish, common)
+        return _control(signals, parts.test, order, wish, common), parts
+    # To the images for the path no such signal was fitted, so one for all may be tested on them too.
+    alone = divide(len(signals[0].labels), replace(order, per_exit=False))
+    promise = _control(signals, alone.test, order, wish, common)
     fitting = take(signals[0], parts.fit)
     path = _in_time(greedy_path(fitting, risk_of(fitting, wish.risk), order.costs.means), order)
-    left = unused_level(len(rows), wish)
+    left = unused_level(len(alone.test), wish)
     if left <= 0:
-        return promise
+        return promise, alone
     try:
         own = _control(signals, parts.test, order, replace(wish, delta=left), path)
     except CalibrationError:
-        return promise
+        return promise, alone
 
     def cost(found: Promise) -> float:
         return max(operate(each, order.costs.means, found.thresholds).mean_cost for each in tested)
 
-    return replace(min((promise, own), key=cost), wish=wish)
+    return (promise, alone) if cost(promise) <= cost(own) else (replace(own, wish=wish), parts)
 
 
 def _delivered(arrays: ExitArrays, fitted: Fitted) -> ExitArrays:

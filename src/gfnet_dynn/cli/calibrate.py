@@ -51,7 +51,10 @@ def calibrate(
         typer.Option(help="By what images leave."),
     ] = "gate",
     per_exit: Annotated[
-        bool, typer.Option("--per-exit", help="A threshold for each exit, where that costs less than one for all.")
+        bool,
+        typer.Option(
+            "--per-exit", help="A threshold for each exit; for a risk, where that costs less than one for all."
+        ),
     ] = False,
     sets: Annotated[
         float | None, typer.Option(help="Per cent: give sets of classes that hold the true one so often.")

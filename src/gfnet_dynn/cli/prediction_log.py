@@ -55,8 +55,8 @@ def read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list[
                 )
             if answer.policy_digest != policy.digest:
                 raise CalibrationError(
-                    f"{where} was made by a policy {policy.name!r} with other thresholds than this bundle's has now, "
-                    "as before a new calibration: give logs made since"
+                    f"{where} was made by a policy {policy.name!r} with another signal, other thresholds or "
+                    "temperatures than it has now, as before a new calibration: give logs made since"
                 )
             if answers and answer.precision != answers[0].precision:
                 raise CalibrationError(

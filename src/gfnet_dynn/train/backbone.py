@@ -72,7 +72,7 @@ class BackboneStage(Stage):
         return EpochSummary({"accuracy/final": float(right.mean())})
 
     def memory(self) -> StageMemory:
-        """The best weights and their score, and the distiller's of the moment."""
+        """The weights kept and the best score, and the distiller's of the moment."""
         tensors = {f"best/{name}": tensor for name, tensor in self._best.weights.items()}
         if self._distiller is not None:
             tensors |= {f"distiller/{name}": tensor for name, tensor in self._distiller.state_dict().items()}

@@ -35,6 +35,6 @@ class BestWeights:
         self.score = max(self.score, score)
 
     def restore(self, module: nn.Module) -> None:
-        """Put the best weights back; nothing happens where none was kept."""
+        """Put the weights kept back; nothing happens where none was kept."""
         if self.weights:
             module.load_state_dict(self.weights)

@@ -141,7 +141,7 @@ class JointStage(Stage):
         return positive_weights(targets).to(self.context.fabric.device)
 
     def memory(self) -> StageMemory:
-        """The best weights, their score, and the weights of the positives."""
+        """The weights kept, the best score, and the weights of the positives."""
         return StageMemory({**self._best.weights, "positive_weights": self._weights}, {"score": self._best.score})
 
     def recall(self, memory: StageMemory) -> None:
