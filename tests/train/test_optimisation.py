@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 import torch
 
+from gfnet_dynn.backbone_spec import BackboneSpec, EfficientNetLiteSpec, HybridSpec
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.train.optimisation import (
     learning_rate_factor,
@@ -37,6 +38,24 @@ def test_frozen_weights_are_left_out() -> None:
     net.backbone.requires_grad_(False)
     held = {id(p) for group in make_optimizer([net], QUICK).param_groups for p in group["params"]}
     assert held == {id(p) for p in net.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+@pytest.mark.parametrize("backbone", [HybridSpec(cut=1, width=16, depth_after=2), EfficientNetLiteSpec()])
+def test_a_trunk_may_have_a_rate_of_its_own(kind: Literal["adamw", "sgd"], backbone: BackboneSpec) -> None:
+    net = build_net(replace(TINY, backbone=backbone))
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    settings = replace(QUICK, optimizer=kind, trunk_lr=QUICK.lr / 4)
+    groups = make_optimizer([net], settings, net.backbone.pretrained_modules()).param_groups
+    rates = {names[parameter]: group["lr"] for group in groups for parameter in group["params"]}
+    decays = {names[parameter]: group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert rates == {
+        name: QUICK.lr / 4 if name.startswith(("backbone.trunk.", "backbone.last.")) else QUICK.lr
+        for name in names.values()
+    }
+    plain = make_optimizer([net], replace(settings, trunk_lr=None), net.backbone.pretrained_modules()).param_groups
+    assert {names[p]: group["weight_decay"] for group in plain for p in group["params"]} == decays
+    assert {group["lr"] for group in plain} == {QUICK.lr}
 
 
 def test_the_rate_rises_then_falls_to_zero() -> None:

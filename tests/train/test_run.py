@@ -107,6 +107,7 @@ def test_choices_that_make_no_sense_together_are_refused_before_a_teacher_is_tra
     faulty = {
         "--freeze-stages would keep random weights": replace(plan, settings=replace(settings, freeze_stages=1)),
         "--freeze-stages 4 is more than the 3 stages": replace(plan, settings=replace(settings, freeze_stages=4)),
+        "--trunk-lr is of a trunk with ImageNet": replace(plan, settings=replace(settings, trunk_lr=0.1)),
         "--frequency-weight teach the backbone stage": replace(plan, start=started, distillation=taught),
         "--unlabelled and": replace(plan, start=started, unlabelled=pool),
     }

@@ -142,6 +142,10 @@ class EfficientNetLite(StagedBackbone):
         init_convolutions(self)
         store_channels_last(self)
 
+    def pretrained_modules(self) -> list[nn.Module]:
+        """All."""
+        return [self.trunk, self.last]
+
     def first_modules(self, count: int) -> list[nn.Module]:
         """The first convolution and the first blocks; with the last block the last convolution too."""
         return [self.trunk.stem, *self.trunk.blocks[:count], *([self.last] if count >= self.num_stages else [])]

@@ -44,6 +44,10 @@ class Hybrid(StagedBackbone):
         self.blocks.apply(init_weights)
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 
+    def pretrained_modules(self) -> list[nn.Module]:
+        """The trunk."""
+        return [self.trunk]
+
     def first_modules(self, count: int) -> list[nn.Module]:
         """The first convolution, then blocks of the trunk and, beyond it, global-filter blocks with their entry."""
         entry = [self.proj] if count > self.kept else []

@@ -68,6 +68,10 @@ class StagedBackbone(nn.Module, ABC):
         """Number of stages."""
         return len(self.widths)
 
+    def pretrained_modules(self) -> Sequence[nn.Module]:
+        """The modules that ImageNet weights are offered for."""
+        return ()
+
     @abstractmethod
     def first_modules(self, count: int) -> Sequence[nn.Module]:
         """The modules of the stem and of the first `count` stages."""

@@ -34,7 +34,7 @@ class BackboneStage(Stage):
         # What is trained and kept together.
         self._learner = nn.ModuleList([net, self._distiller] if self._distiller else [net])
         parts = [net.backbone, net.head, *([self._distiller] if self._distiller else [])]
-        self.add_optimizer("network", make_optimizer(parts, settings))
+        self.add_optimizer("network", make_optimizer(parts, settings, net.backbone.pretrained_modules()))
         self._best = BestWeights()
 
     def _make_distiller(self) -> Distiller | None:

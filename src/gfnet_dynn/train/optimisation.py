@@ -16,16 +16,28 @@ _WARMUP_SHARE = 0.05
 _DEFAULT_DECAY = {"adamw": 0.05, "sgd": 5e-4}  # decoupled from the rate, and not
 
 
-def make_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> Optimizer:
+def make_optimizer(modules: Iterable[nn.Module], settings: TrainSettings, trunk: Iterable[nn.Module] = ()) -> Optimizer:
     """An optimiser over the trainable parameters of some modules.
 
     Matrices and filters decay; position, biases and norms don't.
+
+    Args:
+        modules: what is trained.
+        settings: kind, rates and decay.
+        trunk: modules within these that have a rate of their own, `trunk_lr`.
     """
     named = [(name, p) for module in modules for name, p in module.named_parameters() if p.requires_grad]
-    decays = [p for name, p in named if p.dim() > 1 and not name.endswith("pos_embed")]
-    others = [p for name, p in named if p.dim() <= 1 or name.endswith("pos_embed")]
+    slower = {p for module in trunk for p in module.parameters()} if settings.trunk_lr else set()
     decay = _DEFAULT_DECAY[settings.optimizer] if settings.weight_decay is None else settings.weight_decay
-    groups = [{"params": decays, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    groups = []
+    for rate, some in (
+        (settings.lr, [(name, p) for name, p in named if p not in slower]),
+        (settings.trunk_lr, [(name, p) for name, p in named if p in slower]),
+    ):
+        decays = [p for name, p in some if p.dim() > 1 and not name.endswith("pos_embed")]
+        others = [p for name, p in some if p.dim() <= 1 or name.endswith("pos_embed")]
+        groups += [{"params": decays, "weight_decay": decay, "lr": rate}]
+        groups += [{"params": others, "weight_decay": 0.0, "lr": rate}]
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "sgd":
         return SGD(groups, lr=settings.lr, momentum=0.9)

@@ -14,6 +14,7 @@ from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import load_published
 from gfnet_dynn.storage import move_aside, require_writable, write_bytes, write_json
 from gfnet_dynn.train.course import Course
@@ -138,6 +139,11 @@ def _require_sense(plan: RunPlan, initial: InitialNet, stages: list[str]) -> Non
         raise TrainingError(f"--freeze-stages {frozen} is more than the {depth} stages that the network has")
     if frozen and not initial.keeps_statistics:
         raise TrainingError("--freeze-stages would keep random weights: start from trained ones, or leave it away")
+    if plan.settings.trunk_lr and (trunk_of(plan.spec.backbone) is None or "backbone" not in stages):
+        raise TrainingError(
+            "--trunk-lr is of a trunk with ImageNet weights in the backbone stage: choose a --model that has one and "
+            "give --backbone-epochs, or leave it away"
+        )
     if "backbone" not in stages and (plan.unlabelled or plan.distillation.frequency_weight):
         raise TrainingError(
             "--unlabelled and --frequency-weight teach the backbone stage, which --checkpoint-path takes the place of: "

@@ -60,6 +60,11 @@ class TrainSettings:
         "Share of the selection split that may get another answer than the full network's, by the threshold chosen.",
     )
     lr: float = setting(1e-3, "Peak learning rate; it follows a cosine to zero.")
+    trunk_lr: float | None = setting(
+        None,
+        "The same for a trunk with ImageNet weights in the backbone stage: at a lower one it keeps what it knows while "
+        "new blocks and heads learn. (default: --lr)",
+    )
     joint_lr: float | None = setting(
         None, "The same for the network in the joint stage; lower where that begins from a good one. (default: --lr)"
     )
@@ -83,7 +88,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         counts = ("batch", "num_epoch", "backbone_epochs", "warmup_epochs", "patience", "bilevel_batches")
-        for name in (*counts, "lr", "joint_lr", "gate_lr"):
+        for name in (*counts, "lr", "trunk_lr", "joint_lr", "gate_lr"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise TrainingError(f"{flag(name)} must be above 0, not {value}")
