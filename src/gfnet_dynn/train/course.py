@@ -92,10 +92,11 @@ class Course:
     def _refit(self, name: str, context: StageContext, reporter: Reporter) -> dict[str, Any]:
         """Fit a stage's classifiers anew in closed form, and after the joint stage the gates to what they say then."""
         net, settings, device = self._net, self._plan.settings, self._fabric.device
+        if name == "joint" and settings.gates_alone:
+            refit_gates(net, context.selection(), settings.ce_ic_tradeoff)
+            return {}
         last = len(net.heads) - 1
-        ways_out = [last] if name == "backbone" else list(range(last))
-        if name == "joint" and not settings.freeze_backbone:
-            ways_out.append(last)
+        ways_out = {"backbone": [last], "warmup": list(range(last)), "joint": list(range(last + 1))}[name]
         with self._fabric.autocast():
             train = collect_features(net, self._plain.in_order(settings.batch, device))
         selection = collect_features(net, self._selection.in_order(settings.batch, device))

@@ -70,12 +70,14 @@ class JointStage(Stage):
     def __init__(self, context: StageContext, epochs: int) -> None:
         super().__init__(context, epochs)
         net, settings = context.net, context.settings
-        heads = (
-            [net.intermediate_heads] if settings.freeze_backbone else [net.backbone, net.head, net.intermediate_heads]
-        )
-        train_only(net, [*heads, net.gates])
+        network = [] if settings.freeze_backbone else [net.backbone, net.head]
+        if not settings.gates_alone:
+            network.append(net.intermediate_heads)
+        train_only(net, [*network, net.gates])
         net.backbone.freeze(settings.freeze_stages)
-        self.add_optimizer("network", make_optimizer(heads, replace(settings, lr=settings.joint_lr or settings.lr)))
+        if network:
+            rates = replace(settings, lr=settings.joint_lr or settings.lr)
+            self.add_optimizer("network", make_optimizer(network, rates))
         self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
         self._phases = plan_phases(settings.bilevel_batches, settings.gate_share, self.steps)
         self._costs = net.exit_costs()
@@ -84,7 +86,7 @@ class JointStage(Stage):
 
     def trains_gates(self, step: int) -> bool:
         """Whether a step, counted over the whole stage, belongs to a gate phase."""
-        return step % sum(self._phases) < self._phases.gates
+        return self.context.settings.gates_alone or step % sum(self._phases) < self._phases.gates
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """One gate step or one network step."""

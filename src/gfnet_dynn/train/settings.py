@@ -48,7 +48,9 @@ class TrainSettings:
     exit_floor: float = setting(
         0.1, "Share of the joint loss that all exits get evenly; with 0, as published, late exits can stop training."
     )
-    freeze_backbone: bool = setting(False, "Keep backbone and final classifier as they are in the joint stage.")
+    freeze_backbone: bool = setting(
+        False, "Keep backbone and final classifier as they are in the joint stage; with --refit the exits' heads too."
+    )
     freeze_stages: int = setting(
         0, "Of weights that came trained: stem and so many first stages keep theirs, which trains faster. 0: none."
     )
@@ -106,6 +108,14 @@ class TrainSettings:
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{flag(name)} must lie from 0 to below 1, not {getattr(self, name)}")
         self._require_choices()
+
+    @property
+    def gates_alone(self) -> bool:
+        """Whether the joint stage leaves all but the gates as it is.
+
+        On a backbone that stays, no gradient step can better heads that were fitted in closed form.
+        """
+        return self.freeze_backbone and self.refit
 
     def _require_choices(self) -> None:
         choices: Mapping[str, tuple[str, ...]] = {
