@@ -192,9 +192,9 @@ class HybridSpec:
     exit_pooling: ClassVar[ExitPooling] = "mean-deviation"
 
     trunk: EfficientNetLiteSpec = EfficientNetLiteSpec()
-    cut: int = 7
+    cut: int = 10
     width: int = 192
-    depth_after: int = 4
+    depth_after: int = 2
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
@@ -208,8 +208,9 @@ class HybridSpec:
 
     @property
     def default_exits(self) -> tuple[int, ...]:
-        """After the trunk, and after each second global-filter block but the last."""
-        return tuple(range(self.cut, self.depth - 1, 2))
+        """Those of the trunk that are kept, its end, and after each second global-filter block but the last."""
+        within = {block for block in self.trunk.default_exits if block <= self.cut}
+        return tuple(sorted({*within, *range(self.cut, self.depth - 1, 2)}))
 
     @property
     def stride(self) -> int:
