@@ -24,8 +24,9 @@ def make_run(folder: Path, seed: int = 0, final: float = 0.9, exits: bool = True
     """A run as training and evaluation leave it, as far as a comparison reads it."""
     settings = {"seed": seed, "lr": 0.001, "batch": 64, "device": "cpu", "checkpoint_minutes": seed} | changes
     distillation = settings.pop("distillation", None)
+    network = {"exit_blocks": [3] if exits else [], "input": {"pad": 0}} | settings.pop("network", {})
     record = {
-        "network": {"exit_blocks": [3] if exits else []},
+        "network": network,
         "settings": settings,
         "data": {"fingerprint": "f" * 64, "split": {"seed": 0}},
         "start": {"checkpoint": None, "new_head": False, "pretrained": True},
@@ -105,6 +106,28 @@ def test_a_teacher_of_ones_own_is_told_by_its_weights(tmp_path: Path) -> None:
         "teacher weights abcdefgh",
         "teacher weights 01234567",
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "apart"),
+    [
+        ({}, {"exit_pooling": "mean-deviation"}, ["exit pooling mean", "exit pooling mean-deviation"]),
+        ({}, {"input": {"pad": 8}}, ["padding 0", "padding 8"]),
+    ],
+)
+def test_other_networks_with_other_seeds_share_no_row(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], apart: list[str]
+) -> None:
+    runs = [make_run(tmp_path / str(seed), seed, network=each) for seed, each in enumerate((first, second))]
+    groups = compare([read_run(run) for run in runs])
+    assert [group.name.removeprefix("gfnet-xs 128 px, ") for group in groups] == apart
+
+
+def test_a_teacher_of_other_beginnings_is_told_by_them(tmp_path: Path) -> None:
+    taught = [distilled("soft") | {"teacher_start": start} for start in ("0123456789", "abcdefghij")]
+    runs = [make_run(tmp_path / str(seed), seed, distillation=each) for seed, each in enumerate(taught)]
+    names = [group.name for group in compare([read_run(run) for run in runs])]
+    assert [name[-22:] for name in names] == ["teacher start 01234567", "teacher start abcdefgh"]
 
 
 def test_a_seed_counts_once(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from gfnet_dynn.backbone_spec import GFNetSpec
+from gfnet_dynn.backbone_spec import GFNetSpec, HybridSpec
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.data.splits import SplitSettings
 from gfnet_dynn.data.unlabelled import find_unlabelled
 from gfnet_dynn.errors import CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import published_state
-from gfnet_dynn.spec import NetSpec
+from gfnet_dynn.spec import InputSpec, NetSpec
 from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run import check_start, open_run, train
@@ -105,9 +105,10 @@ def test_choices_that_make_no_sense_together_are_refused_before_a_teacher_is_tra
     pool = find_unlabelled(scenes / "train", "refuse")
     taught = DistillationSettings(teacher="gfnet-96x8", frequency_weight=1.0)
     faulty = {
-        "--freeze-stages would keep random weights": replace(plan, settings=replace(settings, freeze_stages=1)),
+        "--freeze-stages 1 would keep random weights": replace(plan, settings=replace(settings, freeze_stages=1)),
         "--freeze-stages 4 is more than the 3 stages": replace(plan, settings=replace(settings, freeze_stages=4)),
         "--trunk-lr is of a trunk with ImageNet": replace(plan, settings=replace(settings, trunk_lr=0.1)),
+        "--new-head goes with a --checkpoint-path": replace(plan, start=Start(new_head=True)),
         "--frequency-weight teach the backbone stage": replace(plan, start=started, distillation=taught),
         "--unlabelled and": replace(plan, start=started, unlabelled=pool),
     }
@@ -121,12 +122,49 @@ def test_choices_that_make_no_sense_together_are_refused_before_a_teacher_is_tra
         check_start(replace(plan, folder=plan.folder / "elsewhere"), resume=True)
 
 
-def test_a_run_can_start_from_the_run_in_its_own_place(plan: RunPlan, trained: Path) -> None:
+def test_fresh_blocks_behind_a_pretrained_trunk_cannot_be_frozen(data: SceneData, tmp_path: Path) -> None:
+    backbone = HybridSpec(cut=2, depth_after=2)
+    spec = NetSpec(backbone, (1,), InputSpec(32, 0, backbone.mean, backbone.std), TINY.classes)
+    settings = replace(QUICK, freeze_stages=3)
+    plan = RunPlan(spec, data, settings, tmp_path / "run")
+    check_start(plan, resume=False)
+    for further in (4, 5):
+        with pytest.raises(TrainingError, match=f"--freeze-stages {further} would keep random weights"):
+            check_start(replace(plan, settings=replace(settings, freeze_stages=further)), resume=False)
+    fresh = replace(plan, settings=replace(QUICK, trunk_lr=0.1), start=Start(pretrained=False))
+    with pytest.raises(TrainingError, match="--trunk-lr is of a trunk with ImageNet weights"):
+        check_start(fresh, resume=False)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_run_can_start_from_the_run_in_its_own_place_and_be_resumed(
+    plan: RunPlan, trained: Path, *, progress: bool
+) -> None:
     weights = load_checkpoint(trained).state
-    run = open_run(replace(plan, start=Start(plan.folder)), resume=False)
+    started = replace(plan, start=Start(plan.folder))
+    run = open_run(started, resume=False)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in published_state(run.net).items())
     assert run.record["started_from"]["stage"] == "joint"
-    train(run, Reporter())
+    if progress:
+        train(run, Reporter()).unlink()
+    again = open_run(started, resume=True)
+    if not progress:
+        assert all(torch.equal(tensor, weights[name]) for name, tensor in published_state(again.net).items())
+    train(again, Reporter())
+    assert "the run is finished already" in open_run(started, resume=True).notes
+
+
+def test_other_weights_behind_the_same_path_are_another_start(plan: RunPlan, trained: Path) -> None:
+    copy = trained.with_name("start.safetensors")
+    copy.write_bytes(trained.read_bytes())
+    started = replace(plan, folder=plan.folder.with_name("second"), start=Start(copy))
+    open_run(started, resume=False)
+    elsewhere = trained.with_name("moved.safetensors")
+    elsewhere.write_bytes(copy.read_bytes())
+    open_run(replace(started, start=Start(elsewhere)), resume=True)
+    copy.write_bytes(plan.model_file("warmup").read_bytes())
+    with pytest.raises(TrainingError, match=r"other choices \(start: sha256\)"):
+        open_run(started, resume=True)
 
 
 def test_resuming_does_not_need_the_checkpoint_that_it_started_from(plan: RunPlan, trained: Path) -> None:
@@ -186,6 +224,26 @@ def test_new_heads_are_fresh_though_the_counts_agree(data: SceneData, trained: P
     assert torch.equal(published_state(initial.net)["pos_embed"], load_checkpoint(trained).state["pos_embed"])
 
 
+def test_exits_that_stand_elsewhere_start_fresh(data: SceneData, trained: Path) -> None:
+    kept = load_checkpoint(trained).state
+    for changed in (replace(TINY, exit_blocks=(0,)), replace(TINY, exit_pooling="mean-deviation")):
+        initial = initial_net(changed, data, 5, 0.0, Start(trained))
+        state = published_state(initial.net)
+        assert "start fresh" in initial.notes[0]
+        assert torch.equal(state["head.weight"], kept["head.weight"])
+        assert not torch.equal(state["intermediate_heads.0.bias"], kept["intermediate_heads.0.bias"])
+    same = initial_net(TINY, data, 5, 0.0, Start(trained))
+    assert same.notes == ()
+    bias = "intermediate_heads.1.bias"
+    assert torch.equal(published_state(same.net)[bias], kept[bias])
+
+
+def test_new_heads_stand_wherever_they_are_wanted(data: SceneData, trained: Path) -> None:
+    for exits in ((), (0,), (1,)):
+        net = initial_net(replace(TINY, exit_blocks=exits), data, 5, 0.0, Start(trained, new_head=True)).net
+        assert torch.equal(net.backbone.get_parameter("pos_embed"), load_checkpoint(trained).state["pos_embed"])
+
+
 def test_classes_of_other_names_are_refused_though_the_counts_agree(data: SceneData, trained: Path) -> None:
     renamed = replace(TINY, classes=("forest", "harbour", "river", "zebra"))
     with pytest.raises(CheckpointError, match=r"classifies 4 classes \(desert, .*\(forest, .*--new-head"):
@@ -196,6 +254,29 @@ def test_a_checkpoint_that_saw_what_would_be_held_out_is_refused(scenes: Path, t
     other = tiny_data(scenes, tmp_path / "splits", SplitSettings(seed=1, selection_share=0.2))
     with pytest.raises(CheckpointError, match=r"under another split .*--split-seed"):
         initial_net(TINY, other, 0, 0.0, Start(trained))
+    by_another_name = replace(other, source=replace(other.source, name="Bands"))
+    with pytest.raises(CheckpointError, match="under another split"):
+        initial_net(TINY, by_another_name, 0, 0.0, Start(trained))
+
+
+def test_what_decides_no_split_decides_no_refusal(scenes: Path, trained: Path, tmp_path: Path) -> None:
+    same = tiny_data(scenes, tmp_path / "others", SplitSettings(0, 0.7, 0.2, "skip"))
+    assert initial_net(TINY, same, 0, 0.0, Start(trained)).has_classifier
+
+
+def test_a_descendant_of_one_that_saw_what_would_be_held_out_is_refused(
+    plan: RunPlan, trained: Path, own_scenes: Path, scenes: Path, tmp_path: Path
+) -> None:
+    write_image(own_scenes / "val" / "river" / "new.png", 3, 5000)
+    between = replace(
+        plan, data=tiny_data(own_scenes, tmp_path / "between"), folder=tmp_path / "second", start=Start(trained)
+    )
+    between = replace(between, data=replace(between.data, source=replace(between.data.source, name="Between")))
+    second = train(open_run(between, resume=False), Reporter())
+    other = tiny_data(scenes, tmp_path / "other", SplitSettings(seed=1, selection_share=0.2))
+    with pytest.raises(CheckpointError, match="or what it started from, was trained on these images under another"):
+        initial_net(TINY, other, 0, 0.0, Start(second))
+    assert initial_net(TINY, plan.data, 0, 0.0, Start(second)).has_classifier
 
 
 def test_after_images_were_added_a_checkpoint_is_refused_if_it_learned_from_what_is_held_out(

@@ -23,7 +23,7 @@ from gfnet_dynn.storage import one_at_a_time, require_writable
 from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.reporter import Reporter, Reporters
 from gfnet_dynn.train.run import Run, check_start, open_run, train
-from gfnet_dynn.train.run_folder import RunPlan, run_folder
+from gfnet_dynn.train.run_folder import RunPlan, network_of, run_folder
 from gfnet_dynn.train.settings import TrainSettings
 from gfnet_dynn.train.start import Start, read_trained
 from gfnet_dynn.train.teaching import School, find_teacher
@@ -61,11 +61,16 @@ def say_skipped(skipped: Mapping[str, str], console: Console) -> None:
         console.print(f"skipped: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _architecture(options: NetOptions) -> tuple[BackboneSpec, tuple[int, ...], ExitPooling]:
-    """Backbone, exits and their pooling: as asked, else those of the checkpoint, else the published student's."""
+def _architecture(
+    options: NetOptions, folder: Path, *, resume: bool
+) -> tuple[BackboneSpec, tuple[int, ...], ExitPooling]:
+    """Backbone, exits and their pooling: as asked, else those of the checkpoint, else the published student's.
+
+    A run that is gone on with says itself what it is: the checkpoint that it started from may be gone.
+    """
     if options.checkpoint_path is not None:
-        trained = read_trained(options.checkpoint_path)
-        known = trained.spec if isinstance(trained, Checkpoint) else None
+        trained = None if resume else read_trained(options.checkpoint_path)
+        known = network_of(folder) if resume else trained.spec if isinstance(trained, Checkpoint) else None
         if known and (options.model is None or find_backbone(options.model) == known.backbone):
             kept = known.exit_blocks if options.exits is None else parse_exits(options.exits, known.backbone)
             pooling = known.exit_pooling if known.exit_blocks else known.backbone.exit_pooling
@@ -91,9 +96,10 @@ def run_training(  # one for each group of options
     require_writable(options.output)
     if options.mlflow:
         require_mlflow()
-    backbone, exits, pooling = _architecture(net_options)
     progress, splits = Counter(console), options.output / "splits"
     source = locate(data_options.data_set, data_options.data_path, data_options.dataset_config, progress)
+    folder = run_folder(options.output, source.name, settings.ce_ic_tradeoff)
+    backbone, exits, pooling = _architecture(net_options, folder, resume=options.resume)
     image = make_input(backbone, input_size(data_options, source), pad=data_options.pad)
     data = prepare(source, image, split_settings(data_options), splits, progress)
     say_skipped(data.split.skipped, console)
@@ -101,7 +107,7 @@ def run_training(  # one for each group of options
         spec=NetSpec(backbone, exits, image, data.split.classes, pooling),
         data=data,
         settings=settings,
-        folder=run_folder(options.output, source.name, settings.ce_ic_tradeoff),
+        folder=folder,
         start=Start(net_options.checkpoint_path, options.new_head, net_options.pretrained),
         distillation=distillation,
         unlabelled=_unlabelled(distillation, data, data_options.on_bad_image, console),

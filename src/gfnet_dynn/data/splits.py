@@ -186,11 +186,10 @@ def _fingerprint(root: Path, found: Mapping[str, tuple[ClassFolders, Files]]) ->
 
 def _reuse(path: Path, data_set: str, config: DatasetConfig, settings: SplitSettings, fingerprint: str) -> Split:
     split = read_split(path)
-    stored = split.settings
-    ratio = settings.split_ratio if config.use_random_split else stored.split_ratio  # else it decided nothing
-    wanted = (data_set, settings.seed, ratio, settings.selection_share)
-    if (split.data_set, stored.seed, stored.split_ratio, stored.selection_share) != wanted:
-        raise DataError(f"{path} is a split of {split.data_set} with {stored}, not the one asked for: move it away")
+    if split.data_set != data_set or not same_draw(split.settings, settings, config):
+        raise DataError(
+            f"{path} is a split of {split.data_set} with {split.settings}, not the one asked for: move it away"
+        )
     if split.fingerprint != fingerprint:
         raise DataError(
             f"the images of {data_set} changed since the split {path} was written: remove it to draw a new split "
@@ -199,6 +198,12 @@ def _reuse(path: Path, data_set: str, config: DatasetConfig, settings: SplitSett
     if split.skipped and settings.on_bad_image == "refuse":
         refuse_unreadable(split.skipped)
     return split
+
+
+def same_draw(one: SplitSettings, other: SplitSettings, config: DatasetConfig) -> bool:
+    """Whether two settings split the same images alike: a ratio decides nothing where val has a folder of its own."""
+    ratios = (one.split_ratio, other.split_ratio) if config.use_random_split else (None, None)
+    return (one.seed, one.selection_share, ratios[0]) == (other.seed, other.selection_share, ratios[1])
 
 
 def read_split(path: Path) -> Split:

@@ -139,10 +139,12 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         "model": evaluation["network"]["model"],
         "px": evaluation["input_px"],
         "exits": ",".join(map(str, record["network"]["exit_blocks"])) or "none",
+        "exit pooling": record["network"].get("exit_pooling", "mean"),
+        "padding": record["network"]["input"]["pad"],
         **{key: value for key, value in record["settings"].items() if key not in _NOT_CHOICES},
         "precision": record["precision"],
         **{f"split {key.removeprefix('split_')}": value for key, value in record["data"]["split"].items()},
-        **{key: value for key, value in record["start"].items() if key != "checkpoint"},
+        **{key: value for key, value in record["start"].items() if key in ("new_head", "pretrained")},
         "start": _place(record["start"].get("checkpoint")),
         **{f"{name} version": value for name, value in record["versions"].items()},
         "teacher": None,
@@ -154,6 +156,8 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
             choices["unlabelled images"] = f"{unlabelled['images']} ({unlabelled['fingerprint'][:8]})"
         if distillation["teacher_name"] not in BACKBONES:  # one that is named is trained anew for each seed
             choices["teacher weights"] = distillation["teacher"]["weights"][:8]
+        if start := distillation.get("teacher_start"):
+            choices["teacher start"] = start[:8]
     return {key: "none" if value is None else str(value) for key, value in choices.items()}
 
 

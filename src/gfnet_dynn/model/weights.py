@@ -90,12 +90,12 @@ def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, 
         CheckpointError: names the tensors that are missing, unknown or of the wrong shape, and other class counts.
     """
     own = published_state(net)
-    offered = dict(state)
-    if not has_exits(state):
+    offered = {name: tensor for name, tensor in state.items() if not (new_head and is_of_exits(name))}
+    if not has_exits(offered):
         offered |= {name: tensor for name, tensor in own.items() if name.startswith(_EXITS)}
     _require_same_names(own, offered, source)
     if new_head:
-        offered |= {name: own[name] for name in own if name.startswith(("head.", *_EXITS))}
+        offered |= {name: own[name] for name in own if name.startswith("head.")}
     _require_same_classes(own, offered, source)
     fitted = {name: _fit(name, offered[name], wanted, source) for name, wanted in own.items()}
     net.load_state_dict({name: fitted[name.removeprefix(_BACKBONE)] for name in net.state_dict()}, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gfnet_dynn.train.lineage import RECORD, lineage_of_plan
 from gfnet_dynn.train.memory import keep_freed_memory
 from gfnet_dynn.train.reporter import Reporter
 from gfnet_dynn.train.run_folder import RunPlan, no_run, read_record, versions
-from gfnet_dynn.train.start import InitialNet, initial_net
+from gfnet_dynn.train.start import InitialNet, find_checkpoint_file, initial_net
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,10 @@ def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) ->
         require_writable(plan.folder)
         net = _net_to_resume(plan, record)
         changed = record["versions"] != versions()
-        notes: tuple[str, ...] = (
-            (f"the run was started with {record['versions']}, now {versions()}",) if changed else ()
-        )
+        said: tuple[str, ...] = (f"the run was started with {record['versions']}, now {versions()}",) if changed else ()
         if plan.model_file(record["stages"][-1]).is_file():
-            notes += ("the run is finished already",)
-        return Run(plan, record, net, fabric, notes)
+            said += ("the run is finished already",)
+        return Run(plan, record, net, fabric, said)
     if plan.teacher is not None and plan.distillation.frequency_weight:
         plan.teacher.feature_channels()  # or it says that it has none
     initial = initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, plan.start)
@@ -91,18 +89,25 @@ def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) ->
     kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
     record = {**plan.describe(precision), **kept, RECORD: lineage.describe()}
     broken = plan.has_progress() and not plan.model_file(stages[-1]).is_file()
+    start = find_checkpoint_file(plan.start.checkpoint).resolve() if plan.start.checkpoint else None
+    place = plan.folder.resolve()
     moved = move_aside(plan.folder)
+    if moved and start and start.is_relative_to(place):
+        record["start"]["moved_to"] = str(moved.resolve() / start.relative_to(place))
     write_bytes(plan.learned_from_file, lineage.packed)  # before the record, which speaks of it
     write_json(plan.record_file, record)
     store_split(plan.split_file, plan.data.split)
     what = "the earlier, unfinished run (--resume would have gone on with it)" if broken else "the earlier run"
-    return Run(plan, record, initial.net, fabric, (f"{what} was moved to {moved}",) if moved else ())
+    notes = (*initial.notes, *((f"{what} was moved to {moved}",) if moved else ()))
+    return Run(plan, record, initial.net, fabric, notes)
 
 
 def _net_to_resume(plan: RunPlan, record: dict[str, Any]) -> EarlyExitNet:
     settings = plan.settings
     if not plan.has_progress():
-        return initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, plan.start).net
+        moved = record["start"].get("moved_to")
+        start = replace(plan.start, checkpoint=Path(moved)) if moved else plan.start
+        return initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, start).net
     net = build_net(plan.spec, settings.drop_path)  # its weights come from the stages' files
     if record["keeps_statistics"]:
         net.backbone.keep_statistics()
@@ -125,7 +130,7 @@ def check_start(plan: RunPlan, *, resume: bool) -> None:
     """
     if resume:
         if not plan.record_file.is_file():
-            raise TrainingError(no_run(plan))
+            raise TrainingError(no_run(plan.folder))
         return
     make_fabric(plan.settings.device, plan.settings.precision)
     settings = plan.settings
@@ -137,18 +142,31 @@ def _require_sense(plan: RunPlan, initial: InitialNet, stages: list[str]) -> Non
     frozen, depth = plan.settings.freeze_stages, plan.spec.backbone.depth
     if frozen > depth:
         raise TrainingError(f"--freeze-stages {frozen} is more than the {depth} stages that the network has")
-    if frozen and not initial.keeps_statistics:
-        raise TrainingError("--freeze-stages would keep random weights: start from trained ones, or leave it away")
-    if plan.settings.trunk_lr and (trunk_of(plan.spec.backbone) is None or "backbone" not in stages):
+    if frozen and not (plan.start.checkpoint or _come_trained(initial, frozen)):
+        raise TrainingError(
+            f"--freeze-stages {frozen} would keep random weights: start from trained ones, freeze fewer stages, or "
+            "leave it away"
+        )
+    has_trunk = trunk_of(plan.spec.backbone) is not None and initial.keeps_statistics
+    if plan.settings.trunk_lr and not (has_trunk and "backbone" in stages):
         raise TrainingError(
             "--trunk-lr is of a trunk with ImageNet weights in the backbone stage: choose a --model that has one and "
             "give --backbone-epochs, or leave it away"
         )
+    if plan.start.new_head and not plan.start.checkpoint:
+        raise TrainingError("--new-head goes with a --checkpoint-path, whose classifiers it leaves behind")
     if "backbone" not in stages and (plan.unlabelled or plan.distillation.frequency_weight):
         raise TrainingError(
             "--unlabelled and --frequency-weight teach the backbone stage, which --checkpoint-path takes the place of: "
             "give --backbone-epochs too, or leave them away"
         )
+
+
+def _come_trained(initial: InitialNet, stages: int) -> bool:
+    """Whether all weights of the first stages are ImageNet's, of a network that starts from no checkpoint."""
+    backbone = initial.net.backbone
+    trained = {part for module in backbone.pretrained_modules() for part in module.modules()}
+    return initial.keeps_statistics and trained.issuperset(backbone.first_modules(stages))
 
 
 def train(run: Run, reporter: Reporter) -> Path:

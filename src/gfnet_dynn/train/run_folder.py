@@ -16,12 +16,12 @@ from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.bundle.learned_from import NAME
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.data.unlabelled import UnlabelledImages
-from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.errors import SpecError, TrainingError
 from gfnet_dynn.spec import NetSpec
 from gfnet_dynn.train.device import choose_device, choose_precision
 from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.settings import TrainSettings, flag
-from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, SPLIT_FILE, Start
+from gfnet_dynn.train.start import MODEL_FILE, RESULT_FOLDER, SPLIT_FILE, Start, weights_digest
 from gfnet_dynn.train.teacher import Teacher
 
 STAGE_FOLDERS = {"backbone": "checkpoint_backbone", "warmup": "checkpoint_warmup", "joint": RESULT_FOLDER}
@@ -94,15 +94,16 @@ class RunPlan:
     def _describe_distillation(self) -> dict[str, Any] | None:
         if self.teacher is None:
             return None
-        unlabelled = self.unlabelled
+        unlabelled, start = self.unlabelled, self.distillation.teacher_start
         named = self.distillation.teacher or ""
         paths = ("teacher", "teacher_start", "unlabelled")  # what lies there says more than how it is written
-        return {
+        described: dict[str, Any] = {
             "settings": {key: value for key, value in self.distillation.to_dict().items() if key not in paths},
             "teacher_name": named.casefold() if named.casefold() in BACKBONES else "checkpoint",
             "teacher": self.teacher.source,
             "unlabelled": unlabelled and {"images": len(unlabelled.files), "fingerprint": unlabelled.fingerprint},
         }
+        return described | ({"teacher_start": weights_digest(start)} if start else {})
 
     def describe(self, precision: str) -> dict[str, Any]:
         """All that decides the result, as JSON values.
@@ -128,9 +129,9 @@ def versions() -> dict[str, str]:
     return {"gfnet_dynn": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
-def no_run(plan: RunPlan) -> str:
+def no_run(folder: Path) -> str:
     """What to say where there is nothing to resume."""
-    return f"no run to resume in {plan.folder}: start it without --resume"
+    return f"no run to resume in {folder}: start it without --resume"
 
 
 def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
@@ -145,12 +146,12 @@ def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
     """
     file = plan.record_file
     if not file.is_file():
-        raise TrainingError(no_run(plan))
+        raise TrainingError(no_run(plan.folder))
     try:
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         differing = _differing(stored, plan.describe(precision))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainingError(f"cannot read {file}: {error}; start anew without --resume") from error
+        raise _unreadable(file, error) from error
     if differing:
         raise TrainingError(
             f"the run in {plan.folder} was started with other choices ({'; '.join(differing)}): resume with the same, "
@@ -169,6 +170,25 @@ def can_resume(plan: RunPlan) -> bool:
     return True
 
 
+def network_of(folder: Path) -> NetSpec:
+    """The network of the run in a folder.
+
+    Raises:
+        TrainingError: there is no run, or its record is damaged.
+    """
+    file = folder / _RUN_FILE
+    try:
+        return NetSpec.from_dict(json.loads(file.read_text(encoding="utf-8"))["network"])
+    except FileNotFoundError as error:
+        raise TrainingError(no_run(folder)) from error
+    except (OSError, ValueError, KeyError, TypeError, SpecError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> TrainingError:
+    return TrainingError(f"cannot read {file}: {error}; start anew without --resume")
+
+
 def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     differing = [
         f"{flag(key)} {stored['settings'].get(key)} then, {value} now"
@@ -178,8 +198,21 @@ def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
     if stored["precision"] != wanted["precision"]:
         differing.append(f"precision {stored['precision']} then, {wanted['precision']} now")
     for key in ("network", "data", "start", "distillation"):
-        if stored[key] != wanted[key]:
-            both = [each[key] if isinstance(each[key], dict) else {} for each in (stored, wanted)]
-            parts = sorted(part for part in {*both[0], *both[1]} if both[0].get(part) != both[1].get(part))
+        both = [each[key] if isinstance(each[key], dict) else {} for each in (stored, wanted)]
+        if key == "start":
+            both = _same_weights_apart(*both)
+        if parts := sorted(part for part in {*both[0], *both[1]} if both[0].get(part) != both[1].get(part)):
             differing.append(f"{key}: {', '.join(parts)}")
     return differing
+
+
+def _same_weights_apart(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What runs start from, without the path of weights that have one digest, and without that of one path.
+
+    Where the weights are gone, or were those of the run that lay in this one's place, the path must do.
+    """
+    digests = stored.get("sha256"), wanted.get("sha256")
+    by_path = None in digests or "moved_to" in stored
+    told_apart_by = "checkpoint" if by_path else "sha256"
+    left_out = {"checkpoint", "sha256", "moved_to"} - {told_apart_by}
+    return [{key: value for key, value in each.items() if key not in left_out} for each in (stored, wanted)]

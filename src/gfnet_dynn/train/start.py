@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import torch
 
 from gfnet_dynn.data.scenes import SceneData
-from gfnet_dynn.data.splits import Split, read_split
+from gfnet_dynn.data.splits import Split, SplitSettings, read_split, same_draw
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
-from gfnet_dynn.model.weights import StateDict, has_exits, load_published, read_pth
+from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
 from gfnet_dynn.spec import NetSpec
 from gfnet_dynn.train.seeding import derived_seed
 
@@ -80,7 +81,7 @@ class Start:
 
     Attributes:
         checkpoint: weights to go on from, or None.
-        new_head: take fresh classifiers where the checkpoint's are of another number of classes.
+        new_head: keep the checkpoint's backbone alone: all classifiers and gates are fresh.
         pretrained: without a checkpoint, take ImageNet weights for a convolutional trunk.
     """
 
@@ -89,12 +90,22 @@ class Start:
     pretrained: bool = True
 
     def describe(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
+        """As JSON values; weights are known by their digest, for at the same path others may lie another day."""
+        described: dict[str, Any] = {
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "new_head": self.new_head,
             "pretrained": self.pretrained,
         }
+        return described | ({"sha256": weights_digest(self.checkpoint)} if self.checkpoint else {})
+
+
+def weights_digest(path: Path) -> str | None:
+    """SHA-256 of the weights file that a user's path means; None where there is none any more."""
+    try:
+        with find_checkpoint_file(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (CheckpointError, OSError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -106,12 +117,14 @@ class InitialNet:
         has_classifier: its final classifier is trained already.
         keeps_statistics: its batch norms keep the statistics that came with the weights.
         provenance: of the checkpoint that it started from, or None.
+        notes: what a person should know of it.
     """
 
     net: EarlyExitNet
     has_classifier: bool = False
     keeps_statistics: bool = False
     provenance: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, start: Start) -> InitialNet:
@@ -143,17 +156,25 @@ def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, sta
 def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Path, start: Start) -> InitialNet:
     file = find_checkpoint_file(path)
     provenance: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
     if file.suffix == SUFFIX:
         checkpoint = load_checkpoint(file)
         provenance, state = checkpoint.provenance, dict(checkpoint.state)
         require_same_split(checkpoint, data, file)
         if not start.new_head and checkpoint.spec.classes != spec.classes:
             raise CheckpointError(f"{_other_classes(checkpoint, spec, file)}, or --new-head to train new classifiers")
+        if not start.new_head and has_exits(state) and not _same_exits(checkpoint.spec, spec):
+            state = {name: tensor for name, tensor in state.items() if not is_of_exits(name)}
+            notes = (f"the exits of {file} stand elsewhere or see something else: those of this run start fresh",)
     else:
         state = read_pth(file)
     load_published(net, state, str(path), new_head=start.new_head)
     net.backbone.keep_statistics()
-    return InitialNet(net, not start.new_head, keeps_statistics=True, provenance=provenance)
+    return InitialNet(net, not start.new_head, keeps_statistics=True, provenance=provenance, notes=notes)
+
+
+def _same_exits(one: NetSpec, other: NetSpec) -> bool:
+    return (one.exit_blocks, one.exit_pooling) == (other.exit_blocks, other.exit_pooling)
 
 
 def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
@@ -175,22 +196,37 @@ def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
 
 
 def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
-    """Refuse a checkpoint that learned from images of this data set that are held out now.
+    """Refuse a checkpoint that learned, or descends from one that learned, from images that are held out now.
+
+    Images are the same where paths and sizes are, whatever the data set is called.
 
     Raises:
         CheckpointError: it did, or that cannot be told.
     """
-    learned_from, now = checkpoint.provenance.get("data"), data.describe()
-    if not learned_from or learned_from["data_set"] != now["data_set"]:
-        return
-    if learned_from["fingerprint"] == now["fingerprint"]:
-        if learned_from["split"] != now["split"]:
+    now, drawn = data.split.fingerprint, data.split.settings
+    for learned_from in _learned_from(checkpoint.provenance):
+        then = SplitSettings(**learned_from["split"])
+        if learned_from["fingerprint"] == now and not same_draw(then, drawn, data.source.config):
             raise CheckpointError(
-                f"{file} was trained on these images under another split ({learned_from['split']}): it has seen some "
-                "that would now be held out; use the same --split-seed, --split-ratio and --selection-share"
+                f"{file}, or what it started from, was trained on these images under another split ({then}): it has "
+                "seen some that would now be held out; use the same --split-seed, --split-ratio and --selection-share"
             )
-        return
-    changed = f"{file} was trained on {now['data_set']} before its images changed"
+    own = checkpoint.provenance.get("data")
+    if own and own["data_set"] == data.source.name and own["fingerprint"] != now:
+        _require_unseen(checkpoint, data, file)
+
+
+def _learned_from(provenance: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    """The data of a checkpoint's own run, of the run that it started from, and so on."""
+    while provenance:
+        if "data" in provenance:
+            yield provenance["data"]
+        provenance = provenance.get("started_from")
+
+
+def _require_unseen(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
+    """Of a checkpoint from before its data set changed: refuse it where it learned from what is held out now."""
+    changed = f"{file} was trained on {data.source.name} before its images changed"
     split = kept_split(file, checkpoint.provenance)
     if split is None:
         raise CheckpointError(
