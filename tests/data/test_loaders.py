@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gfnet_dynn.data import loaders
-from gfnet_dynn.data.loaders import Batch, ImageLoader
+from gfnet_dynn.data.loaders import Batch, ImageLoader, cut_into_batches
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.spec import InputSpec
 
@@ -46,8 +46,8 @@ def numbers(batches: Iterator[Batch]) -> list[list[int]]:
 
 
 def test_batches_keep_the_order_and_the_last_is_short(root: Path) -> None:
-    order = [7, 3, 3, 10, 0, 1, 9]
-    assert numbers(loader(root).batches(order, 3, CPU)) == [[7, 3, 3], [10, 0, 1], [9]]
+    order = [7, 3, 3, 10, 0, 1, 9, 9]
+    assert numbers(loader(root).batches(order, 3, CPU)) == [[7, 3, 3], [10, 0, 1], [9, 9]]
 
 
 def test_all_images_come_once_in_the_order_of_the_split(root: Path) -> None:
@@ -77,6 +77,27 @@ def test_an_epoch_can_go_on_at_any_batch(root: Path, first: int) -> None:
     order = [9, 8, 7, 6, 5, 4, 3, 2, 1]
     whole = numbers(loader(root).batches(order, 2, CPU))
     assert numbers(loader(root).batches(order, 2, CPU, first=first)) == whole[first:]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "lengths"),
+    [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1]), (0, 4, [])],
+)
+def test_no_batch_of_one_image_comes_last(root: Path, count: int, size: int, lengths: list[int]) -> None:
+    assert [len(piece) for piece in cut_into_batches(range(count), size)] == lengths
+    told = numbers(loader(root).batches(list(range(count)), size, CPU))
+    assert [len(batch) for batch in told] == lengths
+    assert [number for batch in told for number in batch] == list(range(count))
+
+
+def test_images_are_decoded_once_for_two_transforms(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = loader(root)
+    second = first.shown_by(lambda images: as_is(images) + 1)
+    before = list(first.in_order(4, CPU))
+    monkeypatch.setattr("gfnet_dynn.data.loaders.load_input", lambda *_: pytest.fail("decoded again"))
+    for one, other in zip(before, second.in_order(4, CPU), strict=True):
+        assert torch.equal(one.images + 1, other.images)
+    assert torch.equal(next(first.in_order(4, CPU)).images, before[0].images)
 
 
 def test_nothing_gives_no_batches(root: Path) -> None:

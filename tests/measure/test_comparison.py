@@ -23,10 +23,11 @@ def judgement(accuracy: float, macs: float) -> dict[str, Any]:
 def make_run(folder: Path, seed: int = 0, final: float = 0.9, exits: bool = True, **changes: Any) -> Path:
     """A run as training and evaluation leave it, as far as a comparison reads it."""
     settings = {"seed": seed, "lr": 0.001, "batch": 64, "device": "cpu", "checkpoint_minutes": seed} | changes
-    distillation = settings.pop("distillation", None)
-    network = {"exit_blocks": [3] if exits else [], "input": {"pad": 0}} | settings.pop("network", {})
+    distillation, changed = settings.pop("distillation", None), changes.get("network", {})
+    settings.pop("network", None)
+    network: dict[str, Any] = {"exit_blocks": [3] if exits else [], "input": {"pad": 0}}
     record = {
-        "network": network,
+        "network": {**network, **changed},
         "settings": settings,
         "data": {"fingerprint": "f" * 64, "split": {"seed": 0}},
         "start": {"checkpoint": None, "new_head": False, "pretrained": True},

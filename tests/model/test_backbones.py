@@ -125,8 +125,9 @@ def test_impossible_backbones_are_refused(make: object) -> None:
 
 @pytest.mark.parametrize("name", ["gfnet-192x12-conv", "gfnet-hybrid", "efficientnet-lite0"])
 def test_what_is_frozen_neither_learns_nor_follows_statistics(name: str) -> None:
-    backbone = build_backbone(BACKBONES[name], 64)
-    count = 9 if name == "gfnet-hybrid" else 2  # beyond the trunk
+    spec = BACKBONES[name]
+    backbone = build_backbone(spec, 64)
+    count = spec.cut + 2 if isinstance(spec, HybridSpec) else 2  # of a hybrid one block beyond the trunk
     backbone.freeze(count)
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     features = backbone.train().stem(torch.randn(2, 3, 64, 64))

@@ -93,6 +93,13 @@ def test_the_processors_are_those_that_the_process_may_use(monkeypatch: pytest.M
     assert available_processors() == 1
 
 
+def test_more_threads_than_processors_are_refused_before_any_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    EngineOptions(16)
+    with pytest.raises(EngineError, match="9999 threads are more than this machine has use for: at most 16"):
+        EngineOptions(9999)
+
+
 @pytest.mark.parametrize(("processors", "threads"), [(1, 1), (3, 3), (4, 4), (64, 4)])
 def test_by_default_at_most_four_of_these_compute(
     monkeypatch: pytest.MonkeyPatch, processors: int, threads: int

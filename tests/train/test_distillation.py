@@ -48,8 +48,7 @@ def teacher(net: nn.Module, takes: InputSpec = TINY.input) -> Teacher:
 
 def taught(context: StageContext, net: nn.Module, **settings: Any) -> StageContext:
     distillation = DistillationSettings(teacher="given", **settings)
-    frequency = distillation.frequency_weight > 0
-    lessons = Lessons(teacher(net), keep=distillation.views > 0, with_features=frequency)
+    lessons = Lessons(teacher(net), keep=distillation.views > 0)
     return replace(context, distillation=distillation, lessons=lessons)
 
 
@@ -145,14 +144,14 @@ def test_a_teacher_never_learns() -> None:
 def test_a_teacher_of_another_signature_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"must return logits \[B, K\]"):
         teacher(nn.Identity())(torch.zeros(2, 3, 32, 32))
-    lessons = Lessons(teacher(Oracle(with_map=False)), keep=True, with_features=True)
+    lessons = Lessons(teacher(Oracle(with_map=False)), keep=True)
     with pytest.raises(TrainingError, match="--frequency-weight needs a teacher that returns its feature map"):
         _ = lessons.teacher_channels
 
 
 def test_answers_are_kept_for_views_that_come_again() -> None:
     net = Oracle()
-    lessons = Lessons(teacher(net), keep=True, with_features=False)
+    lessons = Lessons(teacher(net), keep=True)
     images = torch.randn(2, 3, 32, 32)
     first = lessons.of(images, ("backbone", 0, 0)).logits
     assert lessons.of(images, ("backbone", 0, 0)).logits is first
@@ -160,10 +159,22 @@ def test_answers_are_kept_for_views_that_come_again() -> None:
     assert net.calls == 2
     for keep, with_features in ((False, False), (True, True)):
         net.calls = 0
-        lessons = Lessons(teacher(net), keep=keep, with_features=with_features)
+        lessons = Lessons(teacher(net), keep=keep)
         for _ in range(2):
-            lessons.of(images, ("backbone", 0, 0))
+            lessons.of(images, ("backbone", 0, 0), with_features=with_features)
         assert net.calls == 2
+
+
+def test_feature_maps_are_asked_for_by_the_backbone_stage_alone(data: SceneData, make_context: MakeContext) -> None:
+    net = Oracle()
+    context = taught(make_context(), net, frequency_weight=1.0, views=1)
+    batch = next(data.training_loader("none").batches(range(16), 16, torch.device("cpu")))
+    for kind, calls in ((BackboneStage, 2), (WarmupStage, 1), (JointStage, 1)):
+        stage = kind(context, 2)
+        net.calls = 0
+        for epoch in range(2):
+            stage.lesson(batch, epoch * context.steps_per_epoch)
+        assert net.calls == calls, kind
 
 
 @pytest.mark.parametrize(

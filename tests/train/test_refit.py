@@ -41,12 +41,15 @@ def test_the_fit_is_the_optimum_of_its_loss() -> None:
     assert ((unseen @ weight.t() + bias).argmax(1) == right).float().mean() > 0.95
 
 
-def test_a_constant_feature_does_no_harm() -> None:
-    features, labels = clouds(100, 0)
-    features[:, 3] = 7.0
+@pytest.mark.parametrize("constant", [7.0, 0.1, 0.0031622776, 1e-9])  # not all of them are their own mean in float32
+def test_a_feature_that_is_constant_but_for_rounding_does_not_count(constant: float) -> None:
+    features, labels = clouds(600, 0)
+    features[:, 3] = constant
     weight, bias = fit_linear(features, labels, 4, 1e-3)
+    assert weight[:, 3].abs().max() == 0
     assert weight.isfinite().all()
     assert bias.isfinite().all()
+    assert ((features @ weight.t() + bias).argmax(1) == labels).float().mean() > 0.9
 
 
 def test_heads_are_kept_only_where_selection_gains() -> None:

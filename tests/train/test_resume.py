@@ -102,7 +102,7 @@ def test_interrupted(scenes: Path, tmp_path: Path, unbroken: dict[str, torch.Ten
         ({"patience": 1, "warmup_epochs": 6, "lr": 1e-6}, "warmup", 1),  # a frozen head stays frozen
         ({"optimizer": "sgd"}, "joint", 1),
         ({"precision": "bf16-mixed"}, "backbone", 1),
-        ({"freeze_backbone": True}, "joint", 2),
+        ({"freeze_backbone": True, "refit": False}, "joint", 2),
     ],
     ids=["frozen heads", "sgd", "bf16", "frozen backbone"],
 )

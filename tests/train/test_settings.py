@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.train import device
 from gfnet_dynn.train.device import choose_device, choose_precision, make_fabric
+from gfnet_dynn.train.distillation_settings import DistillationSettings
 from gfnet_dynn.train.settings import TrainSettings
 
 
@@ -22,11 +24,26 @@ from gfnet_dynn.train.settings import TrainSettings
         ({"drop_path": 1.0}, "--drop-path must lie from 0 to below 1"),
         ({"optimizer": "adam"}, "--optimizer must be one of adamw, sgd, not 'adam'"),
         ({"augmentation": "mixup"}, "--augmentation must be one of none, overhead, randaugment"),
+        ({"lr": math.nan}, "--lr must be a finite number, not nan"),
+        ({"trunk_lr": math.inf}, "--trunk-lr must be a finite number, not inf"),
+        ({"freeze_backbone": True, "joint_lr": 0.1}, "--joint-lr has no effect with --freeze-backbone and --refit"),
+        ({"freeze_backbone": True, "exit_floor": 0.0}, "--exit-floor has no effect with --freeze-backbone"),
     ],
 )
 def test_settings_out_of_range_name_their_option(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         TrainSettings(**changes)
+
+
+def test_choices_about_steps_have_their_effect_where_steps_are_taken() -> None:
+    assert not TrainSettings(freeze_backbone=True, refit=False, joint_lr=0.1, exit_floor=0.0).gates_alone
+    assert TrainSettings(freeze_backbone=True).gates_alone
+
+
+@pytest.mark.parametrize("name", ["teacher_lr", "temperature", "distillation_weight", "frequency_weight"])
+def test_numbers_that_compare_with_nothing_are_refused(name: str) -> None:
+    with pytest.raises(TrainingError, match=f"--{name.replace('_', '-')} must be a finite number, not nan"):
+        DistillationSettings(teacher="gfnet-xs", **{name: math.nan})  # type: ignore[arg-type] # by name
 
 
 def test_the_published_defaults() -> None:

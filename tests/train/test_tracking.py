@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gfnet_dynn.errors import MissingExtraError, StorageError
+from gfnet_dynn.errors import MissingExtraError, StorageError, TrainingError
 from gfnet_dynn.train.reporter import Reporter, Reporters
 from gfnet_dynn.train.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker, require_mlflow
 
@@ -82,6 +82,21 @@ def test_an_mlflow_server_that_fails_is_noted_once_and_ends_nothing(mlflow: Fake
     with pytest.warns(UserWarning, match="MLflow does not take the metrics: no server"):
         tracker.epoch_ended("joint", 0, {})
     tracker.epoch_ended("joint", 1, {})
+
+
+def test_an_mlflow_server_that_is_gone_at_the_end_does_not_spoil_a_finished_run(
+    mlflow: FakeMLflow, tmp_path: Path
+) -> None:
+    def gone(*a: Any, **k: Any) -> None:
+        raise ValueError("gone")
+
+    tracker = MLflowTracker(tmp_path, {})
+    mlflow.end_run = gone
+    with pytest.warns(UserWarning, match="MLflow does not take the metrics: gone"):
+        tracker.close(completed=True)
+    mlflow.set_experiment = gone
+    with pytest.raises(TrainingError, match="MLflow does not answer: gone"):
+        MLflowTracker(tmp_path, {})
 
 
 def test_mlflow_is_named_where_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,8 @@ def _refuse_other_network(known: NetSpec, options: NetOptions) -> None:
     if options.exits is not None and parse_exits(options.exits, known.backbone) != known.exit_blocks:
         stand = ",".join(map(str, known.exit_blocks))
         raise CheckpointError(f"the exits of the checkpoint stand after blocks {stand}: leave --exits away, or train")
+    if options.exit_pooling not in (None, known.exit_pooling):
+        raise CheckpointError(f"the exits of the checkpoint see the {known.exit_pooling}: leave --exit-pooling away")
 
 
 def _refuse_other_split(then: SplitSettings, options: DataOptions) -> None:

@@ -18,6 +18,7 @@ from gfnet_dynn.data.splits import SplitSettings
 from gfnet_dynn.data.unlabelled import UnlabelledImages, find_unlabelled, require_unseen
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
+from gfnet_dynn.runtime.engine import most_threads
 from gfnet_dynn.spec import NetSpec, make_input
 from gfnet_dynn.storage import one_at_a_time, require_writable
 from gfnet_dynn.train.distillation_settings import DistillationSettings
@@ -36,12 +37,12 @@ def set_threads(threads: int | None) -> None:
     """Limit the processor threads of this process.
 
     Raises:
-        TrainingError: fewer than one.
+        TrainingError: fewer than one, or more than the machine has use for.
     """
     if threads is None:
         return
-    if threads < 1:
-        raise TrainingError(f"--threads must be at least 1, not {threads}")
+    if not 1 <= threads <= most_threads():
+        raise TrainingError(f"--threads must lie from 1 to {most_threads()} on this machine, not {threads}")
     torch.set_num_threads(threads)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,17 @@ class Batch(NamedTuple):
 
     images: Tensor
     labels: Tensor
+
+
+def cut_into_batches(order: Sequence[int], size: int) -> list[Sequence[int]]:
+    """An order in pieces of `size`; what would be a last batch of one image goes into the batch before.
+
+    A batch norm learns nothing from one image, and of one position in each channel it even refuses to.
+    """
+    ends = [*range(size, len(order), size), len(order)] if len(order) else []
+    if len(ends) > 1 and size > 1 and ends[-1] - ends[-2] == 1:
+        del ends[-2]
+    return [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class ImageLoader:
@@ -72,14 +84,14 @@ class ImageLoader:
 
         Args:
             order: image indices.
-            size: images in a batch; the last one may hold fewer.
+            size: images in a batch; the last one may hold fewer, or one more.
             device: where the batch goes and the transform runs.
             first: the batch to begin with, to go on in the middle of an epoch.
 
         Raises:
             ImageError: a file that cannot be decoded (it could when the split was made).
         """
-        chunks = [order[start : start + size] for start in range(first * size, len(order), size)]
+        chunks = cut_into_batches(order, size)[first:]
         waiting: deque[list[Future[Tensor]]] = deque()
         pool = ThreadPoolExecutor()
         try:
@@ -91,6 +103,12 @@ class ImageLoader:
                 yield Batch(self._transform(images.to(device)), labels.to(device))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def shown_by(self, transform: Transform) -> ImageLoader:
+        """The same images under another transform; decoded ones are kept once for both."""
+        other = copy(self)
+        other._transform = transform
+        return other
 
     def in_order(self, size: int, device: torch.device) -> Iterator[Batch]:
         """All images once, in the order of the split."""

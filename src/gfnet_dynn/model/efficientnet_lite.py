@@ -130,7 +130,7 @@ class EfficientNetLite(StagedBackbone):
         Args:
             spec: which variant.
             image_size: side in pixels.
-            drop_path: probability at the last block; it rises linearly from 0 at the first.
+            drop_path: it rises linearly from 0 at the first block and would reach this after the last, as published.
         """
         super().__init__()
         self.trunk = LiteTrunk(spec, image_size, drop_path)

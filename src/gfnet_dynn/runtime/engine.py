@@ -32,6 +32,11 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise EngineError(f"an engine needs at least one thread, not {self.threads}")
+        if self.threads > most_threads():
+            raise EngineError(
+                f"{self.threads} threads are more than this machine has use for: at most {most_threads()}, by its "
+                "processors"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,11 @@ def available_processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def most_threads() -> int:
+    """How many threads may be asked for: beyond the machine's processors they only take from each other."""
+    return max(_MOST_THREADS, os.cpu_count() or 1)
 
 
 def default_threads() -> int:

@@ -46,6 +46,11 @@ class BackboneStage(Stage):
         distiller = Distiller(context.distillation, width, context.net.num_classes, channels)
         return distiller.to(context.fabric.device)
 
+    @property
+    def compares_features(self) -> bool:
+        """Where feature maps are distilled in the frequency domain."""
+        return self.context.distillation.frequency_weight > 0
+
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """Cross-entropy of the final classifier, and what the teacher adds."""
         net, settings = self.context.net.train(), self.context.settings

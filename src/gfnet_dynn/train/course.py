@@ -8,7 +8,8 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from gfnet_dynn.data.loaders import ImageLoader
+from gfnet_dynn.data.augment import Normalise
+from gfnet_dynn.data.loaders import ImageLoader, cut_into_batches
 from gfnet_dynn.exits.signals import by_max_probability
 from gfnet_dynn.exits.sweep import choose_threshold
 from gfnet_dynn.measure.outputs import collect
@@ -25,7 +26,7 @@ from gfnet_dynn.train.warmup import WarmupStage
 
 
 class Course:
-    """Takes a network through stages; images are decoded once, a teacher's answers serve all of them."""
+    """Takes a network through stages; images that have a label are decoded once for all of them."""
 
     def __init__(self, plan: RunPlan, net: EarlyExitNet, fabric: Fabric) -> None:
         """Ready for any stage.
@@ -38,7 +39,7 @@ class Course:
         self._plan, self._net, self._fabric = plan, net, fabric
         augmentation, unlabelled = plan.settings.augmentation, plan.unlabelled
         self._augmented = plan.data.training_loader(augmentation)
-        self._plain = plan.data.evaluation_loader("train")
+        self._plain = self._augmented.shown_by(Normalise(plan.spec.input))
         self._selection = plan.data.evaluation_loader("selection")
         # Features are learned from images without labels too; exits and gates from those that have one.
         self._for_backbone = (
@@ -50,11 +51,7 @@ class Course:
         plan, distillation = self._plan, self._plan.distillation
         if plan.teacher is None:
             return None
-        return Lessons(
-            plan.teacher.to(self._fabric.device),
-            keep=distillation.views > 0,
-            with_features=distillation.frequency_weight > 0,
-        )
+        return Lessons(plan.teacher.to(self._fabric.device), keep=distillation.views > 0)
 
     def take(self, name: str, state: Path, reporter: Reporter) -> dict[str, Any]:
         """Train one stage to its end, or go on with it.
@@ -73,7 +70,8 @@ class Course:
         """
         loader = self._for_backbone if name == "backbone" else self._augmented
         context = self._context(loader)
-        fit(_make_stage(name, context), loader, state, reporter)
+        if not (name == "joint" and self._plan.settings.gates_alone):
+            fit(_make_stage(name, context), loader, state, reporter)
         found = self._refit(name, context, reporter) if self._plan.settings.refit else {}
         return {**found, **_thresholds(context)} if name == "joint" else found  # before, the gates have not learned
 
@@ -83,7 +81,7 @@ class Course:
             fabric=self._fabric,
             net=self._net,
             settings=self._plan.settings,
-            steps_per_epoch=-(-loader.epoch_images // batch),
+            steps_per_epoch=len(cut_into_batches(range(loader.epoch_images), batch)),
             selection=lambda: collect(self._net, self._selection.in_order(batch, self._fabric.device)),
             distillation=self._plan.distillation,
             lessons=self._lessons,
@@ -94,6 +92,7 @@ class Course:
         net, settings, device = self._net, self._plan.settings, self._fabric.device
         if name == "joint" and settings.gates_alone:
             refit_gates(net, context.selection(), settings.ce_ic_tradeoff)
+            reporter.said("gates fitted in closed form, on a backbone and heads that stay")
             return {}
         last = len(net.heads) - 1
         ways_out = {"backbone": [last], "warmup": list(range(last)), "joint": list(range(last + 1))}[name]

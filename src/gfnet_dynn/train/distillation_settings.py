@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.train.settings import flag, setting
+from gfnet_dynn.train.settings import flag, require_finite, setting
 
 DISTILLATIONS = ("none", "hard", "soft")
 
@@ -39,6 +39,7 @@ class DistillationSettings:
     unlabelled: Path | None = setting(None, "Folder of further images without labels for the student to learn from.")
 
     def __post_init__(self) -> None:
+        require_finite(self)
         for name in ("teacher_epochs", "teacher_batch", "teacher_lr", "temperature"):
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{flag(name)} must be above 0, not {getattr(self, name)}")

@@ -39,27 +39,35 @@ _FEWEST_PHASES = 9
 
 
 class Phases(NamedTuple):
-    """Optimiser steps of a gate phase, and of the network phase that follows it."""
+    """Whose turn it is in the joint stage.
+
+    Attributes:
+        gates: optimiser steps of a gate phase.
+        network: of the network phase that follows it.
+        last_word: the step from which the gates train to the end.
+    """
 
     gates: int
     network: int
+    last_word: int
 
 
 def plan_phases(asked: int | None, gate_share: float, steps: int) -> Phases:
     """How long the phases are.
 
     Args:
-        asked: the user's choice for both, as published; or None for an odd number of phases, so that gates have the
-            last word too: at least nine, of at most 200 steps on average. With 200 always, a small data set would end
-            before the network's first turn.
+        asked: the user's choice for both, as published, whoever then has the last word; or None for an odd number of
+            phases, so that gates have it: at least nine, of at most 200 steps on average. With 200 always, a small
+            data set would end before the network's first turn.
         gate_share: of all steps, for the gates, where nothing is asked: they have five parameters each.
         steps: of the whole stage.
     """
     if asked is not None:
-        return Phases(asked, asked)
+        return Phases(asked, asked, steps)
     turns = max(_FEWEST_PHASES, -(-steps // _LONGEST_PHASE)) // 2  # of the network; the gates have one more
     gates = max(1, round(gate_share * steps / (turns + 1)))
-    return Phases(gates, max(1, -(-(steps - (turns + 1) * gates) // turns)))
+    network = max(1, (steps - (turns + 1) * gates) // turns)
+    return Phases(gates, network, min(turns * (gates + network), steps - 1))
 
 
 class JointStage(Stage):
@@ -70,14 +78,11 @@ class JointStage(Stage):
     def __init__(self, context: StageContext, epochs: int) -> None:
         super().__init__(context, epochs)
         net, settings = context.net, context.settings
-        network = [] if settings.freeze_backbone else [net.backbone, net.head]
-        if not settings.gates_alone:
-            network.append(net.intermediate_heads)
+        network = [net.intermediate_heads, *([] if settings.freeze_backbone else [net.backbone, net.head])]
         train_only(net, [*network, net.gates])
         net.backbone.freeze(settings.freeze_stages)
-        if network:
-            rates = replace(settings, lr=settings.joint_lr or settings.lr)
-            self.add_optimizer("network", make_optimizer(network, rates))
+        rates = replace(settings, lr=settings.joint_lr or settings.lr)
+        self.add_optimizer("network", make_optimizer(network, rates))
         self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
         self._phases = plan_phases(settings.bilevel_batches, settings.gate_share, self.steps)
         self._costs = net.exit_costs()
@@ -86,7 +91,8 @@ class JointStage(Stage):
 
     def trains_gates(self, step: int) -> bool:
         """Whether a step, counted over the whole stage, belongs to a gate phase."""
-        return self.context.settings.gates_alone or step % sum(self._phases) < self._phases.gates
+        gates, network, last_word = self._phases
+        return step % (gates + network) < gates or step >= last_word
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """One gate step or one network step."""

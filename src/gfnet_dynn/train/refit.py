@@ -23,6 +23,7 @@ RIDGES = (1e-4, 1e-3, 1e-2)
 
 _ITERATIONS = 150
 _TINY = 1e-6
+_ROUNDING = 1e-5  # of a mean: above what float32 makes of a constant, below what tells classes apart
 _GATE_RIDGE = 1e-4  # keeps the optimum of separable targets finite
 
 
@@ -152,7 +153,9 @@ def fit_linear(
     Returns:
         Weight [K, D] and bias [K], for features as given.
     """
-    mean, deviation = features.mean(dim=0), features.std(dim=0).clamp(min=_TINY)
+    mean, deviation = features.mean(dim=0), features.std(dim=0)
+    # What varies by rounding alone must not count: scaled up, it would answer wildly on an image that wakes it.
+    deviation[deviation <= _TINY + _ROUNDING * mean.abs()] = torch.inf
     standard = (features - mean) / deviation
     weight = torch.zeros(num_classes, features.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)

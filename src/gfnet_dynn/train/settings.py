@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from gfnet_dynn.data.augmentation_policy import AUGMENTATIONS, Augmentation
@@ -17,6 +18,21 @@ def setting(default: Any, explanation: str) -> Any:
     return field(default=default, metadata={"help": explanation})
 
 
+def require_finite(settings: Any) -> None:
+    """Refuse numbers that compare with nothing.
+
+    Args:
+        settings: a dataclass.
+
+    Raises:
+        TrainingError: a field is infinite or no number.
+    """
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TrainingError(f"{flag(each.name)} must be a finite number, not {value}")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """How a network is trained; the help of each field says what it does."""
@@ -24,7 +40,8 @@ class TrainSettings:
     batch: int = setting(64, "Images in a batch.")
     num_epoch: int = setting(100, "Epochs of the joint stage.")
     backbone_epochs: int | None = setting(
-        None, "Epochs of the backbone alone, when no --checkpoint-path brings one. (default: as --num_epoch)"
+        None,
+        "Epochs of the backbone alone; with a --checkpoint-path only where this is given. (default: as --num_epoch)",
     )
     warmup_epochs: int | None = setting(
         None, "Most epochs of the exits' warm-up; patience ends it sooner. (default: as --num_epoch)"
@@ -49,7 +66,9 @@ class TrainSettings:
         0.1, "Share of the joint loss that all exits get evenly; with 0, as published, late exits can stop training."
     )
     freeze_backbone: bool = setting(
-        False, "Keep backbone and final classifier as they are in the joint stage; with --refit the exits' heads too."
+        False,
+        "Keep backbone and final classifier as they are in the joint stage; with --refit the exits' heads too, so that "
+        "it takes no steps and only fits the gates, in closed form.",
     )
     freeze_stages: int = setting(
         0, "Of weights that came trained: stem and so many first stages keep theirs, which trains faster. 0: none."
@@ -89,6 +108,7 @@ class TrainSettings:
     checkpoint_minutes: float = setting(5.0, "Minutes between checkpoints within an epoch; each epoch ends with one.")
 
     def __post_init__(self) -> None:
+        require_finite(self)
         counts = ("batch", "num_epoch", "backbone_epochs", "warmup_epochs", "patience", "bilevel_batches")
         for name in (*counts, "lr", "trunk_lr", "joint_lr", "gate_lr"):
             value = getattr(self, name)
@@ -108,14 +128,27 @@ class TrainSettings:
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{flag(name)} must lie from 0 to below 1, not {getattr(self, name)}")
         self._require_choices()
+        self._require_effect()
 
     @property
     def gates_alone(self) -> bool:
-        """Whether the joint stage leaves all but the gates as it is.
+        """Whether the joint stage only fits the gates, in closed form.
 
         On a backbone that stays, no gradient step can better heads that were fitted in closed form.
         """
         return self.freeze_backbone and self.refit
+
+    def _require_effect(self) -> None:
+        """Refuse choices about gradient steps of the joint stage where it takes none."""
+        if not self.gates_alone:
+            return
+        idle = ("joint_lr", "bilevel_batches", "gate_share", "gate_lr", "exit_distillation", "exit_floor")
+        for each in fields(self):
+            if each.name in idle and getattr(self, each.name) != each.default:
+                raise TrainingError(
+                    f"{flag(each.name)} has no effect with --freeze-backbone and --refit, by which the joint stage "
+                    "only fits the gates, in closed form: leave it away, or give --no-refit"
+                )
 
     def _require_choices(self) -> None:
         choices: Mapping[str, tuple[str, ...]] = {

@@ -131,6 +131,11 @@ class Stage(ABC):
     def finish(self) -> None:
         """Leave the network with the weights that the stage chose."""
 
+    @property
+    def compares_features(self) -> bool:
+        """Whether the network learns from the teacher's feature maps too, and not from its logits alone."""
+        return False
+
     def add_optimizer(self, name: str, optimizer: Optimizer) -> None:
         """Hand an optimiser to the fabric and keep it under a name."""
         prepared = self.context.fabric.setup_optimizers(optimizer)
@@ -145,7 +150,8 @@ class Stage(ABC):
             return None
         epoch, within = divmod(step, context.steps_per_epoch)
         with context.fabric.autocast():
-            return context.lessons.of(batch.images, (self.name, context.view(epoch), within))
+            view = (self.name, context.view(epoch), within)
+            return context.lessons.of(batch.images, view, with_features=self.compares_features)
 
     def forward(self, images: Tensor) -> ExitOutputs:
         """The network under the run's precision."""

@@ -120,16 +120,15 @@ class Teacher(nn.Module):
 class Lessons:
     """A teacher's answers, kept for views that come again."""
 
-    def __init__(self, teacher: Teacher, *, keep: bool, with_features: bool) -> None:
+    def __init__(self, teacher: Teacher, *, keep: bool) -> None:
         """Without any answers yet.
 
         Args:
             teacher: who answers.
             keep: remember the logits of each view; feature maps are never kept, as they would fill the memory.
-            with_features: whether the student needs feature maps, so that the teacher must look each time.
         """
         self.teacher = teacher
-        self._keep = keep and not with_features
+        self._keep = keep
         self._kept: dict[tuple[str, int, int], Tensor] = {}
 
     @property
@@ -141,16 +140,20 @@ class Lessons:
         """
         return self.teacher.feature_channels()
 
-    def of(self, images: Tensor, view: tuple[str, int, int]) -> Lesson:
+    def of(self, images: Tensor, view: tuple[str, int, int], *, with_features: bool = False) -> Lesson:
         """The lesson on a batch.
 
         Args:
             images: normalised for the student.
             view: stage, view and step, which together decide the batch.
+            with_features: whether the feature map is needed, so that the teacher must look each time.
         """
+        if with_features:
+            lesson: Lesson = self.teacher(images)
+            return lesson
         if view in self._kept:
             return Lesson(self._kept[view], None)
-        lesson: Lesson = self.teacher(images)
+        logits: Tensor = self.teacher(images).logits
         if self._keep:
-            self._kept[view] = lesson.logits
-        return lesson
+            self._kept[view] = logits
+        return Lesson(logits, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gfnet_dynn.errors import MissingExtraError, StorageError
+from gfnet_dynn.errors import MissingExtraError, StorageError, TrainingError
 from gfnet_dynn.storage import make_folder, write_bytes
 from gfnet_dynn.train.reporter import Reporter
 
@@ -69,13 +70,21 @@ class TensorBoardTracker(Reporter):
 class MLflowTracker(Reporter):
     """Logs settings and metrics to MLflow, where MLFLOW_TRACKING_URI says; a resumed run goes on in the same one.
 
-    A server that does not answer must not end hours of training: such an error is noted once, and the JSON lines have
-    all metrics anyway.
+    A server that no longer answers must not end hours of training: such an error is noted once, and the JSON lines have
+    all metrics anyway. One that does not answer at the start is an error.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._mlflow = require_mlflow()
         self._failed = False
+        try:
+            self._begin(folder, settings)
+        except self._mlflow.exceptions.MlflowException as error:
+            raise TrainingError(
+                f"MLflow does not answer: {error}; mend MLFLOW_TRACKING_URI, or train without"
+            ) from error
+
+    def _begin(self, folder: Path, settings: Mapping[str, Any]) -> None:
         known = folder / "mlflow_run_id"
         self._mlflow.set_experiment("gfnet-dynn")
         if known.is_file():
@@ -87,16 +96,22 @@ class MLflowTracker(Reporter):
 
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """All metrics of the epoch."""
-        try:
+        with self._noted_once():
             self._mlflow.log_metrics({f"{stage}/{name}": value for name, value in metrics.items()}, step=epoch)
-        except self._mlflow.exceptions.MlflowException as error:
-            if not self._failed:
-                warnings.warn(f"MLflow does not take the metrics: {error}", stacklevel=2)
-            self._failed = True
 
     def close(self, *, completed: bool) -> None:
         """End the run as what it is."""
-        self._mlflow.end_run(status="FINISHED" if completed else "KILLED")
+        with self._noted_once():
+            self._mlflow.end_run(status="FINISHED" if completed else "KILLED")
+
+    @contextmanager
+    def _noted_once(self) -> Iterator[None]:
+        try:
+            yield
+        except self._mlflow.exceptions.MlflowException as error:
+            if not self._failed:
+                warnings.warn(f"MLflow does not take the metrics: {error}", stacklevel=4)
+            self._failed = True
 
 
 def require_mlflow() -> ModuleType:
@@ -105,6 +120,7 @@ def require_mlflow() -> ModuleType:
     Raises:
         MissingExtraError: it is not installed.
     """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # to its makers; the tracking server is the user's own
     try:
         import mlflow  # noqa: PLC0415 # optional
     except ImportError as error:
