@@ -25,7 +25,7 @@ import json, sys
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from gfnet_dynn.measure.cold_start import measure_cold_start
+from gfnet_dynn.benchmark.cold_start import measure_cold_start
 
 bundle, image, *precisions = sys.argv[1:]
 options = {"engine": "onnxruntime", "threads": "1"}

@@ -30,14 +30,14 @@ from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.costs import from_benchmark
 from gfnet_dynn.calibration.images import find_labelled
-from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.calibration.outputs import Outputs, collect_outputs
-from gfnet_dynn.calibration.plan import calibrate
-from gfnet_dynn.cli.device_benchmark import Wanted, run_device_benchmark
+from gfnet_dynn.calibration.request import CalibrationRequest
+from gfnet_dynn.calibration.search import calibrate
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.budget import Costs
+from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.runtime import Classifier, load
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
+from gfnet_dynn.workflows.benchmarking import Wanted, run_device_benchmark
 
 SHARES = (-0.1, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Of the way from the cheapest exit to the full network; the first is out of reach."""
@@ -82,7 +82,7 @@ def grant(outputs: Outputs, costs: Costs) -> tuple[list[dict[str, Any]], list[Po
     for share in SHARES:
         row: dict[str, Any] = {"budget_ms": cheapest + share * (dearest - cheapest)}
         try:
-            found = calibrate(outputs, Order(f"budget {share:g}", costs, budget=row["budget_ms"]))
+            found = calibrate(outputs, CalibrationRequest(f"budget {share:g}", costs, budget=row["budget_ms"]))
         except CalibrationError as error:
             row["refused"] = str(error)
         else:
@@ -96,7 +96,7 @@ def realise(
     rows: Sequence[dict[str, Any]], classifier: Classifier, files: list[Path], costs: Costs, rounds: int
 ) -> None:
     """Classify the held-out images under each budget, and write down what a frame took."""
-    names = [way.name for way in classifier.manifest.ways_out]
+    names = [way.name for way in classifier.manifest.exits]
     seen: list[list[float]] = [[] for _ in rows]
     for done in range(rounds + 1):
         for row, times in zip(rows, seen, strict=True):

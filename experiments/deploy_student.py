@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from gfnet_dynn.backbone_spec import find_backbone
 from gfnet_dynn.bundle.archive import write_bundle
-from gfnet_dynn.cli.classifying import find_images
-from gfnet_dynn.cli.device_benchmark import Wanted, run_device_benchmark
-from gfnet_dynn.export.bundling import LabelledImages, export_net
+from gfnet_dynn.export.bundle import LabelledImages, export_net
 from gfnet_dynn.image import load_input
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import save_checkpoint
-from gfnet_dynn.spec import NetSpec, make_input
+from gfnet_dynn.spec.backbone import find_backbone
+from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.workflows.benchmarking import Wanted, run_device_benchmark
+from gfnet_dynn.workflows.classification import find_images
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, CALIBRATION = 21, 32

@@ -4,7 +4,7 @@
 
 RUN is the trained network, BUNDLE what `gfnet-dynn export` made of it, FOLDER images in folders of classes. Each policy
 of the bundle decides for each image in each engine, in float32. Where an engine decides otherwise than torch, the image
-counts as a tie if its signal in torch lies within 1e-5 of the threshold. Writes docs/engine_agreement_NAME.json.
+counts as a tie if its score in torch lies within 1e-5 of the threshold. Writes docs/engine_agreement_NAME.json.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from gfnet_dynn.export.parity import network_arrays, stage_arrays
 from gfnet_dynn.image import SUFFIXES, load_input
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
-from gfnet_dynn.runtime.staged import StagedNet
-from gfnet_dynn.train.start import find_checkpoint_file
+from gfnet_dynn.runtime.segments import SegmentedNet
+from gfnet_dynn.train.runs.start import find_checkpoint_file
 
 ROOT = Path(__file__).resolve().parents[1]
 TIE = 1e-5
@@ -43,12 +43,12 @@ def main() -> None:
     found = {}
     for name in ("onnxruntime", "openvino"):
         engine = make_engine(name, EngineOptions(threads=1))
-        net = StagedNet(manifest, bundle.stages("fp32"), "fp32", engine)
+        net = SegmentedNet(manifest, bundle.segments("fp32"), "fp32", engine)
         found[engine.name] = compare(torch_arrays, stage_arrays(net, images, labels), manifest.policies)
     described = {
         "command": f"python experiments/engine_agreement.py RUN {path.name} FOLDER",
         "what": f"{manifest.model}, {manifest.input.size} px, fp32: exits of {len(files)} images beside those in torch",
-        "tie": f"the signal lies within {TIE:g} of the threshold",
+        "tie": f"the score lies within {TIE:g} of the threshold",
         "engines": found,
     }
     target = ROOT / "docs" / f"engine_agreement_{path.stem}.json"
@@ -63,7 +63,7 @@ def compare(torch_arrays: ExitArrays, others: ExitArrays, policies: tuple[Any, .
         "largest_gate_difference": float(np.abs(torch_arrays.gates - others.gates).max(initial=0)),
         "other_class": int((torch_arrays.predictions != others.predictions).sum()),
         "policies": {
-            policy.name: decisions(policy.signals(torch_arrays).gates, policy.signals(others).gates, policy.thresholds)
+            policy.name: decisions(policy.scores(torch_arrays).gates, policy.scores(others).gates, policy.thresholds)
             for policy in policies
         },
     }

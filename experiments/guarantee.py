@@ -1,9 +1,9 @@
-"""Whether promised risks are kept: calibration sets drawn from a simulated population whose every risk is known.
+"""Whether guaranteed risks are kept: calibration sets drawn from a simulated population whose every risk is known.
 
     python experiments/guarantee.py [DRAWS]
 
 For each method, limit ε, level δ and number of images it counts the draws in which the TRUE risk of the thresholds that
-were found is above ε. A method that promises may fail in a share δ of the draws, up to the binomial error of so many;
+were found is above ε. A method that guarantees may fail in a share δ of the draws, up to the binomial error of so many;
 picking the cheapest threshold that looks good is shown beside it. A refusal keeps the full network and breaks none.
 Thresholds of each exit's own are found as `gfnet-dynn calibrate --per-exit` does: a path on some of the images, two
 tests that share the level. Writes docs/guarantee.json; with 500 draws it takes some ten minutes on one core.
@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.plan import calibrate
+from gfnet_dynn.calibration.request import CalibrationRequest
+from gfnet_dynn.calibration.search import calibrate
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.budget import Costs
-from gfnet_dynn.exits.control import GUARANTEED, Method, Wish, control
-from gfnet_dynn.exits.paths import exits_along, losses_at, same_for_all
-from gfnet_dynn.exits.risk import RiskName, risk_of
 from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.guarantees.budget import Costs
+from gfnet_dynn.guarantees.control import GUARANTEED, Method, RiskTarget, control
+from gfnet_dynn.guarantees.paths import exits_along, losses_at, same_for_all
+from gfnet_dynn.guarantees.risk import RiskName, risk_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, CLASSES = 40_000, 5
@@ -66,21 +66,24 @@ Found = Callable[[ExitArrays], tuple[float, float]]
 """From drawn images to the TRUE risk of the thresholds found, and their mean cost."""
 
 
-def one_for_all(everyone: ExitArrays, wish: Wish) -> Found:
+def one_for_all(everyone: ExitArrays, target: RiskTarget) -> Found:
     """One threshold for all exits; its true risks are looked up."""
     exits = exits_along(everyone.gates, PATH)
-    truth = dict(zip(GRID, losses_at(risk_of(everyone, wish.risk), exits).mean(axis=0), strict=True))
+    truth = dict(zip(GRID, losses_at(risk_of(everyone, target.risk), exits).mean(axis=0), strict=True))
 
     def found(drawn: ExitArrays) -> tuple[float, float]:
-        promise = control(drawn, COSTS, wish, PATH)
-        return float(truth[promise.thresholds[0]]), promise.mean_cost
+        guarantee = control(drawn, COSTS, target, PATH)
+        return float(truth[guarantee.thresholds[0]]), guarantee.mean_cost
 
     return found
 
 
-def one_for_each(everyone: ExitArrays, wish: Wish) -> Found:
+def one_for_each(everyone: ExitArrays, target: RiskTarget) -> Found:
     """A threshold for each exit, as a user gets it."""
-    losses, order = risk_of(everyone, wish.risk).losses, Order("each", UNITS, wish=wish, per_exit=True)
+    losses, order = (
+        risk_of(everyone, target.risk).losses,
+        CalibrationRequest("each", UNITS, target=target, per_exit=True),
+    )
 
     def found(drawn: ExitArrays) -> tuple[float, float]:
         made = calibrate(Outputs({"fp32": drawn}, "", "", ""), order)
@@ -90,9 +93,11 @@ def one_for_each(everyone: ExitArrays, wish: Wish) -> Found:
     return found
 
 
-def judge(everyone: ExitArrays, wish: Wish, count: int, draws: int, *, per_exit: bool = False) -> dict[str, Any]:
-    """One row: how often the promise was broken, and what was saved."""
-    find = (one_for_each if per_exit else one_for_all)(everyone, wish)
+def judge(
+    everyone: ExitArrays, target: RiskTarget, count: int, draws: int, *, per_exit: bool = False
+) -> dict[str, Any]:
+    """One row: how often the guarantee was broken, and what was saved."""
+    find = (one_for_each if per_exit else one_for_all)(everyone, target)
     broken, refused, costs, risks = 0, 0, [], []
     for seed in range(draws):
         rows = np.random.default_rng([count, seed]).integers(0, SIZE, count)
@@ -102,19 +107,19 @@ def judge(everyone: ExitArrays, wish: Wish, count: int, draws: int, *, per_exit:
         except CalibrationError:
             refused += 1
             risk, cost = 0.0, 1.0
-        broken += risk > wish.epsilon
+        broken += risk > target.epsilon
         costs.append(cost)
         risks.append(risk)
-    allowed = wish.delta + 2 * math.sqrt(wish.delta * (1 - wish.delta) / draws)
+    allowed = target.delta + 2 * math.sqrt(target.delta * (1 - target.delta) / draws)
     return {
-        "method": wish.method,
+        "method": target.method,
         "thresholds": "one for each exit" if per_exit else "one for all",
-        "risk": wish.risk,
-        "epsilon": wish.epsilon,
-        "delta": wish.delta,
+        "risk": target.risk,
+        "epsilon": target.epsilon,
+        "delta": target.delta,
         "images": count,
         "broken": round(float(broken) / draws, 4),
-        "allowed": round(allowed, 4) if wish.method in GUARANTEED else None,
+        "allowed": round(allowed, 4) if target.method in GUARANTEED else None,
         "refused": round(refused / draws, 4),
         "mean_true_risk": round(float(np.mean(risks)), 5),
         "mean_cost": round(float(np.mean(costs)), 4),
@@ -125,16 +130,16 @@ def main() -> None:
     """All rows."""
     draws, everyone, rows = int(sys.argv[1]) if len(sys.argv) > 1 else 500, population(), []
     asked = [
-        (Wish(risk, epsilon, delta, method), count, False)
+        (RiskTarget(risk, epsilon, delta, method), count, False)
         for (method, risk), epsilon, delta, count in itertools.product(WAYS, LIMITS, LEVELS, COUNTS)
         if method not in ("naive", "conformal") or delta == LEVELS[0]  # they know no level
     ]
     asked += [
-        (Wish("harm", epsilon, delta, "exact"), count, True)
+        (RiskTarget("harm", epsilon, delta, "exact"), count, True)
         for epsilon, delta, count in itertools.product(LIMITS, LEVELS, COUNTS[:2])
     ]
-    for wish, count, per_exit in asked:
-        rows.append(judge(everyone, wish, count, draws, per_exit=per_exit))
+    for target, count, per_exit in asked:
+        rows.append(judge(everyone, target, count, draws, per_exit=per_exit))
         sys.stdout.write(json.dumps(rows[-1]) + "\n")
         sys.stdout.flush()
     kept = all(row["broken"] <= row["allowed"] for row in rows if row["allowed"] is not None)

@@ -1,4 +1,4 @@
-"""Whether promises are kept on real outputs: thresholds found on one half of the images, risks seen on the other.
+"""Whether guarantees are kept on real outputs: thresholds found on one half of the images, risks seen on the other.
 
     python experiments/kept_promises.py OUTPUTS.npz [SPLITS]
 
@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from figures import tell
 
-from gfnet_dynn.calibration.plan import take
+from gfnet_dynn.calibration.search import take
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.bounds import binomial_tail
-from gfnet_dynn.exits.control import GUARANTEED, Method, Wish, control
-from gfnet_dynn.exits.risk import RiskName, risk_of
 from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.guarantees.bounds import binomial_tail
+from gfnet_dynn.guarantees.control import GUARANTEED, Method, RiskTarget, control
+from gfnet_dynn.guarantees.risk import RiskName, risk_of
 
 LIMITS, LEVELS = (0.005, 0.01, 0.02, 0.05), (0.05, 0.1)
 WAYS: tuple[tuple[Method, RiskName], ...] = (
@@ -46,43 +46,43 @@ def read(file: Path) -> ExitArrays:
         return ExitArrays(stored["fp32_logits"], stored["fp32_gates"], stored["labels"])
 
 
-def judge(arrays: ExitArrays, wish: Wish, splits: int) -> dict[str, Any]:
+def judge(arrays: ExitArrays, target: RiskTarget, splits: int) -> dict[str, Any]:
     """One row."""
     costs = np.linspace(0.2, 1, arrays.logits.shape[1])  # what is cheapest does not depend on their values
     above, broken, refused, reason, risks = 0, 0, 0, "", []
-    losses = risk_of(arrays, wish.risk).losses
+    losses = risk_of(arrays, target.risk).losses
     half = len(arrays.labels) // 2
     for seed in range(splits):
         rows = np.random.default_rng(seed).permutation(len(arrays.labels))
         try:
-            found = control(take(arrays, rows[:half]), costs.tolist(), wish)
+            found = control(take(arrays, rows[:half]), costs.tolist(), target)
         except CalibrationError as error:
             refused, reason = refused + 1, reason or str(error)
             continue
         of_each = losses[np.arange(len(rows)), first_exit(arrays.gates, found.thresholds)]
         risk = float(of_each[rows[half:]].mean())
-        above += risk > wish.epsilon
-        broken += float(of_each.mean()) > wish.epsilon
+        above += risk > target.epsilon
+        broken += float(of_each.mean()) > target.epsilon
         risks.append(risk)
     # A true risk of just the limit, seen on a half: above it in at most about half of the cases.
     count = len(arrays.labels) - half
-    by_chance = 1 - float(binomial_tail(count, wish.epsilon)[math.floor(count * wish.epsilon)])
-    promises = wish.method in GUARANTEED
+    by_chance = 1 - float(binomial_tail(count, target.epsilon)[math.floor(count * target.epsilon)])
+    guarantees = target.method in GUARANTEED
 
     def with_error(share: float) -> float | None:
-        return round(share + 2 * math.sqrt(share * (1 - share) / splits), 4) if promises else None
+        return round(share + 2 * math.sqrt(share * (1 - share) / splits), 4) if guarantees else None
 
     return {
-        "method": wish.method,
-        "risk": wish.risk,
-        "epsilon": wish.epsilon,
-        "delta": wish.delta,
+        "method": target.method,
+        "risk": target.risk,
+        "epsilon": target.epsilon,
+        "delta": target.delta,
         "images": half,
         "above_on_the_other_half": round(float(above) / splits, 4),
         "above_by_chance_at_the_limit": round(by_chance, 4),
-        "allowed_above": with_error(wish.delta + (1 - wish.delta) * by_chance),
+        "allowed_above": with_error(target.delta + (1 - target.delta) * by_chance),
         "broken_on_all_images": round(float(broken) / splits, 4),
-        "allowed_broken": with_error(wish.delta),
+        "allowed_broken": with_error(target.delta),
         "refused": round(refused / splits, 4),
         "refusal": reason,
         "mean_risk_on_the_other_half": round(float(np.mean(risks)), 5) if risks else None,
@@ -98,7 +98,7 @@ def main() -> None:
     given = parser.parse_args()
     arrays = read(given.outputs)
     rows = [
-        judge(arrays, Wish(risk, epsilon, delta, method), given.splits)
+        judge(arrays, RiskTarget(risk, epsilon, delta, method), given.splits)
         for (method, risk), epsilon, delta in itertools.product(WAYS, LIMITS, LEVELS)
         if method not in ("naive", "conformal") or delta == LEVELS[0]  # they know no level
     ]

@@ -1,4 +1,4 @@
-"""What each way to promise at most one point of harm saves: MACs counted, milliseconds measured on this device.
+"""What each way to guarantee at most one point of harm saves: MACs counted, milliseconds measured on this device.
 
     python experiments/savings.py BUNDLE OUTPUTS.npz BENCHMARK.json [SPLITS]
 
@@ -23,15 +23,15 @@ from figures import tell
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.calibration.costs import from_benchmark, macs
-from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.calibration.outputs import Outputs, load_outputs
-from gfnet_dynn.calibration.plan import calibrate, take
+from gfnet_dynn.calibration.request import CalibrationRequest
+from gfnet_dynn.calibration.search import calibrate, take
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.budget import Costs
-from gfnet_dynn.exits.control import COUNTING, GUARANTEED, Method, Wish
-from gfnet_dynn.exits.risk import risk_of
 from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.guarantees.budget import Costs
+from gfnet_dynn.guarantees.control import COUNTING, GUARANTEED, Method, RiskTarget
+from gfnet_dynn.guarantees.risk import risk_of
 
 METHODS: tuple[Method, ...] = (*GUARANTEED, "conformal", "naive")
 
@@ -43,7 +43,9 @@ def some(outputs: Outputs, rows: Rows) -> Outputs:
     return replace(outputs, precisions={name: take(each, rows) for name, each in outputs.precisions.items()})
 
 
-def spend(outputs: Outputs, order: Order, rows: Rows, seen_on: ExitArrays) -> tuple[npt.NDArray[np.intp], float] | str:
+def spend(
+    outputs: Outputs, order: CalibrationRequest, rows: Rows, seen_on: ExitArrays
+) -> tuple[npt.NDArray[np.intp], float] | str:
     """Exits and harm of images by thresholds that others gave; why not, where those cannot support it."""
     try:
         found = calibrate(some(outputs, rows), order)
@@ -55,7 +57,7 @@ def spend(outputs: Outputs, order: Order, rows: Rows, seen_on: ExitArrays) -> tu
 
 
 def judge(
-    outputs: Outputs, precision: str, wish: Wish, costs: tuple[Costs, Costs], splits: int
+    outputs: Outputs, precision: str, target: RiskTarget, costs: tuple[Costs, Costs], splits: int
 ) -> list[dict[str, Any]]:
     """One threshold for all exits, and one for each: of all images, and of halves."""
     # The milliseconds are of the fastest precision, so the exits must be too.
@@ -63,9 +65,9 @@ def judge(
     counted, timed = (np.array(each.means) / each.means[-1] for each in costs)
     rows: list[dict[str, Any]] = []
     spent = {}
-    kinds = (False, True) if wish.method in COUNTING else (False,)
+    kinds = (False, True) if target.method in COUNTING else (False,)
     for per_exit in kinds:
-        order = Order("p", costs[0], wish=wish, per_exit=per_exit)
+        order = CalibrationRequest("p", costs[0], target=target, per_exit=per_exit)
         alone = spend(outputs, order, np.arange(count), seen)
         all_costs, harms, refusals = [], [], []
         for seed in range(splits):
@@ -82,7 +84,7 @@ def judge(
         spent[per_exit] = np.array(all_costs)
         rows.append(
             {
-                "method": wish.method,
+                "method": target.method,
                 "thresholds": "one for each exit" if per_exit else "one for all",
                 "halves": {
                     "saved_macs": round(1 - float(spent[per_exit][:, 0].mean()), 4),
@@ -134,7 +136,9 @@ def main() -> None:
         "rows": [
             row
             for method in METHODS
-            for row in judge(outputs, precision, Wish("harm", given.at_most / 100, 0.05, method), costs, given.splits)
+            for row in judge(
+                outputs, precision, RiskTarget("harm", given.at_most / 100, 0.05, method), costs, given.splits
+            )
         ],
     }
     tell(described, given.write)

@@ -3,7 +3,7 @@
     python experiments/sweep_rate.py [IMAGES] [ROUNDS]
 
 Five exits and a thousand thresholds: where every image leaves, what it loses by four risks and what it costs, and the
-test of a promise along all of them. Writes docs/sweep_rate.json: the median of the rounds, measured on this machine.
+test of a guarantee along all of them. Writes docs/sweep_rate.json: the median of the rounds, measured on this machine.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.control import Wish, control
-from gfnet_dynn.exits.paths import exits_along, means_at, same_for_all
-from gfnet_dynn.exits.risk import RiskName, risk_of
-from gfnet_dynn.processor import processor
+from gfnet_dynn.guarantees.control import RiskTarget, control
+from gfnet_dynn.guarantees.paths import exits_along, means_at, same_for_all
+from gfnet_dynn.guarantees.risk import RiskName, risk_of
+from gfnet_dynn.system.processor import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 EXITS, CLASSES, THRESHOLDS = 5, 21, 1000
@@ -39,13 +39,13 @@ def make_arrays(images: int) -> ExitArrays:
 
 
 def sweep(arrays: ExitArrays) -> None:
-    """Risks and mean cost at every threshold, and one promise."""
+    """Risks and mean cost at every threshold, and one guarantee."""
     path = same_for_all(EXITS - 1, np.linspace(1, 0, THRESHOLDS).tolist())
     exits = exits_along(arrays.gates, path)
     means_at(np.tile(COSTS, (len(arrays.labels), 1)), exits)
     for name in RISKS:
         means_at(risk_of(arrays, name).losses, exits)
-    control(arrays, COSTS, Wish("drop", 0.05))
+    control(arrays, COSTS, RiskTarget("drop", 0.05))
 
 
 def main() -> None:

@@ -28,20 +28,20 @@ wait_politely()  # before torch is imported
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from gfnet_dynn.backbone_spec import find_backbone  # noqa: E402
-from gfnet_dynn.data.loaders import Batch  # noqa: E402
-from gfnet_dynn.data.scenes import SceneData, locate, prepare  # noqa: E402
-from gfnet_dynn.data.splits import SplitSettings  # noqa: E402
+from gfnet_dynn.data.loading.loaders import Batch  # noqa: E402
+from gfnet_dynn.data.loading.scenes import SceneData, locate, prepare  # noqa: E402
+from gfnet_dynn.data.splits.split import SplitSettings  # noqa: E402
 from gfnet_dynn.model import gfnet  # noqa: E402
 from gfnet_dynn.model.build import build_net  # noqa: E402
-from gfnet_dynn.processor import processor  # noqa: E402
-from gfnet_dynn.spec import NetSpec, make_input  # noqa: E402
-from gfnet_dynn.train.backbone import BackboneStage  # noqa: E402
-from gfnet_dynn.train.device import make_fabric  # noqa: E402
-from gfnet_dynn.train.memory import keep_freed_memory  # noqa: E402
-from gfnet_dynn.train.settings import TrainSettings  # noqa: E402
-from gfnet_dynn.train.stage import StageContext  # noqa: E402
-from gfnet_dynn.train.start import Start, initial_net  # noqa: E402
+from gfnet_dynn.spec.backbone import find_backbone  # noqa: E402
+from gfnet_dynn.spec.network import NetSpec, make_input  # noqa: E402
+from gfnet_dynn.system.processor import processor  # noqa: E402
+from gfnet_dynn.train.config.training import TrainSettings  # noqa: E402
+from gfnet_dynn.train.engine.device import make_fabric  # noqa: E402
+from gfnet_dynn.train.engine.memory import keep_freed_memory  # noqa: E402
+from gfnet_dynn.train.runs.start import Start, initial_net  # noqa: E402
+from gfnet_dynn.train.stages.backbone import BackboneStage  # noqa: E402
+from gfnet_dynn.train.stages.stage import StageContext  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")

@@ -15,19 +15,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gfnet_dynn.bundle.archive import MANIFEST, stored_file, write_bundle
 from gfnet_dynn.bundle.learned_from import NAME
-from gfnet_dynn.bundle.manifest import FULL, Manifest, WayOut
-from gfnet_dynn.bundle.policy import Policy, Sets, Unknowns
-from gfnet_dynn.exits.drift import BINS, Reference
+from gfnet_dynn.bundle.manifest import FULL, Exit, Manifest
+from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.signals import AccuracyTable, Fitted
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.exits.scores import AccuracyTable, Fitted
+from gfnet_dynn.spec.network import InputSpec
+from gfnet_dynn.uncertainty.drift import BINS, Reference
 
 SIDE = 8
 CLASSES = ("field", "river", "town")
 STAGES = 3
 WIDTH = 3  # of the features
 OPSET = 20  # that of export
-SEED = 3  # of the weights: with them, images leave at each exit by either signal
+SEED = 3  # of the weights: with them, images leave at each exit by either score
 
 Images = npt.NDArray[np.uint8]
 
@@ -40,7 +40,7 @@ def images(count: int, seed: int = 0) -> Images:
     return (levels + tints).clip(0, 255).astype(np.uint8)
 
 
-def stage(
+def segment(
     index: int,
     *,
     lean: float = 0.0,
@@ -53,19 +53,19 @@ def stage(
     gate: Literal["column", "nan"] | None = None,
     outputs: Sequence[str] | None = None,
 ) -> bytes:
-    """The graph of one stage.
+    """The graph of one segment.
 
     Args:
         index: 0 takes images, the last one gives logits only.
         lean: added to all weights, so that answers differ.
-        side: of the images, where it is stage 0.
+        side: of the images, where it is segment 0.
         batch: the number of images, or the name of a number that is left open.
         kind: of the images.
         classes: logits.
-        takes: features that come in, where it isn't stage 0.
+        takes: features that come in, where it isn't segment 0.
         gives: features that go out.
         gate: `column` gives [B, 1] instead of [B], `nan` what is no number.
-        outputs: other ones than the stage has.
+        outputs: other ones than the segment has.
     """
     generator = np.random.default_rng([SEED, index])
     width = 3 if index == 0 else takes
@@ -108,7 +108,7 @@ def stage(
         outputs = ("logits",) if index == STAGES - 1 else ("features", "logits", "gate")
     graph = helper.make_graph(
         nodes,
-        f"stage{index}",
+        f"segment{index}",
         [entering],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in outputs],
         [numpy_helper.from_array(_stored(value), name) for name, value in constants.items()],
@@ -126,20 +126,20 @@ def _stored(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return value.astype(np.int64 if value.dtype.kind == "i" else np.float32)
 
 
-def stages(precision: str = "fp32", **changes: Any) -> list[bytes]:
+def segments(precision: str = "fp32", **changes: Any) -> list[bytes]:
     """All graphs; int8 differs a little from fp32, as it does in the world."""
-    return [stage(index, lean=0.02 if precision == "int8" else 0.0, **changes) for index in range(STAGES)]
+    return [segment(index, lean=0.02 if precision == "int8" else 0.0, **changes) for index in range(STAGES)]
 
 
 def files(**graphs: Sequence[bytes]) -> dict[str, bytes]:
     """By name in the archive; both precisions unless others are given."""
-    graphs = graphs or {"fp32": stages(), "int8": stages("int8")}
-    return {f"{name}/stage{index}.onnx": graph for name, each in graphs.items() for index, graph in enumerate(each)}
+    graphs = graphs or {"fp32": segments(), "int8": segments("int8")}
+    return {f"{name}/segment{index}.onnx": graph for name, each in graphs.items() for index, graph in enumerate(each)}
 
 
 POLICIES = (
     Policy("gates", "gate", (0.7, 0.6), "made up"),
-    Policy("plain", "max-probability", (0.8, 0.7), "made up"),
+    Policy("plain", "max_softmax", (0.8, 0.7), "made up"),
     Policy(FULL, "gate", (NEVER, NEVER), "no image leaves early"),
 )
 
@@ -149,10 +149,15 @@ CALIBRATED = Policy(
     (0.7, NEVER),
     "made up",
     Fitted((0.5, 2.0, 1.25), (AccuracyTable((0.4, 0.55), (0.3, 0.62, 0.9)), AccuracyTable((), (0.8,)))),
-    promise={"statement": "harm at most 1 points", "images": {"tested": 40}, "delta": None, "holds_while": ["a", "b"]},
+    guarantee={
+        "statement": "harm at most 1 points",
+        "images": {"tested": 40},
+        "delta": None,
+        "holds_while": ["a", "b"],
+    },
     references={"fp32": Reference(((0,) * (BINS - 1) + (40,), (3,) * BINS, (0,) * BINS))},
-    unknowns=Unknowns("energy", (-1.5, 0.25, -np.inf), 0.05),
-    sets=Sets("least-ambiguous", (0.4, np.inf, 0.9), 0.9),
+    unknowns=UnknownRule("energy", (-1.5, 0.25, -np.inf), 0.05),
+    sets=PredictionSets("least-ambiguous", (0.4, np.inf, 0.9), 0.9),
 )
 """A policy of which every part is there, with infinities wherever there may be some."""
 
@@ -167,7 +172,7 @@ def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Mani
         "model": "tiny",
         "classes": CLASSES,
         "input": InputSpec(SIDE),
-        "ways_out": (WayOut("exit 1", 0, 100), WayOut("exit 2", 1, 250), WayOut("final", 2, 400)),
+        "exits": (Exit("exit 1", 0, 100), Exit("exit 2", 1, 250), Exit("final", 2, 400)),
         "policies": POLICIES,
         "precisions": precisions,
         "files": {name: stored_file(each) for name, each in content.items()},

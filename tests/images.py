@@ -56,7 +56,7 @@ def tiff_bytes(pixels: Pixels, order: Literal["<", ">"] = "<", *, planar: bool =
 
 
 def png_bytes(width: int, height: int, samples: bytes, *, bits: int = 8, colour_type: int = 2) -> bytes:
-    """A PNG file from its filtered, not yet compressed samples; they may be fewer than the size promises."""
+    """A PNG file from its filtered, not yet compressed samples; they may be fewer than the size guarantees."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.image import SUFFIXES, fit, load_input, read_image
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.spec.network import InputSpec
 from tests.images import png16_bytes, png_bytes, tiff_bytes
 
 HEIGHT, WIDTH = 12, 20

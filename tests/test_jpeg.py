@@ -13,7 +13,7 @@ from gfnet_dynn import image as image_module
 from gfnet_dynn import jpeg
 from gfnet_dynn.image import load_input, read_image
 from gfnet_dynn.jpeg import decode_jpeg, reduction
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.spec.network import InputSpec
 
 pytest.importorskip("simplejpeg", reason="no wheel of simplejpeg for this platform: Pillow decodes all")
 

@@ -19,7 +19,7 @@ class ThresholdError(GFNetDynnError, ValueError):
 
 
 class CalibrationError(GFNetDynnError):
-    """A promise that calibration images cannot support, or that makes no sense."""
+    """A guarantee that calibration images cannot support, or that makes no sense."""
 
 
 class DataError(GFNetDynnError):

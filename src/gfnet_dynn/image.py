@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.jpeg import decode_jpeg, reduction
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.spec.network import InputSpec
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 

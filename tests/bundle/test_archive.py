@@ -33,15 +33,15 @@ def test_what_is_written_is_read_back(path: Path) -> None:
     bundle = read_bundle(path)
     assert bundle.path == path
     assert bundle.manifest == bundles.manifest()
-    assert list(bundle.stages("fp32")) == bundles.stages()
-    assert list(bundle.stages("int8")) == bundles.stages("int8")
+    assert list(bundle.segments("fp32")) == bundles.segments()
+    assert list(bundle.segments("int8")) == bundles.segments("int8")
     bundle.verify()
 
 
 def test_a_bundle_is_known_by_the_hash_of_its_manifest(path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         assert read_bundle(path).sha256 == hashlib.sha256(file.read(MANIFEST)).hexdigest()
-    other = bundles.write_tiny(path.with_name("other.gfd"), bundles.files(fp32=bundles.stages("int8")))
+    other = bundles.write_tiny(path.with_name("other.gfd"), bundles.files(fp32=bundles.segments("int8")))
     assert read_bundle(other).sha256 != read_bundle(path).sha256
 
 
@@ -54,10 +54,10 @@ def test_the_same_bundle_is_the_same_file_whenever_it_is_written(path: Path, mon
 
 
 def test_hashes_are_those_of_the_content_whatever_the_manifest_said(path: Path) -> None:
-    content = bundles.files(fp32=bundles.stages("int8"), int8=bundles.stages("int8"))
+    content = bundles.files(fp32=bundles.segments("int8"), int8=bundles.segments("int8"))
     write_bundle(path, bundles.manifest(), content)
     read_bundle(path).verify()
-    assert list(read_bundle(path).stages("fp32")) == bundles.stages("int8")
+    assert list(read_bundle(path).segments("fp32")) == bundles.segments("int8")
 
 
 def test_nothing_is_compressed(path: Path) -> None:
@@ -65,7 +65,7 @@ def test_nothing_is_compressed(path: Path) -> None:
         assert {member.compress_type for member in file.infolist()} == {zipfile.ZIP_STORED}
 
 
-@pytest.mark.parametrize("files", [bundles.files(fp32=bundles.stages()), bundles.files() | {"more": b""}])
+@pytest.mark.parametrize("files", [bundles.files(fp32=bundles.segments()), bundles.files() | {"more": b""}])
 def test_files_that_are_not_those_of_the_manifest_leave_the_old_file(path: Path, files: dict[str, bytes]) -> None:
     before = path.read_bytes()
     with pytest.raises(BundleError, match="disagrees with itself on its files"):
@@ -89,14 +89,14 @@ def test_a_disk_that_is_full_leaves_the_old_file(path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(StorageError, match=r"cannot save .*tiny\.gfd .*No space left on device; the previous file is"):
-        bundles.write_tiny(path, bundles.files(fp32=bundles.stages()))
+        bundles.write_tiny(path, bundles.files(fp32=bundles.segments()))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones(path: Path) -> None:
-    with pytest.raises(BundleError, match=r"tiny\.gfd has no stages in fp16; it has fp32, int8"):
-        read_bundle(path).stages("fp16")
+    with pytest.raises(BundleError, match=r"tiny\.gfd has no segments in fp16; it has fp32, int8"):
+        read_bundle(path).segments("fp16")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_flipped_bit_is_found(path: Path, name: str) -> None:
         read_bundle(path).verify()
 
 
-@pytest.mark.parametrize("read", [Bundle.verify, lambda bundle: list(bundle.stages("fp32"))])
+@pytest.mark.parametrize("read", [Bundle.verify, lambda bundle: list(bundle.segments("fp32"))])
 def test_a_graph_that_was_exchanged_is_found_by_its_hash(path: Path, read: Callable[[Bundle], object]) -> None:
     content = bundles.members()
     graph = content["fp32/stage1.onnx"]
@@ -160,7 +160,7 @@ def test_a_graph_that_was_exchanged_is_found_by_its_hash(path: Path, read: Calla
     bundle = read_bundle(bundles.packed(path, content))
     with pytest.raises(BundleError, match=r"tiny\.gfd: its fp32/stage1.onnx is not what was exported .*: copy it anew"):
         read(bundle)
-    assert list(bundle.stages("int8")) == bundles.stages("int8")
+    assert list(bundle.segments("int8")) == bundles.segments("int8")
 
 
 def test_a_missing_stage_is_named(path: Path) -> None:
@@ -185,10 +185,10 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(path: Path, name: str
 
 
 def test_names_lead_nowhere_even_where_the_manifest_has_them(path: Path) -> None:
-    content = dict(zip(("fp32/../../../evil", "/evil", "~/evil"), bundles.stages(), strict=True))
+    content = dict(zip(("fp32/../../../evil", "/evil", "~/evil"), bundles.segments(), strict=True))
     bundles.write_tiny(path, content, precisions={"fp32": tuple(content)})
     before = sorted(path.parent.parent.rglob("*"))
-    assert list(read_bundle(path).stages("fp32")) == bundles.stages()
+    assert list(read_bundle(path).segments("fp32")) == bundles.segments()
     assert sorted(path.parent.parent.rglob("*")) == before
     assert not Path("/evil").exists()
 
@@ -223,14 +223,14 @@ def test_a_bomb_that_takes_the_place_of_a_bundle_is_refused(path: Path) -> None:
     bundle = read_bundle(path)
     bundles.packed(path, bundles.members() | {"fp32/stage0.onnx": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
     with pytest.raises(BundleError, match=r"its 'fp32/stage0.onnx' is compressed or encrypted"):
-        list(bundle.stages("fp32"))
+        list(bundle.segments("fp32"))
 
 
 def test_a_file_that_is_gone_when_it_is_asked_for_is_named(path: Path) -> None:
     bundle = read_bundle(path)
-    bundles.write_tiny(path, bundles.files(fp32=bundles.stages()))
+    bundles.write_tiny(path, bundles.files(fp32=bundles.segments()))
     with pytest.raises(BundleError, match=r"tiny\.gfd is not a bundle, or a damaged one: .*int8/stage0.onnx"):
-        list(bundle.stages("int8"))
+        list(bundle.segments("int8"))
     path.unlink()
     with pytest.raises(BundleError, match="no bundle at"):
         bundle.verify()
@@ -287,7 +287,7 @@ def test_a_manifest_that_is_not_json_is_refused(path: Path, content: bytes) -> N
         ({"version": 0}, "the bundle is of version 0 and this program reads version 1: export it anew"),
         ({"format": "another"}, "not a gfnet-dynn bundle: its manifest says 'another'"),
         ({"classes": [1, 2, 3]}, r"its manifest\.classes is not texts"),
-        ({"ways_out": []}, "its manifest is not usable: it has no way out"),
+        ({"exits": []}, "its manifest is not usable: it has no way out"),
     ],
 )
 def test_what_a_manifest_cannot_say_is_told_with_the_file(

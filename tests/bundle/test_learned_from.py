@@ -75,7 +75,7 @@ def test_a_bundle_holds_the_digests_beside_its_graphs(tmp_path: Path, files: lis
     bundle = read_bundle(bundles.write_tiny(tmp_path / "tiny.gfd", content))
     assert bundle.manifest.learned_from == NAME
     assert unpack(bundle.read(NAME)) == frozenset(digests(files))
-    assert list(bundle.stages("fp32")) == bundles.stages()
+    assert list(bundle.segments("fp32")) == bundles.segments()
     bundle.verify()
     assert read_bundle(bundles.write_tiny(tmp_path / "plain.gfd")).manifest.learned_from is None
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.bundle.learned_from import NAME, pack
-from gfnet_dynn.bundle.manifest import FORMAT, FULL, VERSION, Manifest, WayOut
+from gfnet_dynn.bundle.manifest import FORMAT, FULL, VERSION, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.spec.network import InputSpec
 from tests import bundles
 
 DESCRIBED: dict[str, Any] = json.loads(json.dumps(bundles.manifest().to_dict()))
@@ -32,7 +32,7 @@ WITH_ALL: dict[str, Any] = json.loads(
 
 
 def changed(place: str, value: object, source: dict[str, Any] = DESCRIBED) -> dict[str, Any]:
-    """The tiny bundle's manifest with another value at a place such as `ways_out 0 macs`, or without it."""
+    """The tiny bundle's manifest with another value at a place such as `exits 0 macs`, or without it."""
     described = copy.deepcopy(source)
     *outer, name = [int(part) if part.isdecimal() else part for part in place.split()]
     inner: Any = described
@@ -75,7 +75,7 @@ def test_costs_are_shares_of_the_full_network() -> None:
 def test_the_first_policy_is_used_unless_another_is_named() -> None:
     described = bundles.manifest()
     assert described.policy().name == "gates"
-    assert described.policy("plain").signal == "max-probability"
+    assert described.policy("plain").score == "max_softmax"
     with pytest.raises(BundleError, match="no exit policy 'fast'; it has gates, plain, full"):
         described.policy("fast")
 
@@ -86,8 +86,8 @@ def test_a_policy_looks_at_its_own_signal() -> None:
     gates = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
     arrays = ExitArrays(logits, gates, np.zeros(2, np.int64))
     by_gate, plain, _ = bundles.POLICIES
-    np.testing.assert_array_equal(by_gate.signals(arrays).gates, gates)
-    np.testing.assert_allclose(plain.signals(arrays).gates, [[0.5, 0.5], [0.75, 0.5]])
+    np.testing.assert_array_equal(by_gate.scores(arrays).gates, gates)
+    np.testing.assert_allclose(plain.scores(arrays).gates, [[0.5, 0.5], [0.75, 0.5]])
 
 
 @pytest.mark.parametrize(
@@ -124,20 +124,20 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("input mean 0", math.inf, "manifest.input.mean is not numbers"),
         ("input mean 0", 10**400, "manifest.input.mean is not numbers"),
         ("input std 2", 0, "standard deviations of the input must be positive"),
-        ("ways_out", {}, "manifest.ways_out is not a list"),
-        ("ways_out 1", "exit 2", "manifest.ways_out[1] is not an object"),
-        ("ways_out 1 name", 2, "manifest.ways_out[1].name is not a text"),
-        ("ways_out 1 macs", "250", "manifest.ways_out[1].macs is not a whole number"),
-        ("ways_out 1 block", ABSENT, "manifest.ways_out[1] has no 'block'"),
-        ("ways_out", [], "has no way out"),
-        ("ways_out 1 macs", 100, "exits whose MACs do not ascend"),
-        ("ways_out 0 macs", -1, "exits whose MACs do not ascend"),
-        ("ways_out 2 block", 0, "exits whose blocks do not ascend"),
+        ("exits", {}, "manifest.exits is not a list"),
+        ("exits 1", "exit 2", "manifest.exits[1] is not an object"),
+        ("exits 1 name", 2, "manifest.exits[1].name is not a text"),
+        ("exits 1 macs", "250", "manifest.exits[1].macs is not a whole number"),
+        ("exits 1 block", ABSENT, "manifest.exits[1] has no 'block'"),
+        ("exits", [], "has no way out"),
+        ("exits 1 macs", 100, "exits whose MACs do not ascend"),
+        ("exits 0 macs", -1, "exits whose MACs do not ascend"),
+        ("exits 2 block", 0, "exits whose blocks do not ascend"),
         ("policies", None, "manifest.policies is not a list"),
         ("policies", [], "has the policies []"),
         ("policies 2 name", "gates", "has the policies ['gates', 'plain', 'gates']"),
         ("policies 2 name", "complete", "has the policies ['gates', 'plain', 'complete']"),
-        ("policies 0 signal", "telepathy", "unknown signal 'telepathy': update gfnet-dynn"),
+        ("policies 0 score", "telepathy", "unknown score 'telepathy': update gfnet-dynn"),
         ("policies 0 source", 1, "manifest.policies[0].source is not a text"),
         ("policies 0 thresholds", 0.5, "manifest.policies[0].thresholds is not a list"),
         ("policies 0 thresholds", [0.5], "its policy gates has 1 thresholds for a network with 2 early exits"),
@@ -148,9 +148,9 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("policies 0 thresholds 1", -0.1, "from 0 to 1"),
         ("policies 2 thresholds 1", 1.0, "lets images leave early by the policy full"),
         ("precisions", [], "manifest.precisions is not an object"),
-        ("precisions fp32", ABSENT, "has no stages in fp32"),
-        ("precisions fp32 2", ABSENT, "has 2 stages in fp32 for 3 ways out"),
-        ("precisions int8", [], "has 0 stages in int8 for 3 ways out"),
+        ("precisions fp32", ABSENT, "has no segments in fp32"),
+        ("precisions fp32 2", ABSENT, "has 2 segments in fp32 for 3 ways out"),
+        ("precisions int8", [], "has 0 segments in int8 for 3 ways out"),
         ("precisions int8 2", "int8/stage1.onnx", "disagrees with itself on its files: ['int8/stage2.onnx']"),
         ("precisions int8 2", None, "manifest.precisions.int8 is not texts"),
         ("files", None, "manifest.files is not an object"),
@@ -199,8 +199,8 @@ SOME = "numbers of images, 1 to 500000000 in all: make it anew"
         ("policies 0 tables 0 accuracies", ABSENT, "manifest.policies[0].tables[0] has no 'accuracies'"),
         ("policies 0 tables 0 accuracies 2", ABSENT, "a table of accuracies whose bins are not in order"),
         ("policies 0 tables 0 accuracies 2", "high", "manifest.policies[0].tables[0].accuracies is not numbers"),
-        ("policies 0 promise", None, "manifest.policies[0].promise is not an object"),
-        ("policies 0 promise", "95 %", "manifest.policies[0].promise is not an object"),
+        ("policies 0 guarantee", None, "manifest.policies[0].guarantee is not an object"),
+        ("policies 0 guarantee", "95 %", "manifest.policies[0].guarantee is not an object"),
         ("policies 0 references", None, "manifest.policies[0].references is not an object"),
         ("policies 0 references", [], "manifest.policies[0].references is not an object"),
         ("policies 0 references fp32", None, "manifest.policies[0].references.fp32 is not an object"),
@@ -277,12 +277,12 @@ def test_a_manifest_is_an_object(value: object) -> None:
 
 
 def test_a_network_without_gates_has_one_way_out_and_only_the_full_policy() -> None:
-    graph = bundles.stage(2)
+    graph = bundles.segment(2)
     described = bundles.manifest(
         {"fp32/stage0.onnx": graph},
-        ways_out=(WayOut("final", 0, 5),),
+        exits=(Exit("final", 0, 5),),
         policies=(Policy(FULL, "gate", (), "no image leaves early"),),
     )
     assert described.costs == (1.0,)
     with pytest.raises(BundleError, match="costs nothing"):
-        replace(described, ways_out=(WayOut("final", 0, 0),))
+        replace(described, exits=(Exit("final", 0, 0),))

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfnet_dynn.bundle.fields import Fields
-from gfnet_dynn.bundle.policy import Policy, Sets, Unknowns, read_policy
+from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule, read_policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.drift import BINS, Reference
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.sets import SET_SCORES
-from gfnet_dynn.exits.signals import SIGNALS, UNFITTED, AccuracyTable, Fitted
-from gfnet_dynn.exits.unknown import FAMILIARITY_SCORES
+from gfnet_dynn.exits.scores import SCORES, UNFITTED, AccuracyTable, Fitted
+from gfnet_dynn.uncertainty.drift import BINS, Reference
+from gfnet_dynn.uncertainty.out_of_distribution import FAMILIARITY_SCORES
+from gfnet_dynn.uncertainty.prediction_sets import SET_SCORES
 from tests import bundles
 from tests.bundles import CALIBRATED
 
@@ -43,16 +43,18 @@ def policies(draw: st.DrawFn) -> Policy:
     counts = st.lists(st.integers(0, 9), min_size=BINS, max_size=BINS).map(tuple)
     histogram = tuple(draw(st.lists(counts, min_size=exits, max_size=exits)))
     some = any(map(any, histogram))
-    unknowns = Unknowns(draw(st.sampled_from(FAMILIARITY_SCORES)), numbers(FINITE | st.just(-math.inf)), draw(SHARES))
-    sets = Sets(draw(st.sampled_from(SET_SCORES)), numbers(FINITE | st.just(math.inf)), draw(SHARES))
+    unknowns = UnknownRule(
+        draw(st.sampled_from(FAMILIARITY_SCORES)), numbers(FINITE | st.just(-math.inf)), draw(SHARES)
+    )
+    sets = PredictionSets(draw(st.sampled_from(SET_SCORES)), numbers(FINITE | st.just(math.inf)), draw(SHARES))
     temperatures = numbers(st.floats(0, exclude_min=True, allow_infinity=False)) if draw(st.booleans()) else ()
     return Policy(
         name=draw(TEXTS),
-        signal=draw(st.sampled_from(SIGNALS)),
+        score=draw(st.sampled_from(SCORES)),
         thresholds=numbers(st.floats(0, 1) | st.just(NEVER), exits - 1),
         source=draw(TEXTS),
         fitted=Fitted(temperatures, tuple(table() for _ in range(exits - 1)) if draw(st.booleans()) else ()),
-        promise=draw(st.dictionaries(TEXTS, JSON, max_size=3)),
+        guarantee=draw(st.dictionaries(TEXTS, JSON, max_size=3)),
         references={"fp32": Reference(histogram)} if some and draw(st.booleans()) else {},
         unknowns=unknowns if draw(st.booleans()) else None,
         sets=sets if draw(st.booleans()) else None,
@@ -72,11 +74,11 @@ def test_a_digest_is_of_what_decides_when_images_leave_and_nothing_else() -> Non
     policy = CALIBRATED
     assert len(policy.digest) == 12
     assert read_policy(Fields(through_json(policy), "policy")).digest == policy.digest
-    assert replace(policy, name="x", source="y", promise={}, references={}, unknowns=None).digest == policy.digest
+    assert replace(policy, name="x", source="y", guarantee={}, references={}, unknowns=None).digest == policy.digest
     fitted = replace(policy.fitted, temperatures=(1.5,) * len(policy.fitted.temperatures))
     others = [
         replace(policy, thresholds=(*policy.thresholds[:-1], 0.123)),
-        replace(policy, signal="entropy" if policy.signal != "entropy" else "margin"),
+        replace(policy, score="entropy" if policy.score != "entropy" else "margin"),
         replace(policy, fitted=fitted),
     ]
     assert len({policy.digest, *(each.digest for each in others)}) == 4
@@ -98,9 +100,9 @@ def test_the_calibrated_policy_comes_back_from_json_with_its_infinities() -> Non
 
 def test_what_a_policy_does_not_have_is_not_written() -> None:
     plain = Policy("gates", "gate", (0.7, 0.6), "made up")
-    assert set(plain.to_dict()) == {"name", "signal", "thresholds", "source"}
+    assert set(plain.to_dict()) == {"name", "score", "thresholds", "source"}
     found = read_policy(Fields(through_json(plain), "policy"))
-    assert (found.fitted, found.promise, found.references, found.unknowns, found.sets) == (
+    assert (found.fitted, found.guarantee, found.references, found.unknowns, found.sets) == (
         UNFITTED,
         {},
         {},
@@ -119,10 +121,10 @@ def test_signals_are_made_with_what_the_policy_was_fitted_to() -> None:
     logits = np.zeros((1, 3, 2), np.float32)
     logits[0, 0, 1] = math.log(3)  # at temperature 0.5: nine to one
     arrays = ExitArrays(logits, np.zeros((1, 2), np.float32), np.zeros(1, np.int64))
-    warm = Policy("p", "max-probability", (0.5, 0.5), "made up", Fitted((0.5, 1.0, 1.0)))
-    np.testing.assert_allclose(warm.signals(arrays).gates, [[0.9, 0.5]], rtol=1e-6)
-    neighbours = replace(CALIBRATED, signal="neighbours")
-    np.testing.assert_allclose(neighbours.signals(arrays).gates, [[0.9, 0.8]], rtol=1e-6)
+    warm = Policy("p", "max_softmax", (0.5, 0.5), "made up", Fitted((0.5, 1.0, 1.0)))
+    np.testing.assert_allclose(warm.scores(arrays).gates, [[0.9, 0.5]], rtol=1e-6)
+    neighbours = replace(CALIBRATED, score="neighbours")
+    np.testing.assert_allclose(neighbours.scores(arrays).gates, [[0.9, 0.8]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.0, -0.1, 1.5, 90])
@@ -145,11 +147,11 @@ MISFITS: list[tuple[Policy, str]] = [
     (replace(CALIBRATED, fitted=Fitted((), (TABLE,))), "1 tables"),
     (replace(CALIBRATED, fitted=Fitted((), (TABLE,) * 3)), "3 tables"),
     (replace(CALIBRATED, fitted=UNFITTED), "0 tables"),
-    (replace(CALIBRATED, signal="margin", fitted=Fitted((), (TABLE,))), "1 tables"),
-    (replace(CALIBRATED, unknowns=Unknowns("energy", (0.0, 0.0), 0.1)), "2 unknowns"),
-    (replace(CALIBRATED, unknowns=Unknowns("energy", (), 0.1)), "0 unknowns"),
-    (replace(CALIBRATED, sets=Sets("adaptive", (0.5,) * 4, 0.9)), "4 sets"),
-    (replace(CALIBRATED, sets=Sets("adaptive", (), 0.9)), "0 sets"),
+    (replace(CALIBRATED, score="margin", fitted=Fitted((), (TABLE,))), "1 tables"),
+    (replace(CALIBRATED, unknowns=UnknownRule("energy", (0.0, 0.0), 0.1)), "2 unknowns"),
+    (replace(CALIBRATED, unknowns=UnknownRule("energy", (), 0.1)), "0 unknowns"),
+    (replace(CALIBRATED, sets=PredictionSets("adaptive", (0.5,) * 4, 0.9)), "4 sets"),
+    (replace(CALIBRATED, sets=PredictionSets("adaptive", (), 0.9)), "0 sets"),
     (replace(CALIBRATED, references={"int8": Reference(((1,) * BINS,) * 2)}), "2 references.int8"),
 ]
 
@@ -164,6 +166,6 @@ def test_parts_for_another_number_of_exits_are_refused_by_name(policy: Policy, p
         bundles.manifest(policies=(policy, *bundles.POLICIES))
 
 
-@pytest.mark.parametrize("signal", [each for each in SIGNALS if each != "neighbours"])
-def test_only_neighbours_need_tables(signal: Any) -> None:
-    replace(CALIBRATED, signal=signal, fitted=UNFITTED).require_fit(3)
+@pytest.mark.parametrize("score", [each for each in SCORES if each != "neighbours"])
+def test_only_neighbours_need_tables(score: Any) -> None:
+    replace(CALIBRATED, score=score, fitted=UNFITTED).require_fit(3)

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gfnet_dynn.benchmark.candidates import Identity
+from gfnet_dynn.benchmark.energy_use import EnergyFigures, EnergyReport
+from gfnet_dynn.benchmark.measurement import CandidateFigures, ExitFigures, Preprocessing
+from gfnet_dynn.benchmark.report import DeviceReport, Machine, device_report_to_dict
+from gfnet_dynn.benchmark.timing import Latency
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.measure.contenders import Identity
-from gfnet_dynn.measure.device import ContenderFigures, Preprocessing, WayOutFigures
-from gfnet_dynn.measure.device_energy import EnergyFigures, EnergyReport
-from gfnet_dynn.measure.device_report import DeviceReport, Machine, device_report_to_dict
-from gfnet_dynn.measure.timing import Latency
 from tests import bundles
 
 DECODE, FIT = Latency(0.9, 1.0, 1.5, 2.0), Latency(0.4, 0.5, 0.6, 0.75)
@@ -26,25 +26,25 @@ def latency(mean: float) -> Latency:
     return Latency(0.9 * mean, mean, 1.2 * mean, 1.5 * mean)
 
 
-def contender(
+def candidate(
     precision: str = "fp32",
     means: tuple[float, ...] = SLOW,
     engine: str = "onnxruntime 1.0",
     manifest: Manifest | None = None,
     name: str = "tiny",
     beside: float = BESIDE,
-) -> ContenderFigures:
+) -> CandidateFigures:
     described = bundles.manifest() if manifest is None else manifest
     identity = Identity(
-        name, engine, precision, "p", described.input.size, described.ways_out[-1].macs, "a.gfd", "0" * 64, 5
+        name, engine, precision, "p", described.input.size, described.exits[-1].macs, "a.gfd", "0" * 64, 5
     )
-    ways = zip(described.ways_out, described.costs, means, strict=True)
-    figures = tuple(WayOutFigures(way.name, cost, latency(mean), mean / means[-1], 0.5) for way, cost, mean in ways)
+    ways = zip(described.exits, described.costs, means, strict=True)
+    figures = tuple(ExitFigures(way.name, cost, latency(mean), mean / means[-1], 0.5) for way, cost, mean in ways)
     mix, frame = latency(means[0]), latency(means[0] + beside)
-    return ContenderFigures(identity, figures, mix, frame, None, None, ())
+    return CandidateFigures(identity, figures, mix, frame, None, None, ())
 
 
-def energy(of: ContenderFigures, **changes: Any) -> EnergyFigures:
+def energy(of: CandidateFigures, **changes: Any) -> EnergyFigures:
     """3 W: 300 images of 25 mJ in 2.5 s."""
     figures = EnergyFigures(
         of.identity,
@@ -61,14 +61,14 @@ def energy(of: ContenderFigures, **changes: Any) -> EnergyFigures:
     return replace(figures, **changes)
 
 
-def report(*contenders: ContenderFigures, energies: tuple[EnergyFigures, ...] = ()) -> dict[str, Any]:
+def report(*candidates: CandidateFigures, energies: tuple[EnergyFigures, ...] = ()) -> dict[str, Any]:
     """As JSON values; of the tiny bundle in both precisions, unless others are given."""
     made = DeviceReport(
         machine=Machine("a Cortex", "arm", "Linux", "3.11", "0.1", 1),
         bundle="tiny.gfd",
         images=48,
         rounds=5,
-        contenders=contenders or (contender(), contender("int8", FAST)),
+        candidates=candidates or (candidate(), candidate("int8", FAST)),
         preprocessing=Preprocessing(DECODE, FIT),
         cold_starts=(),
         energy=EnergyReport(energies, ()),

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gfnet_dynn.runtime.staged import StagedNet
+from gfnet_dynn.runtime.segments import SegmentedNet
 from tests import bundles
 from tests.runtime.engines import ONNXRUNTIME
 
 
 @cache
-def _tiny() -> StagedNet:
-    return StagedNet(bundles.manifest(), bundles.stages(), "fp32", ONNXRUNTIME)
+def _tiny() -> SegmentedNet:
+    return SegmentedNet(bundles.manifest(), bundles.segments(), "fp32", ONNXRUNTIME)
 
 
 def labels_of(images: bundles.Images, wrong: float = 0.1, seed: int = 0) -> npt.NDArray[np.intp]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gfnet_dynn.calibration.order import Order
 from gfnet_dynn.calibration.outputs import Outputs
+from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.budget import Costs
+from gfnet_dynn.guarantees.budget import Costs
 from tests.exits.populations import SIZE, Population, make_population
 
 COUNTED = Costs("MACs", "MMACs", (2.0, 4.0, 7.0, 10.0), None, "counted from shapes")
@@ -21,7 +21,7 @@ _WORSE = 0.04  # of the images, at each early exit of int8
 
 @cache
 def make_scenes() -> Population:
-    """As `make_population`, but no two images have the same probabilities, so that promises are kept without slack."""
+    """As `make_population`, but no two images have the same probabilities, so that guarantees are kept without slack."""
     plain = make_population().arrays
     noise = np.random.default_rng(1).normal(0, 0.8, plain.logits.shape)
     return Population(ExitArrays((plain.logits + noise).astype(np.float32), plain.gates, plain.labels))
@@ -43,7 +43,7 @@ def outputs(*precisions: ExitArrays) -> Outputs:
     return Outputs(dict(zip(("fp32", "int8"), precisions, strict=False)), "0123", "d" * 64, "hands 1.0")
 
 
-def order(**changes: Any) -> Order:
+def order(**changes: Any) -> CalibrationRequest:
     """A budget of 5, unless something else is asked for."""
-    asked = {} if {"wish", "budget", "deadline"} & set(changes) else {"budget": 5.0}
-    return Order(**{"name": "calibrated", "costs": TIMED, **asked, **changes})
+    asked = {} if {"target", "budget", "deadline"} & set(changes) else {"budget": 5.0}
+    return CalibrationRequest(**{"name": "calibrated", "costs": TIMED, **asked, **changes})

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from gfnet_dynn.bundle.manifest import Manifest, WayOut
+from gfnet_dynn.bundle.manifest import Exit, Manifest
 from gfnet_dynn.calibration.costs import Quantity, from_benchmark, macs
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.spec.network import InputSpec
 from tests import bundles
-from tests.calibration.benchmarks import BESIDE, FAST, SLOW, contender, energy, report, write_benchmark
+from tests.calibration.benchmarks import BESIDE, FAST, SLOW, candidate, energy, report, write_benchmark
 
 DEEP = "[" * 100_000 + "]" * 100_000
 
@@ -29,7 +29,7 @@ def test_macs_are_counted_in_millions() -> None:
 
 
 def test_a_frame_goes_from_file_to_label(file: Path) -> None:
-    costs = from_benchmark(write_benchmark(file, report(contender())), bundles.manifest(), "latency")
+    costs = from_benchmark(write_benchmark(file, report(candidate())), bundles.manifest(), "latency")
     assert (costs.quantity, costs.unit) == ("latency", "ms")
     assert costs.means == pytest.approx([BESIDE + each for each in SLOW])
     assert costs.worst == pytest.approx([BESIDE - (1.0 + 0.5) + 2.0 + 0.75 + 1.5 * each for each in SLOW])
@@ -38,7 +38,7 @@ def test_a_frame_goes_from_file_to_label(file: Path) -> None:
 
 def test_reading_is_never_free(file: Path) -> None:
     """Two noisy means may say that a frame takes no longer than the network alone."""
-    write_benchmark(file, report(contender(beside=-0.5)))
+    write_benchmark(file, report(candidate(beside=-0.5)))
     assert from_benchmark(file, bundles.manifest(), "latency").means == pytest.approx([1.5 + each for each in SLOW])
 
 
@@ -51,22 +51,22 @@ def test_the_fastest_figures_count_unless_a_precision_is_named(file: Path) -> No
 
 
 def test_fastest_is_whose_full_pass_is(file: Path) -> None:
-    quick_start = contender("int8", (1.0, 2.0, 30.0))
-    write_benchmark(file, report(contender(), quick_start))
+    quick_start = candidate("int8", (1.0, 2.0, 30.0))
+    write_benchmark(file, report(candidate(), quick_start))
     assert from_benchmark(file, bundles.manifest(), "latency").means[-1] == pytest.approx(BESIDE + SLOW[-1])
 
 
 def test_torch_and_precisions_that_the_bundle_lacks_do_not_count(file: Path) -> None:
-    eager = contender("fp32", (0.1, 0.2, 0.3), engine="torch 2.11")
-    write_benchmark(file, report(eager, contender(), contender("int8", FAST)))
-    only_fp32 = bundles.manifest(bundles.files(fp32=bundles.stages()))
+    eager = candidate("fp32", (0.1, 0.2, 0.3), engine="torch 2.11")
+    write_benchmark(file, report(eager, candidate(), candidate("int8", FAST)))
+    only_fp32 = bundles.manifest(bundles.files(fp32=bundles.segments()))
     assert from_benchmark(file, only_fp32, "latency").means[-1] == pytest.approx(BESIDE + SLOW[-1])
 
 
 def test_only_the_engine_that_will_run_counts(file: Path) -> None:
     """Another that is faster would grant budgets which are not kept."""
-    quick = contender("fp32", FAST, engine="openvino 1.0")
-    write_benchmark(file, report(contender(), quick))
+    quick = candidate("fp32", FAST, engine="openvino 1.0")
+    write_benchmark(file, report(candidate(), quick))
     own = from_benchmark(file, bundles.manifest(), "latency", engine="onnxruntime")
     assert own.means[-1] == pytest.approx(BESIDE + SLOW[-1])
     assert from_benchmark(file, bundles.manifest(), "latency").means[-1] == pytest.approx(BESIDE + FAST[-1])
@@ -83,8 +83,8 @@ def test_the_policies_of_a_bundle_do_not_change_what_its_exits_cost(file: Path) 
 
 
 def test_energy_is_the_measured_power_times_the_time(file: Path) -> None:
-    fast = contender("int8", FAST)
-    write_benchmark(file, report(contender(), fast, energies=(energy(contender(), image_mj=99.0), energy(fast))))
+    fast = candidate("int8", FAST)
+    write_benchmark(file, report(candidate(), fast, energies=(energy(candidate(), image_mj=99.0), energy(fast))))
     costs = from_benchmark(file, bundles.manifest(), "energy")
     assert (costs.quantity, costs.unit, costs.worst) == ("energy", "mJ", None)
     assert costs.means == pytest.approx([3.0 * (BESIDE + each) for each in FAST])
@@ -95,15 +95,15 @@ def test_energy_is_the_measured_power_times_the_time(file: Path) -> None:
     "energies",
     [
         (),
-        (energy(contender(), kind="estimated"),),
-        (energy(contender("int8")),),
-        (energy(contender(engine="other 2.0")),),
-        (energy(contender(name="another")),),
+        (energy(candidate(), kind="estimated"),),
+        (energy(candidate("int8")),),
+        (energy(candidate(engine="other 2.0")),),
+        (energy(candidate(name="another")),),
     ],
     ids=["none", "estimated", "other precision", "other engine", "other network"],
 )
 def test_energy_that_no_meter_measured_is_asked_for(file: Path, energies: tuple[Any, ...]) -> None:
-    write_benchmark(file, report(contender(), energies=energies))
+    write_benchmark(file, report(candidate(), energies=energies))
     with pytest.raises(CalibrationError) as caught:
         from_benchmark(file, bundles.manifest(), "energy")
     assert str(caught.value) == (f"{file} holds no measured energy: measure where a meter is, with --energy-seconds")
@@ -112,10 +112,10 @@ def test_energy_that_no_meter_measured_is_asked_for(file: Path, energies: tuple[
 
 def with_ways(*macs: int) -> Manifest:
     names = [*(f"exit {index}" for index in range(1, len(macs))), "final"]
-    content = {f"fp32/stage{index}.onnx": bytes([index]) for index in range(len(macs))}
+    content = {f"fp32/segment{index}.onnx": bytes([index]) for index in range(len(macs))}
     policies = (replace(bundles.POLICIES[2], thresholds=bundles.POLICIES[2].thresholds[:1] * (len(macs) - 1)),)
-    ways = tuple(WayOut(name, index, count) for index, (name, count) in enumerate(zip(names, macs, strict=True)))
-    return bundles.manifest(content, ways_out=ways, policies=policies)
+    ways = tuple(Exit(name, index, count) for index, (name, count) in enumerate(zip(names, macs, strict=True)))
+    return bundles.manifest(content, exits=ways, policies=policies)
 
 
 @pytest.mark.parametrize(
@@ -141,24 +141,24 @@ def test_figures_of_another_network_are_refused(file: Path, other: Manifest) -> 
 
 def test_a_bundle_that_stood_beside_one_of_another_size_is_measured_by_itself(file: Path) -> None:
     """Pictures were resized for the other one."""
-    larger = contender(manifest=bundles.manifest(input=InputSpec(16)))
-    write_benchmark(file, report(larger, contender()))
+    larger = candidate(manifest=bundles.manifest(input=InputSpec(16)))
+    write_benchmark(file, report(larger, candidate()))
     with pytest.raises(CalibrationError, match="holds no figures of this network: make them by"):
         from_benchmark(file, bundles.manifest(), "latency")
-    quicker = contender("int8", FAST, manifest=bundles.manifest(input=InputSpec(16)))
-    write_benchmark(file, report(contender(), quicker))  # of as many MACs, but another network
+    quicker = candidate("int8", FAST, manifest=bundles.manifest(input=InputSpec(16)))
+    write_benchmark(file, report(candidate(), quicker))  # of as many MACs, but another network
     assert from_benchmark(file, bundles.manifest(), "latency").means[-1] == pytest.approx(BESIDE + SLOW[-1])
 
 
 def test_a_precision_that_was_not_measured_is_named(file: Path) -> None:
-    write_benchmark(file, report(contender()))
+    write_benchmark(file, report(candidate()))
     with pytest.raises(CalibrationError, match="holds no figures of this network in int8: make them by"):
         from_benchmark(file, bundles.manifest(), "latency", "int8")
 
 
 def changed(place: str, value: object) -> str:
-    fast = contender("int8", FAST)
-    described = report(contender(), fast, energies=(energy(fast),))
+    fast = candidate("int8", FAST)
+    described = report(candidate(), fast, energies=(energy(fast),))
     *outer, name = [int(part) if part.isdecimal() else part for part in place.split()]
     inner: Any = described
     for part in outer:
@@ -167,21 +167,21 @@ def changed(place: str, value: object) -> str:
     return json.dumps(described)
 
 
-BY = "contenders 1 ways_out 1"
+BY = "candidates 1 exits 1"
 
 
 NO_LATENCY: tuple[object, ...] = (None, 3, [], {})
 NO_BENCHMARKS = [
-    *("", "no JSON", "{", "[]", "{}", "null", "3", '"contenders"', DEEP, '{"contenders": 3}', '{"contenders": [3]}'),
-    '{"contenders": [{}]}',
+    *("", "no JSON", "{", "[]", "{}", "null", "3", '"candidates"', DEEP, '{"candidates": 3}', '{"candidates": [3]}'),
+    '{"candidates": [{}]}',
     '{"exits": [], "setting": {}}',  # what `benchmark` writes of a network in torch
     *(changed(f"{BY} latency", value) for value in NO_LATENCY),
     *(changed(f"{BY} latency mean_ms", value) for value in (None, "fast", float("nan"), float("inf"), -100, 10**400)),
     *(changed(f"{BY} macs_share", value) for value in (None, "half", 10**400)),
-    changed("contenders 1 ways_out", None),
-    changed("contenders 1 identity", None),
-    changed("contenders 1 identity engine", 3),
-    changed("contenders 1 identity precision", []),
+    changed("candidates 1 exits", None),
+    changed("candidates 1 identity", None),
+    changed("candidates 1 identity engine", 3),
+    changed("candidates 1 identity precision", []),
     changed("preprocessing decode", None),
     changed("preprocessing fit mean_ms", "quick"),
     changed("machine", None),

@@ -111,7 +111,7 @@ def test_a_class_that_is_missing_is_named(scenes: Path, bundle: Bundle, how: str
         (scenes / "river").mkdir()
     if how == "no image":
         (scenes / "river" / "a.txt").write_text("no image", encoding="utf-8")
-    assert f"{scenes} has no images of river: a promise holds for images as those it was made on" in refusal(
+    assert f"{scenes} has no images of river: a guarantee holds for images as those it was made on" in refusal(
         scenes, bundle
     )
 
@@ -119,7 +119,7 @@ def test_a_class_that_is_missing_is_named(scenes: Path, bundle: Bundle, how: str
 def test_of_many_missing_classes_some_are_named(tmp_path: Path) -> None:
     write_few(tmp_path / "scenes", ("a/1.png",))
     bundle = read_bundle(bundles.write_tiny(tmp_path / "many.gfd", classes=tuple("abcdefgh")))
-    assert "has no images of b, c, d, e and 3 more: a promise" in refusal(tmp_path / "scenes", bundle)
+    assert "has no images of b, c, d, e and 3 more: a guarantee" in refusal(tmp_path / "scenes", bundle)
 
 
 def test_images_beside_the_folders_are_of_no_class(scenes: Path, bundle: Bundle) -> None:

@@ -109,8 +109,8 @@ def test_fp32_comes_first_whatever_the_manifest_lists_first(tmp_path: Path, labe
 def test_answers_that_are_no_numbers_are_refused_with_the_image(
     tmp_path: Path, labelled: LabelledFiles, changes: dict[str, Any]
 ) -> None:
-    graphs = [*bundles.stages("int8")[:1], bundles.stage(1, **changes), *bundles.stages("int8")[2:]]
-    path = bundles.write_tiny(tmp_path / "nan.gfd", bundles.files(fp32=bundles.stages(), int8=graphs))
+    graphs = [*bundles.segments("int8")[:1], bundles.segment(1, **changes), *bundles.segments("int8")[2:]]
+    path = bundles.write_tiny(tmp_path / "nan.gfd", bundles.files(fp32=bundles.segments(), int8=graphs))
     with pytest.raises(CalibrationError) as caught:
         collect(read_bundle(path), labelled)
     assert str(caught.value) == (
@@ -156,11 +156,11 @@ def test_outputs_outlive_the_bundles_policies(tmp_path: Path, collected: Outputs
 @pytest.mark.parametrize(
     "content",
     [
-        bundles.files(fp32=bundles.stages("int8"), int8=bundles.stages()),
-        bundles.files(fp32=bundles.stages()),
-        bundles.files(fp32=bundles.stages(), int8=bundles.stages()),
+        bundles.files(fp32=bundles.segments("int8"), int8=bundles.segments()),
+        bundles.files(fp32=bundles.segments()),
+        bundles.files(fp32=bundles.segments(), int8=bundles.segments()),
     ],
-    ids=["turned round", "fp32 only", "one stage differs"],
+    ids=["turned round", "fp32 only", "one segment differs"],
 )
 def test_outputs_of_other_graphs_are_refused(tmp_path: Path, stored: bytes, content: dict[str, bytes]) -> None:
     (tmp_path / "kept.npz").write_bytes(stored)

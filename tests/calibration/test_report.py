@@ -10,35 +10,35 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gfnet_dynn.bundle.manifest import Manifest, WayOut
-from gfnet_dynn.calibration.order import Order
+from gfnet_dynn.bundle.manifest import Exit, Manifest
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.plan import calibrate, take
-from gfnet_dynn.calibration.ranking import rank_signals
+from gfnet_dynn.calibration.ranking import rank_scores
 from gfnet_dynn.calibration.report import CalibrationReport, make_report, report_to_dict, sources
-from gfnet_dynn.cli.calibration_tables import print_calibration
+from gfnet_dynn.calibration.request import CalibrationRequest
+from gfnet_dynn.calibration.search import calibrate, take
+from gfnet_dynn.cli.render.calibration import print_calibration
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.control import Wish
-from gfnet_dynn.exits.reliability import brier, equal_mass_error, fit_temperature
+from gfnet_dynn.guarantees.control import RiskTarget
+from gfnet_dynn.uncertainty.reliability import brier, equal_mass_error, fit_temperature
 from tests import bundles
 from tests.calibration.populations import COUNTED, TIMED, make_int8, make_scenes, order, outputs
 
 MACS = (2_000_000, 4_000_000, 7_000_000, 10_000_000)
-RISK = Wish("harm", 0.05, 0.1, "exact")
+RISK = RiskTarget("harm", 0.05, 0.1, "exact")
 
 
 def manifest(names: tuple[str, ...] = ("exit 1", "exit 2", "exit 3", "final")) -> Manifest:
-    content = {f"fp32/stage{index}.onnx": bytes([index]) for index in range(4)}
-    ways = tuple(WayOut(name, index, count) for index, (name, count) in enumerate(zip(names, MACS, strict=True)))
+    content = {f"fp32/segment{index}.onnx": bytes([index]) for index in range(4)}
+    ways = tuple(Exit(name, index, count) for index, (name, count) in enumerate(zip(names, MACS, strict=True)))
     never = replace(bundles.POLICIES[2], thresholds=(math.inf,) * 3)
-    return bundles.manifest(content, classes=tuple("abcde"), ways_out=ways, policies=(never,))
+    return bundles.manifest(content, classes=tuple("abcde"), exits=ways, policies=(never,))
 
 
 def both(count: int) -> Outputs:
     return outputs(make_scenes().draw(count, 0), make_int8().draw(count, 0))
 
 
-def made(source: Outputs, asked: Order) -> CalibrationReport:
+def made(source: Outputs, asked: CalibrationRequest) -> CalibrationReport:
     return make_report(calibrate(source, asked), source, manifest())
 
 
@@ -94,23 +94,23 @@ def test_signals_are_ranked_at_the_policys_cost() -> None:
     source, asked = both(600), order(budget=5.0, seed=2)
     report = made(source, asked)
     spent = report.calibrated.point.mean_cost
-    assert list(report.ranking) == rank_signals(source.precisions["fp32"], TIMED.means, spent, 2)
+    assert list(report.ranking) == rank_scores(source.precisions["fp32"], TIMED.means, spent, 2)
 
 
 def test_where_nothing_leaves_early_there_is_nothing_to_rank() -> None:
     report = made(both(300), order(budget=50.0))
     assert report.calibrated.point.mean_cost == 10
     assert report.ranking == ()
-    assert "Signals, each at" not in printed(report)
+    assert "Scores, each at" not in printed(report)
 
 
 def test_the_sources_say_how_many_images_served_what() -> None:
     plain = sources(made(both(500), order()))
     assert plain[0] == "Expected: measured on the 500 images that thresholds were tested on."
     assert plain[1] == "latency: measured here. MACs: counted from shapes."
-    divided = sources(made(both(500), order(signal="margin", coverage=0.9)))
+    divided = sources(made(both(500), order(score="margin", coverage=0.9)))
     assert divided[0] == (
-        "Expected: measured on the 200 images that thresholds were tested on; 150 others served to fit signal or path; "
+        "Expected: measured on the 200 images that thresholds were tested on; 150 others served to fit score or path; "
         "150 others to make sets and alarms."
     )
 
@@ -118,15 +118,15 @@ def test_the_sources_say_how_many_images_served_what() -> None:
 ORDERS = [
     order(),
     order(budget=50.0),
-    order(costs=COUNTED, wish=RISK),
+    order(costs=COUNTED, target=RISK),
     order(deadline=9.0),
-    order(wish=RISK, signal="neighbours", per_exit=True, coverage=0.99, false_alarms=0.001),
-    order(wish=Wish("harm", 0.1, method="conformal"), budget=9.0),
+    order(target=RISK, score="neighbours", per_exit=True, coverage=0.99, false_alarms=0.001),
+    order(target=RiskTarget("harm", 0.1, method="conformal"), budget=9.0),
 ]
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=range(len(ORDERS)))
-def test_the_report_is_json_with_every_figure(asked: Order) -> None:
+def test_the_report_is_json_with_every_figure(asked: CalibrationRequest) -> None:
     report = made(both(600), asked)
     said: dict[str, Any] = json.loads(json.dumps(report_to_dict(report), allow_nan=False))
     point = report.calibrated.point
@@ -145,17 +145,17 @@ def test_the_report_is_json_with_every_figure(asked: Order) -> None:
     assert [each["name"] for each in said["reliability"]] == ["exit 1", "exit 2", "exit 3", "final"]
     assert len(said["signals_at_equal_cost"]) == len(report.ranking)
     assert said["sources"] == sources(report)
-    assert ("promise_tested" in said) == (asked.wish is not None)
-    if asked.wish is not None:
-        assert said["promise_tested"]["wish"]["epsilon"] == asked.wish.epsilon
-        assert said["promise_tested"]["risk"] <= asked.wish.epsilon
+    assert ("promise_tested" in said) == (asked.target is not None)
+    if asked.target is not None:
+        assert said["promise_tested"]["target"]["epsilon"] == asked.target.epsilon
+        assert said["promise_tested"]["risk"] <= asked.target.epsilon
 
 
 def test_thresholds_that_nothing_reaches_are_null_in_json() -> None:
     arrays = make_scenes().draw(400, 0)
     hopeless = np.roll(arrays.logits, 1, axis=2)
     hopeless[:, -1] = arrays.logits[:, -1]  # early exits are always wrong where the last one is right
-    report = made(outputs(ExitArrays(hopeless, np.ones_like(arrays.gates), arrays.labels)), order(wish=RISK))
+    report = made(outputs(ExitArrays(hopeless, np.ones_like(arrays.gates), arrays.labels)), order(target=RISK))
     said = report_to_dict(report)
     assert said["promise_tested"]["thresholds"] == said["policy"]["thresholds"] == [None] * 3
     json.dumps(said, allow_nan=False)
@@ -163,24 +163,24 @@ def test_thresholds_that_nothing_reaches_are_null_in_json() -> None:
 
 
 def test_what_is_printed_says_what_is_promised_and_expected() -> None:
-    report = made(both(900), order(wish=RISK))
+    report = made(both(900), order(target=RISK))
     point, text = report.calibrated.point, printed(report)
     assert "policy calibrated: leave by gate at " in text
-    assert "promise: harm at most 5 points with 90 % certainty" in text
+    assert "guarantee: harm at most 5 points with 90 % certainty" in text
     assert f"expected in {report.calibrated.precision}: {100 * point.accuracy:.1f} % right" in text
     assert f"(full network {100 * report.calibrated.full_accuracy:.1f} %)" in text
     assert f"{report.mean_mmacs:.1f} MMACs ({10 * report.mean_mmacs:.0f} % of the full network's)" in text
     assert f", {point.mean_cost:.3g} ms a frame" in text
-    assert f"Signals, each at {point.mean_cost:.4g} ms on average" in text
+    assert f"Scores, each at {point.mean_cost:.4g} ms on average" in text
     for each in report.exits:
         assert each.name in text
-    for signal in report.ranking:
-        assert signal.signal in text
+    for score in report.ranking:
+        assert score.score in text
     assert all(line.split(":")[0] in text for line in sources(report))
 
 
 def test_without_a_risk_nothing_is_promised_of_accuracy() -> None:
-    assert "promise: none of accuracy; the budget is met on average" in printed(made(both(300), order()))
+    assert "guarantee: none of accuracy; the budget is met on average" in printed(made(both(300), order()))
 
 
 def test_counted_costs_are_no_frames() -> None:
@@ -188,7 +188,7 @@ def test_counted_costs_are_no_frames() -> None:
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=range(len(ORDERS)))
-def test_all_is_whole_in_80_columns(asked: Order) -> None:
+def test_all_is_whole_in_80_columns(asked: CalibrationRequest) -> None:
     assert "…" not in printed(made(both(600), asked), 80)
 
 

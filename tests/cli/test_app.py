@@ -10,7 +10,7 @@ import typer
 
 from gfnet_dynn import __version__
 from gfnet_dynn.cli.app import run as run_command
-from gfnet_dynn.train.interruption import TrainingInterrupted
+from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 from tests.cli.conftest import Run
 
 

@@ -14,16 +14,16 @@ import pytest
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.learned_from import NAME, digests, pack
-from gfnet_dynn.bundle.manifest import FULL, WayOut
+from gfnet_dynn.bundle.manifest import FULL, Exit
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.images import find_labelled
 from gfnet_dynn.calibration.outputs import collect_outputs, load_outputs, store_outputs
-from gfnet_dynn.cli import calibrating
 from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.exits.signals import SIGNALS
+from gfnet_dynn.exits.scores import SCORES
 from gfnet_dynn.runtime import load
+from gfnet_dynn.workflows import calibration as calibrating
 from tests import bundles
-from tests.calibration.benchmarks import BESIDE, FAST, contender, energy, report, write_benchmark
+from tests.calibration.benchmarks import BESIDE, FAST, candidate, energy, report, write_benchmark
 from tests.calibration.folders import labels_of, write_scenes
 from tests.cli.conftest import Outcome, Run
 from tests.runtime.engines import ONNXRUNTIME
@@ -54,8 +54,8 @@ def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled: Path)
     Path("scenes").symlink_to(labelled / "scenes")
     shutil.copy(labelled / "tiny.gfd", "tiny.gfd")
     shutil.copy(labelled / "kept.npz", "kept.npz")
-    fast = contender("int8", FAST)
-    write_benchmark(Path("bench.json"), report(contender(), fast, energies=(energy(fast),)))
+    fast = candidate("int8", FAST)
+    write_benchmark(Path("bench.json"), report(candidate(), fast, energies=(energy(fast),)))
 
 
 Calibrate = Callable[..., Outcome]
@@ -87,7 +87,7 @@ def mean_costs(policy: Policy, prices: np.ndarray[Any, Any] = PRICES) -> list[fl
     bundle = read_bundle(Path("tiny.gfd"))
     stored = load_outputs(Path("kept.npz"), bundle)
     return [
-        float(prices[first_exit(policy.signals(arrays).gates, policy.thresholds)].mean())
+        float(prices[first_exit(policy.scores(arrays).gates, policy.thresholds)].mean())
         for arrays in stored.precisions.values()
     ]
 
@@ -104,7 +104,7 @@ def test_the_policy_becomes_the_bundles_first_and_nothing_else_changes(calibrate
     assert max(mean_costs(policy)) <= 0.0003 * (1 + 1e-9)
     assert max(mean_costs(policy)) > 0.00029
     assert "bundle: tiny.gfd (policy calibrated, used unless another is named)" in outcome.out
-    assert "promise: none of accuracy; the budget is met on average" in outcome.out
+    assert "guarantee: none of accuracy; the budget is met on average" in outcome.out
 
 
 def test_classify_uses_it_unless_told_else(calibrate: Calibrate, run: Run) -> None:
@@ -116,7 +116,7 @@ def test_classify_uses_it_unless_told_else(calibrate: Calibrate, run: Run) -> No
 
 
 def test_images_and_what_was_kept_of_them_give_the_same_bundle(calibrate: Calibrate) -> None:
-    options = (*BUDGET, "--signal", "margin", "--sets", "80", "--unknown", "10")
+    options = (*BUDGET, "--score", "margin", "--sets", "80", "--unknown", "10")
     calibrate(*options, "--outputs", "again.npz", "--output", "a.gfd", images="scenes")
     assert Path("again.npz").read_bytes() == Path("kept.npz").read_bytes()
     calibrate(*options, "--output", "b.gfd", images="again.npz")
@@ -221,21 +221,21 @@ def test_the_report_holds_the_policy_and_the_figures(calibrate: Calibrate) -> No
 
 def test_a_risk_is_promised_at_the_level_asked_for(calibrate: Calibrate) -> None:
     outcome = calibrate("--risk", "harm", "--at-most", "12.5", "--certainty", "90", "--method", "exact")
-    promise = policy_of().promise
-    assert promise["statement"] == "harm at most 12.5 points with 90 % certainty"
-    assert (promise["epsilon"], promise["method"]) == (0.125, "exact")
-    assert promise["delta"] == pytest.approx(0.1)
-    assert promise["precisions"] == ["fp32", "int8"]
-    assert promise["images"] == {"tested": IMAGES, "fitted": 0, "sets_and_alarms": 0}
-    assert "promise: harm at most 12.5 points with 90 % certainty" in outcome.out
+    guarantee = policy_of().guarantee
+    assert guarantee["statement"] == "harm at most 12.5 points with 90 % certainty"
+    assert (guarantee["epsilon"], guarantee["method"]) == (0.125, "exact")
+    assert guarantee["delta"] == pytest.approx(0.1)
+    assert guarantee["precisions"] == ["fp32", "int8"]
+    assert guarantee["images"] == {"tested": IMAGES, "fitted": 0, "sets_and_alarms": 0}
+    assert "guarantee: harm at most 12.5 points with 90 % certainty" in outcome.out
 
 
-@pytest.mark.parametrize("signal", SIGNALS)
-def test_every_signal_may_decide_with_sets_and_alarms(calibrate: Calibrate, signal: str) -> None:
-    calibrate(*BUDGET, "--signal", signal, "--sets", "80", "--unknown", "20")
+@pytest.mark.parametrize("score", SCORES)
+def test_every_signal_may_decide_with_sets_and_alarms(calibrate: Calibrate, score: str) -> None:
+    calibrate(*BUDGET, "--score", score, "--sets", "80", "--unknown", "20")
     policy = policy_of()
-    assert policy.signal == signal
-    assert bool(policy.fitted.tables) == (signal == "neighbours")
+    assert policy.score == score
+    assert bool(policy.fitted.tables) == (score == "neighbours")
     assert policy.sets is not None
     assert policy.unknowns is not None
     assert (policy.sets.coverage, policy.unknowns.false_alarms) == (0.8, 0.2)
@@ -263,7 +263,7 @@ def test_a_bundle_that_does_not_know_its_training_images_says_so(calibrate: Cali
 
 def test_thresholds_for_each_exit(calibrate: Calibrate) -> None:
     calibrate("--risk", "harm", "--at-most", "20", "--per-exit")
-    images = policy_of().promise["images"]
+    images = policy_of().guarantee["images"]
     assert images in (
         {"tested": 84, "fitted": 36, "sets_and_alarms": 0},  # its own path was cheaper
         {"tested": 120, "fitted": 0, "sets_and_alarms": 0},  # one for all, to which nothing was fitted
@@ -275,7 +275,7 @@ def test_a_time_is_kept_by_what_the_benchmark_says(calibrate: Calibrate) -> None
     outcome = calibrate("--max-ms", "8", "--benchmark", "bench.json")
     times = np.array(FAST) + BESIDE
     assert 7.8 < max(mean_costs(policy_of(), times)) <= 8
-    budget = policy_of().promise["budget"]
+    budget = policy_of().guarantee["budget"]
     assert (budget["quantity"], budget["mean"], budget["p99"]) == ("latency", 8.0, None)
     assert budget["exits"] == pytest.approx(times.tolist())
     assert "ms a frame" in outcome.out
@@ -299,28 +299,28 @@ def test_an_energy_is_kept_by_what_the_meter_saw(calibrate: Calibrate) -> None:
     calibrate("--max-mj", "24", "--benchmark", "bench.json")
     energies = 3 * (np.array(FAST) + BESIDE)
     assert 23.4 < max(mean_costs(policy_of(), energies)) <= 24
-    assert policy_of().promise["budget"]["source"].startswith("estimated: 3.00 W by RAPL")
+    assert policy_of().guarantee["budget"]["source"].startswith("estimated: 3.00 W by RAPL")
 
 
 def test_with_a_benchmark_what_is_cheapest_is_what_is_fastest(calibrate: Calibrate) -> None:
     outcome = calibrate("--risk", "harm", "--at-most", "20", "--benchmark", "bench.json")
     assert "ms a frame" in outcome.out
-    assert "budget" not in policy_of().promise
+    assert "budget" not in policy_of().guarantee
     assert "ms a frame" not in calibrate("--risk", "harm", "--at-most", "20").out
 
 
 def test_the_worse_precision_decides(calibrate: Calibrate) -> None:
     """int8 whose first exit is never right: nothing may leave there, though fp32 might."""
-    turned = bundles.stages()
-    turned[0] = bundles.stage(0, lean=-1.9)
-    bundles.write_tiny(Path("tiny.gfd"), bundles.files(fp32=bundles.stages(), int8=turned))
+    turned = bundles.segments()
+    turned[0] = bundles.segment(0, lean=-1.9)
+    bundles.write_tiny(Path("tiny.gfd"), bundles.files(fp32=bundles.segments(), int8=turned))
     options = ("--risk", "disagreement", "--at-most", "50", "--certainty", "90")
     calibrate(*options, "--name", "both", images="scenes")
     both = policy_of()
-    bundles.write_tiny(Path("tiny.gfd"), bundles.files(fp32=bundles.stages()))
+    bundles.write_tiny(Path("tiny.gfd"), bundles.files(fp32=bundles.segments()))
     calibrate(*options, "--name", "fp32", images="scenes")
     assert both.thresholds[0] > policy_of().thresholds[0]
-    assert policy_of().promise["precisions"] == ["fp32"]
+    assert policy_of().guarantee["precisions"] == ["fp32"]
 
 
 def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +391,7 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
         ((*BUDGET, "--name", " "), "a policy needs a printable name of its own, not ' '"),
         ((*BUDGET, "--name", "two\nlines"), "a policy needs a printable name of its own, not 'two\\nlines'"),
         ((*BUDGET, "--name", os.fsdecode(b"caf\xe9")), "a policy needs a printable name of its own, not 'caf\\udce9'"),
-        ((*BUDGET, "--signal", "telepathy"), "--signal"),
+        ((*BUDGET, "--score", "telepathy"), "--score"),
         ((*BUDGET, "--engine", "tvm"), "--engine"),
         ((*BUDGET, "--threads", "0"), "--threads"),
         ((*BUDGET, "--seed", "-1"), "a seed is 0 or more, not -1"),
@@ -421,9 +421,9 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_done_is_told_and_nothing_is_written(run: Run, options: tuple[str, ...], message: str) -> None:
-    bigger = bundles.manifest(ways_out=(WayOut("exit 1", 0, 100), WayOut("exit 2", 1, 250), WayOut("final", 2, 999)))
-    write_benchmark(Path("other.json"), report(contender(manifest=bigger)))
-    write_benchmark(Path("dark.json"), report(contender()))
+    bigger = bundles.manifest(exits=(Exit("exit 1", 0, 100), Exit("exit 2", 1, 250), Exit("final", 2, 999)))
+    write_benchmark(Path("other.json"), report(candidate(manifest=bigger)))
+    write_benchmark(Path("dark.json"), report(candidate()))
     before = {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", "kept.npz", *options)
     assert outcome.status == 2
@@ -453,7 +453,7 @@ def changed_scenes(root: Path) -> Path:
     ("change", "message"),
     [
         (shutil.rmtree, "no folder mine: give one that holds a folder of images for each class"),
-        (lambda root: shutil.rmtree(root / "river"), "mine has no images of river: a promise holds for images as"),
+        (lambda root: shutil.rmtree(root / "river"), "mine has no images of river: a guarantee holds for images as"),
         (lambda root: (root / "river").rename(root / "rivers"), "mine/rivers is no class of the network: did you mean"),
         (
             lambda root: shutil.copy(next((root / "town").iterdir()), root / "field" / "copy.png"),
@@ -521,7 +521,7 @@ def test_what_is_no_bundle_is_refused(run: Run, bundle: str) -> None:
 
 
 def test_outputs_of_another_bundle_are_refused(run: Run) -> None:
-    bundles.write_tiny(Path("other.gfd"), bundles.files(fp32=bundles.stages("int8"), int8=bundles.stages()))
+    bundles.write_tiny(Path("other.gfd"), bundles.files(fp32=bundles.segments("int8"), int8=bundles.segments()))
     outcome = run("gfnet-dynn", "calibrate", "other.gfd", "kept.npz", *BUDGET)
     assert outcome.status == 2
     assert "kept.npz is what another network said: give the folder of images instead" in outcome.err
@@ -583,7 +583,7 @@ def test_what_not_even_the_cheapest_exit_keeps_is_told_before_any_image_is_read(
 
 
 def test_a_network_whose_answers_are_no_numbers_is_refused(run: Run) -> None:
-    broken = [*bundles.stages()[:1], bundles.stage(1, gate="nan"), *bundles.stages()[2:]]
+    broken = [*bundles.segments()[:1], bundles.segment(1, gate="nan"), *bundles.segments()[2:]]
     bundles.write_tiny(Path("nan.gfd"), bundles.files(fp32=broken))
     outcome = run("gfnet-dynn", "calibrate", "nan.gfd", "scenes", *BUDGET, "--outputs", "new.npz")
     assert outcome.status == 2
@@ -593,9 +593,9 @@ def test_a_network_whose_answers_are_no_numbers_is_refused(run: Run) -> None:
 
 
 def test_a_network_without_early_exits_is_refused(run: Run) -> None:
-    graph = {"fp32/stage0.onnx": bundles.stage(0, outputs=("logits",))}
+    graph = {"fp32/stage0.onnx": bundles.segment(0, outputs=("logits",))}
     never = Policy(FULL, "gate", (), "no image leaves early")
-    bundles.write_tiny(Path("plain.gfd"), graph, ways_out=(WayOut("final", 0, 5),), policies=(never,))
+    bundles.write_tiny(Path("plain.gfd"), graph, exits=(Exit("final", 0, 5),), policies=(never,))
     outcome = run("gfnet-dynn", "calibrate", "plain.gfd", "scenes", *BUDGET)
     assert outcome.status == 2
     assert "the network has no early exits, so there is nothing to choose: train it with --exits" in outcome.err
@@ -604,9 +604,7 @@ def test_a_network_without_early_exits_is_refused(run: Run) -> None:
 def test_too_few_images_are_told_how_many_would_do(run: Run) -> None:
     few = bundles.images(9, seed=1)
     write_scenes(Path("few"), few, np.arange(9) % 3)
-    outcome = run(
-        "gfnet-dynn", "calibrate", "tiny.gfd", "few", "--risk", "harm", "--signal", "margin", "--threads", "1"
-    )
+    outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", "few", "--risk", "harm", "--score", "margin", "--threads", "1")
     assert outcome.status == 2
     assert "6 images cannot support a limit of 1 points for harm with probability 0.95: at least" in outcome.err
     assert "6 of the 9 images given are tested" in outcome.err
@@ -617,7 +615,7 @@ def test_one_image_of_each_class_is_enough_for_a_budget(run: Run) -> None:
     labels = labels_of(images, wrong=0)
     rows = [int(np.flatnonzero(labels == label)[0]) for label in range(3)]
     write_scenes(Path("one"), images[rows], labels[rows])
-    outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", "one", *BUDGET, "--sets", "90", "--signal", "neighbours")
+    outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", "one", *BUDGET, "--sets", "90", "--score", "neighbours")
     assert outcome.status == 0, outcome.err
     assert policy_of().sets is not None
     said = run("gfnet-dynn", "classify", "tiny.gfd", "one", "--precision", "fp32", "--format", "json")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gfnet_dynn.bundle.policy import Policy, Sets, Unknowns
-from gfnet_dynn.exits.signals import Fitted
+from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
+from gfnet_dynn.exits.scores import Fitted
 from gfnet_dynn.runtime import Prediction, load
 from tests import bundles
 from tests.cli.conftest import Run
@@ -167,13 +167,15 @@ def test_policies_and_thresholds_decide_where_images_leave(exact: Exact) -> None
     assert exact("tiny.gfd", "pictures", "--threshold", "inf,0").count("(exit 2)") == 3
 
 
-STRANGE = Unknowns("energy", (1e9, -math.inf, -math.inf), 0.05)
+STRANGE = UnknownRule("energy", (1e9, -math.inf, -math.inf), 0.05)
 """All that leave at the first exit are unknown, no others are."""
 
 CALIBRATED = (
-    replace(bundles.CALIBRATED, signal="gate", thresholds=(0.7, 0.6), unknowns=STRANGE),
-    Policy("sets", "gate", (0.7, 0.6), "made up", sets=Sets("least-ambiguous", (0.1, math.inf, math.inf), 0.9)),
-    Policy("alarms", "max-probability", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknowns=STRANGE),
+    replace(bundles.CALIBRATED, score="gate", thresholds=(0.7, 0.6), unknowns=STRANGE),
+    Policy(
+        "sets", "gate", (0.7, 0.6), "made up", sets=PredictionSets("least-ambiguous", (0.1, math.inf, math.inf), 0.9)
+    ),
+    Policy("alarms", "max_softmax", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknowns=STRANGE),
     *bundles.POLICIES,
 )
 
@@ -225,7 +227,7 @@ def test_csv_has_a_column_for_each_of_them(exact: Exact) -> None:
 
 def test_classes_in_csv_come_back_whatever_they_are_called(exact: Exact) -> None:
     classes = ("storage tanks", 'dense, "residential"', "a|b; c/d")
-    all_classes = Sets("least-ambiguous", (math.inf,) * 3, 0.9)
+    all_classes = PredictionSets("least-ambiguous", (math.inf,) * 3, 0.9)
     policy = Policy("sets", "gate", (0.7, 0.6), "made up", sets=all_classes)
     bundles.write_tiny(Path("tiny.gfd"), classes=classes, policies=(policy, *bundles.POLICIES))
     for row in csv.DictReader(io.StringIO(exact("tiny.gfd", "pictures", "--format", "csv"))):
@@ -314,18 +316,18 @@ def test_a_place_without_images_takes_no_answer_from_the_others(run: Run) -> Non
         (("tiny.gfd", "pictures", "--format", "xml"), "--format"),
         (("tiny.gfd", "pictures", "--engine", "tvm"), "--engine"),
         (("tiny.gfd", "pictures", "--precision", "fp16"), "--precision"),
-        (("fp32.gfd", "pictures", "--precision", "int8"), "fp32.gfd has no stages in int8; it has fp32"),
+        (("fp32.gfd", "pictures", "--precision", "int8"), "fp32.gfd has no segments in int8; it has fp32"),
         (("tiny.gfd",), "Missing argument"),
         (("", "pictures"), "it is empty"),
     ],
 )
 def test_what_cannot_be_done_is_told_without_a_traceback(run: Run, arguments: tuple[str, ...], message: str) -> None:
     whole = Path("tiny.gfd").read_bytes()
-    first = whole.index(bundles.stage(0))
+    first = whole.index(bundles.segment(0))
     Path("damaged.gfd").write_bytes(whole[: first + 9] + b"\0" + whole[first + 10 :])
     Path("half.gfd").write_bytes(whole[: len(whole) // 2])
     bundles.packed(Path("newer.gfd"), bundles.members(version=2))
-    bundles.write_tiny(Path("fp32.gfd"), bundles.files(fp32=bundles.stages()))
+    bundles.write_tiny(Path("fp32.gfd"), bundles.files(fp32=bundles.segments()))
     Path("empty").mkdir()
     outcome = run("gfnet-dynn", "classify", *arguments)
     assert outcome.status == 2

@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 
 from gfnet_dynn.cli.app import main
 from gfnet_dynn.cli.verbs import build_app
-from gfnet_dynn.data import registry
-from gfnet_dynn.data.dataset_config import DATASET_CONFIG
+from gfnet_dynn.data.catalogue import registry
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG
 from gfnet_dynn.errors import DataError, DownloadError
 from tests.data.small_sets import archive_of, known_set, scene_zip, write_picture
 

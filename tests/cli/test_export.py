@@ -15,7 +15,7 @@ import torch
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.runtime import load
-from gfnet_dynn.train.start import find_checkpoint_file
+from gfnet_dynn.train.runs.start import find_checkpoint_file
 from tests.cli.conftest import Run
 from tests.conftest import CLASSES, write_image
 
@@ -49,7 +49,7 @@ def test_the_bundle_says_where_it_comes_from(bundle: Path) -> None:
     manifest = read.manifest
     assert manifest.classes == CLASSES
     assert manifest.model == "gfnet-96x8"
-    assert [way_out.block for way_out in manifest.ways_out] == [1, 3, 7]
+    assert [exit_.block for exit_ in manifest.exits] == [1, 3, 7]
     assert manifest.provenance["data"]["data_set"] == "Stripes"
     assert manifest.report["parity"]["images"] == 8
     assert {"gates", "full"} <= {policy.name for policy in manifest.policies}
@@ -140,15 +140,15 @@ def test_benchmark_tells_what_it_costs_here(bundle: Path, trained: Path, scenes:
     outcome = run("gfnet-dynn", "benchmark", *line, "--json", "figures.json", "--html", "report.html")
     assert outcome.status == 0, outcome.err
     stored = json.loads(Path("figures.json").read_text(encoding="utf-8"))
-    identities = [each["identity"] for each in stored["contenders"]]
+    identities = [each["identity"] for each in stored["candidates"]]
     names = [(each["name"], each["engine"].split()[0], each["precision"]) for each in identities]
     assert ("scene", "onnxruntime", "fp32") in names
     assert ("eager, as published", "torch", "fp32") in names
-    assert all(each["mix"]["median_ms"] > 0 for each in stored["contenders"])
-    assert [way["name"] for way in stored["contenders"][0]["ways_out"]] == ["exit 1", "exit 2", "final"]
-    assert stored["contenders"][0]["accuracy"] is not None
-    published = stored["contenders"][-1]
-    assert [way["share"] for way in published["ways_out"]] == [1.0]
+    assert all(each["mix"]["median_ms"] > 0 for each in stored["candidates"])
+    assert [way["name"] for way in stored["candidates"][0]["exits"]] == ["exit 1", "exit 2", "final"]
+    assert stored["candidates"][0]["accuracy"] is not None
+    published = stored["candidates"][-1]
+    assert [way["share"] for way in published["exits"]] == [1.0]
     assert stored["cold_starts"][0]["peak_mb"] > 20
     assert Path("report.html").read_text(encoding="utf-8").count("<svg") == 3
     assert "measured on this machine" in outcome.out
@@ -166,7 +166,7 @@ def test_benchmark_has_static_networks_by_name_beside_it(bundle: Path, scenes: P
     options = ("--energy-seconds", "0", "--against", "efficientnet-lite0", "--json", "figures.json")
     outcome = run("gfnet-dynn", "benchmark", *line, *options)
     assert outcome.status == 0, outcome.err
-    stored = json.loads(Path("figures.json").read_text(encoding="utf-8"))["contenders"]
+    stored = json.loads(Path("figures.json").read_text(encoding="utf-8"))["candidates"]
     peers = {each["identity"]["precision"]: each for each in stored if each["identity"]["name"] == "efficientnet-lite0"}
     assert set(peers) == {"fp32", "int8"}
     exact, int8 = peers["fp32"]["identity"], peers["int8"]["identity"]
@@ -221,7 +221,9 @@ def test_what_cannot_be_exported_is_told(run: Run, trained: Path, line: tuple[st
 
 
 def test_export_without_its_packages_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gfnet_dynn.cli.extras.find_spec", lambda name: None if name == "onnxscript" else object())
+    monkeypatch.setattr(
+        "gfnet_dynn.workflows.extras.find_spec", lambda name: None if name == "onnxscript" else object()
+    )
     outcome = run("gfnet-dynn", "export", "somewhere", "-o", "a.gfd")
     assert outcome.status == 2
     assert "gfnet-dynn[train,export]" in outcome.err

@@ -18,14 +18,14 @@ import pytest
 import torch
 from PIL import Image
 
-from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.cli import main_dynn
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import published_state
-from gfnet_dynn.spec import NetSpec, make_input
-from gfnet_dynn.storage import one_at_a_time
+from gfnet_dynn.spec.backbone import BACKBONES
+from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.system.storage import one_at_a_time
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
 

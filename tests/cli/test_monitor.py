@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.bundle.archive import read_bundle
-from gfnet_dynn.cli import monitoring
 from gfnet_dynn.cli.app import main
-from gfnet_dynn.exits.drift import BINS, FEWEST_IMAGES, Reference, compare, reference_of
 from gfnet_dynn.runtime import Prediction, load
+from gfnet_dynn.uncertainty.drift import BINS, FEWEST_IMAGES, Reference, compare, reference_of
+from gfnet_dynn.workflows import monitoring
 from tests import bundles
 from tests.calibration.folders import write_scenes
 from tests.cli.conftest import Outcome, Run
@@ -95,7 +95,7 @@ def test_images_that_come_alike_raise_no_alarm(run: Run) -> None:
 def test_images_that_come_otherwise_are_recognised_by_the_exit_status_too(run: Run) -> None:
     outcome = monitor(run, "dark")
     assert (outcome.status, outcome.err) == (1, "")
-    assert outcome.out.startswith("60 new images do not come as the 200 calibration images did: what was promised on")
+    assert outcome.out.startswith("60 new images do not come as the 200 calibration images did: what was guaranteed on")
     assert "then" in outcome.out
     assert "now" in outcome.out
 
@@ -172,7 +172,7 @@ def test_a_log_from_before_a_new_calibration_is_refused(run: Run) -> None:
     bundles.write_tiny(Path("tiny.gfd"), policies=policies)
     outcome = monitor(run, log)
     assert (outcome.status, outcome.out) == (2, "")
-    assert "line 1 of log.jsonl was made by a policy 'gates' with another signal, other thresholds or" in outcome.err
+    assert "line 1 of log.jsonl was made by a policy 'gates' with another score, other thresholds or" in outcome.err
     assert monitor(run, log_of(run, "new.jsonl", "same")).status in (0, 1)
 
 
@@ -350,7 +350,7 @@ def test_what_is_no_bundle_is_refused(run: Run, bundle: str) -> None:
 def test_calibrate_and_monitor_work_hand_in_hand(run: Run, made: Path) -> None:
     """From a folder of labelled images to an alarm: temperatures and all, in the log as from images."""
     write_scenes(Path("scenes"), bundles.images(120, seed=4))
-    options = ("--max-mmacs", "0.0003", "--signal", "margin", "--threads", "1")
+    options = ("--max-mmacs", "0.0003", "--score", "margin", "--threads", "1")
     assert run("gfnet-dynn", "calibrate", "tiny.gfd", "scenes", *options).status == 0
     assert run("gfnet-dynn", "monitor", "tiny.gfd", "same", *QUICK).status == 0
     drifted = run("gfnet-dynn", "monitor", "tiny.gfd", "dark", "--json", *QUICK)

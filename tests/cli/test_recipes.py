@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.cli.options import DataOptions, NetOptions, RunOptions
-from gfnet_dynn.cli.recipes import read_recipe
-from gfnet_dynn.data.synthetic import write_synthetic
+from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import RecipeError
-from gfnet_dynn.train.distillation_settings import DistillationSettings
-from gfnet_dynn.train.settings import TrainSettings
+from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.train.config.recipes import read_recipe
+from gfnet_dynn.train.config.training import TrainSettings
 from tests.cli.conftest import Run
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gfnet_dynn.backbone_spec import BACKBONES
-from gfnet_dynn.cli.progress import Counter, TrainingProgress
+from gfnet_dynn.cli.render.progress import Counter, TrainingProgress
+from gfnet_dynn.spec.backbone import BACKBONES
 from tests.cli.conftest import Run
 
 COST = ("gfnet-dynn", "cost")

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.paths import exits_along, losses_at, same_for_all
-from gfnet_dynn.exits.risk import RiskName, risk_of
+from gfnet_dynn.guarantees.paths import exits_along, losses_at, same_for_all
+from gfnet_dynn.guarantees.risk import RiskName, risk_of
 
 SIZE = 40_000
 CLASSES = 5

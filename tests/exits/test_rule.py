@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gfnet_dynn.errors import ThresholdError
-from gfnet_dynn.exits.rule import NEVER, first_exit, leaves, per_exit
+from gfnet_dynn.exits.rule import NEVER, first_exit, per_exit, should_exit
 
 Gates = npt.NDArray[np.float32]
 
@@ -76,10 +76,10 @@ def test_without_gates_all_go_to_the_final_classifier() -> None:
 def test_a_gate_at_the_threshold_leaves_in_its_own_precision(value: float) -> None:
     gate = np.array([value], np.float32)
     below = np.nextafter(gate, np.float32(0))
-    assert leaves(gate, value).tolist() == [True]
-    assert leaves(below, value).tolist() == [False]
-    assert leaves(torch.from_numpy(gate), value).tolist() == [True]
-    assert leaves(torch.from_numpy(below), value).tolist() == [False]
+    assert should_exit(gate, value).tolist() == [True]
+    assert should_exit(below, value).tolist() == [False]
+    assert should_exit(torch.from_numpy(gate), value).tolist() == [True]
+    assert should_exit(torch.from_numpy(below), value).tolist() == [False]
 
 
 def test_rounding_makes_a_difference_there() -> None:

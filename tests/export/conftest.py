@@ -1,4 +1,4 @@
-"""Small networks of each kind, and their exported stages; made once, as torch's exporter takes seconds."""
+"""Small networks of each kind, and their exported segments; made once, as torch's exporter takes seconds."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from gfnet_dynn.backbone_spec import BackboneSpec, EfficientNetLiteSpec, GFNetSpec, HybridSpec
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.export.bundling import Draft
+from gfnet_dynn.export.bundle import Draft
 from gfnet_dynn.export.policies import policies_of
-from gfnet_dynn.export.stages import export_stages
+from gfnet_dynn.export.segments import export_segments
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
-from gfnet_dynn.runtime.staged import Images, StagedNet
-from gfnet_dynn.spec import NetSpec, make_input
+from gfnet_dynn.runtime.segments import Images, SegmentedNet
+from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, GFNetSpec, HybridSpec
+from gfnet_dynn.spec.network import NetSpec, make_input
 
 CLASSES = ("airport", "beach", "church", "desert")
 
@@ -42,11 +42,11 @@ PROVENANCE = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, its stages, and images."""
+    """A network, its segments, and images."""
 
     net: EarlyExitNet
     spec: NetSpec
-    stages: list[onnx.ModelProto]
+    segments: list[onnx.ModelProto]
     images: Images
 
     @property
@@ -59,10 +59,10 @@ class Subject:
 
     @property
     def graphs(self) -> list[bytes]:
-        return [stage.SerializeToString() for stage in self.stages]
+        return [segment.SerializeToString() for segment in self.segments]
 
-    def compiled(self, engine: str = "onnxruntime") -> StagedNet:
-        return StagedNet(self.manifest, self.graphs, "fp32", make_engine(engine, EngineOptions(threads=1)))
+    def compiled(self, engine: str = "onnxruntime") -> SegmentedNet:
+        return SegmentedNet(self.manifest, self.graphs, "fp32", make_engine(engine, EngineOptions(threads=1)))
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def make_subject(kind: str) -> Subject:
     spec = NetSpec(backbone, exits, make_input(backbone, size, pad=False), CLASSES, backbone.exit_pooling)
     net = spread(build_net(spec), size)
     images: npt.NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (9, size, size, 3), dtype=np.uint8)
-    return Subject(net, spec, export_stages(net, spec), images)
+    return Subject(net, spec, export_segments(net, spec), images)
 
 
 @pytest.fixture

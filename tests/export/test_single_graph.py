@@ -11,7 +11,7 @@ import pytest
 
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.export.single_graph import join_stages, single_graph_metadata
+from gfnet_dynn.export.single_graph import join_segments, single_graph_metadata
 from tests.export.conftest import Subject
 
 MakeSubject = Callable[[str], Subject]
@@ -23,7 +23,7 @@ def session(it: Subject, policy: Policy, profile: Path | None = None) -> ort.Inf
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # keeps the nodes' names
-    model = join_stages(it.stages, policy, single_graph_metadata(it.manifest, policy))
+    model = join_segments(it.segments, policy, single_graph_metadata(it.manifest, policy))
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -35,16 +35,16 @@ def middle(values: npt.NDArray[np.float32]) -> float:
 @pytest.mark.parametrize("name", ["gates", "plain"])
 def test_one_graph_answers_as_the_stages(subject: MakeSubject, kind: str, name: str) -> None:
     it = subject(kind)
-    stages, policy = it.compiled(), it.manifest.policy(name)
-    logits, gates = stages.all_exits(it.images)
-    signals = gates if name == "gates" else np.exp(logits - logits.max(2, keepdims=True))[:, :-1]
+    segments, policy = it.compiled(), it.manifest.policy(name)
+    logits, gates = segments.all_exits(it.images)
+    scores = gates if name == "gates" else np.exp(logits - logits.max(2, keepdims=True))[:, :-1]
     if name == "plain":
-        signals = 1 / np.exp(logits - logits.max(2, keepdims=True)).sum(2)[:, :-1]
-    policy = Policy(name, policy.signal, tuple(middle(column) for column in signals.T), "test")
+        scores = 1 / np.exp(logits - logits.max(2, keepdims=True)).sum(2)[:, :-1]
+    policy = Policy(name, policy.score, tuple(middle(column) for column in scores.T), "test")
     joined, taken = session(it, policy), []
     for row in range(len(it.images)):
         image = it.images[row : row + 1]
-        expected = stages.decide(image, policy)
+        expected = segments.decide(image, policy)
         logits_here, exit_here = joined.run(["logits", "exit"], {"images": image})
         assert exit_here.tolist() == expected.exits.tolist()
         assert np.allclose(logits_here, expected.logits, atol=1e-6)

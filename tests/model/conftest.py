@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.spec import InputSpec, NetSpec
+from gfnet_dynn.spec.backbone import GFNetSpec
+from gfnet_dynn.spec.network import InputSpec, NetSpec
 
 SMALL = NetSpec(GFNetSpec(width=12, depth=5, patch_size=4), (0, 2), InputSpec(16), ("a", "b", "c"))
 

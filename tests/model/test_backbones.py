@@ -10,12 +10,12 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from gfnet_dynn.backbone_spec import BACKBONES, EfficientNetLiteSpec, GFNetSpec, HybridSpec
 from gfnet_dynn.errors import MissingExtraError, SpecError
 from gfnet_dynn.model.build import build_backbone, build_net
 from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
 from gfnet_dynn.model.pretrained import load_imagenet
-from gfnet_dynn.spec import NetSpec, make_input
+from gfnet_dynn.spec.backbone import BACKBONES, EfficientNetLiteSpec, GFNetSpec, HybridSpec
+from gfnet_dynn.spec.network import NetSpec, make_input
 
 LITE0_CUMULATED_MMACS = (21, 50, 76, 94, 114, 125, 141, 157, 178, 210, 243, 265, 288, 311, 334)
 

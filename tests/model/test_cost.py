@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.backbone_spec import BACKBONES
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GlobalFilter
-from gfnet_dynn.spec import NetSpec, make_input
+from gfnet_dynn.spec.backbone import BACKBONES
+from gfnet_dynn.spec.network import NetSpec, make_input
 
 
 class CountingHooks:
@@ -40,11 +40,11 @@ class CountingHooks:
 
     def up_to_each_exit(self, blocks: tuple[int, ...], depth: int) -> tuple[int, ...]:
         """Sum up to each way out: trunk up to its block, and heads and gates up to its own."""
-        ways_out = []
+        exits = []
         for number, last_block in enumerate((*blocks, depth - 1)):
             final = number == len(blocks)
-            ways_out.append(sum(macs for name, macs in self.events if self._belongs(name, number, last_block, final)))
-        return tuple(ways_out)
+            exits.append(sum(macs for name, macs in self.events if self._belongs(name, number, last_block, final)))
+        return tuple(exits)
 
     def _belongs(self, name: str, number: int, last_block: int, final: bool) -> bool:
         part, *rest = name.removeprefix("backbone.").split(".")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.errors import SpecError
 from gfnet_dynn.model.drop_path import DropPath
 from gfnet_dynn.model.gfnet import GFNet, GlobalFilter
 from gfnet_dynn.model.spectrum import LARGEST_SIDE, filter_by_products
+from gfnet_dynn.spec.backbone import GFNetSpec
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 5), (3, 6)])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gfnet_dynn.backbone_spec import GFNetSpec
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import load_published, published_state, read_pth, resize_filter, resize_position
-from gfnet_dynn.spec import InputSpec, NetSpec
+from gfnet_dynn.spec.backbone import GFNetSpec
+from gfnet_dynn.spec.network import InputSpec, NetSpec
 from tests.model.conftest import SMALL
 
 

@@ -13,10 +13,10 @@ ONNXRUNTIME = make_engine("onnxruntime", ONE_THREAD)
 
 @dataclass
 class Watched:
-    """Compiles with onnxruntime, and notes of each stage how many images each call brought.
+    """Compiles with onnxruntime, and notes of each segment how many images each call brought.
 
     Attributes:
-        seen: for each stage that was compiled, the size of the batch at each call.
+        seen: for each segment that was compiled, the size of the batch at each call.
     """
 
     inner: Engine = ONNXRUNTIME

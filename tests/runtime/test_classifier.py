@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.bundle.archive import read_bundle
-from gfnet_dynn.bundle.policy import Sets, Unknowns
+from gfnet_dynn.bundle.policy import PredictionSets, UnknownRule
 from gfnet_dynn.errors import BundleError, EngineError, ImageError, ThresholdError
 from gfnet_dynn.exits.arrays import softmax
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.signals import UNFITTED, Fitted
+from gfnet_dynn.exits.scores import UNFITTED, Fitted
 from gfnet_dynn.image import load_input
 from gfnet_dynn.runtime import Classifier, Prediction, load
 from gfnet_dynn.runtime.prediction import make_prediction
-from gfnet_dynn.runtime.staged import StagedNet
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.runtime.segments import SegmentedNet
+from gfnet_dynn.spec.network import InputSpec
 from tests import bundles
 from tests.runtime.engines import Watched
 
@@ -49,7 +49,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 def expected(classifier: Classifier, images: bundles.Images, name: str = "gates") -> list[tuple[str, str]]:
     answers, described = classifier.net.decide(images, classifier.policy(name)), classifier.manifest
     labels = [described.classes[index] for index in answers.logits.argmax(axis=1)]
-    return list(zip(labels, (described.ways_out[index].name for index in answers.exits), strict=True))
+    return list(zip(labels, (described.exits[index].name for index in answers.exits), strict=True))
 
 
 def said(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:
@@ -75,7 +75,7 @@ def test_the_batch_changes_no_answer_and_no_order(classifier: Classifier, pictur
 
 def test_images_go_through_the_network_in_batches() -> None:
     watched = Watched()
-    classifier = Classifier(StagedNet(bundles.manifest(), bundles.stages(), "fp32", watched))
+    classifier = Classifier(SegmentedNet(bundles.manifest(), bundles.segments(), "fp32", watched))
     classifier.classify(list(bundles.images(5)), batch=2)
     assert watched.seen[0] == [2, 2, 1]
 
@@ -119,7 +119,7 @@ def test_thresholds_of_the_caller_take_the_place_of_the_policys(
     for name in ("gates", "plain"):
         chosen = classifier.policy(name, threshold)
         assert chosen.thresholds == thresholds
-        assert chosen.signal == classifier.policy(name).signal
+        assert chosen.score == classifier.policy(name).score
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_each_precision_runs_its_own_graphs(bundle: Path) -> None:
 
 
 def test_load_refuses_what_is_not_there(bundle: Path) -> None:
-    with pytest.raises(BundleError, match=r"tiny\.gfd has no stages in fp16; it has fp32, int8"):
+    with pytest.raises(BundleError, match=r"tiny\.gfd has no segments in fp16; it has fp32, int8"):
         load(bundle, precision="fp16")
     with pytest.raises(BundleError, match="no bundle at"):
         load(bundle.with_name("absent.gfd"))
@@ -314,7 +314,7 @@ def test_a_policy_that_promises_nothing_tells_nothing() -> None:
 
 def test_an_image_is_unknown_below_the_threshold_of_its_exit_whatever_its_temperature() -> None:
     energy = float(np.log(np.exp(LOGITS.astype(np.float64)).sum()))
-    above, below = (Unknowns("energy", (at, -math.inf, math.inf), 0.05) for at in (energy + 1e-9, energy - 1e-9))
+    above, below = (UnknownRule("energy", (at, -math.inf, math.inf), 0.05) for at in (energy + 1e-9, energy - 1e-9))
     for fitted in (UNFITTED, WARM):
         unsure = replace(bundles.POLICIES[0], fitted=fitted, unknowns=above)
         found = [make_prediction(bundles.manifest(), unsure, "fp32", LOGITS, index, None).unknown for index in range(3)]
@@ -325,7 +325,7 @@ def test_an_image_is_unknown_below_the_threshold_of_its_exit_whatever_its_temper
 
 def test_unknown_may_be_told_by_the_largest_logit() -> None:
     for at, unknown in ((3.2, False), (3.25, False), (3.3, True)):
-        policy = replace(bundles.POLICIES[0], unknowns=Unknowns("max-logit", (at,) * 3, 0.05))
+        policy = replace(bundles.POLICIES[0], unknowns=UnknownRule("max-logit", (at,) * 3, 0.05))
         assert make_prediction(bundles.manifest(), policy, "fp32", LOGITS, 1, None).unknown is unknown
 
 
@@ -336,7 +336,9 @@ def test_unknown_may_be_told_by_the_largest_logit() -> None:
 def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
     exit_index: int, among: tuple[str, ...]
 ) -> None:
-    sets = Sets("least-ambiguous", (0.0, 0.95, math.inf), 0.9)  # the most probable belongs, whatever the quantile
+    sets = PredictionSets(
+        "least-ambiguous", (0.0, 0.95, math.inf), 0.9
+    )  # the most probable belongs, whatever the quantile
     made = make_prediction(
         bundles.manifest(), replace(bundles.POLICIES[0], sets=sets), "fp32", LOGITS, exit_index, None
     )
@@ -345,7 +347,7 @@ def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
 
 
 def test_classes_are_among_at_the_temperature_of_the_exit() -> None:
-    sets = Sets("least-ambiguous", (0.85, 0.85, 0.85), 0.9)
+    sets = PredictionSets("least-ambiguous", (0.85, 0.85, 0.85), 0.9)
     policy = replace(bundles.POLICIES[0], sets=sets, fitted=WARM)
     sizes = [
         len(make_prediction(bundles.manifest(), policy, "fp32", LOGITS, index, None).among or ()) for index in range(3)
@@ -355,14 +357,14 @@ def test_classes_are_among_at_the_temperature_of_the_exit() -> None:
 
 def test_an_answer_that_is_no_number_is_unknown_and_may_be_anything() -> None:
     broken = np.array([np.nan, 1.0, 2.0], np.float32)
-    with_all = replace(bundles.CALIBRATED, signal="gate", fitted=UNFITTED)
+    with_all = replace(bundles.CALIBRATED, score="gate", fitted=UNFITTED)
     made = make_prediction(bundles.manifest(), with_all, "fp32", broken, 2, None)
     assert made.unknown is True
     assert set(made.among or ()) == set(bundles.CLASSES)
 
 
 def test_json_values_of_a_calibrated_answer_are_json() -> None:
-    made = make_prediction(bundles.manifest(), replace(bundles.CALIBRATED, signal="gate"), "fp32", LOGITS, 0, None)
+    made = make_prediction(bundles.manifest(), replace(bundles.CALIBRATED, score="gate"), "fp32", LOGITS, 0, None)
     said = json.loads(json.dumps(made.to_dict(1), allow_nan=False))
     assert said["unknown"] in (True, False)
     assert said["among"] == list(made.among or ())
@@ -370,7 +372,7 @@ def test_json_values_of_a_calibrated_answer_are_json() -> None:
 
 
 def test_the_classifier_answers_by_the_policy_that_was_calibrated(bundle: Path) -> None:
-    calibrated = replace(bundles.CALIBRATED, signal="gate", thresholds=(0.7, 0.6))
+    calibrated = replace(bundles.CALIBRATED, score="gate", thresholds=(0.7, 0.6))
     bundles.write_tiny(bundle, policies=(calibrated, *bundles.POLICIES))
     classifier, images = load(bundle, precision="fp32", threads=1), bundles.images(9)
     answers = classifier.net.decide(images, calibrated)
@@ -384,5 +386,5 @@ def test_the_classifier_answers_by_the_policy_that_was_calibrated(bundle: Path) 
 def test_thresholds_of_the_caller_end_what_was_promised(bundle: Path) -> None:
     bundles.write_tiny(bundle, policies=(bundles.CALIBRATED, *bundles.POLICIES))
     own = load(bundle, precision="fp32", threads=1).policy("calibrated", 0.5)
-    assert own.fitted == bundles.CALIBRATED.fitted  # still what its signal needs
-    assert (own.promise, own.references, own.sets, own.unknowns) == ({}, {}, None, None)
+    assert own.fitted == bundles.CALIBRATED.fitted  # still what its score needs
+    assert (own.guarantee, own.references, own.sets, own.unknowns) == ({}, {}, None, None)

@@ -15,7 +15,7 @@ from gfnet_dynn.errors import EngineError, MissingExtraError
 from gfnet_dynn.runtime import engine as engine_module
 from gfnet_dynn.runtime import load
 from gfnet_dynn.runtime.engine import ENGINES, Engine, EngineOptions, available_processors, default_threads, make_engine
-from gfnet_dynn.runtime.staged import StagedNet
+from gfnet_dynn.runtime.segments import SegmentedNet
 from tests import bundles
 from tests.runtime.engines import ONE_THREAD
 
@@ -115,7 +115,7 @@ def test_an_engine_says_its_name_and_version(engine: Engine) -> None:
 
 
 def test_a_graph_tells_what_it_takes_and_gives(engine: Engine) -> None:
-    first, last = engine.compile(bundles.stage(0)), engine.compile(bundles.stage(2))
+    first, last = engine.compile(bundles.segment(0)), engine.compile(bundles.segment(2))
     assert (first.input.dtype, first.input.shape) == (np.dtype(np.uint8), (None, 8, 8, 3))
     assert [(port.name, port.shape) for port in first.outputs] == [
         ("features", (None, 3)),
@@ -145,7 +145,7 @@ def test_what_a_graph_gave_stays_as_it_was(engine: Engine) -> None:
     [
         lambda: b"",
         lambda: b"this is no graph",
-        lambda: bundles.stage(0)[:300],
+        lambda: bundles.segment(0)[:300],
         lambda: graph_of(helper.make_node("Unheard", ["a"], ["b"])),
         lambda: graph_of(helper.make_node("Add", ["a", "c"], ["b"]), more_inputs=1),
         lambda: graph_of(helper.make_node("Identity", ["nowhere"], ["b"])),
@@ -159,7 +159,7 @@ def test_a_broken_graph_is_an_error_of_the_engine(engine: Engine, broken: Callab
 
 @pytest.mark.parametrize("kind", [TensorProto.STRING, TensorProto.BFLOAT16, TensorProto.DOUBLE])
 def test_onnxruntime_refuses_numbers_that_no_stage_has(kind: int) -> None:
-    with pytest.raises(EngineError, match=r"a is a tensor\(\w+\), which no stage has"):
+    with pytest.raises(EngineError, match=r"a is a tensor\(\w+\), which no segment has"):
         made("onnxruntime").compile(identity(kind))
 
 
@@ -178,7 +178,7 @@ def test_an_array_that_a_graph_does_not_take_is_an_error_of_the_engine(engine: E
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_both_engines_give_the_same_answers(precision: str) -> None:
     images = bundles.images(40)
-    nets = [StagedNet(bundles.manifest(), bundles.stages(precision), precision, made(name)) for name in ENGINES]
+    nets = [SegmentedNet(bundles.manifest(), bundles.segments(precision), precision, made(name)) for name in ENGINES]
     (logits, gates), (other_logits, other_gates) = (net.all_exits(images) for net in nets)
     np.testing.assert_allclose(other_logits, logits, atol=1e-5)
     np.testing.assert_allclose(other_gates, gates, atol=1e-6)

@@ -13,7 +13,7 @@ from gfnet_dynn.errors import BundleError
 from gfnet_dynn.runtime import load, precision
 from gfnet_dynn.runtime.engine import Engine, EngineOptions
 from gfnet_dynn.runtime.precision import load_fastest, time_full_pass
-from gfnet_dynn.runtime.staged import StagedNet
+from gfnet_dynn.runtime.segments import SegmentedNet
 from tests import bundles
 from tests.runtime.engines import ONE_THREAD, ONNXRUNTIME, Watched
 
@@ -25,7 +25,7 @@ class Stopwatch:
         self.used = 0
         self.times = {"fp32": 2.0, "int8": 1.0}
 
-    def __call__(self, nets: Mapping[str, StagedNet]) -> dict[str, float]:
+    def __call__(self, nets: Mapping[str, SegmentedNet]) -> dict[str, float]:
         self.used += 1
         return {name: self.times[name] for name in nets}
 
@@ -172,7 +172,7 @@ def test_a_user_without_a_home_is_no_error(stopwatch: Stopwatch, bundle: Path, m
 
 
 def test_a_bundle_of_one_precision_is_not_timed(stopwatch: Stopwatch, bundle: Path, cache: Path) -> None:
-    bundles.write_tiny(bundle, bundles.files(fp32=bundles.stages()))
+    bundles.write_tiny(bundle, bundles.files(fp32=bundles.segments()))
     assert chosen(bundle) == "fp32"
     assert stopwatch.used == 0
     assert not cache.exists()
@@ -185,7 +185,7 @@ def test_a_precision_that_is_asked_for_is_not_timed(stopwatch: Stopwatch, bundle
 
 def test_a_damaged_graph_is_found_though_the_other_precision_is_whole(stopwatch: Stopwatch, bundle: Path) -> None:
     content = bytearray(bundle.read_bytes())
-    content[content.index(bundles.stages("int8")[1]) + 100] ^= 1
+    content[content.index(bundles.segments("int8")[1]) + 100] ^= 1
     bundle.write_bytes(content)
     with pytest.raises(BundleError, match=r"Bad CRC-32 for file 'int8/stage1\.onnx'"):
         chosen(bundle)
@@ -195,7 +195,7 @@ def test_a_damaged_graph_is_found_though_the_other_precision_is_whole(stopwatch:
 def test_timing_runs_one_image_through_all_stages_of_each_in_turns(bundle: Path) -> None:
     watched = {name: Watched() for name in ("fp32", "int8")}
     nets = {
-        name: StagedNet(read_bundle(bundle).manifest, bundles.stages(name), name, engine)
+        name: SegmentedNet(read_bundle(bundle).manifest, bundles.segments(name), name, engine)
         for name, engine in watched.items()
     }
     times = time_full_pass(nets)

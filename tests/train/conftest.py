@@ -10,16 +10,16 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from gfnet_dynn.backbone_spec import GFNetSpec
-from gfnet_dynn.data.dataset_config import DatasetConfig
-from gfnet_dynn.data.scenes import SceneData, Source, prepare
-from gfnet_dynn.data.splits import SplitSettings
-from gfnet_dynn.measure.outputs import collect
+from gfnet_dynn.data.catalogue.configs import DatasetConfig
+from gfnet_dynn.data.loading.scenes import SceneData, Source, prepare
+from gfnet_dynn.data.splits.split import SplitSettings
+from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.model.build import build_net
-from gfnet_dynn.spec import InputSpec, NetSpec
-from gfnet_dynn.train.device import make_fabric
-from gfnet_dynn.train.settings import TrainSettings
-from gfnet_dynn.train.stage import StageContext
+from gfnet_dynn.spec.backbone import GFNetSpec
+from gfnet_dynn.spec.network import InputSpec, NetSpec
+from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.engine.device import make_fabric
+from gfnet_dynn.train.stages.stage import StageContext
 from tests.conftest import CLASSES
 
 TINY = NetSpec(GFNetSpec(width=16, depth=3, patch_size=8), (0, 1), InputSpec(32), CLASSES)

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from gfnet_dynn.data.loaders import Batch
-from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.train.backbone import BackboneStage
-from gfnet_dynn.train.joint import JointStage, plan_phases
-from gfnet_dynn.train.seeding import epoch_order, seed_step
-from gfnet_dynn.train.stage import Stage
-from gfnet_dynn.train.state import Position, load_state, save_state
-from gfnet_dynn.train.warmup import WarmupStage
+from gfnet_dynn.train.engine.seeding import epoch_order, seed_step
+from gfnet_dynn.train.engine.state import Position, load_state, save_state
+from gfnet_dynn.train.stages.backbone import BackboneStage
+from gfnet_dynn.train.stages.joint import JointStage, plan_phases
+from gfnet_dynn.train.stages.stage import Stage
+from gfnet_dynn.train.stages.warmup import WarmupStage
 from tests.train.conftest import MakeContext
 
 
@@ -92,7 +92,7 @@ def test_a_warm_head_without_gain_goes_back_to_its_best_and_is_frozen(
     # Exit 1 is best in epoch 1 and never again; exit 2 gains every epoch.
     planned = iter([(0.5, 0.1), (0.8, 0.2), (0.8, 0.3), (0.1, 0.4), (0.1, 0.5)])
     monkeypatch.setattr(
-        "gfnet_dynn.train.warmup.exit_accuracies",
+        "gfnet_dynn.train.stages.warmup.exit_accuracies",
         lambda arrays: dict(zip(("accuracy/exit1", "accuracy/exit2"), next(planned), strict=True)),
     )
     seen = []
@@ -168,11 +168,11 @@ def test_a_frozen_backbone_stays(data: SceneData, make_context: MakeContext) -> 
     assert changed(before, weights(stage)) == {"intermediate_heads", "gates"}
 
 
-def answers(right: int, ways_out: int) -> ExitArrays:
+def answers(right: int, exits: int) -> ExitArrays:
     """A hundred images, of which every way out has so many right."""
-    logits = np.zeros((100, ways_out, 2), np.float32)
+    logits = np.zeros((100, exits, 2), np.float32)
     logits[right:, :, 1] = 1
-    return ExitArrays(logits, np.ones((100, ways_out - 1), np.float32), np.zeros(100, np.int64))
+    return ExitArrays(logits, np.ones((100, exits - 1), np.float32), np.zeros(100, np.int64))
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,12 @@ def test_a_stage_ends_with_the_last_epoch_that_is_not_certainly_worse_than_the_b
     data: SceneData, make_context: MakeContext, kind: type[Stage], planned: list[int], kept: int
 ) -> None:
     stage = kind(make_context(bilevel_batches=1), len(planned))
-    ways_out = len(stage.context.net.heads)
+    exits = len(stage.context.net.heads)
     seen = []
     for epoch, right in enumerate(planned):
         run(data, stage, 3)
         seen.append(weights(stage))
-        stage.context.selection = partial(answers, right, ways_out)
+        stage.context.selection = partial(answers, right, exits)
         stage.end_epoch(epoch)
     stage.finish()
     assert all(torch.equal(tensor, seen[kept][name]) for name, tensor in weights(stage).items())
@@ -206,17 +206,17 @@ def test_what_a_stage_keeps_outlives_a_break(
     data: SceneData, make_context: MakeContext, tmp_path: Path, kind: type[Stage], planned: list[int]
 ) -> None:
     stage = kind(make_context(bilevel_batches=1), len(planned))
-    ways_out = len(stage.context.net.heads)
+    exits = len(stage.context.net.heads)
     for epoch, right in enumerate(planned[:-1]):
         run(data, stage, 3)
-        stage.context.selection = partial(answers, right, ways_out)
+        stage.context.selection = partial(answers, right, exits)
         stage.end_epoch(epoch)
         if right == max(planned):
             kept = weights(stage)
     save_state(tmp_path / "state", stage, Position(len(planned) - 1))
     again = kind(make_context(bilevel_batches=1, seed=1), len(planned))
     load_state(tmp_path / "state", again)
-    again.context.selection = partial(answers, planned[-1], ways_out)
+    again.context.selection = partial(answers, planned[-1], exits)
     again.end_epoch(len(planned) - 1)
     again.finish()
     assert all(torch.equal(tensor, kept[name]) for name, tensor in weights(again).items())

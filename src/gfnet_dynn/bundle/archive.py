@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gfnet_dynn.bundle.manifest import Manifest, StoredFile
 from gfnet_dynn.errors import BundleError
-from gfnet_dynn.storage import write_bytes
+from gfnet_dynn.system.storage import write_bytes
 
 SUFFIX = ".gfd"
 MANIFEST = "manifest.json"
@@ -49,15 +49,15 @@ class Bundle:
     manifest: Manifest
     sha256: str
 
-    def stages(self, precision: str) -> Iterator[bytes]:
-        """The graph of each stage, G + 1 of them, one after the other.
+    def segments(self, precision: str) -> Iterator[bytes]:
+        """The graph of each segment, G + 1 of them, one after the other.
 
         Raises:
             BundleError: the bundle has no such precision, or a graph is not what was exported.
         """
         if precision not in self.manifest.precisions:
             known = ", ".join(self.manifest.precisions)
-            raise BundleError(f"{self.path} has no stages in {precision}; it has {known}")
+            raise BundleError(f"{self.path} has no segments in {precision}; it has {known}")
         return map(self.read, self.manifest.precisions[precision])
 
     def read(self, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Which images a network was trained and selected on, as digests of their files: nothing may be promised on those.
+"""Which images a network was trained and selected on, as digests of their files: nothing may be guaranteed on those.
 
 Eight bytes of SHA-256 for each image: a megabyte tells 130,000 apart, and gives none of them away.
 """

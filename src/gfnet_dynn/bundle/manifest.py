@@ -10,7 +10,7 @@ from gfnet_dynn.bundle.fields import Fields
 from gfnet_dynn.bundle.policy import Policy, read_policy
 from gfnet_dynn.errors import BundleError, SpecError
 from gfnet_dynn.exits.rule import NEVER, per_exit
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.spec.network import InputSpec
 
 FORMAT = "gfnet-dynn bundle"
 VERSION = 1
@@ -26,7 +26,7 @@ _LARGEST_INPUT = 4096  # pixels a side
 
 
 @dataclass(frozen=True, slots=True)
-class WayOut:
+class Exit:
     """One way out of the network.
 
     Attributes:
@@ -55,10 +55,10 @@ class Manifest:
     Attributes:
         model: name of the network.
         classes: names in the order of the logits.
-        input: the image that the first stage takes.
-        ways_out: G early exits, then the final classifier.
+        input: the image that the first segment takes.
+        exits: G early exits, then the final classifier.
         policies: the first one is used unless another is asked for.
-        precisions: for each, `fp32` always among them, the file of each of the G + 1 stages in order.
+        precisions: for each, `fp32` always among them, the file of each of the G + 1 segments in order.
         files: by name in the archive, all but the manifest.
         report: what export measured: parity with the trained network, accuracy and exit shares by precision.
         provenance: how the network was trained, and on what.
@@ -68,7 +68,7 @@ class Manifest:
     model: str
     classes: tuple[str, ...]
     input: InputSpec
-    ways_out: tuple[WayOut, ...]
+    exits: tuple[Exit, ...]
     policies: tuple[Policy, ...]
     precisions: Mapping[str, tuple[str, ...]]
     files: Mapping[str, StoredFile]
@@ -77,36 +77,36 @@ class Manifest:
     learned_from: str | None = None
 
     def __post_init__(self) -> None:
-        exits = len(self.ways_out)
+        exits = len(self.exits)
         _require(2 <= len(self.classes) <= _MOST_CLASSES, f"has {len(self.classes)} classes")
         _require(len(set(self.classes)) == len(self.classes), "names a class twice")
         _require(self.input.size <= _LARGEST_INPUT, f"takes images of {self.input.size} px")
         _require(exits >= 1, "has no way out")
-        _require(_ascending([each.macs for each in self.ways_out]), "has exits whose MACs do not ascend")
-        _require(self.ways_out[-1].macs > 0, "costs nothing")
-        _require(_ascending([each.block for each in self.ways_out]), "has exits whose blocks do not ascend")
+        _require(_ascending([each.macs for each in self.exits]), "has exits whose MACs do not ascend")
+        _require(self.exits[-1].macs > 0, "costs nothing")
+        _require(_ascending([each.block for each in self.exits]), "has exits whose blocks do not ascend")
         names = [policy.name for policy in self.policies]
         _require(len(set(names)) == len(names) and FULL in names, f"has the policies {names}")
         for policy in self.policies:
             policy.require_fit(exits)
             thresholds = per_exit(policy.thresholds, exits - 1)
             _require(policy.name != FULL or set(thresholds) <= {NEVER}, f"lets images leave early by the policy {FULL}")
-        _require("fp32" in self.precisions, "has no stages in fp32")
-        for precision, stages in self.precisions.items():
-            _require(len(stages) == exits, f"has {len(stages)} stages in {precision} for {exits} ways out")
-        used = {file for stages in self.precisions.values() for file in stages}
+        _require("fp32" in self.precisions, "has no segments in fp32")
+        for precision, segments in self.precisions.items():
+            _require(len(segments) == exits, f"has {len(segments)} segments in {precision} for {exits} ways out")
+        used = {file for segments in self.precisions.values() for file in segments}
         used |= {self.learned_from} if self.learned_from else set()
         _require(used == set(self.files), f"disagrees with itself on its files: {sorted(used ^ set(self.files))[:4]}")
 
     @property
     def num_exits(self) -> int:
         """Number of ways out, the final classifier included (G + 1)."""
-        return len(self.ways_out)
+        return len(self.exits)
 
     @property
     def costs(self) -> tuple[float, ...]:
         """MACs of each way out as a share of the full network's, [G + 1]."""
-        return tuple(each.macs / self.ways_out[-1].macs for each in self.ways_out)
+        return tuple(each.macs / self.exits[-1].macs for each in self.exits)
 
     def policy(self, name: str | None = None) -> Policy:
         """The policy of that name, or the bundle's first.
@@ -128,9 +128,9 @@ class Manifest:
             "model": self.model,
             "classes": list(self.classes),
             "input": asdict(self.input),
-            "ways_out": [asdict(each) for each in self.ways_out],
+            "exits": [asdict(each) for each in self.exits],
             "policies": [each.to_dict() for each in self.policies],
-            "precisions": {name: list(stages) for name, stages in self.precisions.items()},
+            "precisions": {name: list(segments) for name, segments in self.precisions.items()},
             "files": {name: asdict(file) for name, file in self.files.items()},
             "report": dict(self.report),
             "provenance": dict(self.provenance),
@@ -157,7 +157,7 @@ class Manifest:
                 model=top.text("model"),
                 classes=top.texts("classes"),
                 input=_read_input(top.inner("input")),
-                ways_out=tuple(_read_way_out(each) for each in top.inners("ways_out")),
+                exits=tuple(_read_way_out(each) for each in top.inners("exits")),
                 policies=tuple(read_policy(each) for each in top.inners("policies")),
                 precisions={name: top.inner("precisions").texts(name) for name in top.inner("precisions").names},
                 files={name: _read_file(top.inner("files").inner(name)) for name in top.inner("files").names},
@@ -176,8 +176,8 @@ def _read_input(found: Fields) -> InputSpec:
     return InputSpec(found.whole("size"), found.whole("pad"), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
-def _read_way_out(found: Fields) -> WayOut:
-    return WayOut(found.text("name"), found.whole("block"), found.whole("macs"))
+def _read_way_out(found: Fields) -> Exit:
+    return Exit(found.text("name"), found.whole("block"), found.whole("macs"))
 
 
 def _read_file(found: Fields) -> StoredFile:

@@ -1,4 +1,4 @@
-"""When samples leave a bundle's network, how that came about, and what is promised of it."""
+"""When samples leave a bundle's network, how that came about, and what is guaranteed of it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from gfnet_dynn.bundle.fields import Fields
 from gfnet_dynn.errors import BundleError, CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.drift import Reference
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.sets import SET_SCORES, SetScore
-from gfnet_dynn.exits.signals import SIGNALS, UNFITTED, AccuracyTable, Fitted, Signal, by_signal
-from gfnet_dynn.exits.unknown import FAMILIARITY_SCORES, FamiliarityScore
+from gfnet_dynn.exits.scores import SCORES, UNFITTED, AccuracyTable, Fitted, Score, by_score
+from gfnet_dynn.uncertainty.drift import Reference
+from gfnet_dynn.uncertainty.out_of_distribution import FAMILIARITY_SCORES, FamiliarityScore
+from gfnet_dynn.uncertainty.prediction_sets import SET_SCORES, SetScore
 
 
 @dataclass(frozen=True, slots=True)
-class Unknowns:
+class UnknownRule:
     """When an image is called unlike those that the network knows.
 
     Attributes:
@@ -36,7 +36,7 @@ class Unknowns:
 
 
 @dataclass(frozen=True, slots=True)
-class Sets:
+class PredictionSets:
     """Classes among which the true one is, with a stated probability.
 
     Attributes:
@@ -56,34 +56,34 @@ class Policy:
 
     Attributes:
         name: by which it is asked for.
-        signal: what is compared with the thresholds.
+        score: what is compared with the thresholds.
         thresholds: one for each early exit, `NEVER` where none leaves.
         source: how the thresholds came about.
-        fitted: what the signal needs beside an exit's own outputs.
-        promise: what is promised, of which data and while what holds, as JSON values; empty where nothing is.
+        fitted: what the score needs beside an exit's own outputs.
+        guarantee: what is guaranteed, of which data and while what holds, as JSON values; empty where nothing is.
         references: exits and confidences at calibration, by precision, against which drift is checked.
         unknowns: when an image is called unknown; None: never.
         sets: prediction sets; None: none are given.
     """
 
     name: str
-    signal: Signal
+    score: Score
     thresholds: tuple[float, ...]
     source: str
     fitted: Fitted = UNFITTED
-    promise: Mapping[str, Any] = field(default_factory=dict)
+    guarantee: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, Reference] = field(default_factory=dict)
-    unknowns: Unknowns | None = None
-    sets: Sets | None = None
+    unknowns: UnknownRule | None = None
+    sets: PredictionSets | None = None
 
-    def signals(self, arrays: ExitArrays) -> ExitArrays:
+    def scores(self, arrays: ExitArrays) -> ExitArrays:
         """The same arrays with what stands against the thresholds in place of the gates."""
-        return by_signal(arrays, self.signal, self.fitted)
+        return by_score(arrays, self.score, self.fitted)
 
     @property
     def digest(self) -> str:
-        """Of signal, thresholds and what was fitted, but not of the network: twelve hexadecimal digits."""
-        return _digest(self.signal, self.thresholds, self.fitted)
+        """Of score, thresholds and what was fitted, but not of the network: twelve hexadecimal digits."""
+        return _digest(self.score, self.thresholds, self.fitted)
 
     def require_fit(self, num_exits: int) -> None:
         """Refuse parts that are for another number of exits.
@@ -103,7 +103,7 @@ class Policy:
             "sets": (len(self.sets.quantiles) if self.sets else num_exits, num_exits),
             **{f"references.{name}": (len(each.exit_counts), num_exits) for name, each in self.references.items()},
         }
-        optional = () if self.signal == "neighbours" else ("tables",)
+        optional = () if self.score == "neighbours" else ("tables",)
         for part, (found, wanted) in lengths.items():
             if found != wanted and not (found == 0 and part in ("temperatures", *optional)):
                 raise BundleError(f"its policy {self.name} has {found} {part} for a network with {gates} early exits")
@@ -112,7 +112,7 @@ class Policy:
         """A value that JSON can hold; `read_policy` reads it back."""
         described: dict[str, Any] = {
             "name": self.name,
-            "signal": self.signal,
+            "score": self.score,
             "thresholds": _without_infinities(self.thresholds),
             "source": self.source,
         }
@@ -120,8 +120,8 @@ class Policy:
             described["temperatures"] = list(self.fitted.temperatures)
         if self.fitted.tables:
             described["tables"] = [asdict(each) for each in self.fitted.tables]
-        if self.promise:
-            described["promise"] = dict(self.promise)
+        if self.guarantee:
+            described["guarantee"] = dict(self.guarantee)
         if self.references:
             described["references"] = {name: each.to_dict() for name, each in self.references.items()}
         if self.unknowns:
@@ -142,11 +142,11 @@ def read_policy(found: Fields) -> Policy:
     """
     return Policy(
         name=found.text("name"),
-        signal=found.one_of("signal", SIGNALS),
+        score=found.one_of("score", SCORES),
         thresholds=_with_infinities(found.numbers_or_none("thresholds"), NEVER),
         source=found.text("source"),
         fitted=_read_fitted(found),
-        promise=found.inner("promise").value if "promise" in found.names else {},
+        guarantee=found.inner("guarantee").value if "guarantee" in found.names else {},
         references=_read_references(found.inner("references")) if "references" in found.names else {},
         unknowns=_read_unknowns(found.inner("unknowns")) if "unknowns" in found.names else None,
         sets=_read_sets(found.inner("sets")) if "sets" in found.names else None,
@@ -154,9 +154,9 @@ def read_policy(found: Fields) -> Policy:
 
 
 @lru_cache
-def _digest(signal: Signal, thresholds: tuple[float, ...], fitted: Fitted) -> str:
+def _digest(score: Score, thresholds: tuple[float, ...], fitted: Fitted) -> str:
     """Cached, as every answer bears it."""
-    decisive = [signal, _without_infinities(tuple(map(float, thresholds))), asdict(fitted)]
+    decisive = [score, _without_infinities(tuple(map(float, thresholds))), asdict(fitted)]
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
 
 
@@ -186,14 +186,14 @@ def _read_reference(found: Fields) -> Reference:
         raise BundleError(f"its manifest has a reference that is not usable: {error}") from error
 
 
-def _read_unknowns(found: Fields) -> Unknowns:
+def _read_unknowns(found: Fields) -> UnknownRule:
     thresholds = _with_infinities(found.numbers_or_none("thresholds"), -math.inf)
-    return Unknowns(found.one_of("score", FAMILIARITY_SCORES), thresholds, found.share("false_alarms"))
+    return UnknownRule(found.one_of("score", FAMILIARITY_SCORES), thresholds, found.share("false_alarms"))
 
 
-def _read_sets(found: Fields) -> Sets:
+def _read_sets(found: Fields) -> PredictionSets:
     quantiles = _with_infinities(found.numbers_or_none("quantiles"), math.inf)
-    return Sets(found.one_of("score", SET_SCORES), quantiles, found.share("coverage"))
+    return PredictionSets(found.one_of("score", SET_SCORES), quantiles, found.share("coverage"))
 
 
 def _without_infinities(values: tuple[float, ...]) -> list[float | None]:

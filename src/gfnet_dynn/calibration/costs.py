@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.budget import Costs
+from gfnet_dynn.guarantees.budget import Costs
 
 Quantity = Literal["macs", "latency", "energy"]
 
@@ -23,7 +23,7 @@ _DAMAGED = (
 
 def macs(manifest: Manifest) -> Costs:
     """Millions of multiply-accumulates of one image."""
-    return Costs("MACs", "MMACs", tuple(way.macs / 1e6 for way in manifest.ways_out), None, "counted from shapes")
+    return Costs("MACs", "MMACs", tuple(way.macs / 1e6 for way in manifest.exits), None, "counted from shapes")
 
 
 def from_benchmark(
@@ -46,15 +46,15 @@ def from_benchmark(
     """
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-        mine = [each for each in report["contenders"] if _is_of(each, manifest, precision, engine)]
+        mine = [each for each in report["candidates"] if _is_of(each, manifest, precision, engine)]
         # Resizing was measured for the bundle that the benchmark is about, which stands first.
-        if not mine or report["contenders"][0]["identity"]["input_px"] != manifest.input.size:
+        if not mine or report["candidates"][0]["identity"]["input_px"] != manifest.input.size:
             asked = " ".join(filter(None, (engine, precision)))
             raise CalibrationError(
                 f"{file} holds no figures of this network{f' in {asked}' if asked else ''}: make them by "
                 f"`gfnet-dynn benchmark BUNDLE IMAGES --json FILE{f' --engine {engine}' if engine else ''}`"
             )
-        fastest = min(mine, key=lambda each: each["ways_out"][-1]["latency"]["mean_ms"])
+        fastest = min(mine, key=lambda each: each["exits"][-1]["latency"]["mean_ms"])
         means, worst = _frames(fastest, [report["preprocessing"][name] for name in ("decode", "fit")])
         identity = fastest["identity"]
         where = f"{identity['engine']}, {identity['precision']}, on {report['machine']['processor']}"
@@ -71,28 +71,28 @@ def from_benchmark(
         raise CalibrationError(f"cannot read the figures of `gfnet-dynn benchmark` in {file}: {error}") from error
 
 
-def _is_of(contender: Mapping[str, Any], manifest: Manifest, precision: str | None, engine: str | None) -> bool:
-    shares = [each["macs_share"] for each in contender["ways_out"]]
-    identity = contender["identity"]
+def _is_of(candidate: Mapping[str, Any], manifest: Manifest, precision: str | None, engine: str | None) -> bool:
+    shares = [each["macs_share"] for each in candidate["exits"]]
+    identity = candidate["identity"]
     same = len(shares) == manifest.num_exits and all(
         math.isclose(found, own, abs_tol=_SAME_SHARE) for found, own in zip(shares, manifest.costs, strict=True)
     )
-    same = same and identity["macs"] == manifest.ways_out[-1].macs and identity["input_px"] == manifest.input.size
+    same = same and identity["macs"] == manifest.exits[-1].macs and identity["input_px"] == manifest.input.size
     wanted = manifest.precisions if precision is None else (precision,)
     name = identity["engine"].split()[0]
     return same and identity["precision"] in wanted and name != "torch" and engine in (None, name)
 
 
-def _frames(contender: Mapping[str, Any], reading: list[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _frames(candidate: Mapping[str, Any], reading: list[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and 99th percentile of a frame that leaves at each exit.
 
     What a frame takes beside the network is the difference of what both took over the mix of exits. Sums of means are
     means; sums of three 99th percentiles are kept by at least ninety-seven frames in a hundred.
     """
-    beside = float(contender["end_to_end"]["mean_ms"] - contender["mix"]["mean_ms"])
+    beside = float(candidate["end_to_end"]["mean_ms"] - candidate["mix"]["mean_ms"])
     read, read_worst = (float(sum(each[figure] for each in reading)) for figure in ("mean_ms", "p99_ms"))
     beside = max(beside, read)  # noise must not make reading free
-    exits = [way["latency"] for way in contender["ways_out"]]
+    exits = [way["latency"] for way in candidate["exits"]]
     means = tuple(beside + float(each["mean_ms"]) for each in exits)
     return means, tuple(beside - read + read_worst + float(each["p99_ms"]) for each in exits)
 

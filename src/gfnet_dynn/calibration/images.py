@@ -67,7 +67,7 @@ def find_labelled(folder: Path, bundle: Bundle, told: Told) -> LabelledFiles:
         )
     if missing := [name for name in classes if name not in found]:
         raise CalibrationError(
-            f"{folder} has no images of {_some(missing)}: a promise holds for images as those it was made on, so every "
+            f"{folder} has no images of {_some(missing)}: a guarantee holds for images as those it was made on, so every "
             "class must be there, in about the share in which it will come"
         )
     files = tuple(file for name in sorted(found) for file in found[name])
@@ -95,7 +95,7 @@ def _require_new(files: tuple[Path, ...], contents: list[bytes], bundle: Bundle)
     if known := [str(file) for file, content in zip(files, contents, strict=True) if content in seen]:
         raise CalibrationError(
             f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: on "
-            "those it is better than on others, so nothing could be promised; give images that it has not seen"
+            "those it is better than on others, so nothing could be guaranteed; give images that it has not seen"
         )
 
 

@@ -1,6 +1,6 @@
 """What every exit says of the calibration images, in every precision of a bundle: computed once, then kept.
 
-Whatever is asked for later, another risk, budget or signal, is found from these arrays alone.
+Whatever is asked for later, another risk, budget or score, is found from these arrays alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.image import load_input
 from gfnet_dynn.runtime.engine import Engine
 from gfnet_dynn.runtime.precision import compile_net
-from gfnet_dynn.storage import write_bytes
+from gfnet_dynn.system.storage import write_bytes
 
 _FORMAT = "gfnet-dynn exit outputs 1"
 _BATCH = 16

@@ -1,4 +1,4 @@
-"""Which signal is worth most at equal cost, on images that none of them was fitted to."""
+"""Which score is worth most at equal cost, on images that none of them was fitted to."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.calibration.plan import take
+from gfnet_dynn.calibration.score_fitting import fit
+from gfnet_dynn.calibration.search import take
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.budget import levels
-from gfnet_dynn.exits.fitting import fit
-from gfnet_dynn.exits.paths import exits_along
-from gfnet_dynn.exits.signals import SIGNALS, Signal, by_signal
+from gfnet_dynn.exits.scores import SCORES, Score, by_score
+from gfnet_dynn.guarantees.budget import levels
+from gfnet_dynn.guarantees.paths import exits_along
 
 FIT_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """One signal at one mean cost.
+    """One score at one mean cost.
 
     Attributes:
-        signal: which.
+        score: which.
         accuracy: at that cost, 0 to 1.
         against_gate: by how much that is more than by the learned gate.
         standard_error: of that difference, over the images.
     """
 
-    signal: Signal
+    score: Score
     accuracy: float
     against_gate: float
     standard_error: float
 
 
-def rank_signals(
-    arrays: ExitArrays, costs: Sequence[float], mean_cost: float, seed: int = 0, signals: Sequence[Signal] = SIGNALS
+def rank_scores(
+    arrays: ExitArrays, costs: Sequence[float], mean_cost: float, seed: int = 0, scores: Sequence[Score] = SCORES
 ) -> list[Ranked]:
-    """All signals at the same mean cost, the best first.
+    """All scores at the same mean cost, the best first.
 
-    Each signal's threshold is where its mean cost is the one asked for, which needs no labels; between two thresholds
+    Each score's threshold is where its mean cost is the one asked for, which needs no labels; between two thresholds
     the images are shared out in proportion.
 
     Args:
         arrays: all exits over images that nothing was trained or chosen on.
         costs: cost up to and including each exit, [G + 1].
         mean_cost: at which they are compared, in the same unit.
-        seed: of the division into images that signals are fitted to and those they are judged on.
-        signals: which; `gate` must be among them.
+        seed: of the division into images that scores are fitted to and those they are judged on.
+        scores: which; `gate` must be among them.
     """
     shuffled = np.random.default_rng(seed).permutation(len(arrays.labels))
     cut = round(FIT_SHARE * len(shuffled))
     fitting, judged = take(arrays, np.sort(shuffled[:cut])), take(arrays, np.sort(shuffled[cut:]))
     right = {
-        signal: _right_at(by_signal(judged, signal, fit(fitting, signal)), np.asarray(costs, np.float64), mean_cost)
-        for signal in signals
+        score: _right_at(by_score(judged, score, fit(fitting, score)), np.asarray(costs, np.float64), mean_cost)
+        for score in scores
     }
     ranked = []
-    for signal, each in right.items():
+    for score, each in right.items():
         difference = each - right["gate"]
         error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else 0.0
-        ranked.append(Ranked(signal, float(each.mean()), float(difference.mean()), error))
+        ranked.append(Ranked(score, float(each.mean()), float(difference.mean()), error))
     return sorted(ranked, key=lambda each: -each.accuracy)
 
 

@@ -1,4 +1,4 @@
-"""What calibration found, for people and as JSON: the policy, how far exits can be trusted, which signal pays."""
+"""What calibration found, for people and as JSON: the policy, how far exits can be trusted, which score pays."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.plan import Calibrated, Rows, take
-from gfnet_dynn.calibration.ranking import Ranked, rank_signals
+from gfnet_dynn.calibration.ranking import Ranked, rank_scores
+from gfnet_dynn.calibration.search import Calibrated, Rows, take
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.reliability import Bin, brier, equal_mass_error, fit_temperature, reliability_bins
+from gfnet_dynn.uncertainty.reliability import Bin, brier, equal_mass_error, fit_temperature, reliability_bins
 
 _BINS = 10
 
@@ -48,7 +48,7 @@ class CalibrationReport:
     Attributes:
         calibrated: the policy and its figures.
         exits: reliability of each exit.
-        ranking: signals at the policy's mean cost; empty where it leaves no choice.
+        ranking: scores at the policy's mean cost; empty where it leaves no choice.
         macs: of each exit, in millions.
         precision: whose outputs reliability and ranking are of.
     """
@@ -76,10 +76,10 @@ def make_report(calibrated: Calibrated, outputs: Outputs, manifest: Manifest) ->
     precision, arrays = next(iter(outputs.precisions.items()))
     half = np.random.default_rng(calibrated.order.seed).permutation(outputs.images)
     fitting, judged = np.sort(half[: len(half) // 2]), np.sort(half[len(half) // 2 :])
-    exits = tuple(_reliability(arrays, index, way.name, fitting, judged) for index, way in enumerate(manifest.ways_out))
+    exits = tuple(_reliability(arrays, index, way.name, fitting, judged) for index, way in enumerate(manifest.exits))
     price, spent = calibrated.order.costs.means, calibrated.point.mean_cost
-    ranking = rank_signals(arrays, price, spent, calibrated.order.seed) if spent < price[-1] else []
-    macs = tuple(way.macs / 1e6 for way in manifest.ways_out)
+    ranking = rank_scores(arrays, price, spent, calibrated.order.seed) if spent < price[-1] else []
+    macs = tuple(way.macs / 1e6 for way in manifest.exits)
     return CalibrationReport(calibrated, exits, tuple(ranking), macs, precision)
 
 
@@ -103,14 +103,14 @@ def sources(report: CalibrationReport) -> list[str]:
     """How each number came about."""
     calibrated = report.calibrated
     parts, costs = calibrated.parts, calibrated.order.costs
-    fitted = f"; {len(parts.fit)} others served to fit signal or path" if len(parts.fit) else ""
+    fitted = f"; {len(parts.fit)} others served to fit score or path" if len(parts.fit) else ""
     later = f"; {len(parts.later)} others to make sets and alarms" if len(parts.later) else ""
     priced = "" if costs.quantity == "MACs" else f"{costs.quantity}: {costs.source}. "
     return [
         f"Expected: measured on the {len(parts.test)} images that thresholds were tested on{fitted}{later}.",
         f"{priced}MACs: counted from shapes.",
         f"Reliability: measured in {report.precision} on half of the images, temperatures fitted on the other half.",
-        "Signals: all at the policy's mean cost, on seven tenths of the images, fitted on the others.",
+        "Scores: all at the policy's mean cost, on seven tenths of the images, fitted on the others.",
     ]
 
 
@@ -134,7 +134,7 @@ def report_to_dict(report: CalibrationReport) -> dict[str, Any]:
         "reliability": [asdict(each) for each in report.exits],
         "signals_at_equal_cost": [asdict(each) for each in report.ranking],
         "sources": sources(report),
-    } | ({"promise_tested": _finite(asdict(calibrated.promise))} if calibrated.promise else {})
+    } | ({"promise_tested": _finite(asdict(calibrated.guarantee))} if calibrated.guarantee else {})
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:

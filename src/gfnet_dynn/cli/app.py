@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gfnet_dynn.cli.verbs import build_app
 from gfnet_dynn.errors import GFNetDynnError
-from gfnet_dynn.train.interruption import TrainingInterrupted
+from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 
 
 def run(command: Callable[[], None]) -> None:

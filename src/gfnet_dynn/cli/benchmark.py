@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 
 from gfnet_dynn.bundle.archive import SUFFIX
-from gfnet_dynn.cli.extras import require_torch
 from gfnet_dynn.cli.options import path
 from gfnet_dynn.errors import SpecError
+from gfnet_dynn.workflows.extras import require_torch
 
 _ROUNDS_OF_BUNDLE, _ROUNDS_OF_NETWORK = 5, 25
 _IMAGES_OF_BUNDLE, _IMAGES_OF_NETWORK = 48, 4
@@ -66,8 +66,8 @@ def benchmark(
     For images in folders that are named as classes, accuracy stands beside latency.
     """
     if subject.endswith(SUFFIX):
-        from gfnet_dynn.cli.device_benchmark import Wanted as OnDevice  # noqa: PLC0415 # imports engines
-        from gfnet_dynn.cli.device_benchmark import run_device_benchmark  # noqa: PLC0415
+        from gfnet_dynn.workflows.benchmarking import Wanted as OnDevice  # noqa: PLC0415 # imports engines
+        from gfnet_dynn.workflows.benchmarking import run_device_benchmark  # noqa: PLC0415
 
         if input_size is not None or pad or seed:
             raise SpecError(
@@ -103,7 +103,7 @@ def benchmark(
             f"{subject} is no bundle ({SUFFIX}): images are measured with a bundle, see `gfnet-dynn export`"
         )
     require_torch("benchmarking")
-    from gfnet_dynn.cli.benchmarking import Wanted, run_benchmark  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.workflows.torch_benchmark import Wanted, run_benchmark  # noqa: PLC0415 # imports torch
 
     wanted = Wanted(
         subject, input_size, pad, images or _IMAGES_OF_NETWORK, repeats or _ROUNDS_OF_NETWORK, threads, seed

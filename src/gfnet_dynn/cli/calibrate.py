@@ -1,4 +1,4 @@
-"""`gfnet-dynn calibrate`: exit policies that can be promised."""
+"""`gfnet-dynn calibrate`: exit policies that can be guaranteed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def calibrate(
     method: Annotated[
         Literal["exact", "betting", "hoeffding-bentkus", "conformal", "naive"] | None,
         typer.Option(
-            help="exact, betting, hoeffding-bentkus: certain; conformal: on average; naive: no promise. (default: "
+            help="exact, betting, hoeffding-bentkus: certain; conformal: on average; naive: no guarantee. (default: "
             "exact where images are counted, else betting)"
         ),
     ] = None,
@@ -46,8 +46,8 @@ def calibrate(
     benchmark: Annotated[
         Path | None, typer.Option(help="What `gfnet-dynn benchmark BUNDLE … --json` wrote on the device.", parser=path)
     ] = None,
-    signal: Annotated[
-        Literal["gate", "max-probability", "margin", "entropy", "patience", "neighbours"],
+    score: Annotated[
+        Literal["gate", "max_softmax", "margin", "entropy", "patience", "neighbours"],
         typer.Option(help="By what images leave."),
     ] = "gate",
     per_exit: Annotated[
@@ -78,11 +78,11 @@ def calibrate(
     threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the division of the images.")] = 0,
 ) -> None:
-    """Find the cheapest exit policy that keeps a risk, a budget or both, and store it in the bundle with its promise.
+    """Find the cheapest exit policy that keeps a risk, a budget or both, and store it in the bundle with its guarantee.
 
     The policy becomes the bundle's first, which `classify` uses unless told else. No torch, no network connection.
     """
-    from gfnet_dynn.cli.calibrating import Wanted, run_calibration  # noqa: PLC0415 # imports the engine
+    from gfnet_dynn.workflows.calibration import Wanted, run_calibration  # noqa: PLC0415 # imports the engine
 
     wanted = Wanted(
         bundle=bundle,
@@ -96,7 +96,7 @@ def calibrate(
         max_mj=max_mj,
         max_mmacs=max_mmacs,
         benchmark=benchmark,
-        signal=signal,
+        score=score,
         per_exit=per_exit,
         sets=sets,
         unknown=unknown,

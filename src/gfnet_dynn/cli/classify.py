@@ -36,7 +36,7 @@ def classify(
 
     A file that cannot be read is named and left out; the exit status is then 2.
     """
-    from gfnet_dynn.cli.classifying import Wanted, run_classification  # noqa: PLC0415 # imports the engine
+    from gfnet_dynn.workflows.classification import Wanted, run_classification  # noqa: PLC0415 # imports the engine
 
     wanted = Wanted(bundle, tuple(images), policy, threshold, top, form, engine, precision, threads, batch)
     if run_classification(wanted, sys.stdout, sys.stderr):

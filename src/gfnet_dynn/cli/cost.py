@@ -10,10 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gfnet_dynn.backbone_spec import BACKBONES, find_backbone
-from gfnet_dynn.cli.extras import require_torch
 from gfnet_dynn.cli.options import parse_exits
-from gfnet_dynn.spec import NetSpec, make_input
+from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
+from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.workflows.extras import require_torch
 
 
 def cost(

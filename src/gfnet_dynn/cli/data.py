@@ -15,14 +15,14 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from gfnet_dynn.cli.options import path
-from gfnet_dynn.data import fetch
-from gfnet_dynn.data.check import CheckReport, check_dataset
-from gfnet_dynn.data.check_report import PartReport
-from gfnet_dynn.data.dataset_config import DatasetConfig, find_dataset, known_names
-from gfnet_dynn.data.download import download_dataset
-from gfnet_dynn.data.registry import KNOWN_SETS
+from gfnet_dynn.data.catalogue import fetch
+from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset, known_names
+from gfnet_dynn.data.catalogue.download import download_dataset
+from gfnet_dynn.data.catalogue.registry import KNOWN_SETS
+from gfnet_dynn.data.checks.check import CheckReport, check_dataset
+from gfnet_dynn.data.checks.report import PartReport
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.storage import write_json
+from gfnet_dynn.system.storage import write_json
 
 app = typer.Typer(help="List, download and check data sets.", no_args_is_help=True)
 

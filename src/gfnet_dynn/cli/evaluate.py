@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from gfnet_dynn.cli.extras import require_torch
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, option, with_options
 from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.workflows.extras import require_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class PlaceOptions:
 def evaluate(data: DataOptions, net: NetOptions, options: EvaluationOptions, place: PlaceOptions) -> None:
     """Accuracy, exits, cost and measured latency over a range of thresholds: a table, JSON and plots."""
     require_torch("evaluation")
-    from gfnet_dynn.cli.evaluating import run_evaluation  # noqa: PLC0415 # imports torch
-    from gfnet_dynn.cli.training import set_threads  # noqa: PLC0415
+    from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.workflows.training import set_threads  # noqa: PLC0415
 
     if net.checkpoint_path is None:
         raise CheckpointError("which network? Give --checkpoint-path")

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gfnet_dynn.cli.extras import require_export
 from gfnet_dynn.cli.options import path
+from gfnet_dynn.workflows.extras import require_export
 
 
 def export(
@@ -39,7 +39,7 @@ def export(
     Every exit's answers are held against torch's on the selection split; other answers are refused.
     """
     require_export()
-    from gfnet_dynn.cli.exporting import Wanted, run_export  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.workflows.exporting import Wanted, run_export  # noqa: PLC0415 # imports torch
 
     wanted = Wanted(run, output, data_path, dataset_config, calibration_images if int8 else 0, single_graph)
     run_export(wanted, Console())

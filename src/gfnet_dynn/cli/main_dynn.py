@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from gfnet_dynn.cli.app import run
-from gfnet_dynn.cli.extras import require_torch
 from gfnet_dynn.cli.options import (
     SPELLINGS,
     DataOptions,
@@ -18,8 +17,9 @@ from gfnet_dynn.cli.options import (
     option,
     with_options,
 )
-from gfnet_dynn.train.distillation_settings import DistillationSettings
-from gfnet_dynn.train.settings import TrainSettings
+from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.workflows.extras import require_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ def command(  # one for each group of options
 ) -> None:
     """Train an early-exit Global Filter Network on remote-sensing scenes, or evaluate one."""
     require_torch("training")
-    from gfnet_dynn.cli.evaluating import run_evaluation  # noqa: PLC0415 # imports torch
-    from gfnet_dynn.cli.training import run_training, set_threads  # noqa: PLC0415
-    from gfnet_dynn.data.dataset_config import find_dataset  # noqa: PLC0415
-    from gfnet_dynn.train.run_folder import run_folder  # noqa: PLC0415
+    from gfnet_dynn.data.catalogue.configs import find_dataset  # noqa: PLC0415
+    from gfnet_dynn.train.runs.run_folder import run_folder  # noqa: PLC0415
+    from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.workflows.training import run_training, set_threads  # noqa: PLC0415
 
     console = Console()
     if not mode.eval:

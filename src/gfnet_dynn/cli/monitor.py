@@ -1,4 +1,4 @@
-"""`gfnet-dynn monitor`: do images still come as those that a promise was made on?"""
+"""`gfnet-dynn monitor`: do images still come as those that a guarantee was made on?"""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def monitor(
     threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the permutations.", min=0)] = 0,
 ) -> None:
-    """Compare exits and confidences with those at calibration, and say whether the promise's premise still holds.
+    """Compare exits and confidences with those at calibration, and say whether the guarantee's premise still holds.
 
     The exit status is 1 where it does not; else 2 where some images could not be read, which are named and left out;
     else 0.
     """
-    from gfnet_dynn.cli.monitoring import Wanted, run_monitor  # noqa: PLC0415 # imports the engine
+    from gfnet_dynn.workflows.monitoring import Wanted, run_monitor  # noqa: PLC0415 # imports the engine
 
     wanted = Wanted(bundle, tuple(seen), policy, level / 100, as_json, engine, precision, threads, seed)
     if status := run_monitor(wanted, Console(), sys.stderr):

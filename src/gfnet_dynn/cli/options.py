@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from gfnet_dynn.backbone_spec import BACKBONES, BackboneSpec, ExitPooling
 from gfnet_dynn.errors import DataError, SpecError
-from gfnet_dynn.train.settings import flag
+from gfnet_dynn.spec.backbone import BACKBONES, BackboneSpec, ExitPooling
+from gfnet_dynn.train.config.training import flag
 
 SPELLINGS = {"token_normalize_func": lambda token: token.replace("_", "-")}
 """Context settings with which every option is understood with hyphens and with underscores."""

@@ -16,8 +16,8 @@ def report(
     output: Annotated[Path, typer.Option(help="Folder for the report.", parser=path)] = Path("report"),
 ) -> None:
     """Compare evaluated runs in Markdown, HTML and JSON; those that differ in seed alone share a row, mean ± sd."""
-    from gfnet_dynn.measure.comparison import compare, read_run  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.measure.comparison_report import write_comparison  # noqa: PLC0415
+    from gfnet_dynn.evaluation.comparison import compare, read_run  # noqa: PLC0415 # what other commands need not load
+    from gfnet_dynn.evaluation.comparison_report import write_comparison  # noqa: PLC0415
 
     groups = compare([read_run(run) for run in runs])
     files = write_comparison(groups, output)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from gfnet_dynn.cli.extras import require_torch
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, RunOptions, with_options
-from gfnet_dynn.cli.recipes import read_recipe
-from gfnet_dynn.train.distillation_settings import DistillationSettings
-from gfnet_dynn.train.settings import TrainSettings
+from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.train.config.recipes import read_recipe
+from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.workflows.extras import require_torch
 
 
 @with_options(
@@ -27,8 +27,8 @@ def train(  # one for each group of options
     Options come from RECIPE, and from the command line, which has the last word.
     """
     require_torch("training")
-    from gfnet_dynn.cli.evaluating import run_evaluation  # noqa: PLC0415 # imports torch
-    from gfnet_dynn.cli.training import run_training  # noqa: PLC0415
+    from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.workflows.training import run_training  # noqa: PLC0415
 
     console = Console()
     model = run_training(data, net, settings, distillation, run, console)

@@ -25,7 +25,7 @@ class _Comparable(Protocol):
 _Gate = TypeVar("_Gate", bound=_Comparable)
 
 
-def leaves(gate: _Gate, threshold: float) -> Any:
+def should_exit(gate: _Gate, threshold: float) -> Any:
     """Whether samples leave at one exit.
 
     A gate that is not a number does not leave: the next exit decides.
@@ -76,5 +76,5 @@ def first_exit(gates: npt.NDArray[np.float32], threshold: float | Sequence[float
     thresholds = per_exit(threshold, gates.shape[1])
     left = np.ones((len(gates), len(thresholds) + 1), dtype=bool)
     for exit_index, value in enumerate(thresholds):
-        left[:, exit_index] = leaves(gates[:, exit_index], value)
+        left[:, exit_index] = should_exit(gates[:, exit_index], value)
     return np.asarray(left.argmax(axis=1))

@@ -1,4 +1,4 @@
-"""Shows that exported stages give the answers of the network that they come from, on real images."""
+"""Shows that exported segments give the answers of the network that they come from, on real images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gfnet_dynn.errors import ExportError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.runtime.staged import Images, StagedNet
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.runtime.segments import Images, SegmentedNet
+from gfnet_dynn.spec.network import InputSpec
 
 TOLERANCE = 1e-4
 """Largest difference of a gate, and of a logit as a share of the largest one or of 1, that is still the same answer."""
@@ -25,14 +25,14 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Parity:
-    """How far exported stages are from the network.
+    """How far exported segments are from the network.
 
     Attributes:
         images: compared.
         logits: largest difference over all exits, as a share of the largest logit or of 1 if that is more.
         gates: largest difference over all exits.
-        other_exits: images that leave elsewhere, by thresholds that their signals straddle.
-        engine: that ran the stages.
+        other_exits: images that leave elsewhere, by thresholds that their scores straddle.
+        engine: that ran the segments.
     """
 
     images: int
@@ -66,20 +66,20 @@ def network_arrays(net: EarlyExitNet, images: Images, labels: npt.NDArray[np.int
     return ExitArrays(np.concatenate(logits), np.concatenate(gates), labels)
 
 
-def stage_arrays(net: StagedNet, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays:
-    """What exported stages say at all exits."""
+def stage_arrays(net: SegmentedNet, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays:
+    """What exported segments say at all exits."""
     parts = [net.all_exits(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
     return ExitArrays(np.concatenate([each[0] for each in parts]), np.concatenate([each[1] for each in parts]), labels)
 
 
-def compare(network: ExitArrays, stages: ExitArrays, policy: Policy, engine: str) -> Parity:
+def compare(network: ExitArrays, segments: ExitArrays, policy: Policy, engine: str) -> Parity:
     """Hold the answers of both against each other."""
     scale = max(1.0, float(np.abs(network.logits).max()))
-    exits = [first_exit(policy.signals(each).gates, policy.thresholds) for each in (network, stages)]
+    exits = [first_exit(policy.scores(each).gates, policy.thresholds) for each in (network, segments)]
     return Parity(
         images=len(network.labels),
-        logits=float(np.abs(network.logits - stages.logits).max()) / scale,
-        gates=float(np.abs(network.gates - stages.gates).max(initial=0.0)),
+        logits=float(np.abs(network.logits - segments.logits).max()) / scale,
+        gates=float(np.abs(network.gates - segments.gates).max(initial=0.0)),
         other_exits=int((exits[0] != exits[1]).sum()),
         engine=engine,
     )
@@ -93,6 +93,6 @@ def require_parity(parity: Parity) -> None:
     """
     if not (parity.logits <= TOLERANCE and parity.gates <= TOLERANCE):
         raise ExportError(
-            f"the exported stages do not give the network's answers on {parity.images} images (logits differ by "
+            f"the exported segments do not give the network's answers on {parity.images} images (logits differ by "
             f"{parity.logits:.1e}, gates by {parity.gates:.1e}; at most {TOLERANCE:g} is allowed): nothing was written"
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnet_dynn.model.gfnet import PatchEmbedding
-from gfnet_dynn.spec import InputSpec
+from gfnet_dynn.spec.network import InputSpec
 
 _MIDDLE = 128.0
 

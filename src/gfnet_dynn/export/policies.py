@@ -8,11 +8,11 @@ from typing import Any
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.signals import Signal
+from gfnet_dynn.exits.scores import Score
 
-_FOUND: tuple[tuple[str, Signal, str], ...] = (
+_FOUND: tuple[tuple[str, Score, str], ...] = (
     ("gates", "gate", "threshold"),
-    ("plain", "max-probability", "plain_threshold"),
+    ("plain", "max_softmax", "plain_threshold"),
 )
 
 
@@ -25,9 +25,9 @@ def policies_of(provenance: Mapping[str, Any], num_gates: int) -> tuple[Policy, 
     """
     full = Policy(FULL, "gate", (NEVER,) * num_gates, "no image leaves early")
     found = []
-    for name, signal, key in _FOUND:
+    for name, score, key in _FOUND:
         chosen = provenance.get(key) or {}
         if num_gates and chosen.get("thresholds"):
             source = f"{chosen.get('rule', 'unknown rule')}; chosen on the {chosen.get('chosen_on', 'unknown data')}"
-            found.append(Policy(name, signal, tuple(chosen["thresholds"]), source))
+            found.append(Policy(name, score, tuple(chosen["thresholds"]), source))
     return (*found, full)

@@ -1,4 +1,4 @@
-"""Stages in int8: the large products of a network, and nothing else, between quantise and dequantise nodes.
+"""Segments in int8: the large products of a network, and nothing else, between quantise and dequantise nodes.
 
 Linear maps of MLPs, patches of the image and convolutions with their residual sums hold nearly all of the work and bear
 eight bits; filters, norms, the first convolution of a trunk, heads and gates stay in float32.
@@ -17,29 +17,29 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from gfnet_dynn.runtime.engine import Array, EngineOptions, make_engine
-from gfnet_dynn.runtime.staged import Images
+from gfnet_dynn.runtime.segments import Images
 
 _BATCH = 16
 _FEWEST_CHANNELS = 16  # thinner products cost more to convert than they save
 _IMAGE_CHANNELS = 3
 
 
-def quantise_stages(stages: Sequence[onnx.ModelProto], images: Images) -> list[onnx.ModelProto]:
-    """Each stage in int8, ranges taken from what the float32 stages before it give for some images.
+def quantise_segments(segments: Sequence[onnx.ModelProto], images: Images) -> list[onnx.ModelProto]:
+    """Each segment in int8, ranges taken from what the float32 segments before it give for some images.
 
     Args:
-        stages: float32, [G + 1].
+        segments: float32, [G + 1].
         images: training images, [N, S, S, 3].
     """
     engine = make_engine("onnxruntime", EngineOptions(threads=1))
     entering: list[Array] = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     entering_rough, quantised = entering, []
-    for stage in stages:
-        rough = _quantise(stage, entering)
+    for segment in segments:
+        rough = _quantise(segment, entering)
         exact_says, rough_says = (
             [list(map(np.array, graph.run(each))) for each in inputs]
             for graph, inputs in (
-                (engine.compile(stage.SerializeToString()), entering),
+                (engine.compile(segment.SerializeToString()), entering),
                 (engine.compile(rough.SerializeToString()), entering_rough),
             )
         )
@@ -50,37 +50,37 @@ def quantise_stages(stages: Sequence[onnx.ModelProto], images: Images) -> list[o
 
 
 def _mean_logits(said: Sequence[Sequence[Array]]) -> Array:
-    """Over all images, [K]; of what a stage gives, the last one gives logits alone."""
+    """Over all images, [K]; of what a segment gives, the last one gives logits alone."""
     logits = np.concatenate([each[1] if len(each) > 1 else each[0] for each in said])
     return np.asarray(logits.mean(axis=0))
 
 
-def _correct_head(stage: onnx.ModelProto, missing: Array) -> None:
+def _correct_head(segment: onnx.ModelProto, missing: Array) -> None:
     """Give back to the classifier's bias what rounding takes from its mean logits.
 
     Rounding adds to every deviation that an exit sees, most to small ones, so its errors have a direction. Source:
     Nagel et al., Data-free quantization through weight equalization and bias correction, arXiv 1906.04721.
     """
-    head = next(node for node in stage.graph.node if "logits" in node.output)
-    biases = [each for each in stage.graph.initializer if len(head.input) > 2 and each.name == head.input[2]]
+    head = next(node for node in segment.graph.node if "logits" in node.output)
+    biases = [each for each in segment.graph.initializer if len(head.input) > 2 and each.name == head.input[2]]
     if head.op_type != "Gemm" or not biases:
         return
     corrected = onnx.numpy_helper.to_array(biases[0]) + missing.astype(np.float32)
     biases[0].CopyFrom(onnx.numpy_helper.from_array(corrected, biases[0].name))
 
 
-def _quantise(stage: onnx.ModelProto, batches: Sequence[Array]) -> onnx.ModelProto:
-    nodes = _heavy_nodes(stage)
+def _quantise(segment: onnx.ModelProto, batches: Sequence[Array]) -> onnx.ModelProto:
+    nodes = _heavy_nodes(segment)
     if not nodes:  # to the quantiser an empty list would mean all
-        return stage
-    convolves = any(node.op_type == "Conv" and node.name in nodes for node in stage.graph.node)
+        return segment
+    convolves = any(node.op_type == "Conv" and node.name in nodes for node in segment.graph.node)
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        source, target = Path(folder, "stage.onnx"), Path(folder, "int8.onnx")
-        onnx.save(stage, source)
+        source, target = Path(folder, "segment.onnx"), Path(folder, "int8.onnx")
+        onnx.save(segment, source)
         quantize_static(
             source,
             target,
-            _Batches(stage.graph.input[0].name, batches),
+            _Batches(segment.graph.input[0].name, batches),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             # onnxruntime convolves unsigned numbers twice as fast as signed ones; products gain nothing by them, and in
@@ -109,13 +109,13 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _heavy_nodes(stage: onnx.ModelProto) -> list[str]:
+def _heavy_nodes(segment: onnx.ModelProto) -> list[str]:
     """Names of the nodes worth quantising; nodes without a name get one."""
-    for index, node in enumerate(stage.graph.node):
+    for index, node in enumerate(segment.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
-    shapes = {constant.name: tuple(constant.dims) for constant in stage.graph.initializer}
-    convolutions = {node.output[0] for node in stage.graph.node if node.op_type == "Conv"}
-    return [node.name for node in stage.graph.node if _is_heavy(node, shapes, convolutions)]
+    shapes = {constant.name: tuple(constant.dims) for constant in segment.graph.initializer}
+    convolutions = {node.output[0] for node in segment.graph.node if node.op_type == "Conv"}
+    return [node.name for node in segment.graph.node if _is_heavy(node, shapes, convolutions)]
 
 
 def _is_heavy(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]], convolutions: set[str]) -> bool:

@@ -1,6 +1,6 @@
-"""All stages as one ONNX graph with nested If: any ONNX runtime runs it unaided, one image at a time.
+"""All segments as one ONNX graph with nested If: any ONNX runtime runs it unaided, one image at a time.
 
-Where an image leaves, the branch with the later stages is not entered.
+Where an image leaves, the branch with the later segments is not entered.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from onnx import TensorProto, helper, numpy_helper
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ExportError
-from gfnet_dynn.exits.signals import Signal
-from gfnet_dynn.export.bundling import Exported
+from gfnet_dynn.exits.scores import Score
+from gfnet_dynn.export.bundle import Exported
 from gfnet_dynn.export.parity import TOLERANCE
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
-from gfnet_dynn.runtime.staged import Images, StagedNet
+from gfnet_dynn.runtime.segments import Images, SegmentedNet
 
 _ERRORS_ONLY = 3  # that thresholds may be given by the caller is worth a warning to onnxruntime
 _BATCH = 1  # If takes one condition
-_EXPRESSED: frozenset[Signal] = frozenset({"gate", "max-probability"})
+_EXPRESSED: frozenset[Score] = frozenset({"gate", "max_softmax"})
 
 
-def join_stages(stages: Sequence[onnx.ModelProto], policy: Policy, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def join_segments(segments: Sequence[onnx.ModelProto], policy: Policy, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """One graph: `images` uint8 [1, S, S, 3] → `logits` [1, K] and `exit` int64 [1], 0 to G.
 
     A second input, `thresholds` [G], has the policy's as default, so that a caller may but need not give it.
 
     Args:
-        stages: as `export_stages` gives them, [G + 1].
+        segments: as `export_segments` gives them, [G + 1].
         policy: what is compared with which thresholds.
         metadata: kept in the file.
 
     Raises:
         ExportError: the result is not valid ONNX.
     """
-    classes = stages[-1].graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    first = _prefixed(stages[0], 0)
+    classes = segments[-1].graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    first = _prefixed(segments[0], 0)
     thresholds = numpy_helper.from_array(np.array(policy.thresholds, np.float32), "thresholds")
-    gates = len(stages) - 1
+    gates = len(segments) - 1
     graph = helper.make_graph(
-        nodes=[*first.graph.node, *_decide(stages, policy, 0, classes)],
+        nodes=[*first.graph.node, *_decide(segments, policy, 0, classes)],
         name="gfnet-dynn",
         inputs=[
-            helper.make_tensor_value_info("images", TensorProto.UINT8, [_BATCH, *_sides(stages[0])]),
+            helper.make_tensor_value_info("images", TensorProto.UINT8, [_BATCH, *_sides(segments[0])]),
             *([helper.make_tensor_value_info("thresholds", TensorProto.FLOAT, [gates])] if gates else []),
         ],
         outputs=_outputs("", classes),
         initializer=[*first.graph.initializer, *([thresholds] if gates else [])],
     )
-    model = helper.make_model(graph, opset_imports=stages[0].opset_import, ir_version=stages[0].ir_version)
+    model = helper.make_model(graph, opset_imports=segments[0].opset_import, ir_version=segments[0].ir_version)
     helper.set_model_props(model, dict(metadata))
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -68,18 +68,18 @@ def single_graph_metadata(manifest: Manifest, policy: Policy) -> dict[str, str]:
     return {
         "classes": json.dumps(list(manifest.classes), ensure_ascii=False),
         "input": f"uint8 RGB [1, {manifest.input.size}, {manifest.input.size}, 3]; normalisation is inside",
-        "exits": json.dumps([way_out.name for way_out in manifest.ways_out]),
-        "exit_macs": json.dumps([way_out.macs for way_out in manifest.ways_out]),
-        "policy": f"{policy.name}: leave where {policy.signal} ≥ threshold; {policy.source}",
+        "exits": json.dumps([exit_.name for exit_ in manifest.exits]),
+        "exit_macs": json.dumps([exit_.macs for exit_ in manifest.exits]),
+        "policy": f"{policy.name}: leave where {policy.score} ≥ threshold; {policy.source}",
     }
 
 
 def require_same_answers(joined: bytes, exported: Exported, policy: Policy, images: Images) -> None:
-    """Run the single graph beside the stages.
+    """Run the single graph beside the segments.
 
     Args:
-        joined: as `join_stages` makes it.
-        exported: the stages.
+        joined: as `join_segments` makes it.
+        exported: the segments.
         policy: by which both decide.
         images: uint8 [N, S, S, 3].
 
@@ -89,20 +89,20 @@ def require_same_answers(joined: bytes, exported: Exported, policy: Policy, imag
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     session = ort.InferenceSession(joined, options, providers=["CPUExecutionProvider"])
-    graphs = [stage.SerializeToString() for stage in exported.stages]
-    stages = StagedNet(exported.manifest, graphs, "fp32", make_engine("onnxruntime", EngineOptions(1)))
+    graphs = [segment.SerializeToString() for segment in exported.segments]
+    segments = SegmentedNet(exported.manifest, graphs, "fp32", make_engine("onnxruntime", EngineOptions(1)))
     for row in range(len(images)):
         image = images[row : row + 1]
-        expected, (logits, exits) = stages.decide(image, policy), session.run(["logits", "exit"], {"images": image})
+        expected, (logits, exits) = segments.decide(image, policy), session.run(["logits", "exit"], {"images": image})
         scale = max(1.0, float(np.abs(expected.logits).max()))
         if exits[0] != expected.exits[0] or not np.abs(logits - expected.logits).max() <= TOLERANCE * scale:
-            raise ExportError("the single graph does not answer as the stages do: nothing was written")
+            raise ExportError("the single graph does not answer as the segments do: nothing was written")
 
 
-def _decide(stages: Sequence[onnx.ModelProto], policy: Policy, index: int, classes: int) -> list[onnx.NodeProto]:
-    """The nodes after stage `index`, whose outputs carry its prefix, up to `logits{index}` and `exit{index}`."""
+def _decide(segments: Sequence[onnx.ModelProto], policy: Policy, index: int, classes: int) -> list[onnx.NodeProto]:
+    """The nodes after segment `index`, whose outputs carry its prefix, up to `logits{index}` and `exit{index}`."""
     out, mine = _suffix(index), f"s{index}."
-    if index == len(stages) - 1:
+    if index == len(segments) - 1:
         return [
             helper.make_node("Identity", [f"{mine}logits"], [f"logits{out}"]),
             _constant(f"exit{out}", [index]),
@@ -116,35 +116,35 @@ def _decide(stages: Sequence[onnx.ModelProto], policy: Policy, index: int, class
         [],
         _outputs(f"_leave{index}", classes),
     )
-    following = _prefixed(stages[index + 1], index + 1, f"{mine}features")
+    following = _prefixed(segments[index + 1], index + 1, f"{mine}features")
     stay = helper.make_graph(
-        [*following.graph.node, *_decide(stages, policy, index + 1, classes)],
+        [*following.graph.node, *_decide(segments, policy, index + 1, classes)],
         f"stay_at_exit_{index + 1}",
         [],
         _outputs(_suffix(index + 1), classes),
         initializer=following.graph.initializer,
     )
     return [
-        *_signal(policy, mine),
+        *_score(policy, mine),
         _constant(f"{mine}position", [index]),
         helper.make_node("Gather", ["thresholds", f"{mine}position"], [f"{mine}threshold"], axis=0),
-        helper.make_node("GreaterOrEqual", [f"{mine}signal", f"{mine}threshold"], [f"{mine}leaves"]),
+        helper.make_node("GreaterOrEqual", [f"{mine}score", f"{mine}threshold"], [f"{mine}leaves"]),
         helper.make_node("If", [f"{mine}leaves"], [f"logits{out}", f"exit{out}"], then_branch=leave, else_branch=stay),
     ]
 
 
-def _signal(policy: Policy, mine: str) -> list[onnx.NodeProto]:
-    if policy.signal not in _EXPRESSED or policy.fitted.temperatures:
+def _score(policy: Policy, mine: str) -> list[onnx.NodeProto]:
+    if policy.score not in _EXPRESSED or policy.fitted.temperatures:
         raise ExportError(
             f"a single graph leaves by gates or by plain probabilities, and the policy {policy.name} does not: name "
             "another"
         )
-    if policy.signal == "gate":
-        return [helper.make_node("Identity", [f"{mine}gate"], [f"{mine}signal"])]
+    if policy.score == "gate":
+        return [helper.make_node("Identity", [f"{mine}gate"], [f"{mine}score"])]
     return [
         helper.make_node("Softmax", [f"{mine}logits"], [f"{mine}probabilities"], axis=1),
         _constant(f"{mine}axis", [1]),
-        helper.make_node("ReduceMax", [f"{mine}probabilities", f"{mine}axis"], [f"{mine}signal"], keepdims=0),
+        helper.make_node("ReduceMax", [f"{mine}probabilities", f"{mine}axis"], [f"{mine}score"], keepdims=0),
     ]
 
 
@@ -152,10 +152,10 @@ def _suffix(index: int) -> str:
     return str(index) if index else ""
 
 
-def _prefixed(stage: onnx.ModelProto, index: int, entering: str = "images") -> onnx.ModelProto:
-    """A copy whose every name is the stage's own, but for what enters it."""
+def _prefixed(segment: onnx.ModelProto, index: int, entering: str = "images") -> onnx.ModelProto:
+    """A copy whose every name is the segment's own, but for what enters it."""
     copied = onnx.ModelProto()
-    copied.CopyFrom(stage)
+    copied.CopyFrom(segment)
     entrance = copied.graph.input[0].name
 
     def own(name: str) -> str:
@@ -181,5 +181,5 @@ def _outputs(suffix: str, classes: int) -> list[onnx.ValueInfoProto]:
     ]
 
 
-def _sides(stage: onnx.ModelProto) -> list[int]:
-    return [side.dim_value for side in stage.graph.input[0].type.tensor_type.shape.dim[1:]]
+def _sides(segment: onnx.ModelProto) -> list[int]:
+    return [side.dim_value for side in segment.graph.input[0].type.tensor_type.shape.dim[1:]]

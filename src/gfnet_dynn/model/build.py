@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from gfnet_dynn.backbone_spec import BackboneSpec, EfficientNetLiteSpec, GFNetSpec
+from gfnet_dynn.model.backbone import Backbone
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
 from gfnet_dynn.model.gfnet import GFNet
 from gfnet_dynn.model.hybrid import Hybrid
-from gfnet_dynn.model.staged import StagedBackbone
-from gfnet_dynn.spec import NetSpec
+from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, GFNetSpec
+from gfnet_dynn.spec.network import NetSpec
 
 
-def build_backbone(spec: BackboneSpec, image_size: int, drop_path: float = 0.0) -> StagedBackbone:
+def build_backbone(spec: BackboneSpec, image_size: int, drop_path: float = 0.0) -> Backbone:
     """The backbone that a spec describes, with fresh weights from torch's random generator.
 
     Args:

@@ -21,8 +21,8 @@ from gfnet_dynn.errors import CheckpointError, SpecError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import load_published, published_state
-from gfnet_dynn.spec import NetSpec
-from gfnet_dynn.storage import write_bytes, write_json
+from gfnet_dynn.spec.network import NetSpec
+from gfnet_dynn.system.storage import write_bytes, write_json
 
 FORMAT = "gfnet-dynn checkpoint 1"
 SUFFIX = ".safetensors"

@@ -9,12 +9,12 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.backbone_spec import ExitPooling
-from gfnet_dynn.exits.rule import leaves, per_exit
+from gfnet_dynn.exits.rule import per_exit, should_exit
+from gfnet_dynn.model.backbone import Backbone
 from gfnet_dynn.model.cost import linear_macs
 from gfnet_dynn.model.gate import Gate
 from gfnet_dynn.model.gfnet import init_weights
-from gfnet_dynn.model.staged import StagedBackbone
+from gfnet_dynn.spec.backbone import ExitPooling
 
 
 class ExitOutputs(NamedTuple):
@@ -52,7 +52,7 @@ class EarlyExitNet(nn.Module):
 
     def __init__(
         self,
-        backbone: StagedBackbone,
+        backbone: Backbone,
         exit_stages: Sequence[int],
         num_classes: int,
         exit_pooling: ExitPooling = "mean",
@@ -141,7 +141,7 @@ class EarlyExitNet(nn.Module):
             features = self._run_stages(done, stage + 1, features)
             done = stage + 1
             exit_logits = self._exit_logits(exit_index, features)
-            left = leaves(self.gates[exit_index](exit_logits).sigmoid(), value)
+            left = should_exit(self.gates[exit_index](exit_logits).sigmoid(), value)
             logits[staying[left]] = exit_logits[left].to(logits.dtype)
             exits[staying[left]] = exit_index
             if left.all():
@@ -159,14 +159,14 @@ class EarlyExitNet(nn.Module):
             G + 1 counts; the last is that of the full network with all its exits.
         """
         after_stage = list(accumulate(self.backbone.stage_macs, initial=self.backbone.stem_macs))[1:]
-        ways_out: list[int] = []
+        exit_macs: list[int] = []
         spent_on_exits = 0
         for stage in self.exit_stages:
             spent_on_exits += linear_macs(1, self._exit_width(stage), self.num_classes)
             spent_on_exits += linear_macs(1, Gate.num_statistics, 1)
-            ways_out.append(after_stage[stage] + spent_on_exits)
+            exit_macs.append(after_stage[stage] + spent_on_exits)
         final_head = linear_macs(1, self.backbone.widths[-1], self.num_classes)
-        return (*ways_out, after_stage[-1] + spent_on_exits + final_head)
+        return (*exit_macs, after_stage[-1] + spent_on_exits + final_head)
 
     def exit_costs(self) -> tuple[float, ...]:
         """The shares c_l of the full network's multiply-accumulates, [G + 1]; the last is 1."""

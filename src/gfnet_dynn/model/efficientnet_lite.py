@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gfnet_dynn.backbone_spec import LITE_HEAD_WIDTH, LITE_STEM_WIDTH, EfficientNetLiteSpec, LiteBlock
+from gfnet_dynn.model.backbone import Backbone
 from gfnet_dynn.model.cost import convolution_macs
 from gfnet_dynn.model.drop_path import DropPath
-from gfnet_dynn.model.staged import StagedBackbone
+from gfnet_dynn.spec.backbone import LITE_HEAD_WIDTH, LITE_STEM_WIDTH, EfficientNetLiteSpec, LiteBlock
 
 _BATCH_NORM_EPS = 1e-3
 _BATCH_NORM_MOMENTUM = 0.01
@@ -121,7 +121,7 @@ def _count(modules: nn.ModuleList, blocks: tuple[LiteBlock, ...], side: int) -> 
     return tuple(counts), side
 
 
-class EfficientNetLite(StagedBackbone):
+class EfficientNetLite(Backbone):
     """Stem and blocks, each block a stage; the last one ends with the convolution to 1,280 channels."""
 
     def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float = 0.0) -> None:

@@ -10,11 +10,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.backbone_spec import GFNetSpec
+from gfnet_dynn.model.backbone import Backbone
 from gfnet_dynn.model.cost import convolution_macs, global_filter_macs, linear_macs
 from gfnet_dynn.model.drop_path import DropPath
 from gfnet_dynn.model.spectrum import LARGEST_SIDE, filter_by_products
-from gfnet_dynn.model.staged import StagedBackbone
+from gfnet_dynn.spec.backbone import GFNetSpec
 
 LAYER_NORM_EPS = 1e-6
 INIT_STD = 0.02
@@ -140,7 +140,7 @@ def block_macs(spec: GFNetSpec, grid: int) -> int:
     return global_filter_macs(grid, grid, spec.width) + mlp
 
 
-class GFNet(StagedBackbone):
+class GFNet(Backbone):
     """Patch embedding and global-filter blocks; each block is a stage, the final norm is shared by all exits."""
 
     def __init__(self, spec: GFNetSpec, image_size: int, drop_path: float = 0.0) -> None:

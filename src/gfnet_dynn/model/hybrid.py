@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.backbone_spec import GFNetSpec, HybridSpec
+from gfnet_dynn.model.backbone import Backbone
 from gfnet_dynn.model.cost import convolution_macs
 from gfnet_dynn.model.efficientnet_lite import LiteTrunk, init_convolutions, store_channels_last
 from gfnet_dynn.model.gfnet import INIT_STD, LAYER_NORM_EPS, Block, block_macs, init_weights
-from gfnet_dynn.model.staged import StagedBackbone
+from gfnet_dynn.spec.backbone import GFNetSpec, HybridSpec
 
 
-class Hybrid(StagedBackbone):
+class Hybrid(Backbone):
     """Trunk blocks, then global-filter blocks; a linear map and a position stand before the first of these."""
 
     def __init__(self, spec: HybridSpec, image_size: int, drop_path: float = 0.0) -> None:

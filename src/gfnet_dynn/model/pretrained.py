@@ -9,10 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gfnet_dynn.backbone_spec import BackboneSpec, EfficientNetLiteSpec, HybridSpec
 from gfnet_dynn.errors import CheckpointError, MissingExtraError
-from gfnet_dynn.model.staged import StagedBackbone
+from gfnet_dynn.model.backbone import Backbone
 from gfnet_dynn.model.weights import read_pth
+from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, HybridSpec
 
 # The wheels' names → ours, in this order.
 _RENAMING = (
@@ -37,7 +37,7 @@ def trunk_of(spec: BackboneSpec) -> EfficientNetLiteSpec | None:
     return spec if isinstance(spec, EfficientNetLiteSpec) else None
 
 
-def load_imagenet(backbone: StagedBackbone, trunk: EfficientNetLiteSpec) -> None:
+def load_imagenet(backbone: Backbone, trunk: EfficientNetLiteSpec) -> None:
     """Fill a backbone's trunk with ImageNet weights.
 
     Args:

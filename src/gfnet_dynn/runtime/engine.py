@@ -55,7 +55,7 @@ class Port:
 
 
 class Graph(Protocol):
-    """A compiled stage: one array in, arrays out."""
+    """A compiled segment: one array in, arrays out."""
 
     @property
     def input(self) -> Port:

@@ -49,7 +49,7 @@ class OnnxRuntimeGraph:
         session._model_bytes = None  # kept by onnxruntime for a fallback to other providers: twice the memory
         inputs = [_port(each) for each in session.get_inputs()]
         if len(inputs) != 1:
-            raise EngineError(f"a stage has one input, not {len(inputs)}")
+            raise EngineError(f"a segment has one input, not {len(inputs)}")
         self.input = inputs[0]
         self.outputs = [_port(each) for each in session.get_outputs()]
         self._names = [port.name for port in self.outputs]
@@ -69,7 +69,7 @@ class OnnxRuntimeGraph:
 
 def _port(argument: ort.NodeArg) -> Port:
     if argument.type not in _KINDS:
-        raise EngineError(f"{argument.name} is a {argument.type}, which no stage has")
+        raise EngineError(f"{argument.name} is a {argument.type}, which no segment has")
     sides = tuple(side if isinstance(side, int) else None for side in argument.shape)
     return Port(argument.name, np.dtype(_KINDS[argument.type]), sides)
 

@@ -47,7 +47,7 @@ class OpenVinoGraph:
 
     def __init__(self, model: ov.CompiledModel) -> None:
         if len(model.inputs) != 1:
-            raise EngineError(f"a stage has one input, not {len(model.inputs)}")
+            raise EngineError(f"a segment has one input, not {len(model.inputs)}")
         self._request = model.create_infer_request()
         self.input = _port(model.inputs[0])
         self.outputs = [_port(each) for each in model.outputs]

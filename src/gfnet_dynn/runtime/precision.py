@@ -18,28 +18,28 @@ import numpy as np
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.errors import EngineError, StorageError
-from gfnet_dynn.processor import processor
 from gfnet_dynn.runtime.engine import Engine, EngineOptions
-from gfnet_dynn.runtime.memory import copies_returned
-from gfnet_dynn.runtime.staged import StagedNet
-from gfnet_dynn.storage import write_json
+from gfnet_dynn.runtime.segments import SegmentedNet
+from gfnet_dynn.system.memory import copies_returned
+from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.storage import write_json
 
 AUTO = "auto"
 
 _ROUNDS = 5
 
 
-def compile_net(bundle: Bundle, precision: str, engine: Engine) -> StagedNet:
+def compile_net(bundle: Bundle, precision: str, engine: Engine) -> SegmentedNet:
     """The bundle in a given precision.
 
     Raises:
         BundleError: it lacks that precision, or is damaged.
     """
     with copies_returned():
-        return StagedNet(bundle.manifest, bundle.stages(precision), precision, engine)
+        return SegmentedNet(bundle.manifest, bundle.segments(precision), precision, engine)
 
 
-def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> StagedNet:
+def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> SegmentedNet:
     """The bundle in the precision that is fastest here.
 
     Args:
@@ -62,7 +62,7 @@ def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> Stag
     return nets[fastest]
 
 
-def _all_that_compile(bundle: Bundle, engine: Engine) -> dict[str, StagedNet]:
+def _all_that_compile(bundle: Bundle, engine: Engine) -> dict[str, SegmentedNet]:
     """In float32, and in whatever else the engine takes."""
     nets = {"fp32": compile_net(bundle, "fp32", engine)}
     for name in bundle.manifest.precisions.keys() - nets:
@@ -71,7 +71,7 @@ def _all_that_compile(bundle: Bundle, engine: Engine) -> dict[str, StagedNet]:
     return nets
 
 
-def time_full_pass(nets: Mapping[str, StagedNet]) -> dict[str, float]:
+def time_full_pass(nets: Mapping[str, SegmentedNet]) -> dict[str, float]:
     """Milliseconds of a full pass of one image by each network, in turns; the median over the rounds."""
     side = next(iter(nets.values())).manifest.input.size
     image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import softmax
-from gfnet_dynn.exits.sets import prediction_sets
-from gfnet_dynn.exits.unknown import familiarity, is_unknown
+from gfnet_dynn.uncertainty.out_of_distribution import familiarity, is_unknown
+from gfnet_dynn.uncertainty.prediction_sets import prediction_sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Prediction:
         macs: multiply-accumulates spent up to there; counted from shapes.
         probabilities: of all classes at that exit, by name.
         policy: name of the one by which it left; `own` where the caller gave the thresholds.
-        policy_digest: of that policy's signal and thresholds: a name may come to mean others.
+        policy_digest: of that policy's score and thresholds: a name may come to mean others.
         precision: of the network that answered, such as `fp32`.
         unknown: the image is unlike those that the network knows; None where the policy cannot tell.
-        among: classes among which the true one is, with the policy's coverage; None where it promises none.
+        among: classes among which the true one is, with the policy's coverage; None where it guarantees none.
     """
 
     source: Path | None
@@ -87,7 +87,7 @@ def make_prediction(
         source: the image's file.
     """
     probabilities = softmax(policy.fitted.scaled(exit_index, logits))
-    way_out, best = manifest.ways_out[exit_index], int(probabilities.argmax())
+    exit_, best = manifest.exits[exit_index], int(probabilities.argmax())
     unknown, among = None, None
     if known := policy.unknowns:
         unknown = bool(is_unknown(familiarity(logits[None], known.score), known.thresholds[exit_index])[0])
@@ -99,8 +99,8 @@ def make_prediction(
         source=source,
         label=manifest.classes[best],
         confidence=float(probabilities[best]),
-        exit=way_out.name,
-        macs=way_out.macs,
+        exit=exit_.name,
+        macs=exit_.macs,
         probabilities=dict(zip(manifest.classes, probabilities.tolist(), strict=True)),
         policy=policy.name,
         policy_digest=policy.digest,

@@ -25,7 +25,7 @@ from gfnet_dynn.image import fit, load_input
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, EngineOptions, default_threads, make_engine
 from gfnet_dynn.runtime.precision import AUTO, compile_net, load_fastest
 from gfnet_dynn.runtime.prediction import Prediction, make_prediction
-from gfnet_dynn.runtime.staged import StagedNet
+from gfnet_dynn.runtime.segments import SegmentedNet
 
 Picture = str | Path | npt.NDArray[np.uint8]
 """A file, or an RGB image in memory, uint8 [height, width, 3]."""
@@ -60,7 +60,7 @@ def load(
     return Classifier(_compile(bundle, engine, precision, options))
 
 
-def _compile(bundle: Bundle, engine_name: str, precision: str, options: EngineOptions) -> StagedNet:
+def _compile(bundle: Bundle, engine_name: str, precision: str, options: EngineOptions) -> SegmentedNet:
     engine = make_engine(engine_name, options)
     return load_fastest(bundle, engine, options) if precision == AUTO else compile_net(bundle, precision, engine)
 
@@ -69,10 +69,10 @@ class Classifier:
     """A bundle that is ready to classify.
 
     Attributes:
-        net: its stages, for who wants logits.
+        net: its segments, for who wants logits.
     """
 
-    def __init__(self, net: StagedNet) -> None:
+    def __init__(self, net: SegmentedNet) -> None:
         self.net = net
 
     @property
@@ -91,8 +91,8 @@ class Classifier:
         if threshold is None:
             return policy
         thresholds = per_exit(threshold, self.manifest.num_exits - 1)
-        # What its signal needs stays; whatever was made for the policy's own thresholds does not hold for others.
-        return Policy(OWN, policy.signal, thresholds, "given by the caller", policy.fitted)
+        # What its score needs stays; whatever was made for the policy's own thresholds does not hold for others.
+        return Policy(OWN, policy.score, thresholds, "given by the caller", policy.fitted)
 
     def classify(
         self,

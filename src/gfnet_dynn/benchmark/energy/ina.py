@@ -1,0 +1,133 @@
+"""Power sensors on the supply rails of Jetson boards: INA3221 with up to three rails each, INA238 with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gfnet_dynn.benchmark.energy.meter import Found, Meter
+from gfnet_dynn.benchmark.energy.power import PowerMeter
+from gfnet_dynn.benchmark.energy.sampling import REAL, Timing
+from gfnet_dynn.benchmark.energy.sysfs import read_number, read_text
+from gfnet_dynn.errors import MeterError
+
+_DRIVERS = "sys/bus/i2c/drivers"
+_SENSORS = "*/hwmon/hwmon*"
+
+# Rails that feed the whole module. VIN_SYS_5V0 is none of them: on AGX Orin and Thor it feeds memory and interfaces
+# only, and processor and GPU have rails of their own beside it.
+INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "5V_IN")
+
+# Rails that hang on another one; where that one is measured too, a sum would count them twice.
+_FED_BY = {"VDDQ_VDD2_1V8AO": "VIN_SYS_5V0"}
+
+_NOT_CONNECTED = "NC"
+
+# The sensors average over some milliseconds, and a reading of the bus takes about one.
+INTERVAL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Rail:
+    """One channel of an INA3221.
+
+    Attributes:
+        label: as the board's maker named it.
+        folder: the sensor's files.
+        channel: from 1.
+    """
+
+    label: str
+    folder: Path
+    channel: int
+
+    def power_w(self) -> float:
+        """Watts now.
+
+        Raises:
+            MeterError: the sensor cannot be read.
+        """
+        voltage_mv = read_number(self.folder / f"in{self.channel}_input")
+        current_ma = read_number(self.folder / f"curr{self.channel}_input")
+        return voltage_mv * current_ma * 1e-6
+
+
+def find_ina(root: Path = Path("/"), timing: Timing = REAL) -> Found:
+    """One meter for each INA238, and one for all INA3221 together.
+
+    Args:
+        root: of the file system.
+        timing: clock and pause of the meters.
+    """
+    drivers = root / _DRIVERS
+    singles = sorted((drivers / "ina238").glob(_SENSORS))
+    triples = sorted((drivers / "ina3221").glob(_SENSORS))
+    meters: list[Meter] = []
+    reasons: list[str] = []
+    for folder in singles:
+        try:
+            meters.append(_ina238(folder, timing))
+        except MeterError as error:
+            reasons.append(f"INA238: {error}")
+    if triples:
+        try:
+            meters.append(_ina3221(triples, timing))
+        except MeterError as error:
+            reasons.append(f"INA3221: {error}")
+    if not singles and not triples:
+        reasons.append(f"INA3221, INA238: no sensor below {drivers}; Jetson boards have them, few others do")
+    return meters, reasons
+
+
+def _ina3221(folders: list[Path], timing: Timing) -> PowerMeter:
+    rails = [rail for folder in folders for rail in _rails(folder)]
+    if not rails:
+        raise MeterError(f"{folders[0]} names no rail (in*_label): check the board's device tree")
+    by_label = {rail.label: rail for rail in rails}
+    whole = next((by_label[label] for label in INPUT_RAILS if label in by_label), None)
+    parts = [whole] if whole else [rail for rail in rails if _FED_BY.get(rail.label) not in by_label]
+    if whole:
+        covers = f"module input rail {whole.label}: the module, without its carrier board"
+    else:
+        covers = f"sum of the rails {', '.join(rail.label for rail in parts)}, which need not be all of the board"
+    files = ", ".join(str(rail.folder / f"{{in,curr}}{rail.channel}_input") for rail in parts)
+    return _sampled("INA3221", covers, files, partial(_sum_w, parts), timing)
+
+
+def _rails(folder: Path) -> list[Rail]:
+    """The sensor's rails that are named, connected and switched on."""
+    rails = []
+    for channel in (1, 2, 3):  # beyond, the driver lists shunt voltages, which are no rails
+        label, switch = folder / f"in{channel}_label", folder / f"in{channel}_enable"
+        if not label.exists() or (switch.exists() and read_text(switch) == "0"):
+            continue
+        name = read_text(label)
+        if name.upper() != _NOT_CONNECTED:
+            rails.append(Rail(name, folder, channel))
+    return rails
+
+
+def _sum_w(rails: list[Rail]) -> float:
+    return sum(rail.power_w() for rail in rails)
+
+
+def _ina238(folder: Path, timing: Timing) -> PowerMeter:
+    file = folder / "power1_input"
+    address = folder.parents[1].name
+    labels = (folder / name for name in ("power1_label", "in1_label", "label"))
+    label = next((read_text(path) for path in labels if path.exists()), None)
+    if label:
+        covers = f"rail {label}"
+    else:
+        covers = "the rail that the sensor sits on (on Jetson Thor VIN, the input of module and carrier board)"
+    return _sampled(f"INA238 {address}", covers, str(file), partial(_from_microwatts, file), timing)
+
+
+def _from_microwatts(file: Path) -> float:
+    return read_number(file) * 1e-6
+
+
+def _sampled(name: str, covers: str, files: str, read_power_w: partial[float], timing: Timing) -> PowerMeter:
+    read_power_w()  # a sensor that cannot be read shall be found out now
+    return PowerMeter(name, covers, f"{files}, every {INTERVAL_S * 1e3:g} ms", read_power_w, INTERVAL_S, timing=timing)

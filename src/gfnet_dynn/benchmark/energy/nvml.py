@@ -1,0 +1,74 @@
+"""Energy of NVIDIA GPUs by the driver's management library, through the optional package pynvml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from gfnet_dynn.benchmark.energy.counters import Counter, CounterMeter
+from gfnet_dynn.benchmark.energy.meter import Found, Meter
+from gfnet_dynn.benchmark.energy.power import PowerMeter
+from gfnet_dynn.benchmark.energy.sampling import REAL, Timing
+from gfnet_dynn.errors import MeterError
+
+_DRIVER = "proc/driver/nvidia/version"
+
+# The driver renews its power reading about ten times a second; from Ampere on it is a mean over the last second.
+INTERVAL_S = 0.1
+
+
+def find_nvml(root: Path = Path("/"), timing: Timing = REAL) -> Found:
+    """One meter for each GPU: by its energy counter, or where it has none by its sampled power.
+
+    Args:
+        root: of the file system, where a driver is looked for when pynvml is absent.
+        timing: clock and pause of the meters.
+    """
+    try:
+        nvml: Any = import_module("pynvml")
+    except ImportError:
+        if (root / _DRIVER).exists():
+            return [], ["NVML: package pynvml is not installed; pip install nvidia-ml-py"]
+        return [], [f"NVML: no NVIDIA driver ({root / _DRIVER}) and no package pynvml"]
+    try:
+        nvml.nvmlInit()  # never shut down: the meters that are returned need it as long as the process lives
+        count = nvml.nvmlDeviceGetCount()
+    except nvml.NVMLError as error:
+        return [], [f"NVML: {error}; check the NVIDIA driver with nvidia-smi"]
+    meters: list[Meter] = []
+    reasons: list[str] = [] if count else ["NVML: the driver knows no GPU"]
+    for index in range(count):
+        try:
+            meters.append(_gpu(nvml, index, timing))
+        except nvml.NVMLError as error:
+            reasons.append(f"NVML: GPU {index} tells neither its energy nor its power ({error})")
+    return meters, reasons
+
+
+def _gpu(nvml: Any, index: int, timing: Timing) -> Meter:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    model = nvml.nvmlDeviceGetName(handle)
+    model = model.decode() if isinstance(model, bytes) else model  # as old versions of pynvml give it
+    name, covers = f"NVML GPU {index}", f"GPU {index}, {model}, with its memory"
+    try:
+        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except nvml.NVMLError:
+        nvml.nvmlDeviceGetPowerUsage(handle)
+        milliwatts = _reader(nvml, nvml.nvmlDeviceGetPowerUsage, handle, name)
+        source = f"nvmlDeviceGetPowerUsage, every {INTERVAL_S * 1e3:g} ms"
+        return PowerMeter(name, covers, source, lambda: milliwatts() * 1e-3, INTERVAL_S, timing=timing)
+    millijoules = _reader(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle, name)
+    counter = Counter(millijoules, 1e-3)
+    return CounterMeter(name, covers, "nvmlDeviceGetTotalEnergyConsumption", (counter,), timing=timing)
+
+
+def _reader(nvml: Any, call: Callable[[Any], int], handle: Any, name: str) -> Callable[[], int]:
+    def read() -> int:
+        try:
+            return call(handle)
+        except nvml.NVMLError as error:
+            raise MeterError(f"{name} cannot be read ({error}): check the GPU with nvidia-smi") from error
+
+    return read

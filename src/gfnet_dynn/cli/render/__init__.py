@@ -1,0 +1,1 @@
+"""Results as tables and progress in the terminal."""

@@ -1,0 +1,123 @@
+"""Batches of images from files: decoded by threads ahead of need, kept in memory where they fit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfnet_dynn.data.splits.split import UNLABELLED, Files
+from gfnet_dynn.image import load_input
+from gfnet_dynn.spec.network import InputSpec
+
+MEMORY_LIMIT_BYTES = 2 * 1024**3
+"""Decoded images of one part are kept up to this size; beyond it they are decoded anew each epoch."""
+
+Transform = Callable[[Tensor], Tensor]
+"""uint8 [B, 3, S, S] → normalised float32 [B, 3, S, S], on the same device. Each part of a split owns one."""
+
+_BATCHES_AHEAD = 3
+
+
+class Batch(NamedTuple):
+    """Images ready for the network, with their labels.
+
+    Attributes:
+        images: float32 [B, 3, S, S], normalised.
+        labels: int64 [B]; `UNLABELLED` where there is none.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+def cut_into_batches(order: Sequence[int], size: int) -> list[Sequence[int]]:
+    """An order in pieces of `size`; what would be a last batch of one image goes into the batch before.
+
+    A batch norm learns nothing from one image, and of one position in each channel it even refuses to.
+    """
+    ends = [*range(size, len(order), size), len(order)] if len(order) else []
+    if len(ends) > 1 and size > 1 and ends[-1] - ends[-2] == 1:
+        del ends[-2]
+    return [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+class ImageLoader:
+    """The images of one part of a split, perhaps followed by some without labels.
+
+    Decoding and resizing run in threads (the decoders release the interpreter), so no worker process can be orphaned,
+    and the order of the batches never depends on timing.
+    """
+
+    def __init__(self, root: Path, files: Files, spec: InputSpec, transform: Transform) -> None:
+        self.num_unlabelled = sum(label == UNLABELLED for _, label in files)
+        self.labels = np.array([label for _, label in files], dtype=np.int64)
+        self._paths = [root / path for path, _ in files]
+        self._spec = spec
+        self._transform = transform
+        fits = len(files) * spec.size * spec.size * 3 <= MEMORY_LIMIT_BYTES
+        self._kept: list[Tensor | None] | None = [None] * len(files) if fits else None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._paths)
+
+    @property
+    def num_labelled(self) -> int:
+        """Number of images that have a label; they come first."""
+        return len(self) - self.num_unlabelled
+
+    @property
+    def epoch_images(self) -> int:
+        """Images in an epoch of training: all that have a label, and at most as many that don't."""
+        return self.num_labelled + min(self.num_labelled, self.num_unlabelled)
+
+    def batches(self, order: Sequence[int], size: int, device: torch.device, first: int = 0) -> Iterator[Batch]:
+        """The images in a given order, a batch at a time.
+
+        Args:
+            order: image indices.
+            size: images in a batch; the last one may hold fewer, or one more.
+            device: where the batch goes and the transform runs.
+            first: the batch to begin with, to go on in the middle of an epoch.
+
+        Raises:
+            ImageError: a file that cannot be decoded (it could when the split was made).
+        """
+        chunks = cut_into_batches(order, size)[first:]
+        waiting: deque[list[Future[Tensor]]] = deque()
+        pool = ThreadPoolExecutor()
+        try:
+            for index, chunk in enumerate(chunks):
+                while len(waiting) < min(_BATCHES_AHEAD, len(chunks) - index):
+                    waiting.append([pool.submit(self._image, i) for i in chunks[index + len(waiting)]])
+                images = torch.stack([future.result() for future in waiting.popleft()])
+                labels = torch.from_numpy(self.labels[np.asarray(chunk)])
+                yield Batch(self._transform(images.to(device)), labels.to(device))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def shown_by(self, transform: Transform) -> ImageLoader:
+        """The same images under another transform; decoded ones are kept once for both."""
+        other = copy(self)
+        other._transform = transform
+        return other
+
+    def in_order(self, size: int, device: torch.device) -> Iterator[Batch]:
+        """All images once, in the order of the split."""
+        return self.batches(range(len(self)), size, device)
+
+    def _image(self, index: int) -> Tensor:
+        if self._kept is not None and (kept := self._kept[index]) is not None:
+            return kept
+        pixels = torch.from_numpy(load_input(self._paths[index], self._spec)).permute(2, 0, 1)
+        if self._kept is not None:
+            self._kept[index] = pixels
+        return pixels

@@ -1,0 +1,1 @@
+"""SyntheticScenes: generated scenes for demonstrations and tests."""

@@ -1,0 +1,256 @@
+"""SyntheticScenes: generated, remote-sensing-like scenes for demonstrations and tests.
+
+10 classes, by default 128 + 40 images of 64 × 64 px for each, drawn from a seed; no source, no licence, no download.
+They are NO substitute for real data: accuracy on them says nothing about real scenes. What they do have is graded
+difficulty, so that an early-exit network has easy images to let go early and hard ones to keep.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from gfnet_dynn.data.synthetic.canvas import Canvas, soft_noise
+from gfnet_dynn.data.synthetic.drawing import DRAWINGS
+from gfnet_dynn.errors import DataError, StorageError
+from gfnet_dynn.system.storage import make_folder, one_at_a_time, require_writable, write_json
+
+CLASSES: tuple[str, ...] = tuple(DRAWINGS)
+"""Class names in the order of their indices, which is the order of their folders."""
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same seed gives other images, so that older files on disk are written again."""
+
+PURPOSE = (
+    "Generated scenes for demonstrations and tests: no substitute for real data, "
+    "and accuracy on them says nothing about real scenes."
+)
+
+_VAL_START = 1_000_000  # the index of the first validation image: it stays the same however many train images there are
+_SUPERSAMPLING = 3
+_UNFINISHED = ".unfinished-"
+_DESCRIPTION = "synthetic.json"
+
+_CONFUSED_WITH: Mapping[str, tuple[str, ...]] = {
+    "dense_housing": ("parking_lot", "fields"),
+    "desert": ("fields", "river"),
+    "fields": ("dense_housing", "forest"),
+    "forest": ("fields", "river"),
+    "harbour": ("parking_lot", "river"),
+    "parking_lot": ("dense_housing", "harbour"),
+    "river": ("runway", "forest"),
+    "roundabout": ("storage_tanks", "runway"),
+    "runway": ("river", "roundabout"),
+    "storage_tanks": ("roundabout", "parking_lot"),
+}
+
+
+def scene_difficulty(class_index: int, seed: int, index: int) -> float:
+    """The difficulty, 0 (clear) to 1, of the image that `draw_scene` draws from the same arguments."""
+    return _draw_difficulty(_generator(class_index, seed, index))
+
+
+def draw_scene(class_index: int, seed: int, index: int, size: int = 64) -> NDArray[np.uint8]:
+    """Draw one scene; the same arguments give the same bytes.
+
+    Args:
+        class_index: position in `CLASSES`.
+        seed: of the data set, 0 or more.
+        index: of the image within its class, 0 or more.
+        size: side in pixels, 16 or more.
+
+    Returns:
+        RGB image [size, size, 3], 0-255.
+
+    Raises:
+        DataError: an argument outside its range.
+    """
+    if size < 16:
+        raise DataError(f"a synthetic scene of {size} px is too small to show anything: ask for 16 px or more")
+    rng = _generator(class_index, seed, index)
+    difficulty = _draw_difficulty(rng)
+    scene = _draw_clean(rng, CLASSES[class_index], difficulty, size)
+    rivals = _CONFUSED_WITH[CLASSES[class_index]]
+    if difficulty > 0.25:
+        rival = _draw_clean(rng, rivals[rng.integers(len(rivals))], difficulty, size)
+        scene = _blend_in(rng, scene, rival, difficulty)
+    return _degrade(rng, scene, difficulty)
+
+
+def _generator(class_index: int, seed: int, index: int) -> np.random.Generator:
+    if not 0 <= class_index < len(CLASSES):
+        raise DataError(f"no synthetic class {class_index}: choose 0 to {len(CLASSES) - 1}")
+    if seed < 0 or index < 0:
+        raise DataError(f"seed {seed} and index {index} of a synthetic scene must be 0 or more")
+    return np.random.default_rng([seed, class_index, index])
+
+
+def _draw_difficulty(rng: np.random.Generator) -> float:
+    # The power leaves half of the images below 0.38, which a shallow network gets right, and a tenth above 0.86.
+    return float(rng.random() ** 1.4)
+
+
+def _draw_clean(rng: np.random.Generator, name: str, difficulty: float, size: int) -> NDArray[np.float32]:
+    canvas = Canvas(rng, _SUPERSAMPLING * size)
+    DRAWINGS[name](canvas, rng, difficulty * rng.uniform(0.6, 1.0))
+    return np.asarray(canvas.image.reduce(_SUPERSAMPLING), np.float32)
+
+
+def _blend_in(
+    rng: np.random.Generator, scene: NDArray[np.float32], rival: NDArray[np.float32], difficulty: float
+) -> NDArray[np.float32]:
+    """Lay `rival` [S, S, 3] over one soft-edged side of `scene` [S, S, 3], and thinly over all of it."""
+    angle = rng.uniform(0, 2 * np.pi)
+    along = np.linspace(-0.5, 0.5, len(scene), dtype=np.float32)
+    across = np.cos(angle) * along[:, None] + np.sin(angle) * along[None, :]
+    edge = 0.5 - 0.36 * difficulty * rng.uniform(0.5, 1.0)
+    beyond = 1 / (1 + np.exp(-40 * (across - edge + 0.05 * soft_noise(rng, len(scene), (6,)))))
+    weight: NDArray[np.float32] = np.maximum(beyond, 0.3 * difficulty * rng.random()).astype(np.float32)[..., None]
+    return scene + weight * (rival - scene)
+
+
+def _degrade(rng: np.random.Generator, scene: NDArray[np.float32], difficulty: float) -> NDArray[np.uint8]:
+    """Illumination, cloud, haze, blur and sensor noise on `scene` [S, S, 3]; all but the first grow with difficulty."""
+    size = len(scene)
+    tint = rng.uniform(0.8, 1.15) * (1 + rng.normal(0, 0.03 + 0.09 * difficulty, 3))
+    lit = scene * tint.astype(np.float32)
+    grey = lit.mean(axis=2, keepdims=True)
+    lit += difficulty * rng.uniform(0.5, 1.0) * (grey - lit)
+    cloud = (soft_noise(rng, size, (3, 6)) - 0.6).clip(0, 1)[..., None] * 1.5 * difficulty * rng.random()
+    haze = (0.3 * difficulty * rng.uniform(0.3, 1.0) + cloud).clip(0, 0.8)
+    hazy = lit + haze * (rng.uniform(150, 215) - lit)
+    blurred = Image.fromarray(hazy.clip(0, 255).astype(np.uint8)).filter(
+        ImageFilter.GaussianBlur(size / 64 * difficulty * rng.random())
+    )
+    noise = (2 + 7 * difficulty * rng.random()) * rng.standard_normal(scene.shape, dtype=np.float32)
+    return (np.asarray(blurred, np.float32) + noise).clip(0, 255).astype(np.uint8)
+
+
+def write_synthetic(
+    root: Path,
+    *,
+    train_per_class: int = 128,
+    val_per_class: int = 40,
+    size: int = 64,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the data set as `root/{train,val}/CLASS/NNNN.png`, and its description as `root/synthetic.json`.
+
+    A data set of the same parameters that is there already is kept. All images are drawn into a hidden folder first:
+    an interrupted run leaves no class folders that could be taken for a whole data set. Of several processes that write
+    the same data set at once, each draws for itself, the first puts its images in place and the others use those.
+
+    Args:
+        root: folder of the data set; created.
+        train_per_class: training images of each class.
+        val_per_class: validation images of each class, the same ones for every `train_per_class`.
+        size: side in pixels.
+        seed: of all images.
+        progress: called with (images written, images in all) after each.
+
+    Returns:
+        `root`.
+
+    Raises:
+        DataError: an argument outside its range.
+        StorageError: nothing can be written, or train/ and val/ hold files that this function did not write.
+    """
+    counts = {"train": train_per_class, "val": val_per_class}
+    if not (1 <= train_per_class <= _VAL_START and val_per_class >= 1):
+        raise DataError(f"cannot write {train_per_class} + {val_per_class} images a class: ask for at least 1 of each")
+    described = _describe(counts, size, seed)
+    if _is_whole(root, described):
+        return root
+    require_writable(root)
+    _require_own_files(root)
+    try:
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=root) as unfinished:
+            _write_images(Path(unfinished), counts, size, seed, progress)
+            with one_at_a_time(root):
+                if not _is_whole(root, described):  # else another process was faster
+                    _put_in_place(Path(unfinished), root)
+                    write_json(root / _DESCRIPTION, described)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the synthetic scenes to {root}: {error.strerror}; free space or choose another folder"
+        ) from error
+    return root
+
+
+def _describe(counts: Mapping[str, int], size: int, seed: int) -> dict[str, Any]:
+    return {
+        "purpose": PURPOSE,
+        "generator_version": GENERATOR_VERSION,
+        "size_px": size,
+        "seed": seed,
+        "images_per_class": dict(counts),
+        "classes": list(CLASSES),
+    }
+
+
+def _is_whole(root: Path, described: Mapping[str, Any]) -> bool:
+    try:
+        found = json.loads((root / _DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    counts: Mapping[str, int] = described["images_per_class"]
+    return found == described and all(
+        len(list((root / split / name).glob("*.png"))) == count for split, count in counts.items() for name in CLASSES
+    )
+
+
+def _require_own_files(root: Path) -> None:
+    for split in ("train", "val"):
+        found = [root / split, *(root / split).rglob("*")] if (root / split).exists() else []
+        for path in found:
+            if not _is_own(path.relative_to(root).parts, path.is_dir()):
+                raise StorageError(
+                    f"{path} is no synthetic scene and would be lost: choose another folder, or move it away"
+                )
+
+
+def _is_own(parts: tuple[str, ...], is_folder: bool) -> bool:
+    """Whether `write_synthetic` would give this name: SPLIT, SPLIT/CLASS or SPLIT/CLASS/NNNN.png."""
+    if any(name not in CLASSES for name in parts[1:2]):
+        return False
+    if is_folder:
+        return len(parts) < 3
+    return len(parts) == 3 and re.fullmatch(r"\d{4,}\.png", parts[2]) is not None
+
+
+def _jobs(counts: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
+    for split, count in counts.items():
+        for class_index in range(len(CLASSES)):
+            for number in range(count):
+                yield split, class_index, number
+
+
+def _write_images(
+    folder: Path, counts: Mapping[str, int], size: int, seed: int, progress: Callable[[int, int], None] | None
+) -> None:
+    total = len(CLASSES) * sum(counts.values())
+    for done, (split, class_index, number) in enumerate(_jobs(counts), start=1):
+        image = draw_scene(class_index, seed, number + (_VAL_START if split == "val" else 0), size)
+        path = make_folder(folder / split / CLASSES[class_index]) / f"{number:04d}.png"
+        Image.fromarray(image).save(path, compress_level=1)
+        if progress is not None:
+            progress(done, total)
+
+
+def _put_in_place(unfinished: Path, root: Path) -> None:
+    # The description goes first: from here on until it is written anew, the folder does not count as whole.
+    (root / _DESCRIPTION).unlink(missing_ok=True)
+    for split in ("val", "train"):
+        if (root / split).exists():
+            shutil.rmtree(root / split)
+        (unfinished / split).rename(root / split)

@@ -1,0 +1,1 @@
+"""Accuracy of a trained network and of its exit policies: metrics, reports, plots, comparisons."""

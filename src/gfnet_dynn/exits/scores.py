@@ -1,0 +1,144 @@
+"""Scores by which a sample may leave: the learned gate, and what stands in its place in the exit rule.
+
+A score is a number for each image at each early exit, 0 to 1; the larger, the surer. It may look at that exit and at
+the earlier ones, never ahead, so the runtime computes it as evaluation does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.exits.arrays import ExitArrays, softmax
+
+Score = Literal["gate", "max_softmax", "margin", "entropy", "patience", "neighbours"]
+"""What is compared with the thresholds.
+
+`gate`: the learned gate (Regol et al., Jointly-learned exit and inference for dynamic neural networks,
+arXiv 2310.09163). `max_softmax`: the largest softmax probability (the plain rule). `margin`: by how much it exceeds
+the second. `entropy`: 1 less the entropy of the softmax as a share of the largest possible. `patience`: n / (n + 1),
+where n exits in a row, this one included, name the same class (Zhou et al., BERT loses patience, arXiv 2006.04152).
+`neighbours`: accuracy of images with a similar largest probability, from a table (after the bins of
+performance-controlled early exiting, PCEE).
+"""
+
+SCORES: tuple[Score, ...] = get_args(Score)
+
+Float32s = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyTable:
+    """How often images of one exit are right, by their largest probability.
+
+    Attributes:
+        edges: ascending inner edges of the bins, [B − 1].
+        accuracies: in each bin, [B].
+    """
+
+    edges: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+    def look_up(self, confidences: Float32s) -> Float32s:
+        """[N] → [N]; what is not a number stays so, and would else be in the surest bin."""
+        bins = np.searchsorted(np.array(self.edges, np.float32), confidences, side="right")
+        return np.where(np.isnan(confidences), confidences, np.array(self.accuracies, np.float32)[bins])
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a score needs beside the exit's own outputs; fitted on images other than those that thresholds are for.
+
+    Attributes:
+        temperatures: by which the logits of each exit are divided, the final classifier's last, [G + 1]; empty: 1.
+        tables: for `neighbours`, of each early exit, [G].
+    """
+
+    temperatures: tuple[float, ...] = ()
+    tables: tuple[AccuracyTable, ...] = ()
+
+    def scaled(self, index: int, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Logits of one exit, divided by its temperature."""
+        return logits / self.temperatures[index] if self.temperatures else logits
+
+
+UNFITTED = Fitted()
+
+
+def max_probability(logits: npt.NDArray[Any]) -> Float32s:
+    """The largest softmax probability, computed in float64: logits [..., K] → [...]."""
+    wide = logits.astype(np.float64)
+    shifted = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return np.asarray((1 / shifted.sum(axis=-1)).astype(np.float32))
+
+
+def score_at(
+    score: Score,
+    fitted: Fitted,
+    index: int,
+    logits: npt.NDArray[np.float32],
+    gate: Float32s,
+    earlier: npt.NDArray[np.intp],
+) -> Float32s:
+    """One score at one early exit.
+
+    Args:
+        score: which.
+        fitted: what it needs.
+        index: of the exit, 0 to G − 1.
+        logits: [B, K].
+        gate: [B].
+        earlier: classes that the exits before named, [B, index].
+
+    Returns:
+        float32 [B].
+    """
+    if score == "gate":
+        return gate
+    if score == "patience":
+        return _streak(earlier, logits.argmax(axis=1))
+    scaled = fitted.scaled(index, logits)
+    if score == "margin":
+        probabilities = np.sort(softmax(scaled), axis=1)
+        return np.asarray((probabilities[:, -1] - probabilities[:, -2]).astype(np.float32))
+    if score == "entropy":
+        probabilities = softmax(scaled)
+        entropy = -(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))).sum(axis=1)
+        # Rounding puts equal probabilities just below 0, where no threshold would let them leave.
+        return np.asarray(np.maximum(1 - entropy / np.log(logits.shape[1]), 0).astype(np.float32))
+    confidences = max_probability(scaled)
+    return fitted.tables[index].look_up(confidences) if score == "neighbours" else confidences
+
+
+def by_score(arrays: ExitArrays, score: Score, fitted: Fitted = UNFITTED) -> ExitArrays:
+    """A score in place of the gates.
+
+    Args:
+        arrays: outputs of all exits.
+        score: which.
+        fitted: what it needs.
+
+    Returns:
+        The same, but for `gates`, [N, G].
+    """
+    if score == "gate":
+        return arrays
+    gates = arrays.gates.copy()
+    for index in range(gates.shape[1]):
+        before = arrays.predictions[:, :index]
+        gates[:, index] = score_at(score, fitted, index, arrays.logits[:, index], arrays.gates[:, index], before)
+    return replace(arrays, gates=gates)
+
+
+def by_max_softmax(arrays: ExitArrays) -> ExitArrays:
+    """The plain rule: each early exit's largest softmax probability in place of its gate, [N, G]."""
+    return by_score(arrays, "max_softmax")
+
+
+def _streak(earlier: npt.NDArray[np.intp], now: npt.NDArray[np.intp]) -> Float32s:
+    before_now = (earlier == now[:, None])[:, ::-1]
+    agreeing = 1 + np.cumprod(before_now, axis=1).sum(axis=1)
+    return np.asarray(agreeing / (agreeing + 1), np.float32)

@@ -1,0 +1,67 @@
+"""Static networks by name as bundles, to be timed beside a trained one: their classifier has learned nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gfnet_dynn.bundle.archive import write_bundle
+from gfnet_dynn.errors import SpecError
+from gfnet_dynn.export.bundle import Draft
+from gfnet_dynn.export.policies import policies_of
+from gfnet_dynn.export.quantise import quantise_segments
+from gfnet_dynn.export.segments import export_segments
+from gfnet_dynn.image import load_input
+from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.pretrained import load_imagenet
+from gfnet_dynn.runtime.segments import Images
+from gfnet_dynn.spec.backbone import EfficientNetLiteSpec, find_backbone
+from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
+
+_IMAGES_IN_RANGES = 32
+
+
+@dataclass(frozen=True)
+class BaselineRequest:
+    """What to build.
+
+    Attributes:
+        name: an EfficientNet-Lite.
+        classes: as many as the classifier shall have; their names mean nothing.
+        images: from which int8 takes its ranges.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: tuple[Path, ...]
+
+
+def write_baseline(target: BaselineRequest, folder: Path) -> Path:
+    """Write `NAME.gfd` with ImageNet weights, at the size that they were trained at, in fp32 and int8.
+
+    Raises:
+        SpecError: no EfficientNet-Lite.
+        MissingExtraError: its weights are not installed.
+    """
+    backbone = find_backbone(target.name)
+    if not isinstance(backbone, EfficientNetLiteSpec):
+        raise SpecError(
+            f"no published weights of {target.name} to compare with: give a bundle, or an EfficientNet-Lite"
+        )
+    spec = NetSpec(backbone, (), make_input(backbone, backbone.resolution, pad=False), target.classes)
+    torch.manual_seed(0)
+    net = build_net(spec).eval()
+    load_imagenet(net.backbone, backbone)
+    segments = export_segments(net, spec)
+    int8 = quantise_segments(segments, _read(target.images[:_IMAGES_IN_RANGES], spec.input))
+    both = {"fp32": segments, "int8": int8}
+    graphs = {name: [segment.SerializeToString() for segment in each] for name, each in both.items()}
+    draft = Draft(spec, net.exit_macs(), policies_of({}, 0), {"untrained": "its classifier has learned nothing"})
+    return write_bundle(folder / f"{target.name}.gfd", draft.manifest(graphs, {}), draft.files(graphs))
+
+
+def _read(files: tuple[Path, ...], image: InputSpec) -> Images:
+    return np.stack([load_input(file, image) for file in files])

@@ -1,0 +1,133 @@
+"""The segments of a network as ONNX graphs: one from the image to the first exit, one from each exit to the next."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from gfnet_dynn.errors import ExportError
+from gfnet_dynn.export.graphs import share_constants
+from gfnet_dynn.export.patches import PatchProduct
+from gfnet_dynn.export.prepare import prepare
+from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.gfnet import GFNet, PatchEmbedding
+from gfnet_dynn.spec.network import InputSpec, NetSpec
+
+OPSET = 20  # the first with GELU
+
+_EXAMPLES = 2  # of one image, export takes the batch for a constant
+
+
+class FirstPiece(nn.Module):
+    """Images of 8 bits → normalised → the stem's features."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, net: EarlyExitNet, image: InputSpec) -> None:
+        super().__init__()
+        self.backbone = net.backbone
+        mean, std = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (image.mean, image.std))
+        self.register_buffer("scale", (1 / (255 * std)).float())
+        self.register_buffer("shift", (-mean / std).float())
+        embedding = net.backbone.patch_embed if isinstance(net.backbone, GFNet) else None
+        self.patches = PatchProduct(embedding, image) if isinstance(embedding, PatchEmbedding) else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [B, S, S, 3] → features."""
+        if self.patches is not None and isinstance(self.backbone, GFNet):
+            tokens: Tensor = self.patches(images) + self.backbone.pos_embed
+            return tokens
+        pixels = images.permute(0, 3, 1, 2).float()
+        return self.backbone.stem(pixels * self.scale + self.shift)
+
+
+class Segment(nn.Module):
+    """From the image or the exit before to one exit."""
+
+    def __init__(self, net: EarlyExitNet, exit_index: int, first: FirstPiece | None) -> None:
+        super().__init__()
+        self.net, self.first = net, first
+        ends = [*(block + 1 for block in net.exit_stages), net.backbone.num_stages]
+        self.blocks = range(ends[exit_index - 1] if exit_index else 0, ends[exit_index])
+        self.exit_index = exit_index
+
+    def forward(self, entering: Tensor) -> tuple[Tensor, ...]:
+        """Images or features → (features, logits [B, K], gate [B]); at the final classifier (logits [B, K],)."""
+        features = self.first(entering) if self.first else entering
+        for block in self.blocks:
+            features = self.net.backbone.stage(block, features)
+        logits = self.net.heads[self.exit_index](self.net.pool_exit(self.blocks[-1], features))
+        if self.exit_index == len(self.net.gates):
+            return (logits,)
+        return features, logits, torch.sigmoid(self.net.gates[self.exit_index](logits))
+
+
+@torch.no_grad()
+def export_segments(net: EarlyExitNet, spec: NetSpec) -> list[onnx.ModelProto]:
+    """The graph of each segment, [G + 1].
+
+    Args:
+        net: trained.
+        spec: its description.
+
+    Raises:
+        ExportError: torch cannot express a part of the network in ONNX.
+    """
+    prepared, size = prepare(net), spec.input.size
+    entering = torch.randint(0, 256, (_EXAMPLES, size, size, 3), dtype=torch.uint8)
+    graphs = []
+    for exit_index in range(spec.num_exits):
+        segment = Segment(prepared, exit_index, FirstPiece(prepared, spec.input) if exit_index == 0 else None).eval()
+        graphs.append(_to_onnx(segment, entering, last=exit_index == spec.num_exits - 1))
+        entering = segment(entering)[0]
+    return graphs
+
+
+def _to_onnx(segment: Segment, example: Tensor, *, last: bool) -> onnx.ModelProto:
+    entering = "images" if segment.first else "features_in"
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                segment,
+                (example.contiguous(),),
+                input_names=[entering],
+                output_names=["logits"] if last else ["features", "logits", "gate"],
+                dynamic_shapes=[{0: torch.export.Dim("batch")}],
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
+        except Exception as error:  # whatever its many layers raise
+            raise ExportError(
+                f"torch cannot express the part of the network up to {_name(segment, last)} in ONNX: {error}"
+            ) from error
+    assert program is not None
+    return share_constants(program.model_proto)
+
+
+def _name(segment: Segment, last: bool) -> str:
+    return "the final classifier" if last else f"exit {segment.exit_index + 1}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Torch's exporter warns of its own deprecations and of packages that nobody asked for."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,132 @@
+"""Thresholds for a budget: as accurate as a mean cost allows, or never later than a deadline.
+
+Costs are those of each exit, measured on the device or counted; which exit an image takes is all that varies. The
+accuracy of the gated network rises with what it spends but for noise, so a budget is spent as far as it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.guarantees.paths import Path, exits_along, same_for_all
+
+_MOST_STEPS = 2000
+_AT_ONCE = 100
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What it costs to leave at each exit.
+
+    Attributes:
+        quantity: such as `latency`.
+        unit: such as `ms`.
+        means: of each exit, [G + 1], ascending.
+        worst: the 99th percentile of each exit, [G + 1]; None where only means are known.
+        source: how they came about.
+    """
+
+    quantity: str
+    unit: str
+    means: tuple[float, ...]
+    worst: tuple[float, ...] | None
+    source: str
+
+    def __post_init__(self) -> None:
+        # Measured times of neighbouring exits may change places: what matters is that they are costs at all.
+        if not all(np.isfinite(value) and value > 0 for value in (*self.means, *(self.worst or ()))):
+            raise CalibrationError(f"the {self.quantity} of every exit must be a positive number, not {self.means}")
+
+
+def require_in_reach(
+    costs: Costs, budget: float | None, deadline: float | None = None, cheapest: float | None = None
+) -> None:
+    """Refuse what not even the cheapest way out keeps.
+
+    Args:
+        costs: of each exit.
+        budget: largest mean, in their unit; None: none.
+        deadline: for the 99th percentile; None: none.
+        cheapest: the smallest mean that can be had; by default that of the cheapest exit, as no setting is below it.
+
+    Raises:
+        CalibrationError: one of the two is out of reach, or no percentiles are known for the deadline.
+    """
+    if deadline is not None:
+        last_in_time(costs, deadline)
+    cheapest = min(costs.means) if cheapest is None else cheapest
+    if budget is not None and not cheapest <= highest(budget):
+        raise CalibrationError(
+            f"a mean {costs.quantity} of {budget:g} {costs.unit} is not reachable: the cheapest setting costs "
+            f"{cheapest:.4g} {costs.unit}, the first exit {costs.means[0]:.4g} ({costs.source})"
+        )
+
+
+def highest(budget: float) -> float:
+    """What still counts as within a budget: a mean of equal costs may be rounded above them."""
+    return budget * (1 + _ROUNDING)
+
+
+def last_in_time(costs: Costs, deadline: float) -> int:
+    """The last exit whose 99th percentile is within a deadline, 0 to G.
+
+    How seldom an image that leaves there at the latest is late is as seldom as these percentiles are true of a frame.
+
+    Raises:
+        CalibrationError: not even the first exit is in time, or no percentiles are known.
+    """
+    if costs.worst is None:
+        raise CalibrationError(f"a deadline needs the 99th percentile of each exit's {costs.quantity}: {costs.source}")
+    in_time = [index for index, value in enumerate(costs.worst) if value <= deadline]
+    if not in_time or in_time[0] != 0:
+        raise CalibrationError(
+            f"a deadline of {deadline:g} {costs.unit} is not reachable: the 99th percentile of the first exit, which "
+            f"every image passes, is {costs.worst[0]:.4g} {costs.unit} ({costs.source})"
+        )
+    last = 0
+    while last + 1 < len(costs.worst) and costs.worst[last + 1] <= deadline:
+        last += 1
+    return last
+
+
+def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Path | None = None) -> tuple[float, ...]:
+    """The thresholds that spend most of a mean budget without exceeding it.
+
+    Args:
+        variants: scores in place of gates, over the same images; the dearest of them counts.
+        costs: of each exit.
+        budget: largest mean over the images, in their unit.
+        path: thresholds from dear to cheap, [T, G]; by default one for all exits, at every value of the scores.
+
+    Returns:
+        One for each early exit, [G].
+
+    Raises:
+        CalibrationError: the budget is below what the cheapest setting costs.
+    """
+    way, price = (levels(variants) if path is None else path), np.array(costs.means)
+    means = np.concatenate(
+        [
+            np.max([price[exits_along(each.gates, way[start : start + _AT_ONCE])].mean(axis=0) for each in variants], 0)
+            for start in range(0, len(way), _AT_ONCE)
+        ]
+    )
+    require_in_reach(costs, budget, cheapest=float(means.min()))
+    within = np.flatnonzero(means <= highest(budget))
+    return tuple(map(float, way[within[int(means[within].argmax())]]))
+
+
+def levels(variants: Sequence[ExitArrays]) -> Path:
+    """One threshold for all exits, at each value at which an image changes its exit, falling: [T, G]."""
+    reached = [np.maximum.accumulate(each.gates, axis=1).ravel() for each in variants]
+    values = np.unique(np.concatenate(reached).astype(np.float64))
+    if len(values) > _MOST_STEPS:
+        values = np.unique(np.quantile(values, np.linspace(0, 1, _MOST_STEPS)))
+    return same_for_all(variants[0].gates.shape[1], [NEVER, *values[::-1].tolist(), 0.0])

@@ -1,0 +1,113 @@
+"""The one interface between backbones and all else: a stem and a list of stages, each with its width and cost."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+_MAP_AXES = 4
+_TINY = 1e-5  # its root keeps the gradient of a deviation finite where features do not vary
+
+
+class Backbone(nn.Module, ABC):
+    """A backbone that can be run piece by piece.
+
+    Heads, gates, the exit rule, training and export know a backbone only through this class. What passes from one
+    piece to the next is the backbone's own matter; `pool` and `deviation` turn it into vectors for a head.
+
+    Attributes:
+        widths: channels of the pooled vector after each stage.
+        stem_macs: multiply-accumulates of the stem for one image.
+        stage_macs: multiply-accumulates of each stage for one image.
+    """
+
+    widths: Sequence[int]
+    stem_macs: int
+    stage_macs: Sequence[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._statistics_kept = False
+        self._frozen: tuple[nn.Module, ...] = ()
+
+    def keep_statistics(self) -> None:
+        """From now on let batch norms keep their statistics in training too.
+
+        For weights that were trained elsewhere: the statistics of many images there beat those of small batches here.
+        """
+        self._statistics_kept = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As always, but that kept statistics and frozen stages stay."""
+        super().train(mode)
+        if self._statistics_kept:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def freeze(self, count: int) -> None:
+        """Keep the weights of the stem and the first `count` stages as they are, whatever else trains; 0 frees all."""
+        for module in self._frozen:
+            module.requires_grad_(True)
+        self._frozen = tuple(self.first_modules(count)) if count else ()
+        for module in self._frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    @property
+    def num_stages(self) -> int:
+        """Number of stages."""
+        return len(self.widths)
+
+    def pretrained_modules(self) -> Sequence[nn.Module]:
+        """The modules that ImageNet weights are offered for."""
+        return ()
+
+    @abstractmethod
+    def first_modules(self, count: int) -> Sequence[nn.Module]:
+        """The modules of the stem and of the first `count` stages."""
+
+    @abstractmethod
+    def stem(self, images: Tensor) -> Tensor:
+        """Normalised images [B, 3, S, S] → features."""
+
+    @abstractmethod
+    def stage(self, index: int, features: Tensor) -> Tensor:
+        """Features before stage `index` → features after it; the batch stays on axis 0."""
+
+    @abstractmethod
+    def seen(self, index: int, features: Tensor) -> Tensor:
+        """Features after stage `index` → as classifiers see them: a map [B, C, H, W] or tokens [B, T, C]."""
+
+    def pool(self, index: int, features: Tensor) -> Tensor:
+        """Features after stage `index` → their mean over the positions, [B, widths[index]]."""
+        seen = self.seen(index, features)
+        return seen.mean(dim=_positions(seen))
+
+    def pool_with_deviation(self, index: int, features: Tensor) -> Tensor:
+        """As `pool`, then the standard deviation over the positions: [B, 2 · widths[index]], in float32."""
+        seen = self.seen(index, features).float()
+        mean = seen.mean(dim=_positions(seen), keepdim=True)
+        variance = (seen - mean).square().mean(dim=_positions(seen))
+        return torch.cat([mean.flatten(1), (variance + _TINY).sqrt()], dim=1)
+
+    def map(self, index: int, features: Tensor) -> Tensor:
+        """Features after stage `index` → as a map [B, C, H, W]; tokens are those of a square grid."""
+        seen = self.seen(index, features)
+        if seen.ndim == _MAP_AXES:
+            return seen
+        side = math.isqrt(seen.shape[1])
+        return seen.transpose(1, 2).reshape(len(seen), seen.shape[2], side, side)
+
+
+def _positions(seen: Tensor) -> tuple[int, ...]:
+    return (2, 3) if seen.ndim == _MAP_AXES else (1,)

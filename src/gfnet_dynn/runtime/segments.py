@@ -1,0 +1,146 @@
+"""Runs the segments of a bundle one by one; a later segment never runs for an image that has left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.errors import BundleError, ImageError
+from gfnet_dynn.exits.rule import per_exit, should_exit
+from gfnet_dynn.exits.scores import score_at
+from gfnet_dynn.runtime.engine import Array, Engine, Graph, Port
+
+Images = npt.NDArray[np.uint8]
+"""[B, S, S, 3]: RGB, as `gfnet_dynn.image` fits it."""
+
+_UINT8, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
+_ELSEWHERE = b"location"  # the key under which ONNX names a file with a tensor's numbers; export writes none
+
+
+class Answers(NamedTuple):
+    """What the gated network answers.
+
+    Attributes:
+        logits: float32 [B, K] of the exit taken.
+        exits: [B], 0 to G; G is the final classifier.
+    """
+
+    logits: npt.NDArray[np.float32]
+    exits: npt.NDArray[np.intp]
+
+
+class SegmentedNet:
+    """The compiled segments of one bundle in one precision.
+
+    Attributes:
+        manifest: of the bundle.
+        precision: `fp32` or `int8`.
+        engine_name: with its version.
+
+    All segments but the last give (features, logits, gate), the last one gives logits. The features are the segments' own
+    matter.
+    """
+
+    def __init__(self, manifest: Manifest, graphs: Iterable[bytes], precision: str, engine: Engine) -> None:
+        """Compile all segments, and hold them against the manifest.
+
+        Args:
+            manifest: what the graphs should be.
+            graphs: of each segment, G + 1 of them; one at a time is in memory where they come from an iterator.
+            precision: in which they are, by name.
+            engine: that will run them.
+
+        Raises:
+            BundleError: graphs and manifest disagree.
+            EngineError: the engine cannot take a graph.
+        """
+        self.manifest, self.precision, self.engine_name = manifest, precision, engine.name
+        self._segments: list[Graph] = []
+        for index, graph in enumerate(graphs):
+            self._check(index, _ELSEWHERE not in graph, "takes numbers from a file outside the bundle")
+            self._segments.append(engine.compile(graph))
+        num_exits, last = self.manifest.num_exits, len(self._segments) - 1
+        self._check(last, last + 1 == num_exits, f"is the last one, of {num_exits}")
+        self._side, classes = self.manifest.input.size, len(self.manifest.classes)
+        taken = _kind(self._segments[0].input)
+        same = taken == (_UINT8, (None, self._side, self._side, 3))
+        self._check(0, same, f"does not take 8-bit images of {self._side} px, any number at once")
+        for index, segment in enumerate(self._segments):
+            self._check(index, len(segment.outputs) == (1 if index == last else 3), "has another number of outputs")
+            logits = _kind(segment.outputs[0 if index == last else 1])
+            self._check(index, logits == (_FLOAT32, (None, classes)), f"does not give logits of {classes} classes")
+            if index < last:
+                same = _kind(segment.outputs[0]) == _kind(self._segments[index + 1].input)
+                self._check(index, same, "gives features that the next one does not take")
+                self._check(index, _kind(segment.outputs[2]) == (_FLOAT32, (None,)), "does not give one gate an image")
+
+    def _check(self, segment: int, condition: bool, otherwise: str) -> None:
+        if not condition:
+            raise BundleError(
+                f"segment {segment + 1} in {self.precision} {otherwise}, against the bundle's manifest: export it anew"
+            )
+
+    def _entering(self, images: Images) -> Array:
+        if images.dtype != np.uint8 or images.shape[1:] != (self._side, self._side, 3):
+            raise ImageError(
+                f"the network takes uint8 [images, {self._side}, {self._side}, 3], not {images.dtype} {images.shape}"
+            )
+        return np.ascontiguousarray(images)
+
+    def decide(self, images: Images, policy: Policy) -> Answers:
+        """Run each image only as far as it needs: those that stay are compacted and go on.
+
+        Raises:
+            ThresholdError: the thresholds do not fit the exits.
+            ImageError: the images are of another kind or size.
+        """
+        features = self._entering(images)
+        thresholds = per_exit(policy.thresholds, len(self._segments) - 1)
+        logits = np.empty((len(images), len(self.manifest.classes)), np.float32)
+        exits = np.full(len(images), len(thresholds), np.intp)
+        if not len(images):
+            return Answers(logits, exits)
+        staying = np.arange(len(images))
+        said = np.empty((len(images), len(thresholds)), np.intp)  # classes that exits named, for scores that look back
+        for index, (segment, threshold) in enumerate(zip(self._segments, thresholds, strict=False)):
+            features, exit_logits, gate = segment.run(features)
+            earlier = said[staying, :index]
+            left = should_exit(score_at(policy.score, policy.fitted, index, exit_logits, gate, earlier), threshold)
+            said[staying, index] = exit_logits.argmax(axis=1)
+            if not left.any():
+                continue
+            logits[staying[left]] = exit_logits[left]
+            exits[staying[left]] = index
+            if left.all():
+                return Answers(logits, exits)
+            staying, features = staying[~left], features[~left]
+        (logits[staying],) = self._segments[-1].run(features)
+        return Answers(logits, exits)
+
+    def all_exits(self, images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What every exit says of every image.
+
+        Returns:
+            Logits [B, G + 1, K] and gates [B, G].
+
+        Raises:
+            ImageError: the images are of another kind or size.
+        """
+        features = self._entering(images)
+        logits, gates = [], []
+        for segment in self._segments[:-1]:
+            features, exit_logits, gate = segment.run(features)
+            logits.append(np.array(exit_logits))
+            gates.append(np.array(gate))
+        logits.append(self._segments[-1].run(features)[0])
+        no_gates = np.empty((len(images), 0), np.float32)
+        return np.stack(logits, axis=1), np.stack(gates, axis=1) if gates else no_gates
+
+
+def _kind(port: Port) -> tuple[np.dtype[Any], tuple[int | None, ...]]:
+    return port.dtype, port.shape

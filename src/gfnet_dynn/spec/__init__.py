@@ -1,0 +1,1 @@
+"""What an early-exit network is, as plain frozen values."""

@@ -1,0 +1,123 @@
+"""What an early-exit network is, as plain frozen values: its backbone, exits, input and classes.
+
+The specs travel inside every checkpoint as JSON, so they know nothing of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self, get_args
+
+from gfnet_dynn.errors import SpecError
+from gfnet_dynn.spec.backbone import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BackboneSpec,
+    ExitPooling,
+    backbone_from_dict,
+    backbone_to_dict,
+    exactly,
+    nearest_sizes,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The square RGB image that a network takes.
+
+    Attributes:
+        size: side in pixels, padding included.
+        pad: pixels of each side's length that are reflected border, not image.
+        mean: per channel, on the scale 0 to 1.
+        std: per channel, on the scale 0 to 1.
+    """
+
+    size: int
+    pad: int = 0
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or not 0 <= self.pad < self.size:
+            raise SpecError(f"an input of {self.size} px with {self.pad} px of padding is not possible")
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise SpecError(f"mean and standard deviation need one number a channel, not {self.mean} and {self.std}")
+        if not all(value > 0 for value in self.std):
+            raise SpecError(f"the standard deviations of the input must be positive, not {self.std}")
+
+
+@dataclass(frozen=True, slots=True)
+class NetSpec:
+    """An early-exit network, complete: enough to build it again and to name what it predicts.
+
+    Attributes:
+        backbone: the stem and stages.
+        exit_blocks: 0-based indices of the stages after which a head and a gate stand, without the last one.
+        input: the image it takes.
+        classes: names in the order of the logits.
+        exit_pooling: what the early exits see of the features: their `mean` over all positions, as published, or that
+            and their standard deviation, which says what the mean levels out: how much the texture varies.
+    """
+
+    backbone: BackboneSpec
+    exit_blocks: tuple[int, ...]
+    input: InputSpec
+    classes: tuple[str, ...]
+    exit_pooling: ExitPooling = "mean"
+
+    def __post_init__(self) -> None:
+        if self.exit_pooling not in get_args(ExitPooling):
+            raise SpecError(f"exits pool by {' or '.join(get_args(ExitPooling))}, not {self.exit_pooling!r}")
+        self.backbone.grid(self.input.size)
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise SpecError(f"a network needs at least two classes with different names, not {list(self.classes)}")
+        last = self.backbone.depth - 1
+        ascending = tuple(sorted(set(self.exit_blocks))) == self.exit_blocks
+        if not ascending or any(not 0 <= block < last for block in self.exit_blocks):
+            raise SpecError(
+                f"exits after blocks {list(self.exit_blocks)} are not possible: give ascending block indices from 0 to "
+                f"{last - 1} (block {last} is the last and feeds the final classifier)"
+            )
+
+    @property
+    def num_exits(self) -> int:
+        """Number of ways out, the final classifier included (G + 1)."""
+        return len(self.exit_blocks) + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """A value that JSON can hold; `from_dict` reads it back."""
+        return {**asdict(self), "backbone": backbone_to_dict(self.backbone)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            SpecError: a field is missing, unknown or out of range.
+        """
+        try:
+            top = exactly({"exit_pooling": "mean", **value}, cls)  # the first checkpoints knew no other
+            image = exactly(value["input"], InputSpec)
+            return cls(
+                backbone=backbone_from_dict(top["backbone"]),
+                exit_blocks=tuple(top["exit_blocks"]),
+                input=InputSpec(image["size"], image["pad"], tuple(image["mean"]), tuple(image["std"])),
+                classes=tuple(top["classes"]),
+                exit_pooling=top["exit_pooling"],
+            )
+        except (KeyError, TypeError) as error:
+            raise SpecError(f"not a network description of this version: {error}") from error
+
+
+def make_input(backbone: BackboneSpec, size: int, *, pad: bool) -> InputSpec:
+    """The input for images of `size` pixels, padded to whole patches where `pad` allows it.
+
+    Raises:
+        SpecError: `size` is no multiple of the patch and `pad` is off.
+    """
+    if not pad:
+        backbone.grid(size)
+        return InputSpec(size, 0, backbone.mean, backbone.std)
+    padded = nearest_sizes(backbone, size)[1]
+    return InputSpec(padded, padded - size, backbone.mean, backbone.std)

@@ -1,0 +1,1 @@
+"""The machine: files written safely, the processor's name, memory."""

@@ -1,0 +1,82 @@
+"""One fit: takes a stage through its epochs, saves its state on the way and goes on from a saved one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from gfnet_dynn.data.loading.loaders import ImageLoader
+from gfnet_dynn.train.engine.interruption import Interruption, TrainingInterrupted
+from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.train.engine.seeding import epoch_order, seed_step
+from gfnet_dynn.train.engine.state import Position, load_state, save_state
+from gfnet_dynn.train.engine.tally import EpochTally
+from gfnet_dynn.train.stages.stage import Stage
+
+
+def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter) -> None:
+    """Train a stage to its end; where `state_path` exists, go on from it.
+
+    The state is saved at the end of each epoch, every `checkpoint_minutes` within one, and on Ctrl-C, a terminating
+    score or a lost terminal. A run that goes on ends with the same weights as one that was never broken, on the CPU
+    to the last bit.
+
+    Args:
+        stage: freshly made.
+        loader: training images.
+        state_path: where the state is kept; left in place at the end.
+        reporter: told of every step and epoch.
+
+    Raises:
+        TrainingInterrupted: it was interrupted; the state is saved.
+        TrainingError: a loss that is not finite; the last saved state is intact.
+        StorageError: the state cannot be saved; the last one is intact.
+    """
+    position = load_state(state_path, stage) if state_path.is_file() else Position()
+    reporter.stage_started(stage.name, stage.epochs, loader.epoch_images, position.epoch)
+    with Interruption() as interruption:
+        while position.epoch < stage.epochs and not position.finished:
+            position = _epoch(stage, loader, state_path, reporter, position, interruption)
+            if interruption.requested:
+                raise TrainingInterrupted
+    stage.finish()
+    reporter.stage_ended(stage.name)
+
+
+def _epoch(
+    stage: Stage,
+    loader: ImageLoader,
+    state_path: Path,
+    reporter: Reporter,
+    start: Position,
+    interruption: Interruption,
+) -> Position:
+    settings, device = stage.context.settings, stage.context.fabric.device
+    view = stage.context.view(start.epoch)
+    order = epoch_order(settings.seed, stage.name, view, loader.num_labelled, loader.num_unlabelled)
+    tally = start.tally
+    began = saved = time.perf_counter()
+    seed_step(settings.seed, stage.name, view, start.step)  # of the batch that the loader makes next
+    for step, batch in enumerate(loader.batches(order, settings.batch, device, start.step), start=start.step):
+        if view != start.epoch:  # the view came before, but what the network drops at random must not
+            seed_step(settings.seed, stage.name, start.epoch, step)
+        losses = stage.step(batch, start.epoch * stage.context.steps_per_epoch + step)
+        before, began = began, time.perf_counter()
+        tally.add(losses, len(batch.labels), began - before)
+        reporter.step_taken(stage.name, start.epoch, step, len(batch.labels), losses)
+        if interruption.requested or began - saved >= 60 * settings.checkpoint_minutes:
+            save_state(state_path, stage, Position(start.epoch, step + 1, tally=tally))
+            saved = time.perf_counter()
+        if interruption.requested:
+            raise TrainingInterrupted
+        seed_step(settings.seed, stage.name, view, step + 1)
+    return _end_epoch(stage, state_path, reporter, start.epoch, tally)
+
+
+def _end_epoch(stage: Stage, state_path: Path, reporter: Reporter, epoch: int, tally: EpochTally) -> Position:
+    summary = stage.end_epoch(epoch)
+    position = Position(epoch + 1, finished=summary.finished)
+    # Before saving: after a kill in between, the epoch is told twice, which a reader can mend, and never not at all.
+    reporter.epoch_ended(stage.name, epoch, {**summary.metrics, **tally.metrics()})
+    save_state(state_path, stage, position)
+    return position

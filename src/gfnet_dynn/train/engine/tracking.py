@@ -1,0 +1,129 @@
+"""Metrics on record: JSON lines always, TensorBoard and MLflow where wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gfnet_dynn.errors import MissingExtraError, StorageError, TrainingError
+from gfnet_dynn.system.storage import make_folder, write_bytes
+from gfnet_dynn.train.engine.reporter import Reporter
+
+
+class JsonlTracker(Reporter):
+    """Appends one JSON object for each epoch to a file; a resumed run goes on in the same file."""
+
+    def __init__(self, path: Path) -> None:
+        make_folder(path.parent)
+        self._path = path
+
+    def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """One line."""
+        line = json.dumps({"stage": stage, "epoch": epoch, **metrics})
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot append to {self._path}: {error.strerror}") from error
+
+
+class TensorBoardTracker(Reporter):
+    """Writes the metrics of each epoch as scalars, named STAGE/METRIC."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 # slow to import
+        except ImportError as error:
+            raise MissingExtraError("TensorBoard", "train") from error
+        self._folder = folder
+        with self._storage_errors():
+            self._writer: Any = SummaryWriter(str(folder))
+
+    def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """One scalar for each metric."""
+        with self._storage_errors():
+            for name, value in metrics.items():
+                self._writer.add_scalar(f"{stage}/{name}", value, epoch)
+            self._writer.flush()
+
+    def close(self, *, completed: bool) -> None:
+        """Close the event file."""
+        with self._storage_errors():
+            self._writer.close()
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"cannot write into {self._folder}: {error}; free space, or train with --no-tensorboard"
+            ) from error
+
+
+class MLflowTracker(Reporter):
+    """Logs settings and metrics to MLflow, where MLFLOW_TRACKING_URI says; a resumed run goes on in the same one.
+
+    A server that no longer answers must not end hours of training: such an error is noted once, and the JSON lines have
+    all metrics anyway. One that does not answer at the start is an error.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._mlflow = require_mlflow()
+        self._failed = False
+        try:
+            self._begin(folder, settings)
+        except self._mlflow.exceptions.MlflowException as error:
+            raise TrainingError(
+                f"MLflow does not answer: {error}; mend MLFLOW_TRACKING_URI, or train without"
+            ) from error
+
+    def _begin(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        known = folder / "mlflow_run_id"
+        self._mlflow.set_experiment("gfnet-dynn")
+        if known.is_file():
+            self._mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
+            return
+        run = self._mlflow.start_run(run_name=folder.name)
+        self._mlflow.log_params(dict(settings))
+        write_bytes(known, str(run.info.run_id).encode())
+
+    def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """All metrics of the epoch."""
+        with self._noted_once():
+            self._mlflow.log_metrics({f"{stage}/{name}": value for name, value in metrics.items()}, step=epoch)
+
+    def close(self, *, completed: bool) -> None:
+        """End the run as what it is."""
+        with self._noted_once():
+            self._mlflow.end_run(status="FINISHED" if completed else "KILLED")
+
+    @contextmanager
+    def _noted_once(self) -> Iterator[None]:
+        try:
+            yield
+        except self._mlflow.exceptions.MlflowException as error:
+            if not self._failed:
+                warnings.warn(f"MLflow does not take the metrics: {error}", stacklevel=4)
+            self._failed = True
+
+
+def require_mlflow() -> ModuleType:
+    """The mlflow package.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # to its makers; the tracking server is the user's own
+    try:
+        import mlflow  # noqa: PLC0415 # optional
+    except ImportError as error:
+        raise MissingExtraError("MLflow tracking", "mlflow") from error
+    module: ModuleType = mlflow
+    return module

@@ -1,0 +1,166 @@
+"""The losses of both stages: pure functions of tensors.
+
+Shapes: B samples, G early exits, G + 1 ways out, K classes. Source: JEI-DNN (Chataoui et al., arXiv 2310.09163), with
+the ratio of `weighted_exit_loss` detached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gfnet_dynn.data.splits.split import UNLABELLED
+
+_LARGEST_POSITIVE_WEIGHT = 5.0
+_TINY = 1e-12  # keeps a ratio finite when every weighted loss is zero
+
+
+def exit_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of each sample at each exit.
+
+    Args:
+        logits: [B, G + 1, K].
+        labels: [B]; the loss of samples without a label is 0.
+        label_smoothing: share of the target spread over all classes.
+
+    Returns:
+        [B, G + 1].
+    """
+    samples, exits, _ = logits.shape
+    flat = functional.cross_entropy(
+        logits.flatten(0, 1).float(),
+        labels.repeat_interleave(exits),
+        label_smoothing=label_smoothing,
+        reduction="none",
+        ignore_index=UNLABELLED,
+    )
+    return flat.view(samples, exits)
+
+
+def warmup_loss(losses: Tensor, training: Sequence[bool]) -> Tensor:
+    """Σ over the exits still training of (G + 2 - l) · CE_l with l counted from 1: earlier exits weigh more.
+
+    Args:
+        losses: [B, G + 1], the final classifier last; it takes no part.
+        training: for each early exit whether its head still trains, [G].
+    """
+    gates = len(training)
+    weights = losses.new_tensor([(gates + 1 - index) * on for index, on in enumerate(training)])
+    return (losses[:, :gates].mean(dim=0) * weights).sum()
+
+
+def gate_targets(losses: Tensor, costs: Sequence[float], tradeoff: float) -> Tensor:
+    """Whether each gate should let a sample go: from the exit on that is best by loss and cost together.
+
+    l* = argmin_l [CE_l + λ · c_l] over all ways out; the target of gate l is 1 for l ≥ l*.
+
+    Args:
+        losses: [B, G + 1].
+        costs: shares c_l of the full network's cost, [G + 1].
+        tradeoff: λ.
+
+    Returns:
+        float [B, G], zeros and ones.
+    """
+    best = (losses + tradeoff * losses.new_tensor(costs)).argmin(dim=1, keepdim=True)
+    gates = torch.arange(losses.shape[1] - 1, device=losses.device)
+    return (gates >= best).to(losses.dtype)
+
+
+def positive_weights(targets: Tensor) -> Tensor:
+    """Weight of the positives of each gate, min(5, (n - n_l) / n_l), from the targets over the selection split.
+
+    Args:
+        targets: [N, G] of zeros and ones.
+
+    Returns:
+        [G]; 5 where a gate has no positive, and never 0: a gate that always should let go must still learn it.
+    """
+    positives = targets.sum(dim=0)
+    weights = (len(targets) - positives) / positives.clamp(min=_TINY)
+    smallest = 1 / max(len(targets), 1)
+    return weights.clamp(min=smallest, max=_LARGEST_POSITIVE_WEIGHT)
+
+
+def gate_loss(gate_logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Binary cross-entropy of the gates, the mean over samples and gates.
+
+    Args:
+        gate_logits: [B, G].
+        targets: [B, G].
+        weights: of the positives, [G].
+    """
+    return functional.binary_cross_entropy_with_logits(gate_logits, targets, pos_weight=weights)
+
+
+def leaving_probabilities(gates: Tensor) -> Tensor:
+    """The probability of leaving at each way out: P_l = max(0, min(g_l, 1 - Σ_{j<l} g_j)), the rest at the end.
+
+    Args:
+        gates: probabilities, [B, G].
+
+    Returns:
+        [B, G + 1]; each row sums to 1.
+    """
+    left = functional.pad(gates.cumsum(dim=1)[:, :-1], (1, 0)) if gates.shape[1] else gates
+    early = torch.minimum(gates, 1 - left).clamp(min=0)
+    return torch.cat((early, 1 - early.sum(dim=1, keepdim=True)), dim=1)
+
+
+def with_floor(probabilities: Tensor, floor: float) -> Tensor:
+    """Mix the leaving probabilities with an even share for every way out.
+
+    Gates that sum to 1 leave the later exits a probability of 0: without a floor the final classifier, which also
+    teaches the others, would stop training while the backbone below it moves on.
+
+    Args:
+        probabilities: [B, G + 1].
+        floor: 0 changes nothing, 1 makes all ways out equal.
+    """
+    return (1 - floor) * probabilities + floor / probabilities.shape[1]
+
+
+def weighted_exit_loss(losses: Tensor, probabilities: Tensor) -> Tensor:
+    """Mean over the samples of Σ_l P_l · CE_l · r with r = ΣCE / ΣP·CE, which keeps the size of the plain sum.
+
+    r is detached. With its gradient the product is ΣCE / B to the letter: the weighting by P would cancel.
+
+    Args:
+        losses: [B, G + 1].
+        probabilities: [B, G + 1]; no gradient flows into them.
+    """
+    weighted = probabilities.detach() * losses
+    ratio = losses.sum() / weighted.sum().clamp(min=_TINY)
+    return weighted.sum(dim=1).mean() * ratio.detach()
+
+
+def soft_losses(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(teacher ‖ student) at temperature τ, times τ².
+
+    Args:
+        logits: [..., K].
+        teacher: [..., K], broadcast against them; no gradient flows into it.
+        temperature: τ.
+
+    Returns:
+        [...].
+    """
+    log_student = (logits.float() / temperature).log_softmax(dim=-1)
+    log_teacher = (teacher.detach().float() / temperature).log_softmax(dim=-1).expand_as(log_student)
+    divergence = functional.kl_div(log_student, log_teacher, log_target=True, reduction="none").sum(dim=-1)
+    return divergence * temperature**2
+
+
+def exit_distillation_loss(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """What the earlier exits lack of the final classifier: the sum over them of the mean KL over the samples.
+
+    A sum, as the cross-entropies beside it are summed over the exits too.
+
+    Args:
+        logits: [B, G + 1, K]; no gradient flows into the final classifier.
+        temperature: τ, softens both sides.
+    """
+    return soft_losses(logits[:, :-1], logits[:, -1:], temperature).mean(dim=0).sum()

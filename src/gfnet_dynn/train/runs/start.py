@@ -1,0 +1,252 @@
+"""What a training run starts from: fresh weights, a published `.pth` or a checkpoint of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.splits.split import Split, SplitSettings, read_split, same_draw
+from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
+from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
+from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
+from gfnet_dynn.spec.network import NetSpec
+from gfnet_dynn.train.engine.seeding import derived_seed
+
+RESULT_FOLDER = "checkpoint_result"
+MODEL_FILE = f"model{SUFFIX}"
+SPLIT_FILE = "split.json"
+
+
+def find_checkpoint_file(path: Path) -> Path:
+    """The weights file that a user's path means: a file, a folder with `model.safetensors`, or a run's folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    candidates = (path, path / MODEL_FILE, path / RESULT_FOLDER / MODEL_FILE)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(f"no checkpoint at {path}: expected a .pth or .safetensors file, or the folder of a run")
+
+
+def read_trained(path: Path) -> Checkpoint | StateDict:
+    """What a user's path holds: a checkpoint of ours, which says itself what it is, or the tensors of a `.pth`.
+
+    Raises:
+        CheckpointError: missing, damaged or unsafe.
+    """
+    file = find_checkpoint_file(path)
+    return load_checkpoint(file) if file.suffix == SUFFIX else read_pth(file)
+
+
+def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) -> EarlyExitNet:
+    """A trained network for evaluation on data with the classes of `spec`, in evaluation mode.
+
+    Args:
+        trained: as `read_trained` gives it.
+        spec: what to build; for a checkpoint of ours its own description, but for size and classes.
+        source: for messages.
+
+    Raises:
+        CheckpointError: of other classes, of another network, or without early exits.
+    """
+    if isinstance(trained, Checkpoint):
+        if trained.spec.classes != spec.classes:
+            raise CheckpointError(_other_classes(trained, spec, source))
+        state = trained.state
+    else:
+        state = trained
+    if spec.exit_blocks and not has_exits(state):
+        raise CheckpointError(
+            f"{source} is a plain network without early exits: train them first (the same without --eval)"
+        )
+    net = build_net(spec)
+    load_published(net, state, str(source))
+    return net.eval()
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Attributes:
+        checkpoint: weights to go on from, or None.
+        new_head: keep the checkpoint's backbone alone: all classifiers and gates are fresh.
+        pretrained: without a checkpoint, take ImageNet weights for a convolutional trunk.
+    """
+
+    checkpoint: Path | None = None
+    new_head: bool = False
+    pretrained: bool = True
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON values; weights are known by their digest, for at the same path others may lie another day."""
+        described: dict[str, Any] = {
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+            "new_head": self.new_head,
+            "pretrained": self.pretrained,
+        }
+        return described | ({"sha256": weights_digest(self.checkpoint)} if self.checkpoint else {})
+
+
+def weights_digest(path: Path) -> str | None:
+    """SHA-256 of the weights file that a user's path means; None where there is none any more."""
+    try:
+        with find_checkpoint_file(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (CheckpointError, OSError):
+        return None
+
+
+@dataclass(frozen=True)
+class InitialNet:
+    """A network before its first step.
+
+    Attributes:
+        net: with its initial weights.
+        has_classifier: its final classifier is trained already.
+        keeps_statistics: its batch norms keep the statistics that came with the weights.
+        provenance: of the checkpoint that it started from, or None.
+        notes: what a person should know of it.
+    """
+
+    net: EarlyExitNet
+    has_classifier: bool = False
+    keeps_statistics: bool = False
+    provenance: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, start: Start) -> InitialNet:
+    """The network to train.
+
+    Args:
+        spec: what to build.
+        data: what it will be trained on.
+        seed: of fresh weights.
+        drop_path: stochastic depth in training.
+        start: what to start from.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit, or has seen images that are to be reported on.
+        MissingExtraError: the ImageNet weights are not installed.
+    """
+    torch.manual_seed(derived_seed(seed, "weights"))
+    net = build_net(spec, drop_path)
+    if start.checkpoint is not None:
+        return _from_checkpoint(net, spec, data, start.checkpoint, start)
+    trunk = trunk_of(spec.backbone)
+    if trunk is None or not start.pretrained:
+        return InitialNet(net)
+    load_imagenet(net.backbone, trunk)
+    net.backbone.keep_statistics()
+    return InitialNet(net, keeps_statistics=True)
+
+
+def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Path, start: Start) -> InitialNet:
+    file = find_checkpoint_file(path)
+    provenance: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    if file.suffix == SUFFIX:
+        checkpoint = load_checkpoint(file)
+        provenance, state = checkpoint.provenance, dict(checkpoint.state)
+        require_same_split(checkpoint, data, file)
+        if not start.new_head and checkpoint.spec.classes != spec.classes:
+            raise CheckpointError(f"{_other_classes(checkpoint, spec, file)}, or --new-head to train new classifiers")
+        if not start.new_head and has_exits(state) and not _same_exits(checkpoint.spec, spec):
+            state = {name: tensor for name, tensor in state.items() if not is_of_exits(name)}
+            notes = (f"the exits of {file} stand elsewhere or see something else: those of this run start fresh",)
+    else:
+        state = read_pth(file)
+    load_published(net, state, str(path), new_head=start.new_head)
+    net.backbone.keep_statistics()
+    return InitialNet(net, not start.new_head, keeps_statistics=True, provenance=provenance, notes=notes)
+
+
+def _same_exits(one: NetSpec, other: NetSpec) -> bool:
+    return (one.exit_blocks, one.exit_pooling) == (other.exit_blocks, other.exit_pooling)
+
+
+def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
+    """The split that lies with the run that a checkpoint belongs to, if it is the one that the checkpoint speaks of.
+
+    Args:
+        file: the checkpoint, in a stage's folder of a run.
+        provenance: its own.
+
+    Raises:
+        DataError: it is there but damaged.
+    """
+    path, data = file.parent.parent / SPLIT_FILE, provenance.get("data", {})
+    if not path.is_file():
+        return None
+    split = read_split(path)
+    own = (split.fingerprint, asdict(split.settings)) == (data.get("fingerprint"), data.get("split"))
+    return split if own else None
+
+
+def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
+    """Refuse a checkpoint that learned, or descends from one that learned, from images that are held out now.
+
+    Images are the same where paths and sizes are, whatever the data set is called.
+
+    Raises:
+        CheckpointError: it did, or that cannot be told.
+    """
+    now, drawn = data.split.fingerprint, data.split.settings
+    for learned_from in _learned_from(checkpoint.provenance):
+        then = SplitSettings(**learned_from["split"])
+        if learned_from["fingerprint"] == now and not same_draw(then, drawn, data.source.config):
+            raise CheckpointError(
+                f"{file}, or what it started from, was trained on these images under another split ({then}): it has "
+                "seen some that would now be held out; use the same --split-seed, --split-ratio and --selection-share"
+            )
+    own = checkpoint.provenance.get("data")
+    if own and own["data_set"] == data.source.name and own["fingerprint"] != now:
+        _require_unseen(checkpoint, data, file)
+
+
+def _learned_from(provenance: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    """The data of a checkpoint's own run, of the run that it started from, and so on."""
+    while provenance:
+        if "data" in provenance:
+            yield provenance["data"]
+        provenance = provenance.get("started_from")
+
+
+def _require_unseen(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
+    """Of a checkpoint from before its data set changed: refuse it where it learned from what is held out now."""
+    changed = f"{file} was trained on {data.source.name} before its images changed"
+    split = kept_split(file, checkpoint.provenance)
+    if split is None:
+        raise CheckpointError(
+            f"{changed}, and its split is not kept beside it: whether it has seen images that are held out now cannot "
+            "be told; restore the images, or give the checkpoint inside its run's folder"
+        )
+    seen = {path for path, _ in split.parts["train"]}
+    if again := [path for path in data.split.held_out if path in seen]:
+        raise CheckpointError(
+            f"{changed}: it has learned from {len(again)} of those that are held out now, such as {again[0]}; restore "
+            "the images, or start from another checkpoint"
+        )
+
+
+def _other_classes(checkpoint: Checkpoint, spec: NetSpec, file: Path) -> str:
+    return (
+        f"{file} classifies {len(checkpoint.spec.classes)} classes ({_few(checkpoint.spec.classes)}) but the data have "
+        f"{len(spec.classes)} ({_few(spec.classes)}): use a checkpoint of this data set"
+    )
+
+
+def _few(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")

@@ -1,0 +1,204 @@
+"""What a stage of training is: a step, the end of an epoch, and what it must remember to go on."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.model.early_exit import EarlyExitNet, ExitOutputs
+from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.engine.optimisation import learning_rate_factor, set_learning_rate
+from gfnet_dynn.train.objectives.teacher import TeacherOutput, TeacherOutputs
+
+_LARGEST_GRADIENT_NORM = 1.0
+_REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is intact"
+
+
+@dataclass
+class StageContext:
+    """What every stage works with.
+
+    Attributes:
+        fabric: device and precision.
+        net: the network being trained, on the device.
+        settings: the run's choices.
+        steps_per_epoch: optimiser steps in an epoch.
+        selection: computes the outputs of all exits over the selection split, with the weights of the moment.
+        distillation: how the network learns from its teacher.
+        lessons: the teacher's answers, or None without a teacher.
+    """
+
+    fabric: Fabric
+    net: EarlyExitNet
+    settings: TrainSettings
+    steps_per_epoch: int
+    selection: Callable[[], ExitArrays]
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    lessons: TeacherOutputs | None = None
+
+    def view(self, epoch: int) -> int:
+        """Which augmented version of the images an epoch shows: with a teacher a few come again in turn."""
+        return epoch % self.distillation.views if self.lessons and self.distillation.views else epoch
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    """What an epoch brought.
+
+    Attributes:
+        metrics: by name; accuracies from 0 to 1, on the selection split.
+        finished: the stage ends here, before its last epoch.
+    """
+
+    metrics: Mapping[str, float]
+    finished: bool = False
+
+
+@dataclass
+class StageMemory:
+    """What a stage keeps beside network and optimisers.
+
+    Attributes:
+        tensors: by name.
+        values: JSON values.
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Stage(ABC):
+    """One stage of training.
+
+    Attributes:
+        name: `backbone`, `warmup` or `joint`.
+        epochs: at most so many.
+        optimizers: by name; set up with the context's fabric.
+    """
+
+    name: str
+
+    def __init__(self, context: StageContext, epochs: int) -> None:
+        self.context = context
+        self.epochs = epochs
+        self.optimizers: dict[str, Optimizer] = {}
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole stage."""
+        return self.epochs * self.context.steps_per_epoch
+
+    @abstractmethod
+    def step(self, batch: Batch, step: int) -> Mapping[str, float]:
+        """Take one optimiser step.
+
+        Args:
+            batch: augmented training images.
+            step: 0-based, counted over the whole stage.
+
+        Returns:
+            Losses by name.
+        """
+
+    @abstractmethod
+    def end_epoch(self, epoch: int) -> EpochSummary:
+        """Judge the network on the selection split."""
+
+    @abstractmethod
+    def memory(self) -> StageMemory:
+        """What must be saved beside network and optimisers so that the stage can go on."""
+
+    @abstractmethod
+    def recall(self, memory: StageMemory) -> None:
+        """Put back what `memory` gave."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Leave the network with the weights that the stage chose."""
+
+    @property
+    def compares_features(self) -> bool:
+        """Whether the network learns from the teacher's feature maps too, and not from its logits alone."""
+        return False
+
+    def add_optimizer(self, name: str, optimizer: Optimizer) -> None:
+        """Hand an optimiser to the fabric and keep it under a name."""
+        prepared = self.context.fabric.setup_optimizers(optimizer)
+        assert isinstance(prepared, Optimizer)  # one in, one out
+        self.optimizers[name] = prepared
+
+    def lesson(self, batch: Batch, step: int) -> TeacherOutput | None:
+        """What the teacher says of the batch of a step, or None where the network does not learn from one."""
+        context = self.context
+        settings = context.distillation
+        if context.lessons is None or (settings.distillation == "none" and not settings.frequency_weight):
+            return None
+        epoch, within = divmod(step, context.steps_per_epoch)
+        with context.fabric.autocast():
+            view = (self.name, context.view(epoch), within)
+            return context.lessons.of(batch.images, view, with_features=self.compares_features)
+
+    def forward(self, images: Tensor) -> ExitOutputs:
+        """The network under the run's precision."""
+        with self.context.fabric.autocast():
+            outputs: ExitOutputs = self.context.net(images)
+        return outputs
+
+    def descend(self, name: str, loss: Tensor, step: int) -> None:
+        """One step of an optimiser down a loss.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss of the {self.name} stage is {loss.item()} {self._where(step)}: {_REMEDY}")
+        fabric, optimizer = self.context.fabric, self.optimizers[name]
+        set_learning_rate(optimizer, learning_rate_factor(step, self.steps))
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        norm = fabric.clip_gradients(
+            self.context.net, optimizer, max_norm=_LARGEST_GRADIENT_NORM, error_if_nonfinite=False
+        )
+        # In 16-mixed an overflow is normal: the gradient scaler leaves the step out and lowers its scale.
+        scaled = isinstance(fabric.strategy.precision, MixedPrecision) and fabric.strategy.precision.scaler is not None
+        if norm is not None and not torch.isfinite(norm) and not scaled:
+            raise TrainingError(f"a gradient of the {self.name} stage is not finite {self._where(step)}: {_REMEDY}")
+        optimizer.step()
+
+    def _where(self, step: int) -> str:
+        epoch, within = divmod(step, self.context.steps_per_epoch)
+        return f"in epoch {epoch + 1} at batch {within + 1}"
+
+
+def train_only(net: nn.Module, modules: Iterable[nn.Module]) -> None:
+    """Let gradients into `modules` and nowhere else in `net`."""
+    net.requires_grad_(False)
+    for module in modules:
+        module.requires_grad_(True)
+
+
+def exit_accuracies(arrays: ExitArrays) -> dict[str, float]:
+    """Top-1 of every exit over all samples, named `exit1` … and `final`."""
+    accuracies = arrays.correct.mean(axis=0)
+    names = [f"exit{index + 1}" for index in range(len(accuracies) - 1)] + ["final"]
+    return {f"accuracy/{name}": float(value) for name, value in zip(names, accuracies, strict=True)}
+
+
+def standard_error(values: npt.NDArray[np.generic]) -> float:
+    """Of the mean of something seen once on each image, [N]."""
+    return float(values.std() / math.sqrt(len(values)))

@@ -1,0 +1,739 @@
+"""What calibration guarantees, held against populations whose risks and coverage are known."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from gfnet_dynn.bundle.fields import Fields
+from gfnet_dynn.bundle.policy import Policy, read_policy
+from gfnet_dynn.calibration.outputs import Outputs
+from gfnet_dynn.calibration.request import CalibrationRequest
+from gfnet_dynn.calibration.score_fitting import fit
+from gfnet_dynn.calibration.search import Calibrated, Rows, calibrate, divide, take
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.exits.scores import SCORES, UNFITTED, Score, by_score
+from gfnet_dynn.exits.sweep import operate
+from gfnet_dynn.guarantees.budget import Costs
+from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_level
+from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, losses_at, same_for_all
+from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
+from gfnet_dynn.uncertainty.drift import compare, reference_of
+from gfnet_dynn.uncertainty.out_of_distribution import alarm_thresholds, familiarity, is_unknown
+from gfnet_dynn.uncertainty.prediction_sets import coverage_of, prediction_sets, set_thresholds
+from tests.calibration.populations import COUNTED, TIMED, make_int8, make_scenes, order, outputs
+from tests.exits.populations import SIZE, Population
+
+DRAWS = 300
+HARM = RiskTarget("harm", 0.04, 0.1, "exact")
+LATER = {"coverage": 0.9, "false_alarms": 0.1}
+PRICE = np.array(TIMED.means)
+
+
+def scenes(count: int, seed: int = 0) -> Outputs:
+    return outputs(make_scenes().draw(count, seed))
+
+
+def both(count: int, seed: int = 0) -> Outputs:
+    """The same images in fp32 and in a worse int8."""
+    return outputs(make_scenes().draw(count, seed), make_int8().draw(count, seed))
+
+
+Make = Callable[[], Population]
+
+
+@cache
+def harms(make: Make) -> Risk:
+    return risk_of(make().arrays, "harm")
+
+
+def true_risk(make: Make, thresholds: Sequence[float]) -> float:
+    """Over the whole population: no estimate."""
+    return float(losses_at(harms(make), exits_along(make().arrays.gates, np.array([thresholds]))).mean())
+
+
+def beyond(level: float, draws: int = DRAWS) -> float:
+    """A share of the draws that a level is below, but for chance."""
+    return level + 2.5 * math.sqrt(level * (1 - level) / draws)
+
+
+# The division of the images
+
+
+@pytest.mark.parametrize("score", ["gate", "patience", "margin"])
+@pytest.mark.parametrize("per_exit", [False, True])
+@pytest.mark.parametrize("later", [{}, LATER, {"coverage": 0.9}, {"false_alarms": 0.1}])
+def test_every_image_serves_one_purpose(score: Score, per_exit: bool, later: dict[str, float]) -> None:
+    asked = order(score=score, per_exit=per_exit, **later)
+    for images in (3, 4, 5, 6, 10, 101, 1000):
+        parts = divide(images, asked)
+        together = np.concatenate((parts.fit, parts.test, parts.later))
+        assert sorted(together.tolist()) == list(range(images))
+        for rows in (parts.fit, parts.test, parts.later):
+            assert rows.tolist() == sorted(rows.tolist())
+        assert len(parts.fit) == pytest.approx(asked.fit_share * images, abs=0.5)
+        assert len(parts.later) == pytest.approx(asked.later_share * images, abs=0.5)
+        assert len(parts.test) > 0
+        assert (len(parts.fit) > 0) == (asked.fit_share > 0)
+        assert (len(parts.later) > 0) == (asked.later_share > 0)
+
+
+def test_the_division_is_by_chance_and_the_same_for_the_same_seed() -> None:
+    asked = order(per_exit=True, **LATER)
+    first, again, other = divide(200, asked), divide(200, asked), divide(200, replace(asked, seed=1))
+    for name in ("fit", "test", "later"):
+        assert getattr(first, name).tolist() == getattr(again, name).tolist() != getattr(other, name).tolist()
+        assert np.ptp(getattr(first, name)) > 150  # files come sorted by class: from all over them
+
+
+def test_what_else_is_asked_for_does_not_move_an_image() -> None:
+    asked = order(per_exit=True, **LATER)
+    same = divide(200, replace(asked, name="other", budget=7.0, score="margin", coverage=0.5, costs=COUNTED))
+    assert same.later.tolist() == divide(200, asked).later.tolist()
+
+
+def spoilt(source: Outputs, rows: Rows) -> Outputs:
+    """The same, but that the images of some rows are wholly different ones."""
+    generator = np.random.default_rng(99)
+    found = {}
+    for name, arrays in source.precisions.items():
+        logits, gates, labels = arrays.logits.copy(), arrays.gates.copy(), arrays.labels.copy()
+        logits[rows] = generator.normal(0, 5, logits[rows].shape)
+        gates[rows] = generator.random(gates[rows].shape)
+        labels[rows] = generator.integers(0, logits.shape[2], len(rows))
+        found[name] = ExitArrays(logits, gates, labels)
+    return replace(source, precisions=found)
+
+
+ORDERS = [
+    order(**LATER),
+    order(score="neighbours", **LATER),
+    order(per_exit=True, **LATER),
+    order(target=HARM, **LATER),
+    order(target=HARM, score="max_softmax", **LATER),
+    order(deadline=6.0, budget=4.0, score="entropy", per_exit=True, **LATER),
+]
+
+
+def short(asked: CalibrationRequest) -> str:
+    return f"{asked.score}{' per exit' if asked.per_exit else ''}{' risk' if asked.target else ''}"
+
+
+@pytest.mark.parametrize("asked", ORDERS, ids=short)
+def test_thresholds_and_signals_know_nothing_of_the_later_part(asked: CalibrationRequest) -> None:
+    source = both(600)
+    plain, later = calibrate(source, asked), calibrate(spoilt(source, divide(600, asked).later), asked)
+    assert later.policy.thresholds == plain.policy.thresholds
+    assert later.policy.fitted == plain.policy.fitted
+    assert later.policy.references == plain.policy.references
+    assert later.policy.guarantee == plain.policy.guarantee
+    assert later.point.accuracy == plain.point.accuracy
+    assert later.policy.sets != plain.policy.sets
+    assert later.policy.unknowns != plain.policy.unknowns
+
+
+@pytest.mark.parametrize("asked", [each for each in ORDERS if each.fit_share], ids=short)
+def test_signals_know_nothing_of_the_images_that_are_tested(asked: CalibrationRequest) -> None:
+    source = both(600)
+    parts = divide(600, asked)
+    plain = calibrate(source, asked)
+    assert plain.policy.fitted == fit(take(source.precisions["fp32"], parts.fit), asked.score)
+    deadline = replace(asked, target=None, budget=None, deadline=6.0)  # thresholds that no image decides
+    other = calibrate(spoilt(source, parts.test), deadline)
+    assert other.policy.fitted == plain.policy.fitted
+    assert (other.policy.sets, other.policy.unknowns) == (
+        calibrate(source, deadline).policy.sets,
+        calibrate(source, deadline).policy.unknowns,
+    )
+
+
+def test_where_nothing_is_fitted_no_temperature_is_used() -> None:
+    assert calibrate(scenes(300), order()).policy.fitted == UNFITTED
+    assert calibrate(scenes(300), order(per_exit=True)).policy.fitted == UNFITTED
+
+
+# Budgets and deadlines
+
+
+@pytest.mark.parametrize("per_exit", [False, True])
+@pytest.mark.parametrize("score", ["gate", "max_softmax"])
+def test_a_budget_is_kept_in_every_precision_and_spent(score: Score, per_exit: bool) -> None:
+    source, asked = both(1500), order(budget=5.0, score=score, per_exit=per_exit)
+    made = calibrate(source, asked)
+    costs = []
+    for arrays in source.precisions.values():
+        scores = by_score(take(arrays, made.parts.test), score, made.policy.fitted)
+        costs.append(PRICE[first_exit(scores.gates, made.policy.thresholds)].mean())
+    assert max(costs) <= 5.0
+    assert max(costs) > (4.5 if per_exit else 4.95)
+    assert made.point.mean_cost == pytest.approx(max(costs))
+    assert made.guarantee is None
+    assert (len(set(made.policy.thresholds)) == 1) or per_exit
+
+
+@pytest.mark.parametrize("per_exit", [False, True])
+def test_a_budget_out_of_reach_is_told_with_what_is_in_reach(per_exit: bool) -> None:
+    with pytest.raises(
+        CalibrationError, match=r"a mean latency of 1\.9 ms is not reachable: .* 2 ms, the first exit 2"
+    ):
+        calibrate(scenes(200), order(budget=1.9, per_exit=per_exit))
+
+
+@pytest.mark.parametrize("asked", [{}, {"budget": 4.0}, {"target": HARM}], ids=["alone", "budget", "risk"])
+@pytest.mark.parametrize(("score", "per_exit"), [("gate", False), ("gate", True), ("entropy", False)])
+@pytest.mark.parametrize(("deadline", "last"), [(3.0, 0), (6.0, 1), (9.0, 2), (12.0, 3)])
+def test_no_image_comes_after_the_deadline(
+    asked: dict[str, Any], per_exit: bool, score: Score, deadline: float, last: int
+) -> None:
+    source = both(500)
+    # Exits as good as the full network: nothing is refused for what the deadline costs.
+    for arrays in source.precisions.values():
+        arrays.logits[:, :3] = arrays.logits[:, 3:]
+    made = calibrate(source, order(deadline=deadline, per_exit=per_exit, score=score, **asked))
+    for arrays in source.precisions.values():
+        exits = first_exit(made.policy.scores(arrays).gates, made.policy.thresholds)
+        assert exits.max() <= last
+        if not asked:
+            assert exits.min() == last  # as late as it allows
+    if asked.get("budget"):
+        assert made.point.mean_cost <= 4.0
+    if asked.get("target"):
+        assert made.point.mean_cost == 2.0  # nothing is lost anywhere
+
+
+def test_a_deadline_needs_percentiles_and_must_be_in_reach() -> None:
+    with pytest.raises(
+        CalibrationError,
+        match=r"deadline of 2\.9 ms is not reachable: .* first exit, which every image passes, is 3 ms",
+    ):
+        calibrate(scenes(200), order(deadline=2.9))
+    with pytest.raises(CalibrationError, match="a deadline needs the 99th percentile of each exit's MACs"):
+        calibrate(scenes(200), order(deadline=5.0, costs=COUNTED))
+
+
+def test_a_risk_that_the_deadline_itself_brings_is_not_put_upon_the_full_network() -> None:
+    with pytest.raises(CalibrationError, match="for the deadline, exit 1 stands for the full network"):
+        calibrate(scenes(2000), order(target=HARM, deadline=3.0))
+    with pytest.raises(CalibrationError) as caught:
+        calibrate(scenes(20), order(target=HARM))
+    assert "deadline" not in str(caught.value)
+
+
+def test_a_risk_and_a_budget_that_exclude_each_other_are_refused() -> None:
+    made = calibrate(scenes(1000), order(target=HARM))
+    assert calibrate(scenes(1000), order(target=HARM, budget=made.point.mean_cost + 0.01)).policy.thresholds
+    with pytest.raises(CalibrationError) as caught:
+        calibrate(scenes(1000), order(target=HARM, budget=made.point.mean_cost - 0.01))
+    said = str(caught.value)
+    assert said.startswith(f"harm at most 4 points with 90 % certainty costs {made.point.mean_cost:.4g} ms on average,")
+    assert said.endswith("allow more risk, more cost, or give more images")
+
+
+# Promises
+
+
+@pytest.mark.parametrize("method", ["betting", "exact", "hoeffding-bentkus", "conformal", "naive"])
+@pytest.mark.parametrize("score", ["gate", "patience"])
+def test_one_threshold_for_all_is_what_control_finds_on_all_images(method: Method, score: Score) -> None:
+    target, source = RiskTarget("harm", 0.04, 0.1, method), both(700)
+    made = calibrate(source, order(target=target, score=score))
+    scores = [by_score(each, score) for each in source.precisions.values()]
+    assert made.guarantee == control(scores, TIMED.means, target)
+    assert made.policy.thresholds == made.guarantee.thresholds
+    assert (made.policy.name, made.policy.score) == ("calibrated", score)
+
+
+def test_a_fitted_signal_is_tested_on_images_that_it_was_not_fitted_to() -> None:
+    source, asked = both(900), order(target=HARM, score="margin", **LATER)
+    made, parts = calibrate(source, asked), divide(900, asked)
+    arrays = list(source.precisions.values())
+    fitted = fit(take(arrays[0], parts.fit), "margin")
+    scores = [take(by_score(each, "margin", fitted), parts.test) for each in arrays]
+    assert made.guarantee == control(scores, TIMED.means, HARM)
+    assert made.guarantee.images == len(parts.test) == 360
+
+
+def test_a_promise_holds_for_both_precisions_at_once() -> None:
+    source = both(1500)
+    fp32, int8 = source.precisions.values()
+    alone, together = calibrate(outputs(fp32), order(target=HARM)), calibrate(source, order(target=HARM))
+    worse = calibrate(outputs(int8), order(target=HARM))
+    assert together.policy.thresholds == worse.policy.thresholds  # the worse one decides
+    assert together.policy.thresholds[0] > alone.policy.thresholds[0] + 0.02
+    assert together.guarantee is not None
+    assert alone.guarantee is not None
+    assert together.guarantee.risk > operate_risk(fp32, together.policy.thresholds)
+    assert together.policy.thresholds == calibrate(outputs(int8, fp32), order(target=HARM)).policy.thresholds
+    assert true_risk(make_int8, alone.policy.thresholds) > HARM.epsilon
+    assert true_risk(make_int8, together.policy.thresholds) <= HARM.epsilon
+
+
+def operate_risk(arrays: ExitArrays, thresholds: tuple[float, ...]) -> float:
+    exits = exits_along(arrays.gates, np.array([thresholds]))
+    return float(losses_at(risk_of(arrays, "harm"), exits).mean())
+
+
+def test_it_is_the_dearer_precision_whose_cost_is_expected() -> None:
+    arrays = make_scenes().draw(800, 0)
+    shyer = ExitArrays(arrays.logits.copy(), arrays.gates * np.float32(0.9), arrays.labels)
+    shyer.logits[:40, -1] = np.roll(shyer.logits[:40, -1], 1, axis=1)  # another full network
+    made = calibrate(outputs(arrays, shyer), order(target=HARM))
+    assert made.point.mean_cost == operate(shyer, TIMED.means, made.policy.thresholds).mean_cost
+    assert made.precision == "int8"
+    assert made.full_accuracy == shyer.correct[:, -1].mean() != arrays.correct[:, -1].mean()
+
+
+@pytest.mark.parametrize("score", ["margin", "gate"])
+def test_a_brier_limit_is_tested_on_the_probabilities_that_are_told(score: Score) -> None:
+    """`classify` tells them at the temperatures that a score was fitted with."""
+    source, target = scenes(1500), RiskTarget("brier", 0.35, 0.1)
+    made = calibrate(source, order(target=target, score=score))
+    assert made.guarantee is not None
+    tested = take(by_score(source.precisions["fp32"], score, made.policy.fitted), made.parts.test)
+    exits = first_exit(tested.gates, made.policy.thresholds)
+    told = np.array(
+        [
+            softmax(made.policy.fitted.scaled(index, logits[index]))
+            for index, logits in zip(exits, tested.logits, strict=True)
+        ]
+    )
+    truth = np.eye(told.shape[1])[tested.labels]
+    assert made.guarantee.risk == pytest.approx(((told - truth) ** 2).sum(axis=1).mean(), rel=1e-5)
+
+
+def test_a_budget_beside_a_risk_is_met_by_equal_costs() -> None:
+    """Seven hundred times 0.7 is more than 490, as computers add."""
+    certain = scenes(700)
+    arrays = ExitArrays(
+        certain.precisions["fp32"].logits, np.ones((700, 3), np.float32), certain.precisions["fp32"].labels
+    )
+    costs = Costs("latency", "ms", (0.7, 0.8, 0.9, 1.0), None, "made up")
+    made = calibrate(outputs(arrays), order(target=RiskTarget("error", 0.9, 0.1, "exact"), costs=costs, budget=0.7))
+    assert made.point.shares[0] == 1
+
+
+def broken(asked: CalibrationRequest, images: int, *populations: Make) -> tuple[float, float]:
+    """Share of the draws in which a risk is above its limit in any precision, and the mean cost."""
+    assert asked.target is not None
+    above, costs = 0, []
+    for seed in range(DRAWS):
+        source = outputs(*(make().draw(images, seed) for make in populations))
+        try:
+            made = calibrate(source, asked)
+        except CalibrationError:
+            costs.append(TIMED.means[-1])  # the full network
+            continue
+        risks = [true_risk(make, made.policy.thresholds) for make in populations]
+        above += max(risks) > asked.target.epsilon
+        costs.append(made.point.mean_cost)
+    return above / DRAWS, float(np.mean(costs))
+
+
+def test_in_most_draws_the_promise_is_true_in_both_precisions() -> None:
+    found, cost = broken(order(target=RiskTarget("harm", 0.05, 0.1, "exact")), 400, make_scenes, make_int8)
+    assert found <= beyond(0.1)
+    assert cost < 9.0
+
+
+def test_in_most_draws_the_promise_of_thresholds_for_each_exit_is_true() -> None:
+    found, cost = broken(order(target=HARM, per_exit=True), 400, make_scenes)
+    assert found <= beyond(0.1)
+    assert cost < 8.0
+
+
+def test_a_precision_that_was_not_tested_is_not_promised() -> None:
+    """The test of both can fail: tested in fp32 alone, int8 breaks the guarantee nearly always."""
+    above = 0
+    for seed in range(30):
+        made = calibrate(outputs(make_scenes().draw(600, seed)), order(target=HARM))
+        above += true_risk(make_int8, made.policy.thresholds) > HARM.epsilon
+    assert above > 20
+
+
+def found(made: Calibrated) -> tuple[Any, ...]:
+    """All that a user gets to see."""
+    return (
+        made.policy,
+        made.point.mean_cost,
+        made.point.exits.tolist(),
+        made.full_accuracy,
+        made.precision,
+        made.guarantee,
+    )
+
+
+@pytest.mark.parametrize("risk", ["harm", "error", "disagreement"])
+@pytest.mark.parametrize("method", ["exact", "hoeffding-bentkus"])
+@pytest.mark.parametrize("score", ["gate", "patience", "max_softmax"])
+@pytest.mark.parametrize("images", [600, 637, 811])
+def test_thresholds_for_each_exit_never_cost_more_than_one_for_all(
+    risk: RiskName, method: Method, score: Score, images: int
+) -> None:
+    target = RiskTarget(risk, 0.2 if risk == "error" else 0.05, 0.1, method)
+    source, asked = both(images, images), order(target=target, score=score, per_exit=True)
+    own, common = (calibrate(source, each) for each in (asked, replace(asked, per_exit=False)))
+    scores = [by_score(each, score, own.policy.fitted) for each in source.precisions.values()]
+    tested = [take(each, own.parts.test) for each in scores]
+
+    def cost(made: Calibrated) -> float:
+        return max(operate(each, TIMED.means, made.policy.thresholds).mean_cost for each in tested)
+
+    assert cost(own) <= cost(common)
+    assert own.guarantee is not None
+    assert own.guarantee.target == target  # guaranteed at the level that was asked for
+    if len(set(own.policy.thresholds)) == 1:
+        assert found(own) == found(common)  # as if no others had been looked for
+
+
+def lying_first_exit(images: int, seed: int) -> ExitArrays:
+    """The first exit's gate knows nothing, the others' do: one threshold for all must heed it."""
+    arrays = make_scenes().draw(images, seed)
+    gates = arrays.gates.copy()
+    gates[:, 0] = np.random.default_rng(seed).random(images)
+    return ExitArrays(arrays.logits, gates, arrays.labels)
+
+
+def test_thresholds_for_each_exit_pay_where_one_gate_lies() -> None:
+    source = outputs(lying_first_exit(6000, 0))
+    common, own = (calibrate(source, order(target=HARM, per_exit=per_exit)) for per_exit in (False, True))
+    assert own.point.mean_cost < common.point.mean_cost - 0.3
+    assert len(set(own.policy.thresholds)) > 1
+    parts = own.parts
+    fitting, tested = (take(source.precisions["fp32"], rows) for rows in (parts.fit, parts.test))
+    path = greedy_path(fitting, risk_of(fitting, "harm"), TIMED.means)
+    left = unused_level(6000, HARM)
+    assert 0 < left < 0.2 * HARM.delta
+    assert own.policy.thresholds == control(tested, TIMED.means, replace(HARM, delta=left), path).thresholds
+
+
+@pytest.mark.parametrize("score", ["gate", "patience"])
+def test_thresholds_for_each_exit_are_granted_wherever_one_for_all_just_is(score: Score) -> None:
+    """At a share of the level, or on a part of the images, what one threshold saves would be lost."""
+    source, target = outputs(make_scenes().draw(299, 3)), RiskTarget("harm", 0.01, 0.05, "exact")
+    common, own = (
+        calibrate(source, order(target=target, score=score, per_exit=per_exit)) for per_exit in (False, True)
+    )
+    assert found(own) == found(common)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("images", [0, 1, 2])
+@pytest.mark.parametrize(
+    "asked",
+    [order(), order(score="neighbours"), order(per_exit=True, **LATER), order(target=HARM), order(deadline=5.0)],
+)
+def test_too_few_images_for_any_division_are_refused(images: int, asked: CalibrationRequest) -> None:
+    with pytest.raises(CalibrationError, match=rf"^{images} images? cannot be divided: give 3 at the very least$"):
+        calibrate(outputs(take(make_scenes().draw(5, 0), np.arange(images))), asked)
+
+
+@pytest.mark.parametrize("images", range(3, 9))
+def test_the_fewest_images_are_divided_somehow(images: int) -> None:
+    for score in SCORES:
+        for asked in ({"budget": 5.0}, {"deadline": 6.0}, {"target": RiskTarget("harm", 0.9, 0.5, "naive")}):
+            own = bool(images % 2) and "target" not in asked
+            made = calibrate(both(images), order(score=score, per_exit=own, **LATER, **asked))
+            assert made.policy.sets is not None
+            assert made.policy.sets.quantiles == (math.inf,) * 4  # too few to leave a class out
+            assert made.policy.unknowns is not None
+            assert made.policy.unknowns.thresholds == (-math.inf,) * 4
+
+
+def perfect(count: int) -> Outputs:
+    """Nothing is lost at any exit."""
+    arrays = make_scenes().draw(count, 0)
+    return outputs(ExitArrays(np.repeat(arrays.logits[:, -1:], 4, axis=1), arrays.gates, arrays.labels))
+
+
+@pytest.mark.parametrize(
+    ("method", "further"),
+    [
+        *itertools.product(
+            ("exact", "hoeffding-bentkus"),
+            ({}, {"score": "margin"}, {"per_exit": True}, LATER, {"score": "margin", "per_exit": True, **LATER}),
+        ),
+        *itertools.product(("betting", "conformal"), ({}, {"score": "margin"}, LATER)),
+    ],
+)
+def test_as_many_images_as_the_refusal_says_are_enough(method: Method, further: dict[str, Any]) -> None:
+    asked = order(target=RiskTarget("harm", 0.02, 0.1, method), **further)
+    with pytest.raises(CalibrationError, match=r"images cannot support a limit of 2 points for harm") as caught:
+        calibrate(perfect(40), asked)
+    said = str(caught.value)
+    needed = int(re.findall(r"at least (\d+) are needed", said)[0])
+    share = re.findall(r"(\d+) of the 40 images given are tested", said)
+    tested = int(share[0]) if share else 40
+    assert said.startswith(f"{tested} images cannot support")
+    assert calibrate(perfect(math.ceil(needed * 40 / tested) + 2), asked).point.mean_cost == 2.0
+    with pytest.raises(CalibrationError):
+        calibrate(perfect(math.floor((needed - 1) * 40 / tested) - 4), asked)
+
+
+def test_a_network_without_early_exits_has_nothing_to_calibrate() -> None:
+    arrays = make_scenes().draw(50, 0)
+    plain = ExitArrays(arrays.logits[:, 3:], arrays.gates[:, :0], arrays.labels)
+    with pytest.raises(CalibrationError, match="no early exits, so there is nothing to choose: train it with --exits"):
+        calibrate(outputs(plain), order(costs=Costs("latency", "ms", (10.0,), None, "measured")))
+
+
+@pytest.mark.parametrize(
+    ("asked", "where"),
+    [(each, "logits") for each in (order(), order(target=HARM), order(score="margin"), order(**LATER))]
+    + [(order(target=HARM), "gates")],
+)
+def test_outputs_that_are_no_numbers_are_refused(asked: CalibrationRequest, where: str) -> None:
+    source = scenes(300)
+    getattr(source.precisions["fp32"], where)[:] = np.nan
+    with pytest.raises(CalibrationError, match=r"are not numbers|have no logits that are numbers"):
+        calibrate(source, asked)
+
+
+# PredictionSets and alarms
+
+
+def quantiles_by_hand(arrays: ExitArrays, policy: Policy) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    exits = first_exit(policy.scores(arrays).gates, policy.thresholds)
+    rows = np.arange(len(exits))
+    logits = arrays.logits[rows, exits].astype(np.float64)
+    warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
+    sets = set_thresholds(softmax(logits / warm[:, None]), arrays.labels, exits, 4, 0.9, "least-ambiguous")
+    return sets, alarm_thresholds(familiarity(logits, "energy"), exits, 4, 0.1)
+
+
+@pytest.mark.parametrize("asked", ORDERS, ids=short)
+def test_sets_and_alarms_are_made_from_the_later_part_and_hold_in_both_precisions(asked: CalibrationRequest) -> None:
+    source = both(900)
+    made = calibrate(source, asked)
+    by_precision = [quantiles_by_hand(take(each, made.parts.later), made.policy) for each in source.precisions.values()]
+    widest = np.max([sets for sets, _ in by_precision], axis=0)
+    shyest = np.min([alarms for _, alarms in by_precision], axis=0)
+    assert made.policy.sets is not None
+    assert made.policy.unknowns is not None
+    assert made.policy.sets.quantiles == tuple(widest.tolist())
+    assert made.policy.unknowns.thresholds == tuple(shyest.tolist())
+    assert (made.policy.sets.coverage, made.policy.unknowns.false_alarms) == (0.9, 0.1)
+    assert not np.array_equal(by_precision[0][0], by_precision[1][0])
+
+
+def test_what_is_not_asked_for_is_not_made() -> None:
+    made = calibrate(scenes(300), order(coverage=0.9)).policy
+    assert made.sets is not None
+    assert made.unknowns is None
+    made = calibrate(scenes(300), order(false_alarms=0.1)).policy
+    assert made.sets is None
+    assert made.unknowns is not None
+    assert (calibrate(scenes(300), order()).policy.sets, calibrate(scenes(300), order()).policy.unknowns) == (
+        None,
+        None,
+    )
+
+
+def fresh(population: Population, policy: Policy, seed: int) -> tuple[float, float]:
+    """Coverage, and share of alarms, over images that no draw before has seen, as the device gives them."""
+    arrays = population.draw(1500, 10_000 + seed)
+    exits = first_exit(policy.scores(arrays).gates, policy.thresholds)
+    logits = arrays.logits[np.arange(len(exits)), exits].astype(np.float64)
+    warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
+    assert policy.sets is not None
+    assert policy.unknowns is not None
+    held = prediction_sets(softmax(logits / warm[:, None]), np.array(policy.sets.quantiles)[exits], policy.sets.score)
+    alarms = is_unknown(familiarity(logits, policy.unknowns.score), np.array(policy.unknowns.thresholds)[exits])
+    return coverage_of(held, arrays.labels), float(alarms.mean())
+
+
+@pytest.mark.parametrize("score", ["gate", "max_softmax"])
+def test_sets_and_alarms_hold_on_fresh_images(score: Score) -> None:
+    asked = order(budget=5.0, score=score, **LATER)
+    found = [fresh(make_scenes(), calibrate(scenes(400, seed), asked).policy, seed) for seed in range(DRAWS)]
+    coverage, alarms = np.array(found).T
+    assert coverage.mean() >= 0.9 - 2.5 * coverage.std() / math.sqrt(DRAWS)
+    assert alarms.mean() <= 0.1 + 2.5 * alarms.std() / math.sqrt(DRAWS)
+    assert coverage.mean() < 0.94  # not for nothing
+    assert alarms.mean() > 0.06
+
+
+def test_sets_hold_in_the_worse_precision_too() -> None:
+    found = []
+    for seed in range(100):
+        policy = calibrate(both(500, seed), order(budget=4.0, **LATER)).policy
+        found.append(fresh(make_int8(), policy, seed))
+    coverage, alarms = np.array(found).T
+    assert coverage.mean() >= 0.9 - 2.5 * coverage.std() / 10
+    assert alarms.mean() <= 0.1 + 2.5 * alarms.std() / 10
+
+
+# What the policy says
+
+
+def test_references_are_how_the_tested_images_left_in_each_precision() -> None:
+    source, asked = both(800), order(score="max_softmax", **LATER)
+    made = calibrate(source, asked)
+    assert list(made.policy.references) == ["fp32", "int8"]
+    for precision, found in made.policy.references.items():
+        arrays = take(source.precisions[precision], made.parts.test)
+        exits = first_exit(made.policy.scores(arrays).gates, made.policy.thresholds)
+        warm = np.array(made.policy.fitted.temperatures)[exits]
+        scaled = arrays.logits[np.arange(len(exits)), exits].astype(np.float64) / warm[:, None]
+        assert found == reference_of(exits, softmax(scaled).max(axis=1), 4)
+        assert found.images == len(made.parts.test)
+    assert made.policy.references["fp32"] != made.policy.references["int8"]
+
+
+@pytest.mark.parametrize("asked", [order(target=HARM), order(budget=5.0, score="margin")], ids=short)
+def test_new_images_that_come_alike_raise_no_alarm_and_others_do(asked: CalibrationRequest) -> None:
+    alarms, level = 0, 0.1
+    for seed in range(100):
+        policy = calibrate(scenes(400, seed), asked).policy
+        alarms += compare_with(policy, make_scenes().draw(300, 5000 + seed), level)
+    assert alarms / 100 <= beyond(level, 100)
+    rows = np.argsort(policy.scores(make_scenes().arrays).gates.mean(axis=1))[: SIZE // 4]  # the hardest quarter
+    assert compare_with(policy, take(make_scenes().arrays, rows[:: len(rows) // 300]), 0.01)
+
+
+def test_images_that_come_alike_raise_no_alarm_in_int8_either() -> None:
+    """int8 is a little less sure of everything, which is no drift, though beside fp32's reference it would look so."""
+    scenes, alarms, mistaken, draws = make_scenes().arrays, 0, 0, 20
+    unsure = Population(replace(scenes, logits=scenes.logits * np.float32(0.95)))
+    for seed in range(draws):
+        policy = calibrate(outputs(make_scenes().draw(2000, seed), unsure.draw(2000, seed)), order(budget=5.0)).policy
+        alarms += compare_with(policy, unsure.draw(2000, 5000 + seed), 0.01, "int8")
+        mistaken += compare_with(policy, unsure.draw(2000, 5000 + seed), 0.01, "fp32")
+    assert alarms / draws <= beyond(0.01, draws)
+    assert mistaken > draws / 3
+
+
+def compare_with(policy: Policy, arrays: ExitArrays, level: float, precision: str = "fp32") -> bool:
+    exits = first_exit(policy.scores(arrays).gates, policy.thresholds)
+    scaled = (
+        arrays.logits[np.arange(len(exits)), exits] / np.array(policy.fitted.temperatures or [1.0] * 4)[exits][:, None]
+    )
+    return compare(policy.references[precision], exits, softmax(scaled).max(axis=1), level).rejected
+
+
+def promise_of(source: Outputs, **asked: Any) -> dict[str, Any]:
+    made = calibrate(source, order(**asked))
+    described: dict[str, Any] = json.loads(json.dumps(made.policy.to_dict(), allow_nan=False))
+    assert read_policy(Fields(described, "policy")) == made.policy
+    return dict(described["guarantee"])
+
+
+@pytest.mark.parametrize(
+    ("target", "statement", "delta"),
+    [
+        (RiskTarget("harm", 0.04, 0.05), "harm at most 4 points with 95 % certainty", 0.05),
+        (RiskTarget("drop", 0.035, 0.1), "drop at most 3.5 points with 90 % certainty", 0.1),
+        (
+            RiskTarget("harm", 0.04, 1 - 99.9 / 100, "exact"),
+            "harm at most 4 points with 99.9 % certainty",
+            1 - 99.9 / 100,
+        ),
+        (RiskTarget("harm", 0.04, method="conformal"), "harm at most 4 points on average", None),
+        (
+            RiskTarget("harm", 0.07, method="naive"),
+            "harm at most 7 points on the calibration images, without a guarantee",
+            None,
+        ),
+    ],
+)
+def test_a_promise_says_what_it_promises_and_how_surely(
+    target: RiskTarget, statement: str, delta: float | None
+) -> None:
+    said = promise_of(both(2000), target=target)
+    assert said["statement"] == statement
+    assert (said["risk"], said["epsilon"], said["method"]) == (target.risk, target.epsilon, target.method)
+    assert said["delta"] == delta
+    assert 0 < said["risk_on_calibration"] <= target.epsilon
+    assert said["precisions"] == ["fp32", "int8"]
+    assert (said["data_sha256"], said["engine"], said["seed"]) == ("d" * 64, "hands 1.0", 0)
+    assert said["images"] == {"tested": 2000, "fitted": 0, "sets_and_alarms": 0}
+    assert "budget" not in said
+    expires = " ".join(said["holds_while"])
+    assert all(
+        words in expires for words in ("images come as", "the graphs of this bundle", "thresholds are not changed")
+    )
+
+
+def test_a_budget_is_told_with_the_costs_that_it_stands_on() -> None:
+    said = promise_of(scenes(600), budget=5.0, deadline=9.0, score="margin", seed=3, **LATER)
+    assert said["budget"] == {
+        "quantity": "latency",
+        "unit": "ms",
+        "mean": 5.0,
+        "p99": 9.0,
+        "exits": list(TIMED.means),
+        "source": "measured here",
+    }
+    assert said["images"] == {"tested": 240, "fitted": 180, "sets_and_alarms": 180}
+    assert said["seed"] == 3
+    assert not {"statement", "risk", "epsilon", "delta"} & set(said)
+    assert said["holds_while"][-1] == "each exit costs what it cost when it was measured"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"target": HARM}, "calibrated: harm at most 4 points with 90 % certainty; 900 images, data dddddddddddd"),
+        ({"budget": 5.0}, "calibrated: mean latency at most 5 ms; 900 images, data dddddddddddd"),
+        ({"deadline": 9.5}, "calibrated: p99 latency at most 9.5 ms; 900 images, data dddddddddddd"),
+        (
+            {"target": HARM, "budget": 9.9, "deadline": 12.0, "score": "margin"},
+            "calibrated: harm at most 4 points with 90 % certainty; mean latency at most 9.9 ms; p99 latency at most "
+            "12 ms; 630 images, data dddddddddddd",
+        ),
+    ],
+    ids=["risk", "budget", "deadline", "all"],
+)
+def test_the_source_says_how_the_thresholds_came_about(asked: dict[str, Any], said: str) -> None:
+    assert calibrate(scenes(900), order(**asked)).policy.source == said
+
+
+@pytest.mark.parametrize("asked", ORDERS, ids=short)
+def test_calibration_is_deterministic_and_fits_the_network(asked: CalibrationRequest) -> None:
+    first, again = (calibrate(both(500), asked).policy for _ in range(2))
+    assert first == again
+    first.require_fit(4)
+    assert first != calibrate(both(500), replace(asked, seed=5)).policy
+
+
+def test_the_wish_decides_by_which_cost_is_cheapest(monkeypatch: pytest.MonkeyPatch) -> None:
+    backwards = Costs(
+        "latency", "ms", (9.0, 8.0, 7.0, 10.0), None, "measured"
+    )  # the first exit is dearest of the early
+    made, path = calibrate(perfect(1000), order(target=HARM, costs=backwards)), same_for_all(3)
+    assert made.guarantee == control(perfect(1000).precisions["fp32"], backwards.means, HARM, path)
+    assert made.point.mean_cost < 9.0
+
+
+def test_by_deadline_is_the_path_that_is_tested() -> None:
+    made = calibrate(scenes(3000), order(target=RiskTarget("harm", 0.2, 0.1, "exact"), deadline=9.0))
+    arrays = scenes(3000).precisions["fp32"]
+    assert made.guarantee == control(
+        arrays, TIMED.means, RiskTarget("harm", 0.2, 0.1, "exact"), by_deadline(same_for_all(3), 2)
+    )
+    assert made.policy.thresholds[2] == 0
+    assert NEVER not in made.policy.thresholds[2:]
+
+
+def test_the_expected_figures_are_those_of_the_tested_images() -> None:
+    source, asked = scenes(900), order(score="margin", **LATER)
+    made: Calibrated = calibrate(source, asked)
+    arrays = by_score(take(source.precisions["fp32"], made.parts.test), "margin", made.policy.fitted)
+    point = operate(arrays, TIMED.means, made.policy.thresholds)
+    assert (made.point.accuracy, made.point.mean_cost) == (point.accuracy, point.mean_cost)
+    assert made.point.exits.tolist() == point.exits.tolist()
+    assert made.full_accuracy == arrays.correct[:, -1].mean()
+    assert made.order is asked

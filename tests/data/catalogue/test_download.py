@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gfnet_dynn.data.catalogue import registry
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, find_dataset
+from gfnet_dynn.data.catalogue.download import ARCHIVES_FOLDER, download_dataset
+from gfnet_dynn.data.splits.folders import scan_folders
+from gfnet_dynn.errors import DataError, DownloadError, StorageError
+from tests.data.hub import Hub, serve
+from tests.data.small_sets import address, archive_of, known_set, scene_zip, write_picture
+
+CONTENT = scene_zip()
+CONFIG = DatasetConfig(num_classes=2, default_input_size=8)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(CONTENT))
+    with serve({address(): CONTENT}) as running:
+        yield running
+
+
+def get(hub: Hub, folder: Path, config: DatasetConfig = CONFIG, **options: float) -> dict[str, int]:
+    seed = int(options.get("seed", 0))
+    ratio = options.get("split_ratio")
+    done = download_dataset("Scenes", config, folder, split_ratio=ratio, seed=seed, endpoint=hub.endpoint)
+    assert done.path == folder / "Scenes"
+    return done.images
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_facts_cover_every_data_set_of_the_configuration() -> None:
+    assert set(registry.KNOWN_SETS) >= set(DATASET_CONFIG)
+    for name, known in registry.KNOWN_SETS.items():
+        classes = find_dataset(name)[1].num_classes
+        least, most = known.images_per_class
+        assert least * classes <= known.images <= most * classes
+        if known.archive:
+            assert len(known.archive.sha256) == 64
+            assert len(known.archive.revision) == 40
+
+
+def test_a_set_is_split_by_class_and_nothing_else_is_left(hub: Hub, tmp_path: Path) -> None:
+    assert get(hub, tmp_path) == {"train": 8, "val": 2}
+    train, val = scan_folders(tmp_path / "Scenes/train"), scan_folders(tmp_path / "Scenes/val")
+    assert train.classes == val.classes == ("class00", "class01")
+    assert not {path for path, _ in train.files} & {path for path, _ in val.files}
+    assert visible(tmp_path) == [ARCHIVES_FOLDER, "Scenes"]
+    origin = json.loads((tmp_path / "Scenes/origin.json").read_text())
+    assert origin["sha256"] == archive_of(CONTENT).sha256
+    assert (origin["split_ratio"], origin["seed"]) == (0.8, 0)
+
+
+def test_ratio_and_seed_make_the_split(hub: Hub, tmp_path: Path) -> None:
+    assert get(hub, tmp_path / "a", split_ratio=0.4) == {"train": 4, "val": 6}
+    get(hub, tmp_path / "b", split_ratio=0.4)
+    get(hub, tmp_path / "c", split_ratio=0.4, seed=1)
+    a, b, c = (scan_folders(tmp_path / name / "Scenes/train").files for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_a_set_for_a_random_split_is_one_folder_of_classes(hub: Hub, tmp_path: Path) -> None:
+    config = replace(CONFIG, train_folder=".", val_folder=".", use_random_split=True)
+    assert get(hub, tmp_path, config) == {"all": 10}
+    assert scan_folders(tmp_path / "Scenes").classes == ("class00", "class01")
+    with pytest.raises(DataError, match="leave --split-ratio out"):
+        get(hub, tmp_path, config, split_ratio=0.5)
+
+
+def test_a_set_that_is_there_is_left_as_it_is(hub: Hub, tmp_path: Path) -> None:
+    get(hub, tmp_path)
+    again = download_dataset("Scenes", CONFIG, tmp_path, split_ratio=0.2, endpoint="http://127.0.0.1:1")
+    assert (again.fetched, again.images) == (False, {"train": 8, "val": 2})
+
+
+def test_an_empty_folder_in_its_place_is_used(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "Scenes").mkdir()
+    assert get(hub, tmp_path) == {"train": 8, "val": 2}
+
+
+def test_other_content_in_its_place_is_not_touched(hub: Hub, tmp_path: Path) -> None:
+    mine = write_picture(tmp_path / "Scenes/train/class00/mine.png", 0)
+    with pytest.raises(DownloadError, match="nothing was changed"):
+        get(hub, tmp_path)
+    assert mine.is_file()
+    assert hub.asked == []
+
+
+def test_a_file_in_its_place_is_not_touched(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "Scenes").write_text("mine")
+    with pytest.raises(DownloadError, match="is taken"):
+        get(hub, tmp_path)
+
+
+def test_content_that_comes_in_between_is_not_touched(hub: Hub, tmp_path: Path) -> None:
+    def interfere(stage: str, done: int, total: int) -> None:
+        (tmp_path / "Scenes").mkdir(exist_ok=True)
+        (tmp_path / "Scenes/mine.txt").write_text("mine")
+
+    with pytest.raises(StorageError, match="cannot put the data set"):
+        download_dataset("Scenes", CONFIG, tmp_path, endpoint=hub.endpoint, progress=interfere)
+    assert visible(tmp_path / "Scenes") == ["mine.txt"]
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
+def test_an_interruption_leaves_the_archive_but_no_half_set(
+    hub: Hub, tmp_path: Path, fault: type[BaseException]
+) -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "unpacking" and done == 4:
+            raise fault
+
+    with pytest.raises(fault):
+        download_dataset("Scenes", CONFIG, tmp_path, endpoint=hub.endpoint, progress=interrupt)
+    assert visible(tmp_path) == [ARCHIVES_FOLDER]
+    assert get(hub, tmp_path) == {"train": 8, "val": 2}
+    assert hub.asked == [None]
+
+
+def test_a_traversal_in_the_archive_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = scene_zip(extra={"../evil.png": b"x"})
+    monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(evil))
+    with serve({address(): evil}) as hub, pytest.raises(DownloadError, match="leads out"):
+        get(hub, tmp_path / "data")
+    assert visible(tmp_path) == ["data"]
+    assert visible(tmp_path / "data") == [ARCHIVES_FOLDER]
+
+
+def test_an_archive_with_other_counts_is_refused(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(CONTENT, images=12, per_class=6))
+    with pytest.raises(DownloadError, match=r"10 images .* instead of 12"):
+        get(hub, tmp_path)
+    assert visible(tmp_path) == [ARCHIVES_FOLDER]
+
+
+def test_a_bad_ratio_is_refused_before_anything_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="share"):
+        get(hub, tmp_path, split_ratio=1.5)
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(("name", "origin"), [("NaSC", "JSTARS"), ("Mine", "its source")])
+def test_a_set_to_be_had_by_hand_says_how(name: str, origin: str, tmp_path: Path) -> None:
+    config = find_dataset("NaSC")[1]
+    with pytest.raises(DownloadError, match=rf"{origin}.*{name}/CLASS/.*gfnet-dynn data check {name}"):
+        download_dataset(name, config, tmp_path)
+
+
+def test_synthetic_scenes_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(root: Path, *, seed: int, progress: object) -> Path:
+        assert callable(progress)
+        if not root.exists():
+            write_picture(root / f"train/class00/{seed}.png", 0)
+            progress(1, 1)
+        return root
+
+    monkeypatch.setattr("gfnet_dynn.data.synthetic.generate.write_synthetic", write)
+    config = replace(CONFIG, num_classes=1)
+    first, again = (download_dataset("SyntheticScenes", config, tmp_path, seed=3) for _ in range(2))
+    assert (first.fetched, again.fetched) == (True, False)
+    assert first.images == {"train": 1}
+    with pytest.raises(DataError, match="leave --split-ratio out"):
+        download_dataset("SyntheticScenes", config, tmp_path, split_ratio=0.5)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from gfnet_dynn.bundle.archive import read_bundle, write_bundle
+from gfnet_dynn.errors import ExportError
+from gfnet_dynn.export import bundle as bundling
+from gfnet_dynn.export.bundle import LabelledImages, export_net
+from gfnet_dynn.export.parity import compare, network_arrays, require_parity, stage_arrays
+from gfnet_dynn.export.policies import policies_of
+from gfnet_dynn.export.segments import export_segments
+from gfnet_dynn.runtime import load
+from gfnet_dynn.runtime.segments import Images
+from tests.export.conftest import PROVENANCE, Subject, make_subject
+
+MakeSubject = Callable[[str], Subject]
+
+
+def held_out(it: Subject) -> LabelledImages:
+    return LabelledImages(it.images, np.arange(len(it.images)) % 4, "selection")
+
+
+def biased(segment: onnx.ModelProto, towards_the_first: float) -> onnx.ModelProto:
+    """A segment whose head prefers one class."""
+    other = onnx.ModelProto()
+    other.CopyFrom(segment)
+    bias = np.array([towards_the_first, 0, 0, 0], np.float32)
+    for constant in other.graph.initializer:
+        if list(constant.dims) == [4] and constant.data_type == onnx.TensorProto.FLOAT:
+            constant.CopyFrom(onnx.numpy_helper.from_array(bias, constant.name))
+    return other
+
+
+def quiet(said: str) -> None:
+    pass
+
+
+@pytest.fixture
+def ready_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments that were exported already: what is tested here is what becomes of them."""
+    monkeypatch.setattr(bundling, "export_segments", lambda net, spec: make_subject("gfnet").segments)
+
+
+@pytest.mark.usefixtures("ready_stages")
+def test_a_bundle_goes_out_and_answers(subject: MakeSubject, tmp_path: Path) -> None:
+    it = subject("gfnet")
+    said: list[str] = []
+    exported = export_net(it.net, it.spec, {**PROVENANCE, "seed": 3}, held_out(it), it.images, said.append)
+    path = write_bundle(tmp_path / "scene.gfd", exported.manifest, exported.files)
+    manifest = read_bundle(path).manifest
+    assert set(manifest.precisions) == {"fp32", "int8"}
+    assert [exit_.name for exit_ in manifest.exits] == ["exit 1", "exit 2", "final"]
+    assert [exit_.block for exit_ in manifest.exits] == [0, 1, 2]
+    assert tuple(exit_.macs for exit_ in manifest.exits) == it.net.exit_macs()
+    assert manifest.provenance["seed"] == 3
+    assert manifest.report["measured_on"] == "selection split, 9 images"
+    assert manifest.report["parity"]["logits"] < 1e-5
+    assert any(line.startswith("same answers on 9 images") for line in said)
+    answers = load(path, precision="fp32", threads=1).classify(list(it.images), threshold=0.0)
+    expected = it.compiled().all_exits(it.images)[0][:, 0].argmax(axis=1)
+    assert [answer.label for answer in answers] == [it.spec.classes[index] for index in expected]
+
+
+@pytest.mark.usefixtures("ready_stages")
+def test_the_report_says_what_int8_changes(subject: MakeSubject) -> None:
+    it = subject("gfnet")
+    report = export_net(it.net, it.spec, PROVENANCE, held_out(it), it.images, quiet).manifest.report
+    logits = it.compiled().all_exits(it.images)[0]
+    exact = float((logits[:, -1].argmax(axis=1) == held_out(it).labels).mean())
+    assert report["precisions"]["fp32"]["full"]["accuracy"] == pytest.approx(exact, abs=1e-4)
+    for precision in ("fp32", "int8"):
+        assert set(report["precisions"][precision]) == {"gates", "plain", "full"}
+        assert sum(report["precisions"][precision]["gates"]["exit_shares"]) == pytest.approx(1, abs=1e-4)
+        assert report["precisions"][precision]["full"]["mean_cost"] == 1
+
+
+@pytest.mark.usefixtures("ready_stages")
+def test_int8_that_loses_too_much_is_left_out(subject: MakeSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = subject("gfnet")
+    labels = it.compiled().all_exits(it.images)[0][:, -1].argmax(axis=1)  # fp32 is always right
+
+    def ruined(segments: Sequence[onnx.ModelProto], images: Images) -> list[onnx.ModelProto]:
+        return [biased(segment, 99) for segment in segments]
+
+    monkeypatch.setattr(bundling, "quantise_segments", ruined)
+    images = LabelledImages(it.images, labels, "selection")
+    exported = export_net(it.net, it.spec, PROVENANCE, images, it.images, quiet)
+    assert set(exported.manifest.precisions) == {"fp32"}
+    assert not any(name.startswith("int8") for name in exported.files)
+    assert exported.notes[0].startswith("int8 is left out: by the policy")
+    assert "int8" in exported.manifest.report["precisions"]  # what was found is told all the same
+
+
+@pytest.mark.usefixtures("ready_stages")
+def test_without_calibration_there_is_no_int8(subject: MakeSubject) -> None:
+    it = subject("gfnet")
+    exported = export_net(it.net, it.spec, {}, held_out(it), None, quiet)
+    assert set(exported.manifest.precisions) == {"fp32"}
+    assert [policy.name for policy in exported.manifest.policies] == ["full"]
+
+
+def test_stages_of_another_network_are_refused(subject: MakeSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = subject("gfnet")
+    changed = [it.segments[0], biased(it.segments[1], 0.1), it.segments[2]]
+    monkeypatch.setattr(bundling, "export_segments", lambda net, spec: changed)
+    with pytest.raises(ExportError, match="do not give the network's answers on 9 images"):
+        export_net(it.net, it.spec, PROVENANCE, held_out(it), None, quiet)
+
+
+def test_answers_that_are_no_numbers_are_refused(subject: MakeSubject) -> None:
+    it = subject("gfnet")
+    labels = np.zeros(len(it.images), np.int64)
+    network = network_arrays(it.net, it.images, labels, it.spec.input)
+    segments = stage_arrays(it.compiled(), it.images, labels)
+    segments.logits[0, 0, 0] = np.nan
+    with pytest.raises(ExportError):
+        require_parity(compare(network, segments, it.manifest.policy("full"), "test"))
+
+
+def test_a_static_network_has_one_stage_and_one_policy(subject: MakeSubject, tmp_path: Path) -> None:
+    it = subject("static")
+    exported = export_net(it.net, it.spec, PROVENANCE, held_out(it), None, quiet)
+    path = write_bundle(tmp_path / "static.gfd", exported.manifest, exported.files)
+    assert [policy.name for policy in exported.manifest.policies] == ["full"]
+    assert load(path, threads=1).classify([it.images[0]])[0].exit == "final"
+
+
+def test_policies_come_from_training() -> None:
+    gates, plain, full = policies_of(PROVENANCE, 2)
+    assert (gates.name, gates.score, gates.thresholds) == ("gates", "gate", (0.5, 0.5))
+    assert gates.source == "a rule; chosen on the selection split"
+    assert (plain.name, plain.score) == ("plain", "max_softmax")
+    assert full.thresholds == (float("inf"), float("inf"))
+    nothing_saved = {"threshold": {"thresholds": None}, "plain_threshold": None}
+    assert [policy.name for policy in policies_of(nothing_saved, 2)] == ["full"]
+
+
+def test_torch_is_asked_once_for_each_stage(subject: MakeSubject) -> None:
+    it = subject("static")
+    assert len(export_segments(it.net, it.spec)) == 1

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.guarantees.risk import risk_of
+
+# Four images, two classes, one exit and the final classifier: right at both, harmed, helped, wrong at both.
+SAID = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+ARRAYS = ExitArrays(np.eye(2, dtype=np.float32)[SAID] * 2, np.full((4, 1), 0.5, np.float32), np.array([0, 0, 0, 0]))
+
+
+def test_risks_by_hand() -> None:
+    assert risk_of(ARRAYS, "drop").losses.tolist() == [[0, 0], [1, 0], [-1, 0], [0, 0]]
+    assert risk_of(ARRAYS, "harm").losses.tolist() == [[0, 0], [1, 0], [0, 0], [0, 0]]
+    assert risk_of(ARRAYS, "error").losses.tolist() == [[0, 0], [1, 0], [0, 1], [1, 1]]
+    assert risk_of(ARRAYS, "disagreement").losses.tolist() == [[0, 0], [1, 0], [1, 0], [0, 0]]
+    sure = np.exp(2) / (1 + np.exp(2))
+    brier = risk_of(ARRAYS, "brier").losses
+    assert brier[0, 0] == pytest.approx(2 * (1 - sure) ** 2)
+    assert brier[1, 0] == pytest.approx(2 * sure**2)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.uncertainty.out_of_distribution import (
+    FAMILIARITY_SCORES,
+    NO_ALARM,
+    FamiliarityScore,
+    alarm_threshold,
+    alarm_thresholds,
+    familiarity,
+    is_unknown,
+)
+from tests.exits.populations import make_population
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+EXITS = 4
+DRAWS = 500
+GROWTH = np.array([1.0, 2.0, 3.0, 4.0])  # each exit has its own scale
+
+
+@cache
+def gated(score: FamiliarityScore) -> tuple[Floats, Ints]:
+    """Familiarity [N] at the exit taken and exits [N] of all images there are; no two alike."""
+    population = make_population().arrays
+    exits = first_exit(population.gates, 0.6)
+    logits = population.logits[np.arange(len(exits)), exits] * GROWTH[exits, None]
+    return familiarity(logits + np.random.default_rng(7).normal(0, 1, logits.shape), score), exits
+
+
+def rows_of(seed: int, images: int) -> Ints:
+    return np.random.default_rng([4, seed]).integers(0, len(gated("energy")[1]), images)
+
+
+def no_more(values: list[float], guaranteed: float) -> bool:
+    return float(np.mean(values)) <= guaranteed + 3 * float(np.std(values)) / math.sqrt(len(values))
+
+
+@pytest.mark.parametrize("score", FAMILIARITY_SCORES)
+@pytest.mark.parametrize(("images", "false_alarms"), [(50, 0.05), (300, 0.01), (300, 0.2)])
+def test_false_alarms_are_as_rare_as_promised_and_hardly_rarer(
+    score: FamiliarityScore, images: int, false_alarms: float
+) -> None:
+    familiar, _ = gated(score)
+    found = []
+    for seed in range(DRAWS):
+        threshold = alarm_threshold(familiar[rows_of(seed, images)], false_alarms)
+        found.append(float(is_unknown(familiar, threshold).mean()))
+    assert no_more(found, false_alarms)
+    assert no_more([-value for value in found], -(false_alarms - 1 / (images + 1)))
+
+
+def test_the_next_familiarity_would_alarm_too_often() -> None:
+    """The test above can fail: it tells one rank from the next."""
+    familiar, _ = gated("energy")
+    ranks = [np.sort(familiar[rows_of(seed, 59)])[3] for seed in range(DRAWS)]  # the third is right for 1 in 20
+    assert not no_more([float((familiar < threshold).mean()) for threshold in ranks], 0.05)
+
+
+def test_each_exit_keeps_its_own_promise() -> None:
+    familiar, exits = gated("max-logit")
+    alone: list[list[float]] = [[] for _ in range(EXITS)]
+    together: list[list[float]] = [[] for _ in range(EXITS)]
+    for seed in range(DRAWS):
+        rows = rows_of(seed, 400)
+        thresholds = alarm_thresholds(familiar[rows], exits[rows], EXITS, 0.1)
+        own = is_unknown(familiar, thresholds[exits])
+        one = is_unknown(familiar, alarm_threshold(familiar[rows], 0.1))
+        for index in range(EXITS):
+            alone[index].append(float(own[exits == index].mean()))
+            together[index].append(float(one[exits == index].mean()))
+    assert all(no_more(found, 0.1) for found in alone)
+    assert not all(no_more(found, 0.1) for found in together)  # one for all accuses the exits with small logits
+
+
+@pytest.mark.parametrize("score", FAMILIARITY_SCORES)
+def test_images_unlike_the_others_raise_the_alarm(score: FamiliarityScore) -> None:
+    """Logits that favour no class."""
+    generator = np.random.default_rng(0)
+    known = generator.normal(0, 1, (1000, 10))
+    known[np.arange(1000), generator.integers(0, 10, 1000)] += 8
+    threshold = alarm_threshold(familiarity(known, score), 0.05)
+    strange = familiarity(generator.normal(0, 1, (1000, 10)), score)
+    assert is_unknown(strange, threshold).mean() > 0.95
+
+
+def test_one_image_is_called_unknown_below_the_threshold_only() -> None:
+    familiar = np.arange(1.0, 100.0)
+    assert alarm_threshold(familiar, 0.05) == 5
+    assert is_unknown(np.array([4.9, 5.0, 5.1]), 5.0).tolist() == [True, False, False]
+
+
+@given(st.integers(1, 200), st.integers(1, 99), st.integers(0, 2**32 - 1))
+def test_the_threshold_is_the_rank_promised(images: int, percent: int, seed: int) -> None:
+    familiar = np.random.default_rng(seed).normal(0, 5, images)
+    rank = (images + 1) * percent // 100
+    expected = np.sort(familiar)[rank - 1] if rank else NO_ALARM
+    assert alarm_threshold(familiar, percent / 100) == expected
+
+
+@settings(deadline=None)  # the first import of SciPy takes its time
+@given(arrays.arrays(np.float32, (3, 2, 4), elements=st.floats(-1e4, 1e4, width=32)))
+def test_energy_is_scipys_logsumexp(logits: npt.NDArray[np.float32]) -> None:
+    special = pytest.importorskip("scipy.special", reason="a development dependency")
+    found = familiarity(logits, "energy")
+    assert found.dtype == np.float64
+    assert np.allclose(found, special.logsumexp(logits.astype(np.float64), axis=-1))
+    largest = familiarity(logits, "max-logit")
+    assert (largest <= found).all()
+    assert (found <= largest + math.log(4) + 1e-9).all()
+
+
+def test_huge_logits_do_not_overflow() -> None:
+    for score in FAMILIARITY_SCORES:
+        assert familiarity(np.full(4, 3e38, np.float32), score) == pytest.approx(3e38, rel=1e-6)
+
+
+def test_too_few_images_never_raise_an_alarm() -> None:
+    familiar = np.arange(40.0)
+    assert alarm_threshold(familiar[:18], 0.05) == NO_ALARM
+    assert alarm_threshold(familiar[:19], 0.05) == 0
+    assert alarm_thresholds(familiar, np.repeat([0, 2], (21, 19)), 3, 0.05).tolist() == [0, NO_ALARM, 21]
+    assert not is_unknown(np.array([-1e300]), NO_ALARM).any()
+
+
+def test_what_is_no_number_is_unknown() -> None:
+    broken = familiarity(np.array([[0.0, np.nan], [0.0, 1.0]]), "energy")
+    assert is_unknown(broken, NO_ALARM).tolist() == [True, False]
+    assert is_unknown(broken, np.array([0.5, 0.5])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 5.0, float("nan")])
+def test_shares_that_make_no_sense(share: float) -> None:
+    with pytest.raises(CalibrationError, match="share of false alarms must lie between 0 and 1"):
+        alarm_threshold(np.zeros(10), share)
+    with pytest.raises(CalibrationError, match="share of false alarms must lie between 0 and 1"):
+        alarm_thresholds(np.zeros(10), np.zeros(10, np.intp), 2, share)
+
+
+def test_calibration_images_must_be_numbers_at_exits_that_exist() -> None:
+    with pytest.raises(CalibrationError, match="not numbers"):
+        alarm_threshold(np.array([0.0, np.nan]), 0.5)
+    with pytest.raises(CalibrationError, match="2 images need an exit each, from 0 to 1"):
+        alarm_thresholds(np.zeros(2), np.array([0, 2]), 2, 0.5)
