@@ -24,7 +24,7 @@ from gfnet_dynn.model.checkpoint import save_checkpoint
 from gfnet_dynn.spec.backbone import find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.workflows.benchmarking import Wanted, run_device_benchmark
-from gfnet_dynn.workflows.classification import find_images
+from gfnet_dynn.workflows.image_files import find_images
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, CALIBRATION = 21, 32

@@ -100,9 +100,9 @@ def rate(model: str, way: str) -> float:
     """Images per second of one way, in this process."""
     size, batch = CASES[model]
     os.chdir(ROOT)
-    source = locate("SyntheticScenes", None, None, lambda title: lambda done, total: None)
+    source = locate("SyntheticScenes", None, None, lambda title, done, total: None)
     image = make_input(find_backbone(model), size, pad=False)
-    data = prepare(source, image, SplitSettings(), None, lambda title: lambda done, total: None)
+    data = prepare(source, image, SplitSettings(), None, lambda title, done, total: None)
     frozen = WAYS[model][way]
     settings = TrainSettings(batch=batch, freeze_stages=frozen or 0, device="cpu")
     torch.manual_seed(0)

@@ -11,32 +11,16 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 
-# A module may import its own package and those of a lower rank; packages of one rank do not know each other.
-RANKS = {
-    "errors": 0,
-    "wording": 0,
-    "processor": 0,
-    "jpeg": 0,
-    "backbone_spec": 1,
-    "spec": 2,
-    "storage": 1,
-    "image": 3,
-    "exits": 3,
-    "bundle": 4,
-    "model": 4,
-    "data": 4,
-    "energy": 4,
-    "runtime": 5,
-    "calibration": 6,
-    "measure": 6,
-    "train": 7,
-    "export": 8,
-    "cli": 9,
-    "__main__": 10,
-}
+# The rooms in the order of the law: a module imports from its own room and from those above it in this list.
+ROOMS = (
+    *("errors", "options", "units", "wording", "progress", "spec", "system", "images", "reporting"),
+    *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "data"),
+    *("benchmark", "evaluation", "calibration", "export", "train", "workflows", "cli", "__main__"),
+)
+RANKS = {room: rank for rank, room in enumerate(ROOMS)}
 TORCH_FREE = (
-    *("errors", "wording", "processor", "jpeg", "backbone_spec", "spec", "storage", "image"),
-    *("exits", "bundle", "energy", "runtime", "calibration"),
+    *("errors", "options", "units", "wording", "progress", "spec", "system", "images", "reporting"),
+    *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "calibration"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 

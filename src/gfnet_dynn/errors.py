@@ -14,6 +14,10 @@ class SpecError(GFNetDynnError, ValueError):
     """A description of a network, input or exits that cannot be built."""
 
 
+class OptionError(GFNetDynnError, ValueError):
+    """An option or a field of a request whose value cannot be used."""
+
+
 class ThresholdError(GFNetDynnError, ValueError):
     """Exit thresholds that do not fit the network's exits."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from gfnet_dynn.cli.render.progress import Counter, TrainingProgress
+from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
 from gfnet_dynn.spec.backbone import BACKBONES
 from tests.cli.conftest import Run
 
@@ -99,7 +100,7 @@ def test_help(run: Run) -> None:
 
 def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(force_terminal=True, width=120)  # made to think that it is a terminal
-    told = Counter(console)("Reading")
+    told = partial(ProgressBars(console), "Reading")
     told(1, 2)
     told(2, 2)
     progress = TrainingProgress(console)

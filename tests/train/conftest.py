@@ -15,6 +15,7 @@ from gfnet_dynn.data.loading.scenes import SceneData, Source, prepare
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.model.build import build_net
+from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
 from gfnet_dynn.train.config.training import TrainSettings
@@ -29,13 +30,9 @@ SPLIT = SplitSettings(selection_share=0.2)
 QUICK = TrainSettings(batch=16, num_epoch=3, lr=3e-3, label_smoothing=0.0, drop_path=0.1, device="cpu")
 
 
-def silent(title: str) -> Callable[[int, int], None]:
-    return lambda done, total: None
-
-
 def tiny_data(root: Path, folder: Path, split: SplitSettings = SPLIT) -> SceneData:
     source = Source("Stripes", DatasetConfig(num_classes=4, default_input_size=32), root)
-    return prepare(source, TINY.input, split, folder, silent)
+    return prepare(source, TINY.input, split, folder, ignore_progress)
 
 
 @pytest.fixture

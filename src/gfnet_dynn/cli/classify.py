@@ -1,43 +1,52 @@
-"""`gfnet-dynn classify`: the classes of images, on the device."""
+"""`gfnet-dynn classify`."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import typer
 
-from gfnet_dynn.cli.options import path
+from gfnet_dynn.errors import DataError, OptionError
+from gfnet_dynn.options import option
+from gfnet_dynn.runtime.request import ClassifyRequest
 
 
-def classify(
-    bundle: Annotated[Path, typer.Argument(help="What `gfnet-dynn export` wrote.", parser=path)],
-    images: Annotated[list[Path], typer.Argument(help="Image files, and folders of them.", parser=path)],
-    policy: Annotated[str | None, typer.Option(help="Exit policy of the bundle. (default: its first)")] = None,
-    threshold: Annotated[
-        str | None, typer.Option(help="Other thresholds for that policy: one number, or one for each exit: 0.7,0.8.")
-    ] = None,
-    top: Annotated[int, typer.Option(help="Classes to give for each image, the most probable first.", min=1)] = 1,
-    form: Annotated[
-        Literal["text", "json", "csv"], typer.Option("--format", help="text, json (a line for each image) or csv.")
-    ] = "text",
-    engine: Annotated[
-        Literal["onnxruntime", "openvino"], typer.Option(help="What runs the network; openvino is an extra.")
-    ] = "onnxruntime",
-    precision: Annotated[
-        Literal["auto", "fp32", "int8"],
-        typer.Option(help="auto takes the faster one here, timed once and remembered."),
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
-    batch: Annotated[int, typer.Option(help="Images at once.", min=1)] = 1,
-) -> None:
-    """Classify images with an exported network; no torch, no network connection.
+@dataclass(frozen=True)
+class Output:
+    """Output."""
 
-    A file that cannot be read is named and left out; the exit status is then 2.
+    top: int = option(1, "Classes of each image, the most probable first.")
+    format: Literal["text", "json", "csv"] = option("text", "text, json (a line for each image) or csv.")
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise OptionError(f"--top must be at least 1, not {self.top}")
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """Options."""
+
+    request: ClassifyRequest
+    output: Output
+
+
+REQUEST = ClassifyOptions
+
+
+def classify(options: ClassifyOptions) -> None:
+    """Classify images with an exported network. No torch, no network connection.
+
+    Unreadable files are named and omitted; the exit status is then 2.
     """
-    from gfnet_dynn.workflows.classification import Wanted, run_classification  # noqa: PLC0415 # imports the engine
+    from gfnet_dynn.cli.render.predictions import prediction_writer  # noqa: PLC0415 # imports the engine
+    from gfnet_dynn.workflows.classification import classify as run  # noqa: PLC0415
 
-    wanted = Wanted(bundle, tuple(images), policy, threshold, top, form, engine, precision, threads, batch)
-    if run_classification(wanted, sys.stdout, sys.stderr):
+    def name(error: DataError) -> None:
+        sys.stderr.write(f"error: {error}\n")
+
+    write = prediction_writer(options.output.format, sys.stdout, options.output.top)
+    if run(options.request, on_prediction=write, on_unreadable=name).unreadable:
         raise typer.Exit(2)

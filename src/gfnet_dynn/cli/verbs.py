@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gfnet_dynn.cli.command import command
 from gfnet_dynn.cli.options import SPELLINGS
 
 VERBS = ("data", "train", "evaluate", "report", "export", "classify", "calibrate", "monitor", "cost", "benchmark")
@@ -27,6 +28,8 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
         module = import_module(f"gfnet_dynn.cli.{verb}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=verb)
+        elif hasattr(module, "REQUEST"):
+            command(app, verb, module.REQUEST, preset=getattr(module, "PRESET", None))(getattr(module, verb))
         else:
             app.command(context_settings=SPELLINGS)(getattr(module, verb))
     return app

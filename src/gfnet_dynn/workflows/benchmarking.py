@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,15 +22,15 @@ from gfnet_dynn.benchmark.measurement import measure_candidates, measure_preproc
 from gfnet_dynn.benchmark.report import DeviceReport, Machine, device_report_to_dict
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.cli.render.benchmark import print_device_benchmark
-from gfnet_dynn.cli.render.progress import Counter
+from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.errors import BundleError, EngineError, MeterError, StorageError
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, ENGINES, EngineOptions, make_engine
 from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.system.storage import require_writable, write_json
-from gfnet_dynn.workflows.classification import find_images
 from gfnet_dynn.workflows.extras import require_export, require_plots, require_torch
+from gfnet_dynn.workflows.image_files import find_images
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,15 @@ def run_device_benchmark(wanted: Wanted, console: Console) -> DeviceReport:
         own = list(_candidates(wanted, bundle, bundle.manifest.policy(wanted.policy).name, engines))
         beside = [each for other in others for each in _candidates(wanted, other, None, engines)]
     candidates: list[Candidate] = [*own, *beside, *(_eager(wanted.eager, bundle, own[0].identity, wanted))]
-    told = Counter(console)
-    figures = measure_candidates(candidates, files, wanted.rounds, told("Measuring"))
-    preprocessing = measure_preprocessing(files, bundle.manifest.input, wanted.rounds, told("Measuring decoding"))
+    told = ProgressBars(console)
+    figures = measure_candidates(candidates, files, wanted.rounds, partial(told, "Measuring"))
+    preprocessing = measure_preprocessing(
+        files, bundle.manifest.input, wanted.rounds, partial(told, "Measuring decoding")
+    )
     starts = _cold_starts(wanted, bundle, files[0], engines)
     energy_request = EnergyRequest(wanted.energy_seconds, wanted.estimate_power_w)
     energy = measure_energy(
-        candidates, files, find_meters(wanted.meter_csv, gpu=False), energy_request, told("Measuring energy")
+        candidates, files, find_meters(wanted.meter_csv, gpu=False), energy_request, partial(told, "Measuring energy")
     )
     report = DeviceReport(
         machine=Machine.here(wanted.threads),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from gfnet_dynn.calibration.report import CalibrationReport, make_report, report
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.search import calibrate
 from gfnet_dynn.cli.render.calibration import print_calibration
-from gfnet_dynn.cli.render.progress import Counter
+from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.errors import CalibrationError, StorageError
 from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.guarantees.budget import Costs, require_in_reach
@@ -172,6 +173,6 @@ def _outputs(wanted: Wanted, bundle: Bundle, console: Console) -> Outputs:
     if wanted.images.is_file():
         return load_outputs(wanted.images, bundle)
     threads = default_threads() if wanted.threads is None else wanted.threads
-    engine, told = make_engine(wanted.engine, EngineOptions(threads)), Counter(console)
-    labelled = find_labelled(wanted.images, bundle, told("Reading the images"))
-    return collect_outputs(bundle, labelled, engine, told("Classifying at every exit"))
+    engine, told = make_engine(wanted.engine, EngineOptions(threads)), ProgressBars(console)
+    labelled = find_labelled(wanted.images, bundle, partial(told, "Reading the images"))
+    return collect_outputs(bundle, labelled, engine, partial(told, "Classifying at every exit"))

@@ -1,167 +1,75 @@
-"""What `gfnet-dynn classify` does."""
+"""Classify images with a bundle. No torch, no network connection."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
 
-from gfnet_dynn.errors import DataError, ThresholdError
-from gfnet_dynn.image import SUFFIXES
-from gfnet_dynn.runtime import Prediction, load
-
-_AMONG = "\t"  # between classes in one cell of CSV: their names may hold whatever else can be printed
+from gfnet_dynn.errors import DataError
+from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.runtime.prediction import Prediction
+from gfnet_dynn.runtime.predictor import load
+from gfnet_dynn.runtime.request import ClassifyRequest
+from gfnet_dynn.units import percent
+from gfnet_dynn.workflows.image_files import find_readable
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What to classify, as the options of `gfnet-dynn classify` say it."""
-
-    bundle: Path
-    images: Sequence[Path]
-    policy: str | None
-    threshold: str | None
-    top: int
-    form: str
-    engine: str
-    precision: str
-    threads: int | None
-    batch: int
-
-
-def run_classification(wanted: Wanted, out: TextIO, err: TextIO) -> int:
-    """Classify and print, each prediction as soon as it is there.
-
-    Returns:
-        How many files or places could not be read; each was named.
-    """
-    threshold = parse_threshold(wanted.threshold)
-    unread = Unread(err)
-    files = find_readable(wanted.images, unread)
-    classifier = load(wanted.bundle, engine=wanted.engine, precision=wanted.precision, threads=wanted.threads)
-    write = _WRITERS[wanted.form](out, min(wanted.top, len(classifier.manifest.classes)))
-    for prediction in classifier.classify_each(
-        files, policy=wanted.policy, threshold=threshold, batch=wanted.batch, unreadable=unread
-    ):
-        write(prediction)
-        out.flush()
-    return unread.count
-
-
-class Unread:
-    """Files and places that cannot be read: each is named as it is met, and the others go on.
+class ClassifyResult(Tabular):
+    """What was found.
 
     Attributes:
-        count: of those met so far.
+        predictions: one for each readable image, in the order of the files.
+        unreadable: one error for each file or folder that cannot be read.
     """
 
-    def __init__(self, err: TextIO) -> None:
-        self._err, self.count = err, 0
+    predictions: tuple[Prediction, ...]
+    unreadable: tuple[DataError, ...]
 
-    def __call__(self, error: DataError) -> None:
-        """Name one."""
-        self.count += 1
-        self._err.write(f"error: {error}\n")
+    def tables(self) -> Sequence[Table]:
+        """One row for each image."""
+        rows = tuple(
+            (str(each.source), each.label, percent(each.confidence, 1), each.exit) for each in self.predictions
+        )
+        return [Table("", ("image", "class", "confidence", "exit"), rows)]
+
+    def notes(self) -> Sequence[str]:
+        """The unreadable files."""
+        return [str(error) for error in self.unreadable]
 
 
-def find_readable(places: Sequence[Path], unread: Unread) -> list[Path]:
-    """The images at all places that can be looked at, in order.
+def classify(
+    request: ClassifyRequest,
+    *,
+    on_prediction: Callable[[Prediction], None] | None = None,
+    on_unreadable: Callable[[DataError], None] | None = None,
+) -> ClassifyResult:
+    """Classify images.
+
+    Args:
+        request: bundle, images, exit policy, engine.
+        on_prediction: called with each prediction as soon as it is there.
+        on_unreadable: called with the error of each file or folder that cannot be read; the others go on.
 
     Raises:
-        DataError: there is one place only, and it holds none.
+        BundleError: missing, damaged, of another version, or without that policy or precision.
+        DataError: the only file or folder cannot be read.
+        EngineError: the engine cannot run the bundle.
     """
-    files: list[Path] = []
-    for place in places:
-        try:
-            files += find_images([place])
-        except DataError as error:
-            if len(places) == 1:
-                raise
-            unread(error)
-    return files
+    predictions: list[Prediction] = []
+    unreadable: list[DataError] = []
 
+    def omit(error: DataError) -> None:
+        unreadable.append(error)
+        if on_unreadable:
+            on_unreadable(error)
 
-def _text_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
-    def write(prediction: Prediction) -> None:
-        ranked = "  ".join(f"{name} {100 * value:.1f} %" for name, value in prediction.ranked(top))
-        warned = "unknown, most like " if prediction.unknown else ""
-        among = f"  among: {', '.join(prediction.among)}" if prediction.among else ""
-        out.write(f"{prediction.source}: {warned}{ranked}  ({prediction.exit}){among}\n")
-
-    return write
-
-
-def _json_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
-    return lambda prediction: _say(out, json.dumps(prediction.to_dict(top)))  # ASCII, which every output takes
-
-
-def _csv_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
-    writer = csv.writer(out, lineterminator="\n")
-    ranks = [f"{what}{rank}" for rank in range(1, top + 1) for what in ("label", "p")]
-    writer.writerow(["source", "exit", *ranks, "unknown", "among", "policy", "precision"])
-
-    def write(prediction: Prediction) -> None:
-        ranked = [cell for name, value in prediction.ranked(top) for cell in (name, f"{value:.6f}")]
-        unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
-        among = _AMONG.join(prediction.among or ())
-        made = (prediction.policy, prediction.precision)
-        writer.writerow([prediction.source, prediction.exit, *ranked, unknown, among, *made])
-
-    return write
-
-
-_WRITERS: Mapping[str, Callable[[TextIO, int], Callable[[Prediction], None]]] = {
-    "text": _text_writer,
-    "json": _json_writer,
-    "csv": _csv_writer,
-}
-
-
-def _say(out: TextIO, line: str) -> None:
-    out.write(line + "\n")
-
-
-def find_images(places: Sequence[Path]) -> Iterator[Path]:
-    """The files, and the images below the folders, in order.
-
-    Raises:
-        DataError: a folder holds no image or cannot be read, or a place does not exist.
-    """
-    for place in places:
-        try:
-            found = list(_images_at(place))
-        except OSError as error:
-            raise DataError(f"cannot look for images at {place}: {error.strerror}") from error
-        yield from found
-
-
-def _images_at(place: Path) -> Iterator[Path]:
-    if not place.exists():
-        raise DataError(f"no file or folder {place}")
-    if not place.is_dir():
-        yield place
-        return
-    below = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not below:
-        raise DataError(f"the folder {place} holds no images ({', '.join(sorted(SUFFIXES))})")
-    yield from below
-
-
-def parse_threshold(text: str | None) -> float | tuple[float, ...] | None:
-    """`0.7` → 0.7, `0.7,0.8` → (0.7, 0.8).
-
-    Raises:
-        ThresholdError: not numbers.
-    """
-    if text is None:
-        return None
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ThresholdError(
-            f"--threshold takes a number or one for each exit such as 0.7,0.8, not {text!r}"
-        ) from error
-    return values if len(values) > 1 else values[0]
+    files = find_readable(request.images, omit)
+    classifier = load(request.bundle, engine=request.engine, precision=request.precision, threads=request.threads)
+    for prediction in classifier.classify_each(
+        files, policy=request.policy, threshold=request.threshold, batch=request.batch, unreadable=omit
+    ):
+        predictions.append(prediction)
+        if on_prediction:
+            on_prediction(prediction)
+    return ClassifyResult(tuple(predictions), tuple(unreadable))

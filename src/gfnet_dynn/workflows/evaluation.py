@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from rich.console import Console
 from gfnet_dynn.benchmark.torch_latency import measure_exits
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions
 from gfnet_dynn.cli.render.evaluation import print_evaluation
-from gfnet_dynn.cli.render.progress import Counter
+from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.evaluation.evaluation import Evaluation, ExitTimes, Subject, Thresholds, evaluate, timed_rows
 from gfnet_dynn.evaluation.outputs import collect
@@ -98,7 +99,7 @@ def _time(
     if not len(rows):
         return None
     images = next(iter(loader.batches(rows.tolist(), len(rows), device))).images
-    told = Counter(console)("Measuring latency")
+    told = partial(ProgressBars(console), "Measuring latency")
     milliseconds, setting = measure_exits(
         net, images, options.latency_repeats, lambda done: told(done, options.latency_repeats)
     )

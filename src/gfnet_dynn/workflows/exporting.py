@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from gfnet_dynn.bundle.archive import SUFFIX, write_bundle
 from gfnet_dynn.cli.options import DataOptions, NetOptions
-from gfnet_dynn.cli.render.progress import Counter
+from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.data.loading.loaders import ImageLoader
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import ExportError
@@ -63,7 +64,7 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
     data, spec = find_subject(origin, options, NetOptions(), console)
     net = trained_net(origin.trained, spec, file)
     held_out = _images(data, "selection", None, console)
-    own = lineage_of_data(data, Counter(console))
+    own = lineage_of_data(data, ProgressBars(console))
     lineage = own | lineage_of_checkpoint(file, origin.provenance, data, own)
     exported = export_net(
         net,
@@ -106,7 +107,7 @@ def _images(data: SceneData, part: str, count: int | None, console: Console) -> 
         drawn = np.random.default_rng(_CALIBRATION_SEED).permutation(len(files))[:count]
         files = tuple(files[index] for index in sorted(drawn.tolist()))
     loader = ImageLoader(data.source.root, files, data.input, lambda images: images)
-    told, found = Counter(console)(f"Reading the {part} images"), []
+    told, found = partial(ProgressBars(console), f"Reading the {part} images"), []
     for batch in loader.in_order(64, torch.device("cpu")):
         found.append(batch.images.permute(0, 2, 3, 1).contiguous().numpy())
         told(sum(len(each) for each in found), len(files))

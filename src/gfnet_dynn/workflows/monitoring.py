@@ -18,8 +18,21 @@ from gfnet_dynn.errors import CalibrationError, DataError
 from gfnet_dynn.runtime.precision import AUTO
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Reference, compare
-from gfnet_dynn.workflows.classification import Unread, find_readable
+from gfnet_dynn.workflows.image_files import find_readable
 from gfnet_dynn.workflows.prediction_log import Answer, read_logs
+
+
+class Unread:
+    """Names files that cannot be read, and counts them."""
+
+    def __init__(self, err: TextIO) -> None:
+        self._err, self.count = err, 0
+
+    def __call__(self, error: DataError) -> None:
+        """Name one."""
+        self.count += 1
+        self._err.write(f"error: {error}\n")
+
 
 _LOGS = (".json", ".jsonl", ".ndjson", ".log")
 

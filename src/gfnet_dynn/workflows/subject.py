@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, parse_exits
-from gfnet_dynn.cli.render.progress import Counter
+from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.data.loading.scenes import SceneData, locate, prepare
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
@@ -72,7 +72,7 @@ def find_subject(
         DataError: the data cannot be used.
         SpecError: the network cannot take the size.
     """
-    progress = Counter(console)
+    progress = ProgressBars(console)
     source = locate(options.data_set, options.data_path, options.dataset_config, progress)
     known = origin.trained.spec if isinstance(origin.trained, Checkpoint) else None
     if known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from gfnet_dynn.benchmark.torch_latency import LatencySetting, exit_call, forced_exit, latency_setting, measure_calls
-from gfnet_dynn.cli.render.progress import Counter
+from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
@@ -92,7 +93,7 @@ def measure_network(
 ) -> tuple[list[ExitFigures], LatencySetting]:
     """Latency, share of the full pass, and difference to the plain forward pass, of every exit."""
     num_exits = len(net.gates) + 1
-    told = Counter(console)("Measuring")
+    told = partial(ProgressBars(console), "Measuring")
     calls = [exit_call(net, index) for index in range(num_exits)]
     times = measure_calls(calls, images, repeats, lambda done: told(done, repeats))
     shares = times / times[:, -1:]

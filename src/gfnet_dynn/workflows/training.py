@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, RunOptions, parse_exits
-from gfnet_dynn.cli.render.progress import Counter, TrainingProgress
+from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
 from gfnet_dynn.data.loading.scenes import SceneData, Source, keep_split, locate, prepare
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages, find_unlabelled, require_unseen
@@ -97,7 +98,7 @@ def run_training(  # one for each group of options
     require_writable(options.output)
     if options.mlflow:
         require_mlflow()
-    progress, splits = Counter(console), options.output / "splits"
+    progress, splits = ProgressBars(console), options.output / "splits"
     source = locate(data_options.data_set, data_options.data_path, data_options.dataset_config, progress)
     folder = run_folder(options.output, source.name, settings.ce_ic_tradeoff)
     backbone, exits, pooling = _architecture(net_options, folder, resume=options.resume)
@@ -116,7 +117,7 @@ def run_training(  # one for each group of options
     with one_at_a_time(plan.folder, wait=False):
         check_start(plan, resume=options.resume)  # before the teacher's training, what can be refused without it
         plan = replace(plan, teacher=find_teacher(distillation, _school(data, settings, options, console)))
-        run = open_run(plan, resume=options.resume, progress=progress)
+        run = open_run(plan, resume=options.resume, on_progress=progress)
         keep_split(data, splits)
         return _train(run, plan, options, console)
 
@@ -166,7 +167,9 @@ def _unlabelled(
 ) -> UnlabelledImages | None:
     if distillation.unlabelled is None:
         return None
-    found = find_unlabelled(distillation.unlabelled, on_bad_image, Counter(console)("Checking the unlabelled images"))
+    found = find_unlabelled(
+        distillation.unlabelled, on_bad_image, partial(ProgressBars(console), "Checking the unlabelled images")
+    )
     require_unseen(found, data.source.root, data.split)
     say_skipped(found.skipped, console)
     return found

@@ -14,6 +14,7 @@ from gfnet_dynn.data.loading import scenes as scenes_module
 from gfnet_dynn.data.loading.scenes import SceneData, Source, keep_split, locate, prepare
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.spec.network import InputSpec
 from tests.conftest import CLASSES, make_scenes
 from tests.data.small_sets import write_picture
@@ -22,8 +23,8 @@ CPU = torch.device("cpu")
 Told = list[tuple[str, int, int]]
 
 
-def teller(told: Told) -> Callable[[str], Callable[[int, int], None]]:
-    return lambda title: lambda done, total: told.append((title, done, total))
+def teller(told: Told) -> OnProgress:
+    return lambda title, done, total: told.append((title, done, total))
 
 
 @pytest.fixture

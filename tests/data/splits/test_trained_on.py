@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +12,13 @@ from gfnet_dynn.data.loading.scenes import SceneData, Source, prepare
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.spec.network import InputSpec
 from tests.data.small_sets import write_picture
 
 FOLDERS = DatasetConfig(num_classes=2, default_input_size=8)
 MIXED = replace(FOLDERS, train_folder=".", use_random_split=True)
 SETTINGS = SplitSettings(seed=3, split_ratio=0.6, selection_share=0.25)
-
-
-def silent(title: str) -> Callable[[int, int], None]:
-    return lambda done, total: None
 
 
 def make_source(root: Path, config: DatasetConfig = MIXED, name: str = "Own") -> Source:
@@ -40,49 +36,49 @@ def as_trained(data: SceneData, *, kept: bool) -> TrainedOn:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_same_images_are_split_as_in_training(tmp_path: Path, kept: bool) -> None:
-    trained = prepare(make_source(tmp_path), InputSpec(8), SETTINGS, None, silent)
-    data, note = prepare_report(trained.source, InputSpec(16), as_trained(trained, kept=kept), silent)
+    trained = prepare(make_source(tmp_path), InputSpec(8), SETTINGS, None, ignore_progress)
+    data, note = prepare_report(trained.source, InputSpec(16), as_trained(trained, kept=kept), ignore_progress)
     assert data.split == trained.split
     assert (data.input.size, note) == (16, None)
 
 
 def test_added_images_stay_out_of_a_random_split(tmp_path: Path) -> None:
-    trained = prepare(make_source(tmp_path), InputSpec(8), SETTINGS, None, silent)
+    trained = prepare(make_source(tmp_path), InputSpec(8), SETTINGS, None, ignore_progress)
     write_picture(tmp_path / "farm" / "new.png", 99)
-    data, note = prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=True), silent)
+    data, note = prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=True), ignore_progress)
     assert data.split.parts == trained.split.parts
     assert note is not None
     assert "changed since the checkpoint was trained" in note
     with pytest.raises(DataError, match="would report on images that it learned from"):
-        prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=False), silent)
+        prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=False), ignore_progress)
 
 
 @pytest.mark.parametrize("config", [MIXED, FOLDERS])
 def test_images_that_are_gone_are_named(tmp_path: Path, config: DatasetConfig) -> None:
-    trained = prepare(make_source(tmp_path, config), InputSpec(8), SETTINGS, None, silent)
+    trained = prepare(make_source(tmp_path, config), InputSpec(8), SETTINGS, None, ignore_progress)
     (tmp_path / trained.split.parts["val"][0][0]).unlink()
     with pytest.raises(DataError, match=r"1 of those held out are gone, such as .*\.png; restore them"):
-        prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=True), silent)
+        prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=True), ignore_progress)
 
 
 def test_a_set_with_a_val_folder_is_reported_on_as_it_was_too(tmp_path: Path) -> None:
-    trained = prepare(make_source(tmp_path, FOLDERS), InputSpec(8), SETTINGS, None, silent)
+    trained = prepare(make_source(tmp_path, FOLDERS), InputSpec(8), SETTINGS, None, ignore_progress)
     moved = trained.split.parts["train"][0][0]
     (tmp_path / moved).rename(tmp_path / "val" / "farm" / "moved.png")
-    data, note = prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=True), silent)
+    data, note = prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=True), ignore_progress)
     assert data.split.parts["val"] == trained.split.parts["val"]
     assert note is not None
     assert "those held out then are reported on" in note
-    _, note = prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=False), silent)
+    _, note = prepare_report(trained.source, InputSpec(8), as_trained(trained, kept=False), ignore_progress)
     assert note is not None
     assert "trained on other files (Own)" in note
 
 
 def test_other_data_are_drawn_anew(tmp_path: Path) -> None:
-    trained = prepare(make_source(tmp_path / "own"), InputSpec(8), SETTINGS, None, silent)
+    trained = prepare(make_source(tmp_path / "own"), InputSpec(8), SETTINGS, None, ignore_progress)
     other = make_source(tmp_path / "other", name="Other")
     write_picture(tmp_path / "other" / "farm" / "more.png", 98)
-    data, note = prepare_report(other, InputSpec(8), as_trained(trained, kept=True), silent)
+    data, note = prepare_report(other, InputSpec(8), as_trained(trained, kept=True), ignore_progress)
     assert data.split.data_set == "Other"
     assert data.split.settings == SETTINGS
     assert note is not None

@@ -18,6 +18,7 @@ from gfnet_dynn.errors import DataError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gfnet_dynn.model.weights import published_state
+from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher
@@ -27,7 +28,7 @@ from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.start import Start
 from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
 from tests.conftest import write_image
-from tests.train.conftest import QUICK, TINY, silent, tiny_data
+from tests.train.conftest import QUICK, TINY, tiny_data
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def of_earlier_version(file: Path, **changes: object) -> Checkpoint:
 
 def test_a_run_keeps_the_digests_of_its_training_and_selection_images(plan: RunPlan, scenes: Path) -> None:
     counted: list[tuple[str, int, int]] = []
-    open_run(plan, resume=False, progress=lambda title: lambda done, total: counted.append((title, done, total)))
+    open_run(plan, resume=False, on_progress=lambda *call: counted.append(call))
     assert kept(plan) == frozenset(digests((scenes / "train").rglob("*.png")))
     assert unknown(plan) == []
     assert counted[-1] == ("Hashing the training images", 80, 80)
@@ -130,7 +131,10 @@ def test_resuming_keeps_them_though_the_ancestor_is_gone(plan: RunPlan, others: 
     assert train(open_run(started, resume=True), Reporter()) == result
     assert kept(started) == before
     provenance = load_checkpoint(result).provenance
-    assert lineage_of_checkpoint(result, provenance, plan.data, lineage_of_data(plan.data, silent)).images == before
+    assert (
+        lineage_of_checkpoint(result, provenance, plan.data, lineage_of_data(plan.data, ignore_progress)).images
+        == before
+    )
 
 
 @pytest.fixture
@@ -154,14 +158,14 @@ def test_a_run_of_an_earlier_version_is_known_only_where_it_saw_the_same_data_al
     started = replace(plan, folder=tmp_path / "second", start=Start(plan.folder))
     file = opened(plan)
     of_earlier_version(file)
-    assert lineage_of_plan(started, silent).unknown == ()
+    assert lineage_of_plan(started, ignore_progress).unknown == ()
     for change in ({"start": {"checkpoint": "elsewhere"}}, {"distillation": {"teacher_name": "checkpoint"}}):
         opened(plan)
         of_earlier_version(file, **change)
-        assert lineage_of_plan(started, silent).unknown == (str(file),)
+        assert lineage_of_plan(started, ignore_progress).unknown == (str(file),)
     opened(replace(plan, data=other_data(others, tmp_path)))
     of_earlier_version(file)
-    assert lineage_of_plan(started, silent).unknown == (str(file),)
+    assert lineage_of_plan(started, ignore_progress).unknown == (str(file),)
 
 
 def test_digests_that_are_not_those_of_the_checkpoint_are_not_believed(
@@ -170,12 +174,12 @@ def test_digests_that_are_not_those_of_the_checkpoint_are_not_believed(
     first = replace(plan, data=other_data(others, tmp_path), folder=tmp_path / "first")
     file = opened(first)
     first.learned_from_file.write_bytes(b"12345678")
-    found = lineage_of_plan(replace(plan, start=Start(file)), silent)
+    found = lineage_of_plan(replace(plan, start=Start(file)), ignore_progress)
     assert found.unknown == (str(file),)
     assert found.images == seen(plan.data)
     # A file outside its run is known where it saw the same data and no others.
     copy = Path(shutil.copy(opened(plan), tmp_path / "copy.safetensors"))
-    assert lineage_of_plan(replace(plan, start=Start(copy)), silent).unknown == ()
+    assert lineage_of_plan(replace(plan, start=Start(copy)), ignore_progress).unknown == ()
 
 
 @pytest.fixture
@@ -193,12 +197,12 @@ def test_what_a_teacher_learned_from_is_handed_down(
 ) -> None:
     first = replace(plan, data=other_data(others, tmp_path), folder=tmp_path / "first")
     opened(first)
-    assert lineage_of_plan(taught_by(str(first.folder)), silent).images == seen(plan.data) | seen(first.data)
-    named = lineage_of_plan(taught_by("gfnet-96x8"), silent)
+    assert lineage_of_plan(taught_by(str(first.folder)), ignore_progress).images == seen(plan.data) | seen(first.data)
+    named = lineage_of_plan(taught_by("gfnet-96x8"), ignore_progress)
     assert (named.images, named.unknown) == (seen(plan.data), ())
-    assert lineage_of_plan(taught_by(str(published)), silent).unknown == (str(published),)
+    assert lineage_of_plan(taught_by(str(published)), ignore_progress).unknown == (str(published),)
     own = Teacher(build_net(TINY), TINY.input, TINY.input, {"what": "one's own"})
-    assert lineage_of_plan(replace(plan, teacher=own), silent).unknown == ("the teacher",)
+    assert lineage_of_plan(replace(plan, teacher=own), ignore_progress).unknown == ("the teacher",)
 
 
 def test_an_image_that_went_away_is_named_before_the_folder_is_touched(own_scenes: Path, tmp_path: Path) -> None:

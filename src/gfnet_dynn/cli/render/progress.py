@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gfnet_dynn.data.splits.split import Progress as Told
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.wording import counted
 
@@ -30,26 +29,23 @@ def make_bar(console: Console) -> Progress:
     )
 
 
-class Counter:
-    """Shows one bar for each titled piece of work, from calls with (done, in all)."""
+class ProgressBars:
+    """Shows one bar for each piece of work; an `OnProgress`."""
 
     def __init__(self, console: Console) -> None:
         self._bar = make_bar(console)
+        self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, title: str) -> Told:
-        """A function to be told of the progress of one piece of work."""
-        task: list[TaskID] = []
-
-        def told(done: int, total: int) -> None:
-            if not task:
-                task.append(self._bar.add_task(title, total=total))
-                self._bar.start()
-            self._bar.update(task[0], completed=done)
-            if done >= total:
-                self._bar.remove_task(task[0])
+    def __call__(self, title: str, done: int, total: int) -> None:
+        """Move the bar of one piece of work; it is put away at its end."""
+        if title not in self._tasks:
+            self._tasks[title] = self._bar.add_task(title, total=total)
+            self._bar.start()
+        self._bar.update(self._tasks[title], completed=done)
+        if done >= total:
+            self._bar.remove_task(self._tasks.pop(title))
+            if not self._tasks:
                 self._bar.stop()
-
-        return told
 
 
 @contextmanager

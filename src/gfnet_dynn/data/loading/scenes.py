@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,13 @@ from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset
 from gfnet_dynn.data.loading.augment import Normalise, TrainingTransform
 from gfnet_dynn.data.loading.augmentation_policy import Augmentation
 from gfnet_dynn.data.loading.loaders import ImageLoader
-from gfnet_dynn.data.splits.split import Files, Progress, Split, SplitSettings, find_split, store_split
+from gfnet_dynn.data.splits.split import Files, Split, SplitSettings, find_split, store_split
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.spec.network import InputSpec
 
 SYNTHETIC = "SyntheticScenes"
-
-ProgressFor = Callable[[str], Progress]
-"""A title → a function that is told (files done, files in all)."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,14 @@ class Source:
     root: Path
 
 
-def locate(name: str, path: Path | None, extra_config: Path | None, progress: ProgressFor) -> Source:
+def locate(name: str, path: Path | None, extra_config: Path | None, on_progress: OnProgress) -> Source:
     """Find a data set by name; the embedded one is generated where it is not there yet.
 
     Args:
         name: whatever its case.
         path: its folder, or None for the configuration's default.
         extra_config: TOML file with further data sets.
-        progress: told while images are generated.
+        on_progress: called while images are generated.
 
     Raises:
         DataError: unknown name, or no path given and none configured.
@@ -54,7 +53,7 @@ def locate(name: str, path: Path | None, extra_config: Path | None, progress: Pr
         raise DataError(f"the data set {proper} has no default path: give --data-path")
     root = path if path is not None else Path(config.default_data_path or ".")
     if proper == SYNTHETIC and path is None:
-        write_synthetic(root, progress=progress("Generating SyntheticScenes"))
+        write_synthetic(root, progress=partial(on_progress, "Generating SyntheticScenes"))
     return Source(proper, config, root)
 
 
@@ -93,7 +92,7 @@ class SceneData:
 
 
 def prepare(
-    source: Source, image: InputSpec, settings: SplitSettings, folder: Path | None, progress: ProgressFor
+    source: Source, image: InputSpec, settings: SplitSettings, folder: Path | None, on_progress: OnProgress
 ) -> SceneData:
     """Split a data set, or read its split again.
 
@@ -102,12 +101,12 @@ def prepare(
         image: what the network takes.
         settings: what decides the split.
         folder: where splits are stored, or None to draw this one anew; nothing is written.
-        progress: told while the images of a new split are tried.
+        on_progress: called while the images of a new split are decoded.
 
     Raises:
         DataError: as `find_split`.
     """
-    checking = progress(f"Checking the images of {source.name}")
+    checking = partial(on_progress, f"Checking the images of {source.name}")
     path = folder / _split_name(source, settings) if folder else None
     return SceneData(source, find_split(path, source.name, source.config, source.root, settings, checking), image)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gfnet_dynn.data.loading.scenes import ProgressFor, SceneData, Source, prepare
+from gfnet_dynn.data.loading.scenes import SceneData, Source, prepare
 from gfnet_dynn.data.splits.split import Split, SplitSettings, fingerprint_of
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.spec.network import InputSpec
 
 
@@ -28,7 +29,7 @@ class TrainedOn:
 
 
 def prepare_report(
-    source: Source, image: InputSpec, trained_on: TrainedOn, progress: ProgressFor
+    source: Source, image: InputSpec, trained_on: TrainedOn, on_progress: OnProgress
 ) -> tuple[SceneData, str | None]:
     """The images to report on: those that were held out in training, where these are the images of training.
 
@@ -36,7 +37,7 @@ def prepare_report(
         source: the data set to report on.
         image: what the network takes.
         trained_on: where the network comes from.
-        progress: told while images are tried.
+        on_progress: told while images are tried.
 
     Returns:
         The data, and what a person should know of them, or None.
@@ -47,7 +48,7 @@ def prepare_report(
     now, before = fingerprint_of(source.name, source.config, source.root), trained_on.split
     if now == trained_on.fingerprint:
         same = before and SceneData(source, before, image)
-        return same or prepare(source, image, trained_on.settings, None, progress), None
+        return same or prepare(source, image, trained_on.settings, None, on_progress), None
     if source.name == trained_on.data_set and before is not None:
         return _as_split_then(source, image, before)
     if source.name == trained_on.data_set and source.config.use_random_split:
@@ -55,7 +56,7 @@ def prepare_report(
             f"{_changed(source)}, and its split is not kept beside it (split.json in the folder of the run): a new "
             "random split would report on images that it learned from; restore them, or evaluate from the run's folder"
         )
-    return prepare(source, image, trained_on.settings, None, progress), (
+    return prepare(source, image, trained_on.settings, None, on_progress), (
         f"the checkpoint was trained on other files ({trained_on.data_set}) than those under {source.root}: make sure "
         "that none of these images served to train it"
     )

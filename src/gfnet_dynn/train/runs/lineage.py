@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.bundle.learned_from import NAME, digests, pack, unpack
-from gfnet_dynn.data.loading.scenes import ProgressFor, SceneData
-from gfnet_dynn.data.splits.split import Progress
+from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.model.checkpoint import SUFFIX, load_checkpoint
+from gfnet_dynn.progress import OnProgress, OnStep
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.start import find_checkpoint_file
 
@@ -44,25 +45,25 @@ class Lineage:
         return {"images": len(self.images), "sha256": _sha256(self.packed), "unknown": list(self.unknown)}
 
 
-def lineage_of_data(data: SceneData, progress: ProgressFor) -> Lineage:
+def lineage_of_data(data: SceneData, on_progress: OnProgress) -> Lineage:
     """What a run on these data learns from, if it starts from nothing: the parts for training and selection.
 
     Args:
         data: split.
-        progress: told while the images are read.
+        on_progress: told while the images are read.
 
     Raises:
         DataError: an image cannot be read.
     """
     files = [data.source.root / path for part in ("train", "selection") for path, _ in data.split.parts[part]]
-    return _hashed(files, progress("Hashing the training images"))
+    return _hashed(files, partial(on_progress, "Hashing the training images"))
 
 
-def _hashed(files: Sequence[Path], told: Progress) -> Lineage:
-    return Lineage(frozenset(digests(files, lambda done: told(done, len(files)))))
+def _hashed(files: Sequence[Path], on_step: OnStep) -> Lineage:
+    return Lineage(frozenset(digests(files, lambda done: on_step(done, len(files)))))
 
 
-def lineage_of_plan(plan: RunPlan, progress: ProgressFor) -> Lineage:
+def lineage_of_plan(plan: RunPlan, on_progress: OnProgress) -> Lineage:
     """What a run is going to have learned from, with what it starts from and is taught by.
 
     ImageNet weights that come as packages need no mention: they are no scenes.
@@ -71,10 +72,10 @@ def lineage_of_plan(plan: RunPlan, progress: ProgressFor) -> Lineage:
         DataError: an image cannot be read.
         CheckpointError: a checkpoint cannot be read.
     """
-    found = own = lineage_of_data(plan.data, progress)
+    found = own = lineage_of_data(plan.data, on_progress)
     if plan.unlabelled is not None:
         unlabelled = [Path(path) for path, _ in plan.unlabelled.files]
-        found |= _hashed(unlabelled, progress("Hashing the unlabelled images"))
+        found |= _hashed(unlabelled, partial(on_progress, "Hashing the unlabelled images"))
     if plan.start.checkpoint is not None:
         found |= _of_weights(plan.start.checkpoint, plan.data, own)
     if plan.teacher is not None:

@@ -8,14 +8,14 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from gfnet_dynn.data.loading.scenes import ProgressFor
-from gfnet_dynn.data.splits.split import Progress, store_split
+from gfnet_dynn.data.splits.split import store_split
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import load_published
+from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.system.storage import move_aside, require_writable, write_bytes, write_json
 from gfnet_dynn.train.engine.device import choose_device, choose_precision, make_fabric
 from gfnet_dynn.train.engine.memory import keep_freed_memory
@@ -46,11 +46,7 @@ class Run:
     notes: tuple[str, ...] = ()
 
 
-def _untold(title: str) -> Progress:
-    return lambda done, total: None
-
-
-def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) -> Run:
+def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_progress) -> Run:
     """Make everything ready, then make the run's folder, or take up the run in it.
 
     All that can fail comes before the folder is touched. An earlier run that is not resumed is moved aside, never
@@ -59,7 +55,7 @@ def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) ->
     Args:
         plan: what to train.
         resume: go on with the run in its folder.
-        progress: told while the images that a new run learns from are hashed.
+        on_progress: called while the images that a new run learns from are hashed.
 
     Raises:
         TrainingError: there is no run to resume, it was made with other choices, or the device is not there.
@@ -85,7 +81,7 @@ def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) ->
     stages = _stages(plan, has_classifier=initial.has_classifier)
     _require_sense(plan, initial, stages)
     require_writable(plan.folder.parent)
-    lineage = lineage_of_plan(plan, progress)  # before the run that it starts from may be moved aside
+    lineage = lineage_of_plan(plan, on_progress)  # before the run that it starts from may be moved aside
     kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
     record = {**plan.describe(precision), **kept, RECORD: lineage.describe()}
     broken = plan.has_progress() and not plan.model_file(stages[-1]).is_file()

@@ -1,0 +1,72 @@
+"""Predictions as text, JSON lines and CSV, each written as soon as it is there."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+from gfnet_dynn.runtime.prediction import Prediction
+from gfnet_dynn.units import percent
+
+_BETWEEN_CLASSES = "\t"  # in one cell of CSV: class names may hold whatever else can be printed
+
+Writer = Callable[[Prediction], None]
+
+
+def prediction_writer(form: str, out: TextIO, top: int) -> Writer:
+    """A function that writes one prediction.
+
+    Args:
+        form: `text`, `json` (a line for each image) or `csv`.
+        out: where to.
+        top: number of classes of each image, the most probable first.
+    """
+    write = _WRITERS[form](out, top)
+
+    def write_and_flush(prediction: Prediction) -> None:
+        write(prediction)
+        out.flush()
+
+    return write_and_flush
+
+
+def _text_writer(out: TextIO, top: int) -> Writer:
+    def write(prediction: Prediction) -> None:
+        ranked = "  ".join(f"{name} {percent(value, 1)}" for name, value in prediction.ranked(top))
+        unknown = "unknown, most similar to " if prediction.unknown else ""
+        held = f"  set: {', '.join(prediction.among)}" if prediction.among else ""
+        out.write(f"{prediction.source}: {unknown}{ranked}  ({prediction.exit}){held}\n")
+
+    return write
+
+
+def _json_writer(out: TextIO, top: int) -> Writer:
+    def write(prediction: Prediction) -> None:
+        out.write(json.dumps(prediction.to_dict(top)) + "\n")  # ASCII, which every output takes
+
+    return write
+
+
+def _csv_writer(out: TextIO, top: int) -> Writer:
+    writer = csv.writer(out, lineterminator="\n")
+    ranks = [f"{what}{rank}" for rank in range(1, top + 1) for what in ("label", "p")]
+    writer.writerow(["source", "exit", *ranks, "unknown", "among", "policy", "precision"])
+
+    def write(prediction: Prediction) -> None:
+        ranked = [cell for name, value in prediction.ranked(top) for cell in (name, f"{value:.6f}")]
+        unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
+        among = _BETWEEN_CLASSES.join(prediction.among or ())
+        writer.writerow(
+            [prediction.source, prediction.exit, *ranked, unknown, among, prediction.policy, prediction.precision]
+        )
+
+    return write
+
+
+_WRITERS: Mapping[str, Callable[[TextIO, int], Writer]] = {
+    "text": _text_writer,
+    "json": _json_writer,
+    "csv": _csv_writer,
+}

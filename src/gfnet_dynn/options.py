@@ -1,0 +1,78 @@
+"""Options: fields of frozen dataclasses that the Python API, the command line and the recipes all read.
+
+A request is declared once, with name, type, default and help of each option; nothing repeats them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from gfnet_dynn.errors import OptionError
+
+_KEY = "option"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What the command line and the documentation say about a field.
+
+    Attributes:
+        help: one or two sentences.
+        panel: heading under which `--help` lists it; empty: the first line of the dataclass's docstring.
+        argument: a positional argument instead of an option.
+        rare: listed by `--help-all` only.
+        parse: from the text of the command line to the value; None: by the field's type.
+        metavar: placeholder of the value in `--help`; None: by the field's type.
+        flag: the option's name; None: the field's, with hyphens.
+        short: one-letter flag such as `-o`.
+    """
+
+    help: str
+    panel: str = ""
+    argument: bool = False
+    rare: bool = False
+    parse: Callable[[str], Any] | None = None
+    metavar: str | None = None
+    flag: str | None = None
+    short: str | None = None
+
+
+def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 # as typer and argparse name it
+    """A dataclass field with an `Option`; the default `...` makes it required.
+
+    Args:
+        default: immutable.
+        help: see `Option`.
+        more: further attributes of `Option`.
+    """
+    metadata = {_KEY: Option(help, **more)}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+def option_of(each: Any) -> Option:
+    """The `Option` of a dataclass field."""
+    found: Option = each.metadata[_KEY]
+    return found
+
+
+def flag(name: str) -> str:
+    """`num_epoch` → `--num-epoch`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def require_finite(values: Any) -> None:
+    """Refuse infinite numbers and NaN, which compare with nothing.
+
+    Args:
+        values: a dataclass.
+
+    Raises:
+        OptionError: names the option.
+    """
+    for each in fields(values):
+        value = getattr(values, each.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OptionError(f"{flag(each.name)} must be a finite number, not {value}")

@@ -1,0 +1,1 @@
+"""Tables, plots and HTML pages: the one place that knows how figures are shown."""

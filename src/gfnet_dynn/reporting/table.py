@@ -1,0 +1,68 @@
+"""A table of texts, for the terminal, Markdown, HTML and notebooks."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Title, headings and rows of texts.
+
+    Attributes:
+        title: above the table; may be empty.
+        headings: of the columns; the first column is aligned to the left, the others to the right.
+        rows: as many cells each as there are headings.
+        caption: below the table: how the numbers came about.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+    def to_markdown(self) -> str:
+        """A section with a GitHub-flavoured table."""
+        rule = "|".join(["---", *["---:"] * (len(self.headings) - 1)])
+        lines = [f"## {self.title}", ""] if self.title else []
+        lines += [_markdown_row(self.headings), f"|{rule}|", *map(_markdown_row, self.rows)]
+        return "\n".join([*lines, *(["", self.caption] if self.caption else []), ""])
+
+    def to_html(self) -> str:
+        """A heading, the table and its caption; all texts are escaped."""
+        rows = [_html_row(self.headings, "th"), *(_html_row(row, "td") for row in self.rows)]
+        title = f"<h2>{html.escape(self.title)}</h2>" if self.title else ""
+        caption = f"<p>{html.escape(self.caption)}</p>" if self.caption else ""
+        return f"{title}<table>{''.join(rows)}</table>{caption}"
+
+
+class Tabular:
+    """A result that is shown as tables: in the terminal by the command line, in a notebook by itself."""
+
+    def tables(self) -> Sequence[Table]:
+        """The figures, in the order in which they are to be read."""
+        raise NotImplementedError
+
+    def notes(self) -> Sequence[str]:
+        """How the numbers came about, and what to mind: a sentence each."""
+        return ()
+
+    def to_markdown(self) -> str:
+        """All tables, then the notes."""
+        notes = [f"- {note}" for note in self.notes()]
+        return "\n".join([*(table.to_markdown() for table in self.tables()), *notes, ""])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes())
+        return "\n".join([*(table.to_html() for table in self.tables()), f"<ul>{notes}</ul>" if notes else ""])
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _html_row(cells: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"

@@ -1,0 +1,41 @@
+"""Percentages that cannot be mistaken: `95%` and `0.95` are the same, `95` is refused."""
+
+from __future__ import annotations
+
+import math
+
+from gfnet_dynn.errors import OptionError
+
+
+def parse_share(text: str) -> float:
+    """A share from its text.
+
+    Args:
+        text: a percentage such as `95%`, or a fraction such as `0.95`.
+
+    Returns:
+        The fraction, 0 to 1.
+
+    Raises:
+        OptionError: neither, or out of range; proposes the percentage that may be meant.
+    """
+    number, percent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError as error:
+        raise OptionError(f"{text!r} is not a percentage: write 5% or 0.05") from error
+    if not percent and value >= 1 and math.isfinite(value):
+        raise OptionError(f"{text!r} has no unit: did you mean {number}%? (fractions are below 1)")
+    if not 0 <= value <= 1:  # NaN too
+        raise OptionError(f"{text!r} is out of range: percentages go from 0% to 100%, fractions from 0 to 1")
+    return value
+
+
+def percent(share: float, digits: int | None = None) -> str:
+    """`0.95` → `95%`; with `digits` decimal places, otherwise as many as the number has, at most six."""
+    return f"{100 * share:.{digits}f}%" if digits is not None else f"{round(100 * share, 6):g}%"
+
+
+def points(difference: float, digits: int = 1) -> str:
+    """A difference of two shares in percentage points: `-0.004` → `-0.4 pp`."""
+    return f"{100 * difference:+.{digits}f} pp"
