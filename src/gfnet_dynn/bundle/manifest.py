@@ -63,6 +63,7 @@ class Manifest:
         report: what export measured: parity with the trained network, accuracy and exit shares by precision.
         provenance: how the network was trained, and on what.
         learned_from: file with the digests of the images that it was trained and selected on; None: not known.
+        auto_precisions: those that the precision `auto` may take, see `bundle.precisions`.
     """
 
     model: str
@@ -75,6 +76,7 @@ class Manifest:
     report: Mapping[str, Any]
     provenance: Mapping[str, Any]
     learned_from: str | None = None
+    auto_precisions: tuple[str, ...] = ("fp32",)
 
     def __post_init__(self) -> None:
         exits = len(self.exits)
@@ -94,6 +96,8 @@ class Manifest:
         _require("fp32" in self.precisions, "has no segments in fp32")
         for precision, segments in self.precisions.items():
             _require(len(segments) == exits, f"has {len(segments)} segments in {precision} for {exits} ways out")
+        automatic = set(self.auto_precisions)
+        _require("fp32" in automatic <= set(self.precisions), f"lets auto take the precisions {sorted(automatic)}")
         used = {file for segments in self.precisions.values() for file in segments}
         used |= {self.learned_from} if self.learned_from else set()
         _require(used == set(self.files), f"disagrees with itself on its files: {sorted(used ^ set(self.files))[:4]}")
@@ -134,6 +138,7 @@ class Manifest:
             "files": {name: asdict(file) for name, file in self.files.items()},
             "report": dict(self.report),
             "provenance": dict(self.provenance),
+            "auto_precisions": list(self.auto_precisions),
             **({"learned_from": self.learned_from} if self.learned_from else {}),
         }
 
@@ -163,6 +168,7 @@ class Manifest:
                 files={name: _read_file(top.inner("files").inner(name)) for name in top.inner("files").names},
                 report=top.inner("report").value,
                 provenance=top.inner("provenance").value,
+                auto_precisions=top.texts("auto_precisions"),
                 learned_from=top.text("learned_from") if "learned_from" in top.names else None,
             )
         except (SpecError, ValueError) as error:

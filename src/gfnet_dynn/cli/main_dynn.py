@@ -8,12 +8,14 @@ import typer
 from rich.console import Console
 
 from gfnet_dynn.cli.app import run
+from gfnet_dynn.cli.evaluate import evaluate
 from gfnet_dynn.cli.options import (
     SPELLINGS,
     DataOptions,
     EvaluationOptions,
     NetOptions,
     RunOptions,
+    evaluation_request,
     option,
     with_options,
 )
@@ -42,21 +44,20 @@ def command(  # one for each group of options
     require_torch("training")
     from gfnet_dynn.data.catalogue.configs import find_dataset  # noqa: PLC0415
     from gfnet_dynn.runlayout import run_folder  # noqa: PLC0415
-    from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
     from gfnet_dynn.workflows.training import run_training, set_threads  # noqa: PLC0415
 
     console = Console()
     if not mode.eval:
         model = run_training(data, net, settings, DistillationSettings(), options, console)
         if options.evaluate:
-            run_evaluation(data, net, evaluation, model, settings.device, console)
+            evaluate(evaluation_request(data, net, evaluation, model, settings.device))
         else:
             console.print(f"evaluate it with: --eval --checkpoint-path {model}", markup=False, soft_wrap=True)
         return
     set_threads(options.threads)
     name, _ = find_dataset(data.data_set, data.dataset_config)
     checkpoint = net.checkpoint_path or run_folder(options.output, name, settings.ce_ic_tradeoff)
-    run_evaluation(data, net, evaluation, checkpoint, settings.device, console)
+    evaluate(evaluation_request(data, net, evaluation, checkpoint, settings.device))
 
 
 def main() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
 import typer
 
 from gfnet_dynn.errors import DataError, SpecError
+from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.evaluation.request import parse_exits as read_exits
 from gfnet_dynn.spec.backbone import BACKBONES, BackboneSpec, ExitPooling
 from gfnet_dynn.train.config.training import flag
 
@@ -90,6 +92,30 @@ class EvaluationOptions:
     def __post_init__(self) -> None:
         if self.latency_images < 0 or self.latency_repeats < 1:
             raise SpecError("--latency-images must be 0 or more and --latency-repeats 1 or more")
+
+
+def evaluation_request(
+    data: DataOptions, net: NetOptions, options: EvaluationOptions, subject: Path, device: str
+) -> EvaluationRequest:
+    """The evaluation that the options of training describe."""
+    unset = DataOptions(data_set=data.data_set)
+    split = {"split_seed": data.split_seed, "split_ratio": data.split_ratio, "selection_share": data.selection_share}
+    given: dict[str, Any] = {name: value for name, value in split.items() if value != getattr(unset, name)}
+    return EvaluationRequest(
+        subject=subject,
+        **asdict(options),
+        **given,
+        data_set=data.data_set,
+        data_path=data.data_path,
+        dataset_config=data.dataset_config,
+        input_size=data.input_size,
+        pad=data.pad,
+        on_bad_image=data.on_bad_image,
+        model=net.model,
+        exits=None if net.exits is None else read_exits(net.exits),
+        exit_pooling=net.exit_pooling,
+        device=cast(Any, device),
+    )
 
 
 def parse_exits(text: str | None, backbone: BackboneSpec) -> tuple[int, ...]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, RunOptions, with_options
+from gfnet_dynn.cli.evaluate import evaluate
+from gfnet_dynn.cli.options import (
+    DataOptions,
+    EvaluationOptions,
+    NetOptions,
+    RunOptions,
+    evaluation_request,
+    with_options,
+)
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.recipes import read_recipe
 from gfnet_dynn.train.config.training import TrainSettings
@@ -27,10 +35,9 @@ def train(  # one for each group of options
     Options come from RECIPE, and from the command line, which has the last word.
     """
     require_torch("training")
-    from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
     from gfnet_dynn.workflows.training import run_training  # noqa: PLC0415
 
     console = Console()
     model = run_training(data, net, settings, distillation, run, console)
     if run.evaluate:
-        run_evaluation(data, net, evaluation, model, settings.device, console)
+        evaluate(evaluation_request(data, net, evaluation, model, settings.device))

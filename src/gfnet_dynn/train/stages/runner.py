@@ -11,8 +11,7 @@ from lightning_fabric import Fabric
 from gfnet_dynn.data.loading.augment import Normalise
 from gfnet_dynn.data.loading.loaders import ImageLoader, cut_into_batches
 from gfnet_dynn.evaluation.outputs import collect
-from gfnet_dynn.exits.scores import by_max_softmax
-from gfnet_dynn.exits.sweep import choose_threshold
+from gfnet_dynn.evaluation.policies import choose_thresholds
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.train.engine.loop import fit
 from gfnet_dynn.train.engine.reporter import Reporter
@@ -117,7 +116,4 @@ def _make_stage(name: str, context: StageContext) -> Stage:
 
 def _thresholds(context: StageContext) -> dict[str, Any]:
     arrays, costs, loss = context.selection(), context.net.exit_costs(), context.settings.allowed_loss
-    return {
-        name: {**choose_threshold(score, costs, loss).to_dict(), "chosen_on": "selection split"}
-        for name, score in (("threshold", arrays), ("plain_threshold", by_max_softmax(arrays)))
-    }
+    return choose_thresholds(arrays, costs, "selection split", loss)
