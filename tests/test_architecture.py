@@ -16,11 +16,10 @@ RANKS = {
     "errors": 0,
     "wording": 0,
     "processor": 0,
-    "jpeg": 0,
     "backbone_spec": 1,
     "spec": 2,
     "storage": 1,
-    "image": 3,
+    "images": 3,
     "exits": 3,
     "bundle": 4,
     "model": 4,
@@ -35,7 +34,7 @@ RANKS = {
     "__main__": 10,
 }
 TORCH_FREE = (
-    *("errors", "wording", "processor", "jpeg", "backbone_spec", "spec", "storage", "image"),
+    *("errors", "wording", "processor", "backbone_spec", "spec", "storage", "images"),
     *("exits", "bundle", "energy", "runtime", "calibration"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}

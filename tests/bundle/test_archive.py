@@ -143,7 +143,7 @@ def test_a_truncated_bundle_is_refused(path: Path, share: float) -> None:
         read_bundle(path)
 
 
-@pytest.mark.parametrize("name", [MANIFEST, "fp32/stage1.onnx"])
+@pytest.mark.parametrize("name", [MANIFEST, "fp32/segment1.onnx"])
 def test_a_flipped_bit_is_found(path: Path, name: str) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(name.encode()) + len(name) + 20] ^= 1
@@ -155,25 +155,25 @@ def test_a_flipped_bit_is_found(path: Path, name: str) -> None:
 @pytest.mark.parametrize("read", [Bundle.verify, lambda bundle: list(bundle.segments("fp32"))])
 def test_a_graph_that_was_exchanged_is_found_by_its_hash(path: Path, read: Callable[[Bundle], object]) -> None:
     content = bundles.members()
-    graph = content["fp32/stage1.onnx"]
-    content["fp32/stage1.onnx"] = graph[:-1] + bytes([graph[-1] ^ 1])  # the zip's own sum is right
+    graph = content["fp32/segment1.onnx"]
+    content["fp32/segment1.onnx"] = graph[:-1] + bytes([graph[-1] ^ 1])  # the zip's own sum is right
     bundle = read_bundle(bundles.packed(path, content))
-    with pytest.raises(BundleError, match=r"tiny\.gfd: its fp32/stage1.onnx is not what was exported .*: copy it anew"):
+    with pytest.raises(BundleError, match=r"tiny\.gfd: its fp32/segment1.onnx is not what was exported .*: copy it anew"):
         read(bundle)
     assert list(bundle.segments("int8")) == bundles.segments("int8")
 
 
 def test_a_missing_stage_is_named(path: Path) -> None:
     content = bundles.members()
-    del content["int8/stage1.onnx"]
-    with pytest.raises(BundleError, match=r"it lacks int8/stage1.onnx: copy or export it anew"):
+    del content["int8/segment1.onnx"]
+    with pytest.raises(BundleError, match=r"it lacks int8/segment1.onnx: copy or export it anew"):
         read_bundle(bundles.packed(path, content))
 
 
 def test_a_stage_of_another_size_is_named(path: Path) -> None:
     content = bundles.members()
-    content["int8/stage1.onnx"] += b"more"
-    with pytest.raises(BundleError, match=r"its int8/stage1.onnx has another size than its manifest says"):
+    content["int8/segment1.onnx"] += b"more"
+    with pytest.raises(BundleError, match=r"its int8/segment1.onnx has another size than its manifest says"):
         read_bundle(bundles.packed(path, content))
 
 
@@ -195,7 +195,7 @@ def test_names_lead_nowhere_even_where_the_manifest_has_them(path: Path) -> None
 
 def test_two_files_of_one_name_are_refused(path: Path) -> None:
     with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
-        file.writestr("fp32/stage0.onnx", b"another")
+        file.writestr("fp32/segment0.onnx", b"another")
     with pytest.raises(BundleError, match="it holds two files of one name"):
         read_bundle(path)
 
@@ -221,15 +221,15 @@ def test_a_bomb_is_refused_before_it_is_unpacked(path: Path, monkeypatch: pytest
 
 def test_a_bomb_that_takes_the_place_of_a_bundle_is_refused(path: Path) -> None:
     bundle = read_bundle(path)
-    bundles.packed(path, bundles.members() | {"fp32/stage0.onnx": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
-    with pytest.raises(BundleError, match=r"its 'fp32/stage0.onnx' is compressed or encrypted"):
+    bundles.packed(path, bundles.members() | {"fp32/segment0.onnx": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(BundleError, match=r"its 'fp32/segment0.onnx' is compressed or encrypted"):
         list(bundle.segments("fp32"))
 
 
 def test_a_file_that_is_gone_when_it_is_asked_for_is_named(path: Path) -> None:
     bundle = read_bundle(path)
     bundles.write_tiny(path, bundles.files(fp32=bundles.segments()))
-    with pytest.raises(BundleError, match=r"tiny\.gfd is not a bundle, or a damaged one: .*int8/stage0.onnx"):
+    with pytest.raises(BundleError, match=r"tiny\.gfd is not a bundle, or a damaged one: .*int8/segment0.onnx"):
         list(bundle.segments("int8"))
     path.unlink()
     with pytest.raises(BundleError, match="no bundle at"):
@@ -237,15 +237,15 @@ def test_a_file_that_is_gone_when_it_is_asked_for_is_named(path: Path) -> None:
 
 
 def test_encryption_is_refused(path: Path) -> None:
-    in_directory(path, "int8/stage2.onnx", 8, b"\x01")
-    with pytest.raises(BundleError, match=r"its 'int8/stage2.onnx' is compressed or encrypted"):
+    in_directory(path, "int8/segment2.onnx", 8, b"\x01")
+    with pytest.raises(BundleError, match=r"its 'int8/segment2.onnx' is compressed or encrypted"):
         read_bundle(path)
 
 
 @pytest.mark.parametrize("offset", [20, 24], ids=["stored", "unpacked"])
 def test_a_size_that_lies_is_refused(path: Path, offset: int) -> None:
-    in_directory(path, "int8/stage2.onnx", offset, struct.pack("<I", 5))
-    with pytest.raises(BundleError, match=r"its 'int8/stage2.onnx' claims a size that it does not have"):
+    in_directory(path, "int8/segment2.onnx", offset, struct.pack("<I", 5))
+    with pytest.raises(BundleError, match=r"its 'int8/segment2.onnx' claims a size that it does not have"):
         read_bundle(path)
 
 

@@ -151,14 +151,14 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("precisions fp32", ABSENT, "has no segments in fp32"),
         ("precisions fp32 2", ABSENT, "has 2 segments in fp32 for 3 ways out"),
         ("precisions int8", [], "has 0 segments in int8 for 3 ways out"),
-        ("precisions int8 2", "int8/stage1.onnx", "disagrees with itself on its files: ['int8/stage2.onnx']"),
+        ("precisions int8 2", "int8/segment1.onnx", "disagrees with itself on its files: ['int8/segment2.onnx']"),
         ("precisions int8 2", None, "manifest.precisions.int8 is not texts"),
         ("files", None, "manifest.files is not an object"),
-        ("files fp32/stage0.onnx", ABSENT, "disagrees with itself on its files: ['fp32/stage0.onnx']"),
+        ("files fp32/segment0.onnx", ABSENT, "disagrees with itself on its files: ['fp32/segment0.onnx']"),
         ("files more", {"bytes": 1, "sha256": ""}, "disagrees with itself on its files: ['more']"),
-        ("files fp32/stage0.onnx", 5, "manifest.files.fp32/stage0.onnx is not an object"),
-        ("files fp32/stage0.onnx bytes", "1", "manifest.files.fp32/stage0.onnx.bytes is not a whole number"),
-        ("files fp32/stage0.onnx sha256", None, "manifest.files.fp32/stage0.onnx.sha256 is not a text"),
+        ("files fp32/segment0.onnx", 5, "manifest.files.fp32/segment0.onnx is not an object"),
+        ("files fp32/segment0.onnx bytes", "1", "manifest.files.fp32/segment0.onnx.bytes is not a whole number"),
+        ("files fp32/segment0.onnx sha256", None, "manifest.files.fp32/segment0.onnx.sha256 is not a text"),
         ("report", [], "manifest.report is not an object"),
         ("provenance", "UCM", "manifest.provenance is not an object"),
     ],
@@ -279,7 +279,7 @@ def test_a_manifest_is_an_object(value: object) -> None:
 def test_a_network_without_gates_has_one_way_out_and_only_the_full_policy() -> None:
     graph = bundles.segment(2)
     described = bundles.manifest(
-        {"fp32/stage0.onnx": graph},
+        {"fp32/segment0.onnx": graph},
         exits=(Exit("final", 0, 5),),
         policies=(Policy(FULL, "gate", (), "no image leaves early"),),
     )

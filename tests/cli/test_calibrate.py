@@ -593,7 +593,7 @@ def test_a_network_whose_answers_are_no_numbers_is_refused(run: Run) -> None:
 
 
 def test_a_network_without_early_exits_is_refused(run: Run) -> None:
-    graph = {"fp32/stage0.onnx": bundles.segment(0, outputs=("logits",))}
+    graph = {"fp32/segment0.onnx": bundles.segment(0, outputs=("logits",))}
     never = Policy(FULL, "gate", (), "no image leaves early")
     bundles.write_tiny(Path("plain.gfd"), graph, exits=(Exit("final", 0, 5),), policies=(never,))
     outcome = run("gfnet-dynn", "calibrate", "plain.gfd", "scenes", *BUDGET)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from gfnet_dynn.errors import DataError, ThresholdError
-from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.images.files import require_images
 from gfnet_dynn.runtime import Prediction, load
 
 _AMONG = "\t"  # between classes in one cell of CSV: their names may hold whatever else can be printed
@@ -76,7 +76,7 @@ def find_readable(places: Sequence[Path], unread: Unread) -> list[Path]:
     files: list[Path] = []
     for place in places:
         try:
-            files += find_images([place])
+            files += require_images(place).images
         except DataError as error:
             if len(places) == 1:
                 raise
@@ -122,32 +122,6 @@ _WRITERS: Mapping[str, Callable[[TextIO, int], Callable[[Prediction], None]]] = 
 
 def _say(out: TextIO, line: str) -> None:
     out.write(line + "\n")
-
-
-def find_images(places: Sequence[Path]) -> Iterator[Path]:
-    """The files, and the images below the folders, in order.
-
-    Raises:
-        DataError: a folder holds no image or cannot be read, or a place does not exist.
-    """
-    for place in places:
-        try:
-            found = list(_images_at(place))
-        except OSError as error:
-            raise DataError(f"cannot look for images at {place}: {error.strerror}") from error
-        yield from found
-
-
-def _images_at(place: Path) -> Iterator[Path]:
-    if not place.exists():
-        raise DataError(f"no file or folder {place}")
-    if not place.is_dir():
-        yield place
-        return
-    below = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not below:
-        raise DataError(f"the folder {place} holds no images ({', '.join(sorted(SUFFIXES))})")
-    yield from below
 
 
 def parse_threshold(text: str | None) -> float | tuple[float, ...] | None:
