@@ -187,7 +187,7 @@ def test_a_damaged_graph_is_found_though_the_other_precision_is_whole(stopwatch:
     content = bytearray(bundle.read_bytes())
     content[content.index(bundles.segments("int8")[1]) + 100] ^= 1
     bundle.write_bytes(content)
-    with pytest.raises(BundleError, match=r"Bad CRC-32 for file 'int8/stage1\.onnx'"):
+    with pytest.raises(BundleError, match=r"Bad CRC-32 for file 'int8/segment1\.onnx'"):
         chosen(bundle)
     assert load(bundle, precision="fp32", threads=1).classify(list(bundles.images(1)))
 

@@ -165,7 +165,7 @@ def test_a_network_without_gates_runs_its_only_stage() -> None:
     last = bundles.POLICIES[2]
     graph = bundles.segment(0, outputs=("logits",))
     described = bundles.manifest(
-        {"fp32/stage0.onnx": graph},
+        {"fp32/segment0.onnx": graph},
         exits=bundles.manifest().exits[:1],
         policies=(Policy(FULL, last.score, (), last.source),),
     )
