@@ -65,7 +65,7 @@ def _compile(bundle: Bundle, engine_name: str, precision: str, options: EngineOp
 
 
 class Classifier:
-    """A bundle that is ready to classify.
+    """A bundle that is ready to classify; threads may share it.
 
     Attributes:
         net: its segments, for who wants logits.
