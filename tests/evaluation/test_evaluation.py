@@ -107,7 +107,7 @@ def test_without_exits_a_sweep_has_one_point() -> None:
     static = ExitArrays(SMALL.logits[:, 2:], np.zeros((3, 0), np.float32), SMALL.labels)
     evaluator = Evaluator(static, replace(WHAT, exits=("final",), exit_macs=(600,)))
     for score in ("gate", "max_softmax"):
-        (only,) = evaluator.sweep(score)  # type: ignore[arg-type] # both are scores
+        (only,) = evaluator.sweep(score)
         assert only.accuracy.value == pytest.approx(2 / 3)
 
 

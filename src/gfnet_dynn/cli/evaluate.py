@@ -20,7 +20,7 @@ def evaluate(request: EvaluationRequest) -> None:
     each class, without torch.
     """
     from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.cli.render.tables import print_files, print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.workflows.evaluation import evaluate as run  # noqa: PLC0415
 
     console = Console()
@@ -28,7 +28,8 @@ def evaluate(request: EvaluationRequest) -> None:
     print_tables(result, console)
     subject = shlex.quote(str(request.subject))
     following = f"calibrate {subject} FOLDER" if request.is_bundle else f"export {subject} -o scene.gfd"
-    print_files(result.files, f"gfnet-dynn {following}", console)
+    print_files(result.files, console)
+    print_next(console, following)
     for error in result.unreadable:
         sys.stderr.write(f"error: {error}\n")
     if result.unreadable:

@@ -20,12 +20,12 @@ def export(request: ExportRequest) -> None:
     """
     require_export()
     from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.cli.render.tables import print_files, print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.workflows.exporting import export as run  # noqa: PLC0415 # imports torch
 
     console = Console()
     result = run(request, on_progress=ProgressBars(console), log=lambda line: console.print(Text(line), soft_wrap=True))
     print_tables(result, console)
     bundle = shlex.quote(str(result.bundle))
-    following = f"gfnet-dynn classify {bundle} IMAGES, or gfnet-dynn calibrate {bundle} FOLDER"
-    print_files(filter(None, (result.bundle, result.single_graph)), following, console)
+    print_files(filter(None, (result.bundle, result.single_graph)), console)
+    print_next(console, f"classify {bundle} IMAGES", f"calibrate {bundle} FOLDER")

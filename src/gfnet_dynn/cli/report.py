@@ -14,10 +14,11 @@ def report(request: ReportRequest) -> None:
 
     Runs that differ in their seed alone share a row: mean ± standard deviation, and the 95% interval.
     """
-    from gfnet_dynn.cli.render.tables import print_files, print_tables  # noqa: PLC0415 # what others need not load
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415 # what others need not load
     from gfnet_dynn.workflows.reports import report as run  # noqa: PLC0415
 
     console = Console()
     result = run(request)
     print_tables(result, console)
-    print_files(result.files, "gfnet-dynn export RUN -o scene.gfd", console)
+    print_files(result.files, console)
+    print_next(console, "export RUN -o scene.gfd")

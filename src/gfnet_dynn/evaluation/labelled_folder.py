@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.learned_from import digests, unpack
 from gfnet_dynn.errors import BundleError, DataError, ImageError, nearest
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.image import SUFFIXES, load_input
+from gfnet_dynn.images.files import find_classes
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.progress import OnStep
 from gfnet_dynn.runtime.segments import SegmentedNet
 from gfnet_dynn.wording import counted
@@ -49,7 +50,9 @@ def find_labelled(folder: Path, classes: tuple[str, ...]) -> LabelledFolder:
     Raises:
         DataError: no such folder, or no images of any class.
     """
-    found = _class_folders(folder)
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}: give one with a folder of images for each class")
+    found = {name: files.images for name, files in find_classes(folder).items()}
     known = {name: files for name, files in found.items() if name in classes and files}
     if not known:
         raise DataError(
@@ -66,24 +69,7 @@ def find_labelled(folder: Path, classes: tuple[str, ...]) -> LabelledFolder:
     return LabelledFolder(files, labels, tuple(remarks))
 
 
-def _class_folders(folder: Path) -> dict[str, list[Path]]:
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}: give one with a folder of images for each class")
-    try:
-        inside = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-        return {
-            each.name: sorted(
-                file
-                for file in each.rglob("*")
-                if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-            )
-            for each in inside
-        }
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
-
-
-def _hint(folder: Path, found: dict[str, list[Path]], classes: tuple[str, ...]) -> str:
+def _hint(folder: Path, found: Mapping[str, Sequence[Path]], classes: tuple[str, ...]) -> str:
     above = [str(folder / name) for name, files in found.items() if any(file.parent.name in classes for file in files)]
     if above:
         return f"did you mean {' or '.join(above)}?"

@@ -12,7 +12,7 @@ from gfnet_dynn.evaluation.evaluation import Evaluator, Mistake, Subject
 from gfnet_dynn.evaluation.labelled_folder import collect_from_files, find_labelled, seen_in_training
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.evaluation.result import EvaluationResult
-from gfnet_dynn.image import load_input
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
 from gfnet_dynn.reporting.page import html_page

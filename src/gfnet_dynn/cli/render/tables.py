@@ -112,13 +112,13 @@ def _grid(columns: Sequence[_Column], chosen: Sequence[int], width: int) -> Grid
     return grid
 
 
-def print_files(files: Iterable[Path], following: str, console: Console) -> None:
-    """Name the files that were written, and the next command.
+def print_files(files: Iterable[Path], console: Console) -> None:
+    """Name the files that were written; long names are not wrapped, so that they can be copied."""
+    for file in files:
+        console.print(Text(f"written: {file}"), soft_wrap=True)
 
-    Args:
-        files: in the order of their names.
-        following: the next command.
-        console: long names are not wrapped, so that they can be copied.
-    """
-    for line in [*(f"written: {file}" for file in files), f"next: {following}"]:
-        console.print(Text(line), soft_wrap=True)
+
+def print_next(console: Console, *commands: str) -> None:
+    """Print the commands to type next, one a line, without the name of the program."""
+    for command in commands:
+        console.print(Text(f"next: gfnet-dynn {command}"), soft_wrap=True)
