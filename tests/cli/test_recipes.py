@@ -79,10 +79,10 @@ def test_the_command_line_has_the_last_word(run: Run, scenes: Path, scenes_confi
     where = ("--data-path", scenes, "--dataset-config", scenes_config)
     once = ("--backbone-epochs", "1", "--threads", "1")
     quiet = run("gfnet-dynn", "train", recipe, *where, *once, "--no-evaluate", "--output", "other")
-    assert (quiet.status, "val images" in quiet.out) == (0, False), quiet.err
+    assert (quiet.status, "n = 24" in quiet.out) == (0, False), quiet.err
     outcome = run("gfnet-dynn", "train", recipe, *where, *once)
     assert outcome.status == 0, outcome.err
-    assert "gfnet-96x8, 32 px, Stripes: 24 val images" in outcome.out
+    assert "gfnet-96x8, 32 px, fp32, torch; Stripes val, n = 24" in outcome.out
     record = json.loads(Path("checkpoint/checkpoint_Stripes_0.75_confEE/run.json").read_text(encoding="utf-8"))
     settings = record["settings"]
     assert (settings["batch"], settings["backbone_epochs"], settings["num_epoch"]) == (16, 1, 100)
@@ -126,7 +126,7 @@ def test_each_way_runs_on_the_embedded_set(run: Run, few_scenes: Path, way: str)
     teacher = ("--teacher-epochs", "1", "--teacher-size", "32", "--teacher-batch", "16")
     outcome = run("gfnet-dynn", "train", REPOSITORY / "recipes" / f"synthetic-{way}.toml", *once, *small, *teacher)
     assert outcome.status == 0, outcome.err
-    assert "SyntheticScenes: 20 val images" in outcome.out
+    assert "SyntheticScenes val, n = 20" in outcome.out
     result = Path("checkpoint/checkpoint_SyntheticScenes_0.75_confEE")
     assert (result / "checkpoint_result" / "evaluation" / "evaluation.json").is_file()
     # What comes out is what the published command line takes.
