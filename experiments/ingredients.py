@@ -86,11 +86,11 @@ def share_teacher(place: Path) -> None:
 
 def figures(run: Path, report: Path) -> dict[str, float | int]:
     """Accuracy, images seen and minutes of one row."""
-    evaluation = json.loads(report.read_text(encoding="utf-8"))
+    full = json.loads(report.read_text(encoding="utf-8"))["policies"]["full"]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return {
-        "top1": round(evaluation["full_network"]["accuracy"], 4),
-        "macro_f1": round(evaluation["full_network"]["macro_f1"], 4),
+        "top1": round(full["accuracy"], 4),
+        "macro_f1": round(full["macro_f1"], 4),
         "training_minutes": round(sum(line["seconds"] for line in lines) / 60, 1),
         "images_seen": round(sum(line["seconds"] * line["images_per_s"] for line in lines)),
     }

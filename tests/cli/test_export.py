@@ -194,7 +194,7 @@ def test_benchmark_has_static_networks_by_name_beside_it(bundle: Path, scenes: P
         (("{bundle}", "{scenes}", "--estimate-power-w", "inf"), "by finite numbers"),
         (("{bundle}", "{scenes}", "--json", "."), "is a folder: name the file"),
         (("{bundle}", "{scenes}", "--pad"), "are for networks in torch"),
-        (("{bundle}", "{scenes}", "--eager", "{trained}", "--policy", "plain"), "--eager leaves by gates"),
+        (("{bundle}", "{scenes}", "--eager", "{trained}", "--policy", "max-softmax"), "--eager leaves by gates"),
         (("gfnet-96x8", "--engine", "openvino"), "--engine: for a bundle (.gfd) only"),
     ],
 )
