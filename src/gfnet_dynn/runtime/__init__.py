@@ -1,4 +1,4 @@
-"""Classifies images on the device with a bundle; needs NumPy and an inference engine, never torch."""
+"""Classify images with a bundle. Needs NumPy and an inference engine, never torch."""
 
 from gfnet_dynn.runtime.prediction import Prediction
 from gfnet_dynn.runtime.predictor import Classifier, load
