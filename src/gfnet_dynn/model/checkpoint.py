@@ -75,7 +75,7 @@ def load_tensors(path: Path, expected_format: str) -> tuple[dict[str, Tensor], d
     except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(f"cannot read {path}: {error}; it may be damaged or incomplete") from error
     if header.get("format") != expected_format:
-        raise CheckpointError(f"{path} is not a '{expected_format}' file (it says {header.get('format')!r})")
+        raise CheckpointError(f"{path} is not a '{expected_format}' file (its format is {header.get('format')!r})")
     return tensors, header
 
 

@@ -160,14 +160,15 @@ def test_synthetic_scenes_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def write(root: Path, *, seed: int, progress: object) -> Path:
         assert callable(progress)
         if not root.exists():
-            write_picture(root / f"train/class00/{seed}.png", 0)
-            progress(1, 1)
+            for name in ("class00", "class01"):
+                write_picture(root / f"train/{name}/{seed}.png", 0)
+            progress(2, 2)
         return root
 
     monkeypatch.setattr("gfnet_dynn.data.synthetic.generate.write_synthetic", write)
-    config = replace(CONFIG, num_classes=1)
+    config = replace(CONFIG, num_classes=2)
     first, again = (download_dataset("SyntheticScenes", config, tmp_path, seed=3) for _ in range(2))
     assert (first.fetched, again.fetched) == (True, False)
-    assert first.images == {"train": 1}
+    assert first.images == {"train": 2}
     with pytest.raises(DataError, match="leave --split-ratio out"):
         download_dataset("SyntheticScenes", config, tmp_path, split_ratio=0.5)
