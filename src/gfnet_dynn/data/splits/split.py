@@ -19,7 +19,7 @@ from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders
 from gfnet_dynn.data.splits.stratify import stratified
 from gfnet_dynn.errors import DataError, ImageError
-from gfnet_dynn.image import read_image
+from gfnet_dynn.images.decode import read_image
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.system.storage import write_json
 from gfnet_dynn.system.structured import structured_file
