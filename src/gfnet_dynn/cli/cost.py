@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gfnet_dynn.cli.options import parse_exits
+from gfnet_dynn.spec.request import parse_exits
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.workflows.extras import require_torch
@@ -29,7 +29,7 @@ def cost(
     specs: dict[str, NetSpec] = {}
     for name in [model] if model else BACKBONES:
         backbone = find_backbone(name)
-        blocks = parse_exits(exits, backbone)
+        blocks = backbone.default_exits if exits is None else parse_exits(exits)
         specs[name] = NetSpec(
             backbone, blocks, make_input(backbone, input_size, pad=pad), classes, backbone.exit_pooling
         )
