@@ -53,7 +53,7 @@ def locate(name: str, path: Path | None, extra_config: Path | None, on_progress:
         raise DataError(f"the data set {proper} has no default path: give --data-path")
     root = path if path is not None else Path(config.default_data_path or ".")
     if proper == SYNTHETIC and path is None:
-        write_synthetic(root, progress=partial(on_progress, "Generating SyntheticScenes"))
+        write_synthetic(root, on_step=partial(on_progress, "Generating SyntheticScenes"))
     return Source(proper, config, root)
 
 

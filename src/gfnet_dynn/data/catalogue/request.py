@@ -1,0 +1,44 @@
+"""The requests of `data`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gfnet_dynn.options import option
+
+_CONFIG = "TOML file that describes further data sets."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataListRequest:
+    """Options."""
+
+    dataset_config: Path | None = option(None, _CONFIG)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataDownloadRequest:
+    """Options."""
+
+    name: str = option(..., "Name of the data set, in any case; `gfnet-dynn data list` lists them.", argument=True)
+    to: Path | None = option(None, "Folder of the data sets; this one becomes a folder in it. [default: data]")
+    split_ratio: float | None = option(
+        None, "Share of each class for the train folder, between 0 and 1. [default: 0.8]"
+    )
+    seed: int = option(0, "Seed of the split, or of drawn images.")
+    dataset_config: Path | None = option(None, _CONFIG, rare=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCheckRequest:
+    """Options."""
+
+    data: str = option(
+        ...,
+        "Name of the data set, or a folder: of a folder of images for each class, or with such folders in train, val "
+        "and test.",
+        argument=True,
+    )
+    data_path: Path | None = option(None, "Folder of the named data set. [default: its usual place]")
+    dataset_config: Path | None = option(None, _CONFIG)
