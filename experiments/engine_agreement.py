@@ -25,7 +25,7 @@ from gfnet_dynn.image import SUFFIXES, load_input
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 from gfnet_dynn.runtime.segments import SegmentedNet
-from gfnet_dynn.train.runs.start import find_checkpoint_file
+from gfnet_dynn.runlayout import find_checkpoint_file
 
 ROOT = Path(__file__).resolve().parents[1]
 TIE = 1e-5

@@ -29,7 +29,8 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 from gfnet_dynn.data.loading.loaders import Batch  # noqa: E402
-from gfnet_dynn.data.loading.scenes import SceneData, locate, prepare  # noqa: E402
+from gfnet_dynn.data.loading.scenes import SceneData, prepare  # noqa: E402
+from gfnet_dynn.data.source import locate  # noqa: E402
 from gfnet_dynn.data.splits.split import SplitSettings  # noqa: E402
 from gfnet_dynn.model import gfnet  # noqa: E402
 from gfnet_dynn.model.build import build_net  # noqa: E402
@@ -39,7 +40,7 @@ from gfnet_dynn.system.processor import processor  # noqa: E402
 from gfnet_dynn.train.config.training import TrainSettings  # noqa: E402
 from gfnet_dynn.train.engine.device import make_fabric  # noqa: E402
 from gfnet_dynn.train.engine.memory import keep_freed_memory  # noqa: E402
-from gfnet_dynn.train.runs.start import Start, initial_net  # noqa: E402
+from gfnet_dynn.train.runs.start import Start, initial_net
 from gfnet_dynn.train.stages.backbone import BackboneStage  # noqa: E402
 from gfnet_dynn.train.stages.stage import StageContext  # noqa: E402
 

@@ -14,8 +14,8 @@ import torch
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.model.checkpoint import load_checkpoint
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.runtime import load
-from gfnet_dynn.train.runs.start import find_checkpoint_file
 from tests.cli.conftest import Run
 from tests.conftest import CLASSES, write_image
 

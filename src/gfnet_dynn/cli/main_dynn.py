@@ -41,7 +41,7 @@ def command(  # one for each group of options
     """Train an early-exit Global Filter Network on remote-sensing scenes, or evaluate one."""
     require_torch("training")
     from gfnet_dynn.data.catalogue.configs import find_dataset  # noqa: PLC0415
-    from gfnet_dynn.train.runs.run_folder import run_folder  # noqa: PLC0415
+    from gfnet_dynn.runlayout import run_folder  # noqa: PLC0415
     from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
     from gfnet_dynn.workflows.training import run_training, set_threads  # noqa: PLC0415
 

@@ -158,7 +158,7 @@ def _eager(run: Path | None, bundle: Bundle, like: Identity, wanted: Wanted) -> 
     require_torch("measuring in torch")
     from gfnet_dynn.benchmark.torch_candidates import TorchCandidate  # noqa: PLC0415
     from gfnet_dynn.model.checkpoint import load_checkpoint  # noqa: PLC0415
-    from gfnet_dynn.train.runs.start import find_checkpoint_file  # noqa: PLC0415
+    from gfnet_dynn.runlayout import find_checkpoint_file  # noqa: PLC0415
     from gfnet_dynn.workflows.training import set_threads  # noqa: PLC0415 # imports torch
 
     set_threads(wanted.threads)

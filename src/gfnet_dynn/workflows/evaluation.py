@@ -20,10 +20,11 @@ from gfnet_dynn.evaluation.report import evaluation_to_dict
 from gfnet_dynn.exits.scores import by_max_softmax
 from gfnet_dynn.exits.sweep import choose_threshold
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import backbone_name
 from gfnet_dynn.system.storage import require_writable, write_json
 from gfnet_dynn.train.engine.device import choose_device
-from gfnet_dynn.train.runs.start import find_checkpoint_file, trained_net
+from gfnet_dynn.train.runs.start import trained_net
 from gfnet_dynn.workflows.subject import Origin, find_origin, find_subject, report_name
 
 _BATCH = 64

@@ -20,9 +20,10 @@ from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export.bundle import Exported, LabelledImages, export_net
 from gfnet_dynn.export.single_graph import join_segments, require_same_answers, single_graph_metadata
 from gfnet_dynn.model.checkpoint import Checkpoint
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.system.storage import require_writable, write_bytes
 from gfnet_dynn.train.runs.lineage import RECORD, Lineage, lineage_of_checkpoint, lineage_of_data
-from gfnet_dynn.train.runs.start import find_checkpoint_file, trained_net
+from gfnet_dynn.train.runs.start import trained_net
 from gfnet_dynn.workflows.subject import find_origin, find_subject
 
 _CALIBRATION_SEED = 0

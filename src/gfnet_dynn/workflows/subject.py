@@ -11,7 +11,8 @@ from rich.console import Console
 
 from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, parse_exits
 from gfnet_dynn.cli.render.progress import ProgressBars
-from gfnet_dynn.data.loading.scenes import SceneData, locate, prepare
+from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.source import locate
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import CheckpointError

@@ -18,10 +18,10 @@ from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import write_json
-from gfnet_dynn.train.runs.start import find_checkpoint_file
 from gfnet_dynn.wording import counted
 from gfnet_dynn.workflows.training import set_threads
 

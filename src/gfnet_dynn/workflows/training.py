@@ -13,11 +13,13 @@ from rich.console import Console
 
 from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, RunOptions, parse_exits
 from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
-from gfnet_dynn.data.loading.scenes import SceneData, Source, keep_split, locate, prepare
+from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
+from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages, find_unlabelled, require_unseen
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
+from gfnet_dynn.runlayout import run_folder
 from gfnet_dynn.runtime.engine import most_threads
 from gfnet_dynn.spec.backbone import BackboneSpec, ExitPooling, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
@@ -27,7 +29,7 @@ from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.reporter import Reporter, Reporters
 from gfnet_dynn.train.engine.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker, require_mlflow
 from gfnet_dynn.train.runs.run import Run, check_start, open_run, train
-from gfnet_dynn.train.runs.run_folder import RunPlan, network_of, run_folder
+from gfnet_dynn.train.runs.run_folder import RunPlan, network_of
 from gfnet_dynn.train.runs.start import Start, read_trained
 from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
 

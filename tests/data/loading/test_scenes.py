@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG
-from gfnet_dynn.data.loading import scenes as scenes_module
-from gfnet_dynn.data.loading.scenes import SceneData, Source, keep_split, locate, prepare
+from gfnet_dynn.data import source as source_module
+from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
+from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import OnProgress
@@ -38,7 +39,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
         progress(1, 1)
         return root
 
-    monkeypatch.setattr(scenes_module, "write_synthetic", write)
+    monkeypatch.setattr(source_module, "write_synthetic", write)
     monkeypatch.chdir(tmp_path)
     return written
 

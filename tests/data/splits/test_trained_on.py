@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
-from gfnet_dynn.data.loading.scenes import SceneData, Source, prepare
+from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import DataError

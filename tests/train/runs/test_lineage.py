@@ -54,15 +54,15 @@ def other_data(root: Path, folder: Path) -> SceneData:
 def opened(plan: RunPlan) -> Path:
     """A run's result without its training: random weights, with the record that training gives them."""
     run = open_run(plan, resume=False)
-    return save_checkpoint(plan.model_file("joint"), run.net, plan.spec, run.record)
+    return save_checkpoint(plan.layout.model("joint"), run.net, plan.spec, run.record)
 
 
 def kept(plan: RunPlan) -> frozenset[bytes]:
-    return unpack(plan.learned_from_file.read_bytes())
+    return unpack(plan.layout.learned_from.read_bytes())
 
 
 def unknown(plan: RunPlan) -> list[str]:
-    found: list[str] = json.loads(plan.record_file.read_text(encoding="utf-8"))[RECORD]["unknown"]
+    found: list[str] = json.loads(plan.layout.record.read_text(encoding="utf-8"))[RECORD]["unknown"]
     return found
 
 
@@ -173,7 +173,7 @@ def test_digests_that_are_not_those_of_the_checkpoint_are_not_believed(
 ) -> None:
     first = replace(plan, data=other_data(others, tmp_path), folder=tmp_path / "first")
     file = opened(first)
-    first.learned_from_file.write_bytes(b"12345678")
+    first.layout.learned_from.write_bytes(b"12345678")
     found = lineage_of_plan(replace(plan, start=Start(file)), ignore_progress)
     assert found.unknown == (str(file),)
     assert found.images == seen(plan.data)

@@ -15,13 +15,14 @@ from gfnet_dynn.data.splits.unlabelled import find_unlabelled
 from gfnet_dynn.errors import CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import published_state
+from gfnet_dynn.runlayout import find_checkpoint_file, run_folder
 from gfnet_dynn.spec.backbone import GFNetSpec, HybridSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.runs.run import check_start, open_run, train
-from gfnet_dynn.train.runs.run_folder import RunPlan, run_folder
-from gfnet_dynn.train.runs.start import Start, find_checkpoint_file, initial_net, read_trained, trained_net
+from gfnet_dynn.train.runs.run_folder import RunPlan
+from gfnet_dynn.train.runs.start import Start, initial_net, read_trained, trained_net
 from tests.conftest import write_image
 from tests.train.conftest import QUICK, TINY, tiny_data
 
@@ -51,7 +52,7 @@ def test_a_checkpoint_says_where_it_comes_from(plan: RunPlan, trained: Path) -> 
     assert threshold["chosen_on"] == "selection split"
     assert threshold["accuracy"] >= threshold["accuracy_full"] - 0.01
     assert provenance["started_from"] is None
-    warm = load_checkpoint(plan.model_file("warmup")).provenance
+    warm = load_checkpoint(plan.layout.model("warmup")).provenance
     assert "threshold" not in warm, "its gates have not learned"
 
 
@@ -162,7 +163,7 @@ def test_other_weights_behind_the_same_path_are_another_start(plan: RunPlan, tra
     elsewhere = trained.with_name("moved.safetensors")
     elsewhere.write_bytes(copy.read_bytes())
     open_run(replace(started, start=Start(elsewhere)), resume=True)
-    copy.write_bytes(plan.model_file("warmup").read_bytes())
+    copy.write_bytes(plan.layout.model("warmup").read_bytes())
     with pytest.raises(TrainingError, match=r"other choices \(start: sha256\)"):
         open_run(started, resume=True)
 
@@ -178,22 +179,22 @@ def test_resuming_does_not_need_the_checkpoint_that_it_started_from(plan: RunPla
 
 
 def test_a_damaged_record_is_named(plan: RunPlan, trained: Path) -> None:
-    plan.record_file.write_text("{", encoding="utf-8")
+    plan.layout.record.write_text("{", encoding="utf-8")
     with pytest.raises(TrainingError, match=r"cannot read .*run\.json"):
         open_run(plan, resume=True)
 
 
 def test_a_change_of_precision_is_no_resumption(plan: RunPlan, trained: Path) -> None:
-    record = json.loads(plan.record_file.read_text(encoding="utf-8"))
-    plan.record_file.write_text(json.dumps({**record, "precision": "16-mixed"}), encoding="utf-8")
+    record = json.loads(plan.layout.record.read_text(encoding="utf-8"))
+    plan.layout.record.write_text(json.dumps({**record, "precision": "16-mixed"}), encoding="utf-8")
     with pytest.raises(TrainingError, match=r"precision 16-mixed then, (32-true|bf16-mixed) now"):
         open_run(plan, resume=True)
 
 
 def test_other_versions_are_said(plan: RunPlan, trained: Path) -> None:
-    record = json.loads(plan.record_file.read_text(encoding="utf-8"))
+    record = json.loads(plan.layout.record.read_text(encoding="utf-8"))
     record["versions"]["torch"] = "1.0"
-    plan.record_file.write_text(json.dumps(record), encoding="utf-8")
+    plan.layout.record.write_text(json.dumps(record), encoding="utf-8")
     note, finished = open_run(plan, resume=True).notes
     assert finished == "the run is finished already"
     assert "'torch': '1.0'" in note
@@ -294,7 +295,7 @@ def test_after_images_were_added_a_checkpoint_is_refused_if_it_learned_from_what
     check(seed=0)  # the same images of the training folder are held out
     with pytest.raises(CheckpointError, match=r"it has learned from .* that are held out now, such as train/"):
         check(seed=1)
-    plan.split_file.unlink()
+    plan.layout.split.unlink()
     with pytest.raises(CheckpointError, match="its split is not kept beside it"):
         check(seed=0)
 

@@ -19,6 +19,7 @@ from gfnet_dynn.model import pretrained
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.weights import published_state
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.train.config.distillation import DistillationSettings
@@ -27,7 +28,6 @@ from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
-from gfnet_dynn.train.runs.start import find_checkpoint_file
 from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
 from tests.train.conftest import QUICK, TINY, tiny_data
 from tests.train.drive import Score

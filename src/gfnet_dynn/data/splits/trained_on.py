@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gfnet_dynn.data.loading.scenes import SceneData, Source, prepare
+from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import Split, SplitSettings, fingerprint_of
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import OnProgress

@@ -13,8 +13,8 @@ from gfnet_dynn.bundle.learned_from import NAME, digests, pack, unpack
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.model.checkpoint import SUFFIX, load_checkpoint
 from gfnet_dynn.progress import OnProgress, OnStep
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.train.runs.run_folder import RunPlan
-from gfnet_dynn.train.runs.start import find_checkpoint_file
 
 RECORD = "learned_from"
 """Under this name, a run's record and a checkpoint's provenance hold what `Lineage.describe` says."""

@@ -16,14 +16,18 @@ from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import load_published
 from gfnet_dynn.progress import OnProgress, ignore_progress
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.system.storage import move_aside, require_writable, write_bytes, write_json
 from gfnet_dynn.train.engine.device import choose_device, choose_precision, make_fabric
 from gfnet_dynn.train.engine.memory import keep_freed_memory
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.runs.lineage import RECORD, lineage_of_plan
+from gfnet_dynn.train.runs.record import SOURCE, describe_source
 from gfnet_dynn.train.runs.run_folder import RunPlan, no_run, read_record, versions
-from gfnet_dynn.train.runs.start import InitialNet, find_checkpoint_file, initial_net
+from gfnet_dynn.train.runs.start import InitialNet, initial_net
 from gfnet_dynn.train.stages.runner import StageRunner
+
+_OF_THE_RUN = ("network", "stages", "keeps_statistics", SOURCE)  # not part of a checkpoint's provenance
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_pr
         net = _net_to_resume(plan, record)
         changed = record["versions"] != versions()
         said: tuple[str, ...] = (f"the run was started with {record['versions']}, now {versions()}",) if changed else ()
-        if plan.model_file(record["stages"][-1]).is_file():
+        if plan.layout.model(record["stages"][-1]).is_file():
             said += ("the run is finished already",)
         return Run(plan, record, net, fabric, said)
     if plan.teacher is not None and plan.distillation.frequency_weight:
@@ -83,16 +87,16 @@ def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_pr
     require_writable(plan.folder.parent)
     lineage = lineage_of_plan(plan, on_progress)  # before the run that it starts from may be moved aside
     kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
-    record = {**plan.describe(precision), **kept, RECORD: lineage.describe()}
-    broken = plan.has_progress() and not plan.model_file(stages[-1]).is_file()
+    record = {**plan.describe(precision), **kept, RECORD: lineage.describe(), SOURCE: describe_source(plan.data.source)}
+    broken = plan.layout.has_progress() and not plan.layout.model(stages[-1]).is_file()
     start = find_checkpoint_file(plan.start.checkpoint).resolve() if plan.start.checkpoint else None
     place = plan.folder.resolve()
     moved = move_aside(plan.folder)
     if moved and start and start.is_relative_to(place):
         record["start"]["moved_to"] = str(moved.resolve() / start.relative_to(place))
-    write_bytes(plan.learned_from_file, lineage.packed)  # before the record, which speaks of it
-    write_json(plan.record_file, record)
-    store_split(plan.split_file, plan.data.split)
+    write_bytes(plan.layout.learned_from, lineage.packed)  # before the record, which speaks of it
+    write_json(plan.layout.record, record)
+    store_split(plan.layout.split, plan.data.split)
     what = "the earlier, unfinished run (--resume would have gone on with it)" if broken else "the earlier run"
     notes = (*initial.notes, *((f"{what} was moved to {moved}",) if moved else ()))
     return Run(plan, record, initial.net, fabric, notes)
@@ -100,7 +104,7 @@ def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_pr
 
 def _net_to_resume(plan: RunPlan, record: dict[str, Any]) -> EarlyExitNet:
     settings = plan.settings
-    if not plan.has_progress():
+    if not plan.layout.has_progress():
         moved = record["start"].get("moved_to")
         start = replace(plan.start, checkpoint=Path(moved)) if moved else plan.start
         return initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, start).net
@@ -125,7 +129,7 @@ def check_start(plan: RunPlan, *, resume: bool) -> None:
         CheckpointError: the weights to start from do not fit.
     """
     if resume:
-        if not plan.record_file.is_file():
+        if not plan.layout.record.is_file():
             raise TrainingError(no_run(plan.folder))
         return
     make_fabric(plan.settings.device, plan.settings.precision)
@@ -184,16 +188,16 @@ def train(run: Run, reporter: Reporter) -> Path:
     net.to(run.fabric.device)
     course = StageRunner(plan, net, run.fabric)
     for name in run.record["stages"]:
-        model, state = plan.model_file(name), plan.state_file(name)
+        model, state = plan.layout.model(name), plan.layout.state(name)
         if model.is_file():
             load_published(net, load_checkpoint(model).state, str(model))
         else:
             found = course.take(name, state, reporter)
             save_checkpoint(model, net, plan.spec, _provenance(run, name) | found)
         state.unlink(missing_ok=True)
-    return plan.model_file(run.record["stages"][-1])
+    return plan.layout.model(run.record["stages"][-1])
 
 
 def _provenance(run: Run, stage: str) -> dict[str, Any]:
-    kept = {key: value for key, value in run.record.items() if key not in ("network", "stages", "keeps_statistics")}
+    kept = {key: value for key, value in run.record.items() if key not in _OF_THE_RUN}
     return {**kept, "stage": stage, "device": str(run.fabric.device)}

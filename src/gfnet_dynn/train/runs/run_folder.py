@@ -12,28 +12,19 @@ from typing import Any
 import torch
 
 from gfnet_dynn import __version__
-from gfnet_dynn.bundle.learned_from import NAME
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages
 from gfnet_dynn.errors import SpecError, TrainingError
+from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import NetSpec
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.training import TrainSettings, flag
 from gfnet_dynn.train.engine.device import choose_device, choose_precision
 from gfnet_dynn.train.objectives.teacher import Teacher
-from gfnet_dynn.train.runs.start import MODEL_FILE, RESULT_FOLDER, SPLIT_FILE, Start, weights_digest
+from gfnet_dynn.train.runs.start import Start, weights_digest
 
-STAGE_FOLDERS = {"backbone": "checkpoint_backbone", "warmup": "checkpoint_warmup", "joint": RESULT_FOLDER}
-
-_RUN_FILE = "run.json"
-_STATE_FILE = "state.safetensors"
 _MAY_CHANGE = ("device", "precision", "checkpoint_minutes")  # the precision in force is compared, not the target
-
-
-def run_folder(output: Path, data_set: str, tradeoff: float) -> Path:
-    """Where a run lies, named as published."""
-    return output / f"checkpoint_{data_set}_{tradeoff}_confEE"
 
 
 @dataclass(frozen=True)
@@ -61,35 +52,9 @@ class RunPlan:
     unlabelled: UnlabelledImages | None = None
 
     @property
-    def record_file(self) -> Path:
-        """Where the record of the run lies."""
-        return self.folder / _RUN_FILE
-
-    @property
-    def split_file(self) -> Path:
-        """Which image served for what in this run."""
-        return self.folder / SPLIT_FILE
-
-    @property
-    def learned_from_file(self) -> Path:
-        """Digests of all images that the network of this run learns from, or has learned from before."""
-        return self.folder / NAME
-
-    def model_file(self, stage: str) -> Path:
-        """The result of a finished stage."""
-        return self._stage_folder(stage) / MODEL_FILE
-
-    def state_file(self, stage: str) -> Path:
-        """The state of an unfinished stage."""
-        return self._stage_folder(stage) / _STATE_FILE
-
-    def _stage_folder(self, stage: str) -> Path:
-        # Of a network without exits, the backbone is the result.
-        return self.folder / (STAGE_FOLDERS[stage] if self.spec.exit_blocks else RESULT_FOLDER)
-
-    def has_progress(self) -> bool:
-        """Whether any stage has left something to go on with."""
-        return any(self.model_file(stage).is_file() or self.state_file(stage).is_file() for stage in STAGE_FOLDERS)
+    def layout(self) -> RunLayout:
+        """Where everything of the run lies."""
+        return RunLayout(self.folder, has_exits=bool(self.spec.exit_blocks))
 
     def _describe_distillation(self) -> dict[str, Any] | None:
         if self.teacher is None:
@@ -144,7 +109,7 @@ def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
     Raises:
         TrainingError: there is no run, its record is damaged, or it was made with other choices.
     """
-    file = plan.record_file
+    file = plan.layout.record
     if not file.is_file():
         raise TrainingError(no_run(plan.folder))
     try:
@@ -176,7 +141,7 @@ def network_of(folder: Path) -> NetSpec:
     Raises:
         TrainingError: there is no run, or its record is damaged.
     """
-    file = folder / _RUN_FILE
+    file = RunLayout(folder).record
     try:
         return NetSpec.from_dict(json.loads(file.read_text(encoding="utf-8"))["network"])
     except FileNotFoundError as error:

@@ -18,25 +18,9 @@ from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
 from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
+from gfnet_dynn.runlayout import RunLayout, find_checkpoint_file
 from gfnet_dynn.spec.network import NetSpec
 from gfnet_dynn.train.engine.seeding import derived_seed
-
-RESULT_FOLDER = "checkpoint_result"
-MODEL_FILE = f"model{SUFFIX}"
-SPLIT_FILE = "split.json"
-
-
-def find_checkpoint_file(path: Path) -> Path:
-    """The weights file that a user's path means: a file, a folder with `model.safetensors`, or a run's folder.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    candidates = (path, path / MODEL_FILE, path / RESULT_FOLDER / MODEL_FILE)
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise CheckpointError(f"no checkpoint at {path}: expected a .pth or .safetensors file, or the folder of a run")
 
 
 def read_trained(path: Path) -> Checkpoint | StateDict:
@@ -187,7 +171,7 @@ def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
     Raises:
         DataError: it is there but damaged.
     """
-    path, data = file.parent.parent / SPLIT_FILE, provenance.get("data", {})
+    path, data = RunLayout(file.parent.parent).split, provenance.get("data", {})
     if not path.is_file():
         return None
     split = read_split(path)

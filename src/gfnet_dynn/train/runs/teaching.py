@@ -19,6 +19,7 @@ from gfnet_dynn.errors import BusyError, CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import is_of_exits
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import (
     BACKBONES,
     BackboneSpec,
@@ -36,7 +37,7 @@ from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher, WholeNet
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan, can_resume
-from gfnet_dynn.train.runs.start import Start, find_checkpoint_file, read_trained, require_same_split, trained_net
+from gfnet_dynn.train.runs.start import Start, read_trained, require_same_split, trained_net
 
 _USUAL_SIZE = 224  # of ImageNet weights
 
@@ -97,7 +98,7 @@ def _accuracy(teacher: Teacher, data: SceneData) -> float:
 def _fine_tuned(backbone: BackboneSpec, distillation: DistillationSettings, school: TeacherContext) -> Path:
     plan = teacher_plan(backbone, distillation, school)
     with _alone(plan.folder, school.say):
-        file = plan.model_file("backbone")
+        file = plan.layout.model("backbone")
         resumable = can_resume(plan)
         if resumable and file.is_file():
             return file

@@ -1,0 +1,124 @@
+"""The folder of a training run: names of its files, and the stages of training in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gfnet_dynn.bundle.learned_from import NAME as LEARNED_FROM
+from gfnet_dynn.errors import CheckpointError
+
+WEIGHTS_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStage:
+    """One stage of the published training.
+
+    Attributes:
+        name: in files and metrics.
+        title: for people.
+        folder: of its result within the run, named as published.
+    """
+
+    name: str
+    title: str
+    folder: str
+
+
+STAGES = (
+    TrainingStage("backbone", "Backbone", "checkpoint_backbone"),
+    TrainingStage("warmup", "Warm-up of the exits", "checkpoint_warmup"),
+    TrainingStage("joint", "Joint stage", "checkpoint_result"),
+)
+TITLES = {stage.name: stage.title for stage in STAGES}
+
+_MODEL = f"model{WEIGHTS_SUFFIX}"
+_RESULT = STAGES[-1].folder
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """Where everything of a run lies.
+
+    Attributes:
+        folder: of the run.
+        has_exits: of a network without exits the backbone is the result.
+    """
+
+    folder: Path
+    has_exits: bool = True
+
+    @property
+    def record(self) -> Path:
+        """Every choice of the run, and what it learns from."""
+        return self.folder / "run.json"
+
+    @property
+    def split(self) -> Path:
+        """Which image serves for what in this run."""
+        return self.folder / "split.json"
+
+    @property
+    def learned_from(self) -> Path:
+        """Digests of all images that the network has learned from."""
+        return self.folder / LEARNED_FROM
+
+    @property
+    def metrics(self) -> Path:
+        """A JSON line for each epoch."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of event files."""
+        return self.folder / "tensorboard"
+
+    @property
+    def mlflow_run_id(self) -> Path:
+        """Which MLflow run this one is logged to."""
+        return self.folder / "mlflow_run_id"
+
+    @property
+    def evaluation(self) -> Path:
+        """What `gfnet-dynn evaluate` found, where it was evaluated on its own data."""
+        return self.folder / _RESULT / "evaluation" / "evaluation.json"
+
+    def model(self, stage: str = STAGES[-1].name) -> Path:
+        """The result of a finished stage; of the last one by default."""
+        return self._stage_folder(stage) / _MODEL
+
+    def state(self, stage: str) -> Path:
+        """The state of an unfinished stage."""
+        return self._stage_folder(stage) / f"state{WEIGHTS_SUFFIX}"
+
+    def has_progress(self) -> bool:
+        """Whether any stage can be resumed, or is finished."""
+        return any(self.model(each.name).is_file() or self.state(each.name).is_file() for each in STAGES)
+
+    def _stage_folder(self, stage: str) -> Path:
+        folders = {each.name: each.folder for each in STAGES}
+        return self.folder / (folders[stage] if self.has_exits else _RESULT)
+
+
+def run_folder(output: Path, data_set: str, tradeoff: float) -> Path:
+    """Where a run lies, named as published."""
+    return output / f"checkpoint_{data_set}_{tradeoff}_confEE"
+
+
+def find_checkpoint_file(path: Path) -> Path:
+    """The weights file that a user's path means: a file, a folder with `model.safetensors`, or a run's folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for candidate in (path, path / _MODEL, RunLayout(path).model()):
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(f"no checkpoint at {path}: expected a .pth or .safetensors file, or the folder of a run")
+
+
+def run_of_checkpoint(file: Path) -> RunLayout | None:
+    """The run that a weights file belongs to, where it lies in the folder of one."""
+    layout = RunLayout(file.resolve().parent.parent)
+    return layout if layout.record.is_file() else None
