@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.options import option
+from gfnet_dynn.units import parse_share
 
 _CONFIG = "TOML file that describes further data sets."
 
@@ -24,7 +25,7 @@ class DataDownloadRequest:
     name: str = option(..., "Name of the data set, in any case; `gfnet-dynn data list` lists them.", argument=True)
     to: Path | None = option(None, "Folder of the data sets; this one becomes a folder in it. [default: data]")
     split_ratio: float | None = option(
-        None, "Share of each class for the train folder, between 0 and 1. [default: 0.8]"
+        None, "Share of each class for the train folder. [default: 80%]", parse=parse_share
     )
     seed: int = option(0, "Seed of the split, or of drawn images.")
     dataset_config: Path | None = option(None, _CONFIG, rare=True)
