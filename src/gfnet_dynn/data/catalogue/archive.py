@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from gfnet_dynn.errors import DownloadError, StorageError
-from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.images.files import is_image_name
 from gfnet_dynn.progress import OnProgress, ignore_progress
 
 _CHUNK_BYTES = 1 << 20
@@ -44,7 +44,7 @@ def list_images(archive: zipfile.ZipFile, images_folder: str) -> dict[str, zipfi
     for entry in entries:
         _refuse_unsafe(entry, archive.filename)
         path = PurePosixPath(entry.filename)
-        if entry.is_dir() or path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+        if entry.is_dir() or not is_image_name(path.name):
             continue
         if path.parent.parent == PurePosixPath(images_folder):
             images[f"{path.parent.name}/{path.name}"] = entry

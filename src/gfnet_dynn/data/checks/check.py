@@ -15,9 +15,10 @@ from PIL import Image
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.catalogue.download import part_folders
 from gfnet_dynn.data.checks.report import DataCheckResult, Group, PartReport, find_problems, find_remarks
-from gfnet_dynn.data.splits.folders import images_below, parent_hint
+from gfnet_dynn.data.splits.folders import parent_hint
 from gfnet_dynn.errors import DataError, ImageError
-from gfnet_dynn.image import read_image
+from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.files import find_classes
 from gfnet_dynn.progress import OnProgress, ignore_progress
 
 
@@ -73,8 +74,9 @@ def _list_classes(root: Path, folder: str) -> dict[str, list[str]]:
     base = root / folder
     if not base.is_dir():
         return {}
-    classes = sorted(entry.name for entry in base.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return {name: images_below(root, base / name) for name in classes}
+    return {
+        name: [path.relative_to(root).as_posix() for path in found.images] for name, found in find_classes(base).items()
+    }
 
 
 def _decode_all(root: Path, listed: Sequence[_File], on_progress: OnProgress) -> list[_File]:
@@ -88,13 +90,13 @@ def _decode_all(root: Path, listed: Sequence[_File], on_progress: OnProgress) ->
 
 def _decode(root: Path, file: _File) -> _File:
     try:
-        image = read_image(root / file.path)
+        pixels = read_image(root / file.path)
         with Image.open(root / file.path) as header:
             kind = header.format or "unknown"
     except (ImageError, OSError) as error:
         return replace(file, fault=str(error))
-    size = f"{image.width}x{image.height}"
-    return replace(file, size=size, format=kind, pixels=hashlib.sha256(size.encode() + image.tobytes()).digest())
+    size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+    return replace(file, size=size, format=kind, pixels=hashlib.sha256(size.encode() + pixels.tobytes()).digest())
 
 
 def _report(part: str, folder: str, classes: Mapping[str, Sequence[str]], files: Sequence[_File]) -> PartReport:
