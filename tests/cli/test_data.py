@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ class Data:
         self._run = run
 
     def __call__(self, *arguments: str) -> Outcome:
-        return self._run("gfnet-dynn", "data", *arguments)
+        outcome = self._run("gfnet-dynn", "data", *arguments)
+        return replace(outcome, out=" ".join(outcome.out.replace("─", "").split()))
 
 
 @pytest.fixture

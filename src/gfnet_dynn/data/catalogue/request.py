@@ -23,7 +23,7 @@ class DataDownloadRequest:
     """Options."""
 
     name: str = option(..., "Name of the data set, in any case; `gfnet-dynn data list` lists them.", argument=True)
-    to: Path | None = option(None, "Folder of the data sets; this one becomes a folder in it. [default: data]")
+    to: Path | None = option(None, "Folder of all data sets, in which NAME is created. [default: data]")
     split_ratio: float | None = option(
         None, "Share of each class for the train folder. [default: 80%]", parse=parse_share
     )
@@ -37,8 +37,8 @@ class DataCheckRequest:
 
     data: str = option(
         ...,
-        "Name of the data set, or a folder: of a folder of images for each class, or with such folders in train, val "
-        "and test.",
+        "Name of a data set, or a folder: one sub-folder of images for each class, or such folders in train, val and "
+        "test.",
         argument=True,
     )
     data_path: Path | None = option(None, "Folder of the named data set. [default: its usual place]")
