@@ -65,7 +65,7 @@ class Graph(Protocol):
         """All outputs, in order."""
 
     def run(self, array: Array) -> Sequence[Array]:
-        """Compute all outputs for one input array.
+        """Compute all outputs for one input array; threads may share a graph.
 
         Raises:
             EngineError: the engine fails.
