@@ -32,9 +32,7 @@ def download(request: DataDownloadRequest) -> None:
     from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
     from gfnet_dynn.data.catalogue.download import download_dataset  # noqa: PLC0415
 
-    print_tables(
-        download_dataset(request, on_progress=ProgressBars(Console(stderr=True))), Console(highlight=False)
-    )
+    print_tables(download_dataset(request, on_progress=ProgressBars(Console(stderr=True))), Console(highlight=False))
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def test_a_link_is_refused() -> None:
 
 def test_too_many_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gfnet_dynn.data.catalogue.archive._MOST_ENTRIES", 3)
-    with pytest.raises(DownloadError, match="10 entries.* 3"):
+    with pytest.raises(DownloadError, match=r"10 entries.* 3"):
         list_images(opened(scene_zip()), BELOW)
 
 

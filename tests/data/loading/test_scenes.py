@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG
 from gfnet_dynn.data import source as source_module
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG
 from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
 from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.data.splits.split import SplitSettings

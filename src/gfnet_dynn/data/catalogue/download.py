@@ -94,9 +94,7 @@ def download_dataset(
         images = _count(unfinished, config)
         if sum(images.values()) != known.images:
             raise DownloadError(f"{path} has {sum(images.values())} images of {name} instead of {known.images}")
-        _write_origin(
-            unfinished, name, known.archive, known.licence, None if config.use_random_split else split
-        )
+        _write_origin(unfinished, name, known.archive, known.licence, None if config.use_random_split else split)
     return DataDownloadResult(name, target, images, True, known.licence)
 
 

@@ -92,7 +92,8 @@ def find_problems(config: DatasetConfig, found: DataCheckResult) -> Iterator[str
     """What to repair before training, the worst first."""
     for part in found.parts:
         if part.corrupt:
-            yield f"{part.part}: {counted(len(part.corrupt), 'file')} cannot be decoded:{_listed(part.corrupt.values())}"
+            files = counted(len(part.corrupt), "file")
+            yield f"{part.part}: {files} cannot be decoded:{_listed(part.corrupt.values())}"
     if found.contradictions:
         yield f"{counted(len(found.contradictions), 'image')} in more than one class:{_listed(found.contradictions)}"
     if found.leaks:
