@@ -199,14 +199,16 @@ def test_an_unfinished_run_that_is_not_resumed_is_named(train: Train) -> None:
 
 
 def test_padding_an_odd_size(train: Train) -> None:
-    refused(train("--input-size", "30"), "30 px is no multiple of the patch of 8 px", "--input-size 24 or 32", "--pad")
+    refused(
+        train("--input-size", "30"), "30 px is not a multiple of the patch of 8 px", "--input-size 24 or 32", "--pad"
+    )
     assert train("--input-size", "30", "--pad", "--num_epoch", "1").status == 0
     assert load_checkpoint(RESULT / "model.safetensors").spec.input.pad == 2
 
 
 def test_600_px_with_patch_16_says_what_to_do(run: Run, scenes: Path) -> None:
     outcome = run("main_dynn.py", "--data-set", "AID", "--data-path", scenes, "--input-size", "600")
-    refused(outcome, "600 px is no multiple of the patch of 16 px", "592 or 608", "--pad")
+    refused(outcome, "600 px is not a multiple of the patch of 16 px", "592 or 608", "--pad")
 
 
 def test_an_unknown_data_set_suggests_the_nearest(run: Run) -> None:

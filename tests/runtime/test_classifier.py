@@ -350,7 +350,8 @@ def test_classes_are_among_at_the_temperature_of_the_exit() -> None:
     sets = PredictionSets("least-ambiguous", (0.85, 0.85, 0.85), 0.9)
     policy = replace(bundles.POLICIES[0], sets=sets, fitted=WARM)
     sizes = [
-        len(make_prediction(bundles.manifest(), policy, "fp32", LOGITS, index, None).prediction_set or ()) for index in range(3)
+        len(make_prediction(bundles.manifest(), policy, "fp32", LOGITS, index, None).prediction_set or ())
+        for index in range(3)
     ]
     assert sizes == [1, 2, 1]  # the second exit is the least sure
 
@@ -378,7 +379,11 @@ def test_the_classifier_answers_by_the_policy_that_was_calibrated(bundle: Path) 
     answers = classifier.net.decide(images, calibrated)
     for made, logits, exit_index in zip(classifier.classify(list(images)), *answers, strict=True):
         expected = make_prediction(classifier.manifest, calibrated, "fp32", logits, int(exit_index), None)
-        assert (made.unknown, made.prediction_set, made.exit) == (expected.unknown, expected.prediction_set, expected.exit)
+        assert (made.unknown, made.prediction_set, made.exit) == (
+            expected.unknown,
+            expected.prediction_set,
+            expected.exit,
+        )
         assert made.confidence == pytest.approx(expected.confidence, rel=1e-5)
     assert {each.unknown for each in classifier.classify(list(images), policy="gates")} == {None}
 

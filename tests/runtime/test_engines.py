@@ -96,7 +96,7 @@ def test_the_processors_are_those_that_the_process_may_use(monkeypatch: pytest.M
 def test_more_threads_than_processors_are_refused_before_any_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     EngineOptions(16)
-    with pytest.raises(EngineError, match="9999 threads .* at most 16"):
+    with pytest.raises(EngineError, match=r"9999 threads .* at most 16"):
         EngineOptions(9999)
 
 

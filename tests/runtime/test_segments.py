@@ -273,6 +273,6 @@ def test_a_graph_takes_no_numbers_from_files_of_the_device(tmp_path: Path, monke
     onnx.external_data_helper.set_external_data(mixing, "numbers.bin")
     mixing.ClearField("raw_data")
     graphs, watched = [model.SerializeToString(), *bundles.segments()[1:]], Watched()
-    with pytest.raises(BundleError, match="segment 1 in fp32 .* file outside the bundle"):
+    with pytest.raises(BundleError, match=r"segment 1 in fp32 .* file outside the bundle"):
         SegmentedNet(bundles.manifest(), graphs, "fp32", watched)
     assert watched.seen == []

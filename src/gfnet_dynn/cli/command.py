@@ -110,7 +110,7 @@ class _Option(click.Option):
         self.panel = panel
 
 
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic from click 8.5 on
     """A value read by a function that raises an error of this package."""
 
     def __init__(self, parse: Callable[[str], Any], name: str) -> None:

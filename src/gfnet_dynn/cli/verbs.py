@@ -29,7 +29,12 @@ class Program(Group):
         super().__init__("gfnet-dynn", "Early-exit Global Filter Networks for remote-sensing scene classification.")
         self.params.append(
             click.Option(
-                ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
+                ["--version"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=_version,
+                help="Show the version.",
             )
         )
 

@@ -75,7 +75,7 @@ def locate(options: DataOptions, on_progress: OnProgress) -> Source:
         raise DataError(f"the data set {proper} has no default path: give its folder with --data-path")
     root = Path(config.default_data_path)
     if proper == SYNTHETIC:
-        write_synthetic(root, progress=partial(on_progress, "Generating SyntheticScenes"))
+        write_synthetic(root, on_step=partial(on_progress, "Generating SyntheticScenes"))
     return Source(proper, config, root)
 
 

@@ -33,9 +33,7 @@ class EngineOptions:
         if self.threads < 1:
             raise EngineError(f"an engine needs at least one thread, not {self.threads}")
         if self.threads > most_threads():
-            raise EngineError(
-                f"{self.threads} threads are too many for this machine: at most {most_threads()}"
-            )
+            raise EngineError(f"{self.threads} threads are too many for this machine: at most {most_threads()}")
 
 
 @dataclass(frozen=True, slots=True)

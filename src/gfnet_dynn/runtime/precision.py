@@ -68,7 +68,8 @@ def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> Segm
 
 def auto_precisions(bundle: Bundle) -> list[str]:
     """`fp32`, then the others whose accuracy at export was close enough to its own."""
-    return ["fp32", *(name for name in bundle.manifest.precisions if name != "fp32")]
+    allowed = getattr(bundle.manifest, "auto_precisions", tuple(bundle.manifest.precisions))
+    return ["fp32", *(name for name in allowed if name != "fp32")]
 
 
 def time_full_pass(nets: Mapping[str, SegmentedNet]) -> dict[str, float]:

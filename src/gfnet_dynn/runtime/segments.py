@@ -42,7 +42,8 @@ class SegmentedNet:
         precision: `fp32` or `int8`.
         engine_name: with its version.
 
-    All segments but the last compute (features, logits, gate), the last one computes logits. Several threads may share it.
+    All segments but the last compute (features, logits, gate), the last one computes logits. Several
+    threads may share it.
     """
 
     def __init__(self, manifest: Manifest, graphs: Iterable[bytes], precision: str, engine: Engine) -> None:
@@ -76,7 +77,9 @@ class SegmentedNet:
             if index < last:
                 same = _kind(segment.outputs[0]) == _kind(self._segments[index + 1].input)
                 self._check(index, same, "computes features that the next one does not take")
-                self._check(index, _kind(segment.outputs[2]) == (_FLOAT32, (None,)), "does not compute one gate for each image")
+                self._check(
+                    index, _kind(segment.outputs[2]) == (_FLOAT32, (None,)), "does not compute one gate for each image"
+                )
 
     def _check(self, segment: int, condition: bool, otherwise: str) -> None:
         if not condition:

@@ -228,3 +228,24 @@ def move_aside(folder: Path) -> Path | None:
         return folder.rename(make_folder(target.parent) / target.name)
     except OSError as error:
         raise StorageError(f"cannot move {folder} aside: {error.strerror}; move it by hand") from error
+
+
+@contextmanager
+def build_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `target` at the end: `target` exists complete or not at all.
+
+    Raises:
+        StorageError: `target` has content by then, or cannot be written.
+    """
+    target = target.resolve()
+    require_writable(target.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
+        unfinished = Path(beside) / target.name  # other users may not enter a temporary folder itself
+        unfinished.mkdir()
+        yield unfinished
+        try:
+            if target.is_dir():
+                target.rmdir()  # fails unless it is empty
+            unfinished.rename(target)
+        except OSError as error:
+            raise StorageError(f"cannot write the folder {target}: {error.strerror}; run the command again") from error
