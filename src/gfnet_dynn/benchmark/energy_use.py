@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.benchmark.candidates import Candidate, Identity
-from gfnet_dynn.benchmark.energy.meter import Energy, Found, Kind, Meter, estimate, idle_power_w
+from gfnet_dynn.benchmark.energy.meter import Energy, Kind, Meter, estimate, idle_power_w
 from gfnet_dynn.errors import MeterError
 from gfnet_dynn.progress import OnStep, ignore_steps
 
@@ -55,7 +55,7 @@ class EnergyReport:
 def measure_energy(
     candidates: Sequence[Candidate],
     files: Sequence[Path],
-    meters: Found,
+    meters: tuple[Sequence[Meter], Sequence[str]],
     seconds: float,
     estimate_power_w: float | None = None,
     on_step: OnStep = ignore_steps,

@@ -11,7 +11,6 @@ from gfnet_dynn.bundle.archive import SUFFIX
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.options import flag, option
 from gfnet_dynn.runtime.engine import most_threads
-from gfnet_dynn.runtime.request import EngineName
 
 DeviceName = Literal["cpu", "cuda", "mps", "auto"]
 
@@ -41,14 +40,18 @@ class BenchmarkRequest:
         "Baseline: a bundle, or efficientnet-lite0, -lite1, -lite2 with ImageNet weights and an untrained classifier "
         "(extras export, teachers); repeatable.",
         panel=_CANDIDATES,
+        metavar="NAME",
     )
     torch: Path | None = option(
         None,
         "Run of the bundle, measured in torch: with early exits, and as published (all blocks always).",
         panel=_CANDIDATES,
     )
-    engine: tuple[EngineName, ...] = option(
-        (), "Inference engine of bundles; repeatable. [default: all installed]", panel=_CANDIDATES
+    engine: tuple[str, ...] = option(
+        (),
+        "onnxruntime or openvino, for bundles; repeatable. [default: all installed]",
+        panel=_CANDIDATES,
+        metavar="NAME",
     )
     policy: str | None = option(None, "Exit policy. [default: the subject's default]", panel=_CANDIDATES)
     input_size: int | None = option(

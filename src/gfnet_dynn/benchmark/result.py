@@ -71,7 +71,7 @@ class BenchmarkResult(Tabular):
     def tables(self) -> Sequence[Table]:
         """Latency, accuracy and size of each candidate; exits; cold starts; energy."""
         found = [self._latency(), self._accuracy(), self._exits(), self._cold_starts(), self._energy()]
-        return [table for table in found if table.rows or table.caption]
+        return [table for table in found if table.rows]
 
     def _latency(self) -> Table:
         what = f"{counted(self.images, 'image')}, batch 1, {counted(self.machine.threads, 'thread')}"
@@ -97,8 +97,8 @@ class BenchmarkResult(Tabular):
                     "–" if size is None else f"{size / 1e6:.1f}",
                 )
             )
-        headings = ("candidate", "accuracy (95% interval)", "images/s", "M MACs", "MB")
-        return Table("Accuracy and size", headings, tuple(rows))
+        headings = ("candidate", "accuracy", "images/s", "M MACs", "MB")
+        return Table("Accuracy (95% interval) and size", headings, tuple(rows))
 
     def _exits(self) -> Table:
         """One row for each exit of each candidate that has early exits."""
@@ -133,12 +133,13 @@ class BenchmarkResult(Tabular):
     def _energy(self) -> Table:
         rows = []
         for each in self.energy.figures:
-            above, idle = ("–" if value is None else f"{value:.2f}" for value in (each.above_idle_mj, each.idle_power_w))
+            above, idle = (
+                "–" if value is None else f"{value:.2f}" for value in (each.above_idle_mj, each.idle_power_w)
+            )
             meter = f"{each.meter}: {each.covers}"
             rows.append((each.identity.label, meter, f"{each.image_mj:.2f}", above, idle, each.kind))
         headings = ("candidate", "meter", "mJ", "above idle", "idle W", "kind")
-        caption = ("" if rows else "Not measured: ") + "; ".join(self.energy.unavailable)
-        return Table("Energy per image, end to end", headings, tuple(rows), caption)
+        return Table("Energy per image, end to end", headings, tuple(rows))
 
     def notes(self) -> Sequence[str]:
         """How each number was obtained."""
@@ -153,6 +154,9 @@ class BenchmarkResult(Tabular):
             f"Exit policies: {'; '.join(policies)}.",
             "MACs: counted from shapes. MB: graphs of this precision.",
         ]
+        if self.energy.unavailable:
+            which = "further meters" if self.energy.figures else "not measured"
+            lines.append(f"Energy, {which}: {'; '.join(self.energy.unavailable)}.")
         if self.preprocessing is None:
             return [*lines, "Images: random pixels, which give no accuracy and no end-to-end latency.", *self.omitted]
         decode, fit = self.preprocessing.decode.median_ms, self.preprocessing.fit.median_ms

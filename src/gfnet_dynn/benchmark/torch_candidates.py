@@ -43,7 +43,17 @@ class TorchCandidate:
         self._mean, self._std = (
             torch.tensor(values, device=self._device)[:, None, None] for values in (spec.input.mean, spec.input.std)
         )
-        self.identity = replace(about, device="cpu" if self._device.type == "cpu" else processor_of(self._device))
+        self._about = about
+
+    @property
+    def identity(self) -> Identity:
+        """Which network."""
+        return replace(self._about, device=self.device_name)
+
+    @property
+    def device_name(self) -> str:
+        """`cpu`, or the name of the GPU."""
+        return "cpu" if self._device.type == "cpu" else processor_of(self._device)
 
     @property
     def exits(self) -> Sequence[ExitCost]:

@@ -129,10 +129,10 @@ def _engines(request: BenchmarkRequest) -> tuple[Sequence[str], list[str]]:
             make_engine(name, options)
         return request.engine, []
     working, omitted = [], []
-    for name in filter(find_spec, ENGINES):
+    for each in filter(find_spec, ENGINES):
         try:
-            make_engine(name, options)
-            working.append(name)
+            make_engine(each, options)
+            working.append(each)
         except EngineError as error:
             omitted.append(f"Omitted: {error}.")
     return working or [DEFAULT_ENGINE], omitted
@@ -167,7 +167,5 @@ def _cold_starts(
     fixed = {"policy": subject.bundle.manifest.policy(request.policy).name, "threads": str(request.threads)}
     pairs = [(engine, precision) for engine in subject.engines for precision in subject.bundle.manifest.precisions]
     for done, (engine, precision) in enumerate(pairs, start=1):
-        yield measure_cold_start(
-            Path(request.subject), files[0], {"engine": engine, "precision": precision, **fixed}
-        )
+        yield measure_cold_start(Path(request.subject), files[0], {"engine": engine, "precision": precision, **fixed})
         on_progress("Measuring fresh processes", done, len(pairs))

@@ -82,7 +82,7 @@ class CostResult(Tabular):
 
     def tables(self) -> Sequence[Table]:
         """One row for each exit; what the network has in common stands in the first."""
-        headings = ("model", "px", "M weights", "exit after", "M MACs", "of full", "GFLOPs")
+        headings = ("model", "px", "weights", "exit after", "M MACs", "of full", "GFLOPs")
         rows = [row for name, cost in self.networks.items() for row in _rows(name, cost)]
         classes = len(next(iter(self.networks.values())).spec.classes)
         return [Table(f"One image, {classes} classes; counted from shapes", headings, tuple(rows))]
@@ -91,8 +91,11 @@ class CostResult(Tabular):
 def _rows(name: str, cost: NetworkCost) -> list[tuple[str, ...]]:
     image = cost.spec.input
     size = f"{image.size - image.pad} + {image.pad}" if image.pad else str(image.size)
-    first, rows = (name, size, f"{cost.parameters / 1e6:.2f}"), []
-    for place, macs in zip((*(f"block {block}" for block in cost.spec.exit_blocks), "last block"), cost.exit_macs, strict=True):
+    rows: list[tuple[str, ...]] = []
+    first = (name, size, f"{cost.parameters / 1e6:.2f} M")
+    for place, macs in zip(
+        (*(f"block {block}" for block in cost.spec.exit_blocks), "last block"), cost.exit_macs, strict=True
+    ):
         share = percent(macs / cost.exit_macs[-1], 0)
         rows.append((*first, place, f"{macs / 1e6:.0f}", share, f"{2 * macs / 1e9:.2f}"))
         first = ("", "", "")
