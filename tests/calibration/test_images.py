@@ -185,11 +185,3 @@ def test_a_file_that_cannot_be_read_is_named(scenes: Path, bundle: Bundle, monke
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DataError, match=r"cannot read .*field/a\.png: Permission denied"):
         found(scenes, bundle)
-
-
-def test_a_folder_that_cannot_be_read_is_named(scenes: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    assert refusal(scenes, bundle) == f"cannot read {scenes}: Permission denied"

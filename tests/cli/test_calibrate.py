@@ -6,16 +6,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.bundle.archive import read_bundle, update_bundle
 from gfnet_dynn.bundle.learned_from import NAME, digests, pack
 from gfnet_dynn.bundle.manifest import FULL, Exit
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.calibration import search as plan
 from gfnet_dynn.calibration.images import find_labelled
 from gfnet_dynn.calibration.outputs import collect_outputs, load_outputs, store_outputs
 from gfnet_dynn.exits.rule import first_exit
@@ -105,6 +107,28 @@ def test_the_policy_becomes_the_bundles_first_and_nothing_else_changes(calibrate
     assert max(mean_costs(policy)) > 0.00029
     assert "bundle: tiny.gfd (policy calibrated, used unless another is named)" in outcome.out
     assert "guarantee: none of accuracy; the budget is met on average" in outcome.out
+
+
+def test_a_policy_that_came_meanwhile_is_kept(calibrate: Calibrate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(*arguments: Any) -> Any:
+        update_bundle(Path("tiny.gfd"), lambda found: replace(found, policies=(bundles.CALIBRATED, *found.policies)))
+        return plan.calibrate(*arguments)
+
+    monkeypatch.setattr(calibrating, "calibrate", meanwhile)
+    calibrate(*BUDGET, "--name", "mine")
+    assert names_of() == ["mine", "calibrated", *POLICIES]
+
+
+def test_a_bundle_that_was_replaced_meanwhile_is_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(*arguments: Any) -> Any:
+        bundles.write_tiny(Path("tiny.gfd"), bundles.files(fp32=bundles.segments("int8")))
+        return plan.calibrate(*arguments)
+
+    monkeypatch.setattr(calibrating, "calibrate", meanwhile)
+    outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", "kept.npz", *BUDGET)
+    assert outcome.status == 2
+    assert "tiny.gfd" in outcome.err
+    assert names_of() == POLICIES
 
 
 def test_classify_uses_it_unless_told_else(calibrate: Calibrate, run: Run) -> None:

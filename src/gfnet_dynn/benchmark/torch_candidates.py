@@ -17,7 +17,7 @@ from gfnet_dynn.benchmark.torch_latency import processor_of, synchronise
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import per_exit
-from gfnet_dynn.image import load_input
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gate import Gate
 from gfnet_dynn.runtime.segments import Images

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.learned_from import digests, unpack
 from gfnet_dynn.errors import BundleError, CalibrationError, nearest
-from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.images.files import find_classes
 
 Told = Callable[[int, int], None]
 
@@ -48,18 +48,13 @@ def find_labelled(folder: Path, bundle: Bundle, told: Told) -> LabelledFiles:
         CalibrationError: no such folder, a folder that is no class, a class without images, an image twice, or one that
             the network was trained or selected on.
         BundleError: what the network learned from cannot be told.
-        DataError: a file cannot be read.
+        DataError: a file or folder cannot be read.
     """
     if not folder.is_dir():
         raise CalibrationError(f"no folder {folder}: give one that holds a folder of images for each class")
     classes = bundle.manifest.classes
     index = {name: position for position, name in enumerate(classes)}
-    try:
-        inside = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-        found = {each.name: _images_in(each) for each in inside}
-    except OSError as error:
-        raise CalibrationError(f"cannot read {error.filename}: {error.strerror}") from error
-    found = {name: files for name, files in found.items() if files}
+    found = {name: below.images for name, below in find_classes(folder).items() if below.images}
     if strange := [name for name in found if name not in index]:
         raise CalibrationError(
             f"{folder / strange[0]} is no class of the network: {nearest(strange[0], classes)}; its folders must be "
@@ -97,10 +92,6 @@ def _require_new(files: tuple[Path, ...], contents: list[bytes], bundle: Bundle)
             f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: on "
             "those it is better than on others, so nothing could be guaranteed; give images that it has not seen"
         )
-
-
-def _images_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def _some(names: list[str]) -> str:

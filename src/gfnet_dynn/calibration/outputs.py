@@ -17,7 +17,7 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.calibration.images import LabelledFiles, Told
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.image import load_input
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.runtime.engine import Engine
 from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.system.storage import write_bytes

@@ -20,6 +20,7 @@ from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.errors import EngineError
+from gfnet_dynn.images.files import require_images
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, ENGINES, EngineOptions, make_engine
 from gfnet_dynn.runtime.precision import compile_net
@@ -27,7 +28,6 @@ from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.workflows.extras import require_export, require_torch
-from gfnet_dynn.workflows.image_files import find_images
 
 
 def benchmark(
@@ -48,7 +48,7 @@ def benchmark(
         MissingExtraError: a candidate needs packages that are not installed.
         SpecError: an unknown model, or an input size that it cannot take.
     """
-    files = _spread(list(find_images(request.images)), request.num_images)
+    files = _spread([file for place in request.images for file in require_images(place).images], request.num_images)
     subject, candidates, omitted = _find_candidates(request, files, log)
     sample = Sample(files, len(files) or request.num_images, request.seed)
     figures = measure_candidates(candidates, sample, request.repeats, partial(on_progress, "Measuring latency"))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from gfnet_dynn.bundle.archive import Bundle, read_bundle, write_bundle
+from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
 from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.costs import Quantity, from_benchmark, macs
 from gfnet_dynn.calibration.images import find_labelled
 from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, load_outputs, store_outputs
@@ -20,7 +21,7 @@ from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.search import calibrate
 from gfnet_dynn.cli.render.calibration import print_calibration
 from gfnet_dynn.cli.render.progress import ProgressBars
-from gfnet_dynn.errors import CalibrationError, StorageError
+from gfnet_dynn.errors import BundleError, CalibrationError, StorageError
 from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.guarantees.budget import Costs, require_in_reach
 from gfnet_dynn.guarantees.control import Method, RiskTarget, default_method
@@ -121,11 +122,9 @@ def run_calibration(wanted: Wanted, console: Console) -> CalibrationReport:
     if wanted.outputs:  # before anything else can be refused: computing them takes longest
         store_outputs(wanted.outputs, outputs)
     calibrated = calibrate(outputs, order)
-    others = [each for each in bundle.manifest.policies if each.name != order.name]
-    manifest = replace(bundle.manifest, policies=(calibrated.policy, *others))
-    files = {name: bundle.read(name) for name in bundle.manifest.files}
     report = make_report(calibrated, outputs, bundle.manifest)
-    written = [f"bundle: {write_bundle(target, manifest, files)} (policy {order.name}, used unless another is named)"]
+    changed = update_bundle(wanted.bundle, _with_policy(calibrated.policy, bundle), wanted.output)
+    written = [f"bundle: {changed} (policy {order.name}, used unless another is named)"]
     if wanted.outputs:
         written.append(f"outputs: {wanted.outputs}")
     if wanted.report:
@@ -136,6 +135,18 @@ def run_calibration(wanted: Wanted, console: Console) -> CalibrationReport:
     written.extend(f"note: {doubt}" for doubt in _doubts(bundle.manifest))
     console.print("\n".join(written), markup=False, highlight=False, soft_wrap=True)
     return report
+
+
+def _with_policy(policy: Policy, bundle: Bundle) -> Callable[[Manifest], Manifest]:
+    """Puts the policy first in a manifest that still describes the graphs that were calibrated."""
+
+    def change(current: Manifest) -> Manifest:
+        if current.files != bundle.manifest.files:
+            raise BundleError(f"{bundle.path} was replaced by another bundle during the calibration: calibrate again")
+        others = [each for each in current.policies if each.name != policy.name]
+        return replace(current, policies=(policy, *others))
+
+    return change
 
 
 def _doubts(manifest: Manifest) -> list[str]:

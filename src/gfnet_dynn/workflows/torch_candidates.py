@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from msgspec import structs
 
 from gfnet_dynn.benchmark.candidates import Identity
 from gfnet_dynn.benchmark.request import BenchmarkRequest
@@ -74,7 +75,7 @@ def find_network(request: BenchmarkRequest) -> TorchNetwork:
     checkpoint = load_checkpoint(find_checkpoint_file(Path(request.subject)))
     spec = checkpoint.spec
     if request.input_size is not None:
-        spec = replace(spec, input=make_input(spec.backbone, request.input_size, pad=request.pad))
+        spec = structs.replace(spec, input=make_input(spec.backbone, request.input_size, pad=request.pad))
     policy = _policy(request.policy, policies_of(checkpoint.provenance, len(spec.exit_blocks)))
     return TorchNetwork(Path(request.subject).name, spec, policy, device, request.subject, checkpoint)
 
