@@ -15,7 +15,7 @@ from rich.console import Console
 from gfnet_dynn.benchmark import energy_use as device_energy
 from gfnet_dynn.benchmark.candidates import ExitCost, Identity, labels_of
 from gfnet_dynn.benchmark.cold_start import ColdStart, measure_cold_start
-from gfnet_dynn.benchmark.energy.meter import Energy, Kind, Measurement, Meter
+from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy, Measurement, Meter
 from gfnet_dynn.benchmark.energy_use import EnergyReport, measure_energy
 from gfnet_dynn.benchmark.measurement import Preprocessing, Sample, measure_candidates, measure_preprocessing
 from gfnet_dynn.benchmark.plots import draw_candidates
@@ -165,7 +165,6 @@ class FakeMeter:
     name, covers, source = "fake", "all", "a test"
 
     def __init__(self, clock: Clock, worker: Worker, *, broken: bool = False) -> None:
-        self.kind: Kind = "measured"
         self.clock, self.worker, self.broken = clock, worker, broken
 
     @contextmanager
@@ -178,7 +177,7 @@ class FakeMeter:
         def result() -> Energy:
             if self.broken:
                 raise MeterError("the meter fell off")
-            return Energy(power * seconds, seconds, self.name, self.covers, self.kind, self.source)
+            return Energy(power * seconds, seconds, self.name, self.covers, MEASURED, self.source)
 
         measurement.end(result)
 

@@ -37,7 +37,6 @@ def test_the_input_rail_is_the_total_where_there_is_one(tmp_path: Path) -> None:
     assert meter.name == "INA3221"
     assert meter.covers == "module input rail VDD_IN: the module, without its carrier board"
     assert meter.source == f"{folder / '{in,curr}1_input'}, every 50 ms"
-    assert meter.kind == "measured"
     with meter.measure() as measurement:
         metronome.wait()
         metronome.now += 0.02

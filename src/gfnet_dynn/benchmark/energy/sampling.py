@@ -1,4 +1,4 @@
-"""Reads a meter at the begin and the end of a block, and at regular times in between, in a thread of its own."""
+"""Read a meter at start and end of a block, and at regular intervals in between, in a thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gfnet_dynn.errors import MeterError
 
 @dataclass(frozen=True)
 class Timing:
-    """The time that a meter lives in; another one in tests.
+    """Clock and pause of a meter; replaced in tests.
 
     Attributes:
         clock: seconds, never backwards.
@@ -34,7 +34,7 @@ class Sample:
 
     Attributes:
         time_s: by the clock of the timing.
-        values: one for each thing that is read.
+        values: all readings.
     """
 
     time_s: float
@@ -42,10 +42,10 @@ class Sample:
 
 
 class Sampling:
-    """Samples of one block, the first and the last at its very ends.
+    """Samples of one block, the first and last at its start and end.
 
     Args:
-        read: raises MeterError where it cannot.
+        read: raises MeterError on failure.
         interval_s: seconds between two readings.
         timing: clock and pause.
     """
@@ -57,11 +57,11 @@ class Sampling:
         self._samples: list[Sample] = []
         self._failure: MeterError | None = None
         self._stopped = threading.Event()
-        # A daemon, so that a program that dies within a block is not held up by its meter.
+        # A daemon: it must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="energy meter", daemon=True)
 
     def start(self) -> None:
-        """Take the first sample and go on.
+        """Take the first sample and start the thread.
 
         Raises:
             MeterError: the first sample cannot be read.
@@ -70,7 +70,7 @@ class Sampling:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take the last sample; a failure is kept for whoever asks for the samples."""
+        """Take the last sample; a failure is raised by `samples`."""
         self._stopped.set()
         self._thread.join()
         self._take_or_keep_failure()
@@ -108,7 +108,7 @@ def watch(sampling: Sampling, energy: Callable[[Sequence[Sample]], Energy]) -> I
 
     Args:
         sampling: not started.
-        energy: what follows from the samples.
+        energy: computed from the samples.
     """
     measurement = Measurement()
     sampling.start()
