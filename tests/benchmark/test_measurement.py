@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -159,13 +159,13 @@ def test_decoding_and_resizing_are_timed_apart(tmp_path: Path) -> None:
     assert found.fit.median_ms > 0
 
 
-class FakeMeter:
-    """A constant power of 2 W, 3 W where images are classified."""
+@dataclass(frozen=True)
+class ConstantMeter(Meter):
+    """2 W, 3 W where images are classified."""
 
-    name, covers, source = "fake", "all", "a test"
-
-    def __init__(self, clock: Clock, worker: Worker, *, broken: bool = False) -> None:
-        self.clock, self.worker, self.broken = clock, worker, broken
+    clock: Clock
+    worker: Worker
+    failing: list[str]
 
     @contextmanager
     def measure(self) -> Iterator[Measurement]:
@@ -175,11 +175,15 @@ class FakeMeter:
         power = 3 if len(self.worker.answered) > answered else 2
 
         def result() -> Energy:
-            if self.broken:
-                raise MeterError("the meter fell off")
+            if self.failing:
+                raise MeterError(self.failing[0])
             return Energy(power * seconds, seconds, self.name, self.covers, MEASURED, self.source)
 
         measurement.end(result)
+
+
+def fake_meter(clock: Clock, worker: Worker, *failing: str) -> ConstantMeter:
+    return ConstantMeter("fake", "all", "a test", clock, worker, list(failing))
 
 
 @pytest.fixture
@@ -196,7 +200,7 @@ def patient(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_energy_is_measured_and_idle_power_taken_off(patient: Clock) -> None:
     worker = Worker(patient)
-    report = measure_energy([worker], FILES, ([FakeMeter(patient, worker)], ["RAPL: none"]), 1.0, None, on_step)
+    report = measure_energy([worker], FILES, ([fake_meter(patient, worker)], ["RAPL: none"]), 1.0, None, on_step)
     (figures,) = report.figures
     assert figures.kind == "measured"
     assert figures.image_mj == pytest.approx(3 * 16, rel=0.01)
@@ -208,10 +212,10 @@ def test_energy_is_measured_and_idle_power_taken_off(patient: Clock) -> None:
 
 def test_a_meter_that_fails_half_way_takes_no_figure_with_it(patient: Clock) -> None:
     first, second = Worker(patient), Worker(patient)
-    meter = FakeMeter(patient, first)
+    meter = fake_meter(patient, first)
 
     def break_it(file: Path) -> object:
-        meter.broken = True
+        meter.failing.append("the meter fell off")
         return Worker.classify(second, file)
 
     second.classify = break_it  # type: ignore[method-assign]
@@ -222,7 +226,7 @@ def test_a_meter_that_fails_half_way_takes_no_figure_with_it(patient: Clock) -> 
 
 def test_a_meter_that_fails_costs_no_other_figure(patient: Clock) -> None:
     worker = Worker(patient)
-    meters = [FakeMeter(patient, worker, broken=True), FakeMeter(patient, worker)]
+    meters = [fake_meter(patient, worker, "the meter fell off"), fake_meter(patient, worker)]
     report = measure_energy([worker], FILES, (meters, []), 1.0, None, on_step)
     assert len(report.figures) == 1
     assert report.unavailable == ("the meter fell off",)

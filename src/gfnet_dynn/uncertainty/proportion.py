@@ -1,6 +1,6 @@
 """A share of images, such as an accuracy, with its confidence interval.
 
-Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927): score interval.
+Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927), score interval.
 """
 
 from __future__ import annotations

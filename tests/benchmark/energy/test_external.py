@@ -19,7 +19,7 @@ def write_log(path: Path, *samples: tuple[float, float]) -> None:
 
 def meter_of(path: Path, *samples: tuple[float, float]) -> ExternalMeter:
     write_log(path, *samples)
-    return ExternalMeter(PowerLog(path))
+    return ExternalMeter.of(PowerLog(path))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -20,14 +20,11 @@ from gfnet_dynn.errors import MeterError
 SEEN = Energy(6.0, 3.0, "a meter", "all", MEASURED, "somewhere")
 
 
-@dataclass
-class ConstantMeter:
-    """Sees 2 W for as long as somebody slept."""
+@dataclass(frozen=True)
+class ConstantMeter(Meter):
+    """2 W for as long as somebody slept."""
 
-    slept: list[float] = field(default_factory=list)
-    name: str = "a meter"
-    covers: str = "all"
-    source: str = "somewhere"
+    slept: list[float]
 
     @contextmanager
     def measure(self) -> Iterator[Measurement]:
@@ -79,9 +76,8 @@ def test_a_measurement_that_failed_can_be_asked_again() -> None:
 
 
 def test_idle_power_is_measured_while_nothing_is_done() -> None:
-    meter = ConstantMeter()
-    checked: Meter = meter
-    assert idle_power_w(checked, 5.0, sleep=meter.slept.append) == 2.0
+    meter = ConstantMeter("a meter", "all", "somewhere", [])
+    assert idle_power_w(meter, 5.0, sleep=meter.slept.append) == 2.0
     assert meter.slept == [5.0]
 
 

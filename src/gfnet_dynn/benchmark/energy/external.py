@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy, Found, Measurement
+from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy, Found, Measurement, Meter
 from gfnet_dynn.benchmark.energy.power import MAX_GAP_S, integrate, refuse_gaps
 from gfnet_dynn.benchmark.energy.power_log import PowerLog
 from gfnet_dynn.errors import MeterError
@@ -18,12 +19,11 @@ _LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
-class ExternalMeter:
+class ExternalMeter(Meter):
     """Power that another device logs; its clock and this machine's must agree.
 
     Attributes:
         log: read when the energy is read.
-        covers: what the meter is wired to.
         max_gap_s: seconds between two samples beyond which a measurement is refused.
         wait_s: seconds to wait after a measurement for the log to reach its end.
         clock: seconds since 1970.
@@ -31,21 +31,15 @@ class ExternalMeter:
     """
 
     log: PowerLog
-    covers: str = "everything that the external meter supplies"
     max_gap_s: float = MAX_GAP_S
     wait_s: float = 10.0
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
-    @property
-    def name(self) -> str:
-        """Short, for a table."""
-        return "external meter"
-
-    @property
-    def source(self) -> str:
-        """The log's file."""
-        return str(self.log.path)
+    @classmethod
+    def of(cls, log: PowerLog, **more: Any) -> ExternalMeter:
+        """The meter that writes a log."""
+        return cls("external meter", "everything that the external meter supplies", str(log.path), log, **more)
 
     @contextmanager
     def measure(self) -> Iterator[Measurement]:
@@ -78,7 +72,7 @@ class ExternalMeter:
             covered = f"covers {samples[0][0]:.3f} s to {samples[-1][0]:.3f} s" if samples else "has no samples yet"
             raise MeterError(
                 f"{self.source} {covered}, the measurement took place from {start_s:.3f} s to {end_s:.3f} s"
-                " (since 1970): start the log before and end it after, synchronise both clocks, and log the time in seconds"
+                " (since 1970): let the log begin before and end after it, synchronise both clocks, and log seconds"
             )
         times = [time_s for time_s, _ in samples]
         around = samples[bisect_right(times, start_s) - 1 : bisect_left(times, end_s) + 1]
@@ -106,7 +100,7 @@ def find_external(path: Path) -> Found:
         log.read()
     except MeterError as error:
         return [], [f"external meter: {error}"]
-    return [ExternalMeter(log)], []
+    return [ExternalMeter.of(log)], []
 
 
 def _cut(around: list[tuple[float, float]], start_s: float, end_s: float) -> list[tuple[float, float]]:

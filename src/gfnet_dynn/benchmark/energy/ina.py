@@ -130,4 +130,5 @@ def _from_microwatts(file: Path) -> float:
 
 def _sampled(name: str, covers: str, files: str, read_power_w: partial[float], timing: Timing) -> PowerMeter:
     read_power_w()  # fails now if the sensor cannot be read
-    return PowerMeter(name, covers, f"{files}, every {INTERVAL_S * 1e3:g} ms", read_power_w, INTERVAL_S, timing=timing)
+    source = f"{files}, every {INTERVAL_S * 1e3:g} ms"
+    return PowerMeter(name, covers, source, read_power_w, interval_s=INTERVAL_S, timing=timing)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from gfnet_dynn.errors import MeterError
 
@@ -87,7 +88,8 @@ class Measurement:
         return self.energy.seconds
 
 
-class Meter(Protocol):
+@dataclass(frozen=True)
+class Meter(ABC):
     """A device that measures energy.
 
     ::
@@ -95,30 +97,24 @@ class Meter(Protocol):
         with meter.measure() as measurement:
             work()
         print(measurement.energy_j, measurement.seconds)
+
+    Attributes:
+        name: short, for a table.
+        covers: the parts of the device whose energy it measures.
+        source: files or calls that it reads.
     """
 
-    @property
-    def name(self) -> str:
-        """Short, for a table."""
-        ...
+    name: str
+    covers: str
+    source: str
 
-    @property
-    def covers(self) -> str:
-        """The parts of the device whose energy it measures."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Files or calls that it reads."""
-        ...
-
+    @abstractmethod
     def measure(self) -> AbstractContextManager[Measurement]:
         """Measure the energy used during a `with` block.
 
         Raises:
             MeterError: the meter cannot be read at the start; later failures are raised when the energy is read.
         """
-        ...
 
 
 Found = tuple[list[Meter], list[str]]

@@ -58,7 +58,7 @@ def _gpu(nvml: Any, index: int, timing: Timing) -> Meter:
         nvml.nvmlDeviceGetPowerUsage(handle)
         milliwatts = _reader(nvml, nvml.nvmlDeviceGetPowerUsage, handle, name)
         source = f"nvmlDeviceGetPowerUsage, every {INTERVAL_S * 1e3:g} ms"
-        return PowerMeter(name, covers, source, lambda: milliwatts() * 1e-3, INTERVAL_S, timing=timing)
+        return PowerMeter(name, covers, source, lambda: milliwatts() * 1e-3, interval_s=INTERVAL_S, timing=timing)
     millijoules = _reader(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle, name)
     counter = Counter(millijoules, 1e-3)
     return CounterMeter(name, covers, "nvmlDeviceGetTotalEnergyConsumption", (counter,), timing=timing)
