@@ -30,7 +30,7 @@ class GroupedHelp(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for title, record in (*self._command_records(ctx), *self._parameter_records(ctx)):
             sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
+        for title, records in sorted(sections.items(), key=lambda section: section[0] != "Arguments"):
             with formatter.section(title):
                 formatter.write_dl(records, col_max=_FIRST_COLUMN)
 
