@@ -264,7 +264,7 @@ def test_every_signal_may_decide_with_sets_and_alarms(calibrate: Calibrate, scor
     assert policy.unknowns is not None
     assert (policy.sets.coverage, policy.unknowns.false_alarms) == (0.8, 0.2)
     answers = load("tiny.gfd", precision="fp32", threads=1).classify(list(bundles.images(30, seed=5)))
-    assert all(each.label in (each.among or ()) for each in answers)
+    assert all(each.label in (each.prediction_set or ()) for each in answers)
     assert {type(each.unknown) for each in answers} == {bool}
 
 
@@ -643,7 +643,7 @@ def test_one_image_of_each_class_is_enough_for_a_budget(run: Run) -> None:
     assert outcome.status == 0, outcome.err
     assert policy_of().sets is not None
     said = run("gfnet-dynn", "classify", "tiny.gfd", "one", "--precision", "fp32", "--format", "json")
-    assert said.out.count('"among": ["') == 3
+    assert said.out.count('"prediction_set": ["') == 3
 
 
 def test_help_says_what_to_give(run: Run) -> None:

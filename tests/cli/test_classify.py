@@ -17,11 +17,12 @@ from PIL import Image
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
 from gfnet_dynn.exits.scores import Fitted
 from gfnet_dynn.runtime import Prediction, load
+from gfnet_dynn.units import percent
 from tests import bundles
 from tests.cli.conftest import Run
 
 PICTURES = [f"pictures/{name}" for name in ("a.png", "b/c.jpg", "b/d.TIF")]
-AMONG = "\t"  # between the classes of a set in CSV: a bundle's classes hold none
+BETWEEN = "\t"  # between the classes of a set in CSV; no class name contains it
 QUICK = ("--precision", "fp32", "--threads", "1")
 
 
@@ -41,7 +42,7 @@ def predictions(*names: str, policy: str | None = None) -> list[Prediction]:
 
 
 def described(each: Prediction, top: int = 1) -> str:
-    ranked = "  ".join(f"{name} {100 * value:.1f} %" for name, value in each.ranked(top))
+    ranked = "  ".join(f"{name} {percent(value, 1)}" for name, value in each.ranked(top))
     return f"{each.source}: {ranked}  ({each.exit})\n"
 
 
@@ -97,8 +98,8 @@ def test_json_is_an_object_a_line(exact: Exact, top: int) -> None:
 def test_csv_is_a_table_with_as_many_columns_as_classes_asked_for(exact: Exact, top: int) -> None:
     printed = exact("tiny.gfd", "pictures", "--format", "csv", "--top", str(top))
     rows, number = list(csv.reader(io.StringIO(printed))), min(top, 3)
-    columns = ["source", "exit", "label1", "p1", "label2", "p2", "label3", "p3"][: 2 + 2 * number]
-    assert rows[0] == [*columns, "unknown", "among", "policy", "precision"]
+    columns = ["source", "exit", *(f"{what}_{rank + 1}" for rank in range(number) for what in ("label", "probability"))]
+    assert rows[0] == [*columns, "unknown", "prediction_set", "policy", "precision"]
     for row, each in zip(rows[1:], predictions(), strict=True):
         ranked = each.ranked(number)
         assert row[:2] == [str(each.source), each.exit]
@@ -190,17 +191,17 @@ def test_text_warns_of_unknown_images_and_names_the_classes_among_which_the_true
     lines = exact("tiny.gfd", "pictures").splitlines()
     assert len({each.exit for each in predictions()}) > 1
     for line, each in zip(lines, predictions(), strict=True):
-        ranked = f"{each.label} {100 * each.confidence:.1f} %  ({each.exit})"
-        warned = "unknown, most like " if each.exit == "exit 1" else ""
-        assert each.among is not None
-        assert line == f"{each.source}: {warned}{ranked}  among: {', '.join(each.among)}"
+        ranked = f"{each.label} {percent(each.confidence, 1)}  ({each.exit})"
+        warned = "unknown, most similar to " if each.exit == "exit 1" else ""
+        assert each.prediction_set is not None
+        assert line == f"{each.source}: {warned}{ranked}  set: {', '.join(each.prediction_set)}"
 
 
 @pytest.mark.usefixtures("calibrated")
 def test_json_says_what_the_policy_can_tell_and_nothing_more(exact: Exact) -> None:
     for name, fields in (
-        ("calibrated", {"unknown", "among"}),
-        ("sets", {"among"}),
+        ("calibrated", {"unknown", "prediction_set"}),
+        ("sets", {"prediction_set"}),
         ("alarms", {"unknown"}),
         ("gates", set()),
         ("full", set()),
@@ -211,9 +212,9 @@ def test_json_says_what_the_policy_can_tell_and_nothing_more(exact: Exact) -> No
         ]
         assert answers == [each.to_dict(1) for each in predictions(policy=name)]
         for each in answers:
-            assert set(each) & {"unknown", "among"} == fields
+            assert set(each) & {"unknown", "prediction_set"} == fields
             assert each.get("unknown") in (None, each["exit"] == "exit 1")
-            assert each["label"] in each.get("among", [each["label"]])
+            assert each["label"] in each.get("prediction_set", [each["label"]])
 
 
 @pytest.mark.usefixtures("calibrated")
@@ -222,7 +223,7 @@ def test_csv_has_a_column_for_each_of_them(exact: Exact) -> None:
         printed = exact("tiny.gfd", "pictures", "--format", "csv", "--policy", name)
         for row, each in zip(csv.DictReader(io.StringIO(printed)), predictions(policy=name), strict=True):
             assert row["unknown"] == {True: "true", False: "false", None: ""}[each.unknown]
-            assert row["among"].split(AMONG) == list(each.among or [""])
+            assert row["prediction_set"].split(BETWEEN) == list(each.prediction_set or [""])
 
 
 def test_classes_in_csv_come_back_whatever_they_are_called(exact: Exact) -> None:
@@ -231,7 +232,7 @@ def test_classes_in_csv_come_back_whatever_they_are_called(exact: Exact) -> None
     policy = Policy("sets", "gate", (0.7, 0.6), "made up", sets=all_classes)
     bundles.write_tiny(Path("tiny.gfd"), classes=classes, policies=(policy, *bundles.POLICIES))
     for row in csv.DictReader(io.StringIO(exact("tiny.gfd", "pictures", "--format", "csv"))):
-        assert sorted(row["among"].split(AMONG)) == sorted(classes)
+        assert sorted(row["prediction_set"].split(BETWEEN)) == sorted(classes)
 
 
 @pytest.mark.usefixtures("calibrated")
@@ -255,7 +256,7 @@ def test_a_policy_that_is_not_there_is_told_with_those_that_are(run: Run) -> Non
 def test_thresholds_of_the_caller_end_what_was_promised(exact: Exact) -> None:
     printed = exact("tiny.gfd", "pictures", "--threshold", "0.5", "--format", "json")
     for line in printed.splitlines():
-        assert not {"unknown", "among"} & set(json.loads(line))
+        assert not {"unknown", "prediction_set"} & set(json.loads(line))
 
 
 def test_the_faster_precision_is_taken_and_remembered(run: Run) -> None:
@@ -305,9 +306,9 @@ def test_a_place_without_images_takes_no_answer_from_the_others(run: Run) -> Non
         (("half.gfd", "pictures"), "half.gfd is not a bundle, or a damaged one"),
         (("newer.gfd", "pictures"), "is of version 2 and this program reads version 1: update gfnet-dynn"),
         (("tiny.gfd", "pictures", "--policy", "fast"), "no exit policy 'fast'; it has gates, plain, full"),
-        (("tiny.gfd", "pictures", "--threshold", "high"), "--threshold takes a number or one for each exit such as"),
-        (("tiny.gfd", "pictures", "--threshold", ""), "--threshold takes a number or one for each exit such as"),
-        (("tiny.gfd", "pictures", "--threshold", "0.5,"), "--threshold takes a number or one for each exit such as"),
+        (("tiny.gfd", "pictures", "--threshold", "high"), "--threshold"),
+        (("tiny.gfd", "pictures", "--threshold", ""), "--threshold"),
+        (("tiny.gfd", "pictures", "--threshold", "0.5,"), "--threshold"),
         (("tiny.gfd", "pictures", "--threshold", "0.1,0.2,0.3"), "3 thresholds for a network with 2 gates"),
         (("tiny.gfd", "pictures", "--threshold", "-1"), "thresholds are gate probabilities from 0 to 1"),
         (("tiny.gfd", "pictures", "--threshold", "nan"), "thresholds are gate probabilities from 0 to 1"),
@@ -317,7 +318,7 @@ def test_a_place_without_images_takes_no_answer_from_the_others(run: Run) -> Non
         (("tiny.gfd", "pictures", "--engine", "tvm"), "--engine"),
         (("tiny.gfd", "pictures", "--precision", "fp16"), "--precision"),
         (("fp32.gfd", "pictures", "--precision", "int8"), "fp32.gfd has no segments in int8; it has fp32"),
-        (("tiny.gfd",), "Missing argument"),
+        (("tiny.gfd",), "Missing argument 'IMAGES...'"),
         (("", "pictures"), "it is empty"),
     ],
 )

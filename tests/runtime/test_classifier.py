@@ -156,7 +156,7 @@ def test_images_that_cannot_be_read_are_told_of_and_left_out(
     pictures[0].write_bytes(b"no image")
     pictures[5].unlink()
     unread: list[ImageError] = []
-    answers = list(classifier.classify_each(pictures, batch=batch, unreadable=unread.append))
+    answers = list(classifier.classify_each(pictures, batch=batch, on_unreadable=unread.append))
     assert [each.source for each in answers] == [*pictures[1:5], *pictures[6:]]
     assert [str(error).split("/")[-1].split()[0] for error in unread] == ["0.png", "5.png"]
     whole = expected(classifier, bundles.images(9))
@@ -165,7 +165,7 @@ def test_images_that_cannot_be_read_are_told_of_and_left_out(
 
 def test_only_unreadable_images_give_no_answer(classifier: Classifier, tmp_path: Path) -> None:
     unread: list[ImageError] = []
-    assert list(classifier.classify_each([tmp_path / "absent.png", tmp_path], unreadable=unread.append)) == []
+    assert list(classifier.classify_each([tmp_path / "absent.png", tmp_path], on_unreadable=unread.append)) == []
     assert len(unread) == 2
 
 
@@ -308,8 +308,8 @@ def test_probabilities_are_those_at_the_temperature_of_the_exit(exit_index: int,
 def test_a_policy_that_promises_nothing_tells_nothing() -> None:
     for policy in bundles.POLICIES:
         made = make_prediction(bundles.manifest(), policy, "fp32", LOGITS, 1, None)
-        assert (made.unknown, made.among) == (None, None)
-        assert not {"unknown", "among"} & set(made.to_dict())
+        assert (made.unknown, made.prediction_set) == (None, None)
+        assert not {"unknown", "prediction_set"} & set(made.to_dict())
 
 
 def test_an_image_is_unknown_below_the_threshold_of_its_exit_whatever_its_temperature() -> None:
@@ -330,11 +330,11 @@ def test_unknown_may_be_told_by_the_largest_logit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit_index", "among"),
+    ("exit_index", "members"),
     [(0, ("river",)), (1, ("river", "field")), (2, ("river", "field", "town"))],
 )
 def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
-    exit_index: int, among: tuple[str, ...]
+    exit_index: int, members: tuple[str, ...]
 ) -> None:
     sets = PredictionSets(
         "least-ambiguous", (0.0, 0.95, math.inf), 0.9
@@ -342,15 +342,16 @@ def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
     made = make_prediction(
         bundles.manifest(), replace(bundles.POLICIES[0], sets=sets), "fp32", LOGITS, exit_index, None
     )
-    assert made.among == among
-    assert made.to_dict()["among"] == list(among)
+    assert made.prediction_set == members
+    assert made.to_dict()["prediction_set"] == list(members)
 
 
 def test_classes_are_among_at_the_temperature_of_the_exit() -> None:
     sets = PredictionSets("least-ambiguous", (0.85, 0.85, 0.85), 0.9)
     policy = replace(bundles.POLICIES[0], sets=sets, fitted=WARM)
     sizes = [
-        len(make_prediction(bundles.manifest(), policy, "fp32", LOGITS, index, None).among or ()) for index in range(3)
+        len(make_prediction(bundles.manifest(), policy, "fp32", LOGITS, index, None).prediction_set or ())
+        for index in range(3)
     ]
     assert sizes == [1, 2, 1]  # the second exit is the least sure
 
@@ -360,15 +361,15 @@ def test_an_answer_that_is_no_number_is_unknown_and_may_be_anything() -> None:
     with_all = replace(bundles.CALIBRATED, score="gate", fitted=UNFITTED)
     made = make_prediction(bundles.manifest(), with_all, "fp32", broken, 2, None)
     assert made.unknown is True
-    assert set(made.among or ()) == set(bundles.CLASSES)
+    assert set(made.prediction_set or ()) == set(bundles.CLASSES)
 
 
 def test_json_values_of_a_calibrated_answer_are_json() -> None:
     made = make_prediction(bundles.manifest(), replace(bundles.CALIBRATED, score="gate"), "fp32", LOGITS, 0, None)
     said = json.loads(json.dumps(made.to_dict(1), allow_nan=False))
     assert said["unknown"] in (True, False)
-    assert said["among"] == list(made.among or ())
-    assert list(said)[-2:] == ["unknown", "among"]
+    assert said["prediction_set"] == list(made.prediction_set or ())
+    assert list(said)[-2:] == ["unknown", "prediction_set"]
 
 
 def test_the_classifier_answers_by_the_policy_that_was_calibrated(bundle: Path) -> None:
@@ -378,7 +379,11 @@ def test_the_classifier_answers_by_the_policy_that_was_calibrated(bundle: Path) 
     answers = classifier.net.decide(images, calibrated)
     for made, logits, exit_index in zip(classifier.classify(list(images)), *answers, strict=True):
         expected = make_prediction(classifier.manifest, calibrated, "fp32", logits, int(exit_index), None)
-        assert (made.unknown, made.among, made.exit) == (expected.unknown, expected.among, expected.exit)
+        assert (made.unknown, made.prediction_set, made.exit) == (
+            expected.unknown,
+            expected.prediction_set,
+            expected.exit,
+        )
         assert made.confidence == pytest.approx(expected.confidence, rel=1e-5)
     assert {each.unknown for each in classifier.classify(list(images), policy="gates")} == {None}
 

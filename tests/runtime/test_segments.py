@@ -212,33 +212,32 @@ def test_images_of_another_kind_are_refused(images: npt.NDArray[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("segment", "changes", "message"),
+    ("segment", "changes", "named"),
     [
-        (0, {"side": 16}, "segment 1 in fp32 does not take 8-bit images of 8 px"),
-        (0, {"kind": TensorProto.FLOAT}, "segment 1 in fp32 does not take 8-bit images"),
-        (0, {"batch": 1}, "segment 1 in fp32 does not take 8-bit images of 8 px, any number at once"),
-        (0, {"classes": 4}, "segment 1 in fp32 does not give logits of 3 classes"),
-        (1, {"classes": 2}, "segment 2 in fp32 does not give logits of 3 classes"),
-        (2, {"classes": 1}, "segment 3 in fp32 does not give logits of 3 classes"),
-        (0, {"gives": 4}, "segment 1 in fp32 gives features that the next one does not take"),
-        (2, {"takes": 5}, "segment 2 in fp32 gives features that the next one does not take"),
-        (1, {"batch": 2}, "segment 1 in fp32 gives features that the next one does not take"),
-        (0, {"outputs": ("features", "logits")}, "segment 1 in fp32 has another number of outputs"),
-        (2, {"outputs": ("logits", "gate")}, "segment 3 in fp32 has another number of outputs"),
-        (2, {"outputs": ("gate",)}, "segment 3 in fp32 does not give logits of 3 classes"),
-        (0, {"outputs": ("gate", "logits", "features")}, "segment 1 in fp32 gives features that the next one"),
-        (1, {"gate": "column"}, "segment 2 in fp32 does not give one gate an image"),
+        (0, {"side": 16}, ("segment 1", "8 px")),
+        (0, {"kind": TensorProto.FLOAT}, ("segment 1", "8-bit")),
+        (0, {"batch": 1}, ("segment 1", "batches")),
+        (0, {"classes": 4}, ("segment 1", "3 classes")),
+        (1, {"classes": 2}, ("segment 2", "3 classes")),
+        (2, {"classes": 1}, ("segment 3", "3 classes")),
+        (0, {"gives": 4}, ("segment 1", "features")),
+        (2, {"takes": 5}, ("segment 2", "features")),
+        (1, {"batch": 2}, ("segment 1", "features")),
+        (0, {"outputs": ("features", "logits")}, ("segment 1", "outputs")),
+        (2, {"outputs": ("logits", "gate")}, ("segment 3", "outputs")),
+        (2, {"outputs": ("gate",)}, ("segment 3", "3 classes")),
+        (0, {"outputs": ("gate", "logits", "features")}, ("segment 1", "features")),
+        (1, {"gate": "column"}, ("segment 2", "gate")),
     ],
 )
-def test_graphs_that_are_not_what_the_manifest_says_are_found_at_load(
-    segment: int, changes: Mapping[str, Any], message: str
+def test_graphs_that_do_not_match_the_manifest_are_refused_at_load(
+    segment: int, changes: Mapping[str, Any], named: tuple[str, str]
 ) -> None:
     graphs = bundles.segments()
     graphs[segment] = bundles.segment(segment, **changes)
     with pytest.raises(BundleError) as caught:
         SegmentedNet(bundles.manifest(), graphs, "fp32", ONNXRUNTIME)
-    assert message in str(caught.value)
-    assert "against the bundle's manifest: export it anew" in str(caught.value)
+    assert all(fact in str(caught.value) for fact in (*named, "fp32", "manifest"))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +261,7 @@ def test_stages_in_another_order_are_found_at_load() -> None:
 
 
 def test_a_graph_that_no_engine_takes_is_an_error_of_the_engine() -> None:
-    with pytest.raises(EngineError, match=r"onnxruntime .* cannot take this graph"):
+    with pytest.raises(EngineError, match="onnxruntime"):
         SegmentedNet(bundles.manifest(), [b"", b"", b""], "fp32", ONNXRUNTIME)
 
 
@@ -274,6 +273,6 @@ def test_a_graph_takes_no_numbers_from_files_of_the_device(tmp_path: Path, monke
     onnx.external_data_helper.set_external_data(mixing, "numbers.bin")
     mixing.ClearField("raw_data")
     graphs, watched = [model.SerializeToString(), *bundles.segments()[1:]], Watched()
-    with pytest.raises(BundleError, match="segment 1 in fp32 takes numbers from a file outside the bundle"):
+    with pytest.raises(BundleError, match=r"segment 1 in fp32 .* file outside the bundle"):
         SegmentedNet(bundles.manifest(), graphs, "fp32", watched)
     assert watched.seen == []

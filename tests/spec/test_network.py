@@ -61,7 +61,7 @@ def test_a_size_that_the_patch_does_not_divide_is_refused_with_sizes_to_use() ->
     with pytest.raises(SpecError) as error:
         find_backbone("gfnet-ti").grid(600)
     assert str(error.value) == (
-        "an input of 600 px is no multiple of the patch of 16 px: "
+        "an input of 600 px is not a multiple of the patch of 16 px: "
         "use --input-size 592 or 608, or --pad to pad each image to 608 px by reflection"
     )
 
@@ -153,7 +153,7 @@ def test_classes_must_be_two_and_differ(classes: tuple[str, ...]) -> None:
 
 
 def test_a_network_needs_an_input_of_whole_patches() -> None:
-    with pytest.raises(SpecError, match="an input of 60 px is no multiple of the patch of 8 px"):
+    with pytest.raises(SpecError, match="an input of 60 px is not a multiple of the patch of 8 px"):
         replace(NET, input=InputSpec(60))
 
 

@@ -6,8 +6,6 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-import typer
-
 from gfnet_dynn.errors import DataError, OptionError
 from gfnet_dynn.options import option
 from gfnet_dynn.runtime.request import ClassifyRequest
@@ -18,7 +16,7 @@ class Output:
     """Output."""
 
     top: int = option(1, "Classes of each image, the most probable first.")
-    format: Literal["text", "json", "csv"] = option("text", "text, json (a line for each image) or csv.")
+    format: Literal["text", "json", "csv"] = option("text", "text, json (one line for each image) or csv.")
 
     def __post_init__(self) -> None:
         if self.top < 1:
@@ -37,16 +35,21 @@ REQUEST = ClassifyOptions
 
 
 def classify(options: ClassifyOptions) -> None:
-    """Classify images with an exported network. No torch, no network connection.
+    """Classify images with a bundle. Needs no torch and no network connection.
 
-    Unreadable files are named and omitted; the exit status is then 2.
+    Unreadable files are named and skipped; the exit status is then 2.
     """
     from gfnet_dynn.cli.render.predictions import prediction_writer  # noqa: PLC0415 # imports the engine
-    from gfnet_dynn.workflows.classification import classify as run  # noqa: PLC0415
+    from gfnet_dynn.workflows.classification import iter_classify  # noqa: PLC0415
 
-    def name(error: DataError) -> None:
+    unreadable: list[DataError] = []
+
+    def skip(error: DataError) -> None:
+        unreadable.append(error)
         sys.stderr.write(f"error: {error}\n")
 
     write = prediction_writer(options.output.format, sys.stdout, options.output.top)
-    if run(options.request, on_prediction=write, on_unreadable=name).unreadable:
-        raise typer.Exit(2)
+    for prediction in iter_classify(options.request, on_unreadable=skip):
+        write(prediction)
+    if unreadable:
+        raise SystemExit(2)

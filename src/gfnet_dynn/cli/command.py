@@ -1,167 +1,211 @@
-"""Typer commands from request dataclasses: the fields of a request are the options of its verb."""
+"""Click commands from request dataclasses: the fields of a request are the options of its verb."""
 
 from __future__ import annotations
 
-import inspect
-import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import typer
-from typer.core import TyperCommand
+import click
 
-from gfnet_dynn.errors import GFNetDynnError
-from gfnet_dynn.options import flag, option_of
+from gfnet_dynn.errors import GFNetDynnError, OptionError
+from gfnet_dynn.options import Option, flag, option_of
+from gfnet_dynn.units import parse_share, percent
 
 CONTEXT_SETTINGS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 80}
 """Every option is understood with hyphens and with underscores."""
+
+_FIRST_COLUMN = 26
 
 Preset = Mapping[type, Mapping[str, Any]]
 """For each dataclass the values that replace its defaults, by field name."""
 
 
-def path(text: str | Path) -> Path:
-    """The path of an option; an empty one, as of an unset shell variable, would be the working folder."""
-    if text == "":
-        raise typer.BadParameter("it is empty: name a file or folder ('.' is the working folder)")
-    return Path(text)
+class GroupedHelp(click.Command):
+    """Help of at most 80 columns with the options in groups, by their attribute `panel`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One section for each group of arguments, options or subcommands."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for title, record in (*self._command_records(ctx), *self._parameter_records(ctx)):
+            sections.setdefault(title, []).append(record)
+        for title, records in sorted(sections.items(), key=lambda section: section[0] != "Arguments"):
+            with formatter.section(title):
+                formatter.write_dl(records, col_max=_FIRST_COLUMN)
+
+    def _command_records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+        yield from ()
+
+    def _parameter_records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                yield getattr(parameter, "panel", "Help"), record
+
+
+class Group(GroupedHelp, click.Group):
+    """A verb with subcommands, in the order in which they were added."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(name, help=description, context_settings=CONTEXT_SETTINGS)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the subcommands."""
+        return list(self.commands)
+
+    def panel(self, name: str) -> str:
+        """The heading under which `--help` lists a subcommand."""
+        return "Commands"
+
+    def _command_records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            yield self.panel(name), (name, ((command and command.help) or "").partition("\n")[0])
 
 
 def command(
-    app: typer.Typer, name: str, request: type, *, preset: Callable[[str], Preset] | None = None
+    app: click.Group, name: str, request: type, *, preset: Callable[[Mapping[str, Any]], Preset] | None = None
 ) -> Callable[[Callable[[Any], None]], None]:
-    """Add a verb to the application; the decorated function gets the finished request.
+    """Add a verb to a group; the decorated function gets the finished request, and its docstring is the help.
 
     Args:
         app: gets the verb.
         name: of the verb.
         request: frozen dataclass whose fields are made by `option`; a field whose type is a dataclass is a group of
             options, listed under the first line of that dataclass's docstring.
-        preset: reads what `--recipe` names; options on the command line win over it.
+        preset: from the options of the command line (None or empty: not given) to values that replace the defaults.
     """
 
     def decorate(function: Callable[[Any], None]) -> None:
-        def run(context: typer.Context, **values: Any) -> None:
-            recipe = values.get("recipe")
-            chosen = preset(recipe) if preset and recipe is not None else {}
-            function(_build(request, values, context, chosen))
+        def run(**values: Any) -> None:
+            function(_build(request, values, preset(values) if preset else {}))
 
-        parameters = [_CONTEXT, *_parameters(request, required=preset is None), _HELP_ALL]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by typer
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        run.__doc__, run.__name__ = function.__doc__, function.__name__
-        app.command(name, cls=GroupedHelp, context_settings=CONTEXT_SETTINGS)(run)
+        params = [*_parameters(request, required=preset is None)]
+        params += [_HELP_ALL] if any(getattr(each, "hidden", False) for each in params) else []
+        app.add_command(
+            GroupedHelp(name, callback=run, params=params, help=function.__doc__, context_settings=CONTEXT_SETTINGS)
+        )
 
     return decorate
 
 
-class GroupedHelp(TyperCommand):
-    """Plain help of at most 80 columns, with the options in groups and without the rare ones."""
+class _Argument(click.Argument):
+    """A positional argument with help, which click has from 8.5 on."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Usage, description, arguments, then one section for each group."""
-        self.format_usage(ctx, formatter)
-        self.format_help_text(ctx, formatter)
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
-                panel = getattr(parameter, "rich_help_panel", None)
-                default = "Arguments" if parameter.param_type_name == "argument" else "Help"
-                sections.setdefault(panel or default, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records, col_max=26)
+    panel = "Arguments"
+
+    def __init__(self, names: list[str], *, description: str, **more: Any) -> None:
+        super().__init__(names, **more)
+        self._description = description
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        return self.make_metavar(ctx), self._description
 
 
-def _show_all(context: typer.Context, asked: bool) -> None:
-    if asked:
-        for parameter in context.command.params:
-            if parameter.name != "help_all":
-                parameter.hidden = False  # type: ignore[attr-defined] # an argument is never hidden
-        typer.echo(context.get_help())
-        raise typer.Exit
+class _Option(click.Option):
+    """An option in a group; click's own default is always None, so that None stands for an option not given."""
+
+    def __init__(self, names: list[str], *, panel: str, **more: Any) -> None:
+        super().__init__(names, default=None, **more)
+        self.panel = panel
 
 
-def _parameters(request: type, *, required: bool) -> Iterator[inspect.Parameter]:
+class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic from click 8.5 on
+    """A value read by a function that raises an error of this package."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self._parse, self.name = parse, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value from its text.
+
+        Raises:
+            UsageError: names the option and what is wrong.
+        """
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except GFNetDynnError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _path(text: str) -> Path:
+    if not text:  # as of an unset shell variable
+        raise OptionError("it is empty: name a file or folder ('.' is the working folder)")
+    return Path(text)
+
+
+def _parameters(request: type, *, required: bool) -> Iterator[click.Parameter]:
     hints = get_type_hints(request)
     for each in fields(request):
         if is_dataclass(hints[each.name]):
             yield from _parameters(hints[each.name], required=required)
         else:
-            yield _parameter(request, each, hints[each.name], required=required)
+            yield _parameter(request, each, hints[each.name], required=required and each.default is MISSING)
 
 
-def _parameter(request: type, each: Field[Any], hint: Any, *, required: bool) -> inspect.Parameter:
+def _parameter(request: type, each: Field[Any], hint: Any, *, required: bool) -> click.Parameter:
     info = option_of(each)
+    several = _several(hint, info)
+    shared: dict[str, Any] = {"type": _type(hint, info), "required": required, "metavar": info.metavar}
+    if info.argument:
+        return _Argument([each.name], description=info.help, nargs=-1 if several else 1, **shared)
     name = info.flag or flag(each.name)
-    names = [f"{name}/--no-{name[2:]}" if hint is bool else name, *([info.short] if info.short else [])]
-    several = get_origin(hint) is tuple and info.parse is None
-    single = get_args(hint)[0] if several else str if info.parse else hint
-    parse = path if Path in (single, *get_args(single)) else info.parse
-    more: dict[str, Any] = {"help": info.help, "parser": _parser(parse) if parse else None, "metavar": info.metavar}
+    names = [each.name, f"{name}/--no-{name[2:]}" if hint is bool else name, *([info.short] if info.short else [])]
     panel = info.panel or (request.__doc__ or "").partition("\n")[0].rstrip(".")
-    declared = (
-        typer.Argument(**more)
-        if info.argument
-        else typer.Option(
-            *names,
-            rich_help_panel=panel,
-            hidden=info.rare,
-            show_default=each.default not in (None, MISSING, ()),
-            **more,
-        )
-    )
-    default = None if each.default in (MISSING, ()) else each.default
-    if each.default is MISSING and required:
-        default = inspect.Parameter.empty
-    shown = list[single] if several else single  # type: ignore[valid-type]
-    if default is None and not _takes_none(shown):
-        shown = shown | None
-    return inspect.Parameter(
-        each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[shown, declared]
+    return _Option(
+        names, panel=panel, help=info.help + _default(each, info), hidden=info.rare, multiple=several, **shared
     )
 
 
-def _takes_none(hint: Any) -> bool:
-    return get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
+def _several(hint: Any, info: Option) -> bool:
+    return get_origin(hint) is tuple and info.parse is None
 
 
-def _parser(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def parsed(value: Any) -> Any:
-        if not isinstance(value, str):  # a default
-            return value
-        try:
-            return parse(value)
-        except GFNetDynnError as error:
-            raise typer.BadParameter(str(error)) from error
-
-    parsed.__name__ = "text"
-    return parsed
+def _type(hint: Any, info: Option) -> Any:
+    """The type of one value: of `X | None` and `tuple[X, ...]` that of X."""
+    if info.parse:
+        return _Parsed(info.parse, "percentage" if info.parse is parse_share else "text")
+    while get_args(hint) and get_origin(hint) is not Literal:
+        hint = get_args(hint)[0]
+    if get_origin(hint) is Literal:
+        return click.Choice(get_args(hint))
+    return _Parsed(_path, "path") if hint is Path else hint
 
 
-def _build(request: type, values: Mapping[str, Any], context: typer.Context, preset: Preset) -> Any:
-    """The request from the values of the command line, and from the preset where the line says nothing."""
+def _default(each: Field[Any], info: Option) -> str:
+    value = each.default
+    if value in (None, MISSING, (), False):
+        return ""
+    if value is True:
+        value = (info.flag or flag(each.name))[2:]
+    elif info.parse is parse_share:
+        value = percent(value)
+    return f" [default: {', '.join(map(str, value)) if isinstance(value, tuple) else value}]"
+
+
+def _build(request: type, values: Mapping[str, Any], preset: Preset) -> Any:
+    """The request from the command line, then from the preset, then from its own defaults."""
     hints, arguments = get_type_hints(request), {}
     for each in fields(request):
         if is_dataclass(hints[each.name]):
-            arguments[each.name] = _build(hints[each.name], values, context, preset)
+            arguments[each.name] = _build(hints[each.name], values, preset)
             continue
-        source, value = context.get_parameter_source(each.name), values[each.name]
-        if source is None or source.name == "DEFAULT":
-            missing = None if each.default is MISSING else each.default
-            value = preset.get(request, {}).get(each.name, value if missing is None else missing)
-        arguments[each.name] = tuple(value or ()) if get_origin(hints[each.name]) is tuple else value
+        value = values[each.name]
+        if value is None or (value == () and _several(hints[each.name], option_of(each))):
+            value = preset.get(request, {}).get(each.name, None if each.default is MISSING else each.default)
+        arguments[each.name] = value
     return request(**arguments)
 
 
-_CONTEXT = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-_HELP_ALL = inspect.Parameter(
-    "help_all",
-    inspect.Parameter.KEYWORD_ONLY,
-    default=False,
-    annotation=Annotated[
-        bool, typer.Option("--help-all", help="Show rare options too.", callback=_show_all, is_eager=True)
-    ],
+def _show_all(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        for each in context.command.params:
+            if isinstance(each, click.Option):
+                each.hidden = each is parameter
+        click.echo(context.get_help())
+        context.exit()
+
+
+_HELP_ALL = click.Option(
+    ["--help-all"], is_flag=True, expose_value=False, is_eager=True, callback=_show_all, help="Show rare options too."
 )

@@ -1,67 +1,84 @@
-"""The published command line, verbatim: trains, or evaluates with --eval."""
+"""The published command line: trains, or evaluates with --eval."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
-import typer
-from rich.console import Console
+import click
 
 from gfnet_dynn.cli.app import run
+from gfnet_dynn.cli.command import command
 from gfnet_dynn.cli.evaluate import evaluate
-from gfnet_dynn.cli.options import (
-    SPELLINGS,
-    DataOptions,
-    EvaluationOptions,
-    NetOptions,
-    RunOptions,
-    evaluation_request,
-    option,
-    with_options,
-)
-from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.cli.train import show_training
+from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.source import locate
+from gfnet_dynn.errors import OptionError
+from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.options import option
+from gfnet_dynn.progress import ignore_progress
+from gfnet_dynn.runlayout import run_folder
+from gfnet_dynn.spec.request import NetworkOptions
+from gfnet_dynn.train.config.request import RunOptions, Start, TrainRequest
 from gfnet_dynn.train.config.training import TrainSettings
-from gfnet_dynn.workflows.extras import require_torch
+
+_NAME = "main_dynn.py"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """What to do."""
+    """Evaluation."""
 
     eval: bool = option(False, "Evaluate --checkpoint-path, or the run of the same data set and tradeoff.")
+    evaluate: bool = option(False, "Evaluate the result of the training.")
+    report: Path | None = option(None, "Folder of the report. [default: `evaluation` beside the weights]")
+    latency_images: int = option(48, "Images to time at batch 1; 0: no timing.")
+    latency_repeats: int = option(3, "Rounds of timing; the median counts.")
 
 
-@with_options(Mode, DataOptions, NetOptions, TrainSettings, RunOptions, EvaluationOptions)
-def command(  # one for each group of options
-    mode: Mode,
-    data: DataOptions,
-    net: NetOptions,
-    settings: TrainSettings,
-    options: RunOptions,
-    evaluation: EvaluationOptions,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PublishedOptions:
+    """Options."""
+
+    data: DataOptions
+    network: NetworkOptions
+    start: Start
+    training: TrainSettings
+    split: SplitSettings
+    run: RunOptions
+    mode: Mode
+
+
+def main_dynn(options: PublishedOptions) -> None:
     """Train an early-exit Global Filter Network on remote-sensing scenes, or evaluate one."""
-    require_torch("training")
-    from gfnet_dynn.data.catalogue.configs import find_dataset  # noqa: PLC0415
-    from gfnet_dynn.runlayout import run_folder  # noqa: PLC0415
-    from gfnet_dynn.workflows.training import run_training, set_threads  # noqa: PLC0415
+    if options.data.data_set is None and options.data.data_path is None:
+        raise OptionError("which data set? Give --data-set")
+    subject = options.start.checkpoint
+    if not options.mode.eval:
+        groups = {name: getattr(options, name) for name in ("data", "network", "start", "training", "split", "run")}
+        subject = show_training(TrainRequest(**groups))
+        if not options.mode.evaluate:
+            return
+    if subject is None:
+        name = locate(options.data, ignore_progress).name
+        subject = run_folder(options.run.output, name, options.training.ce_ic_tradeoff)
+    evaluate(_evaluation(options, subject))
 
-    console = Console()
-    if not mode.eval:
-        model = run_training(data, net, settings, DistillationSettings(), options, console)
-        if options.evaluate:
-            evaluate(evaluation_request(data, net, evaluation, model, settings.device))
-        else:
-            console.print(f"evaluate it with: --eval --checkpoint-path {model}", markup=False, soft_wrap=True)
-        return
-    set_threads(options.threads)
-    name, _ = find_dataset(data.data_set, data.dataset_config)
-    checkpoint = net.checkpoint_path or run_folder(options.output, name, settings.ce_ic_tradeoff)
-    evaluate(evaluation_request(data, net, evaluation, checkpoint, settings.device))
+
+def _evaluation(options: PublishedOptions, subject: Path) -> EvaluationRequest:
+    """The evaluation that the options of a training describe; shares and seed count where they are not the defaults."""
+    groups = (options.data, options.network, options.mode, options.run, options.split)
+    given = {each.name: getattr(group, each.name) for group in groups for each in fields(group)}
+    for each in fields(SplitSettings):
+        if given[each.name] == each.default and each.name != "on_bad_image":
+            given[each.name] = None
+    wanted = {each.name for each in fields(EvaluationRequest)}
+    chosen = {key: value for key, value in given.items() if key in wanted}
+    return EvaluationRequest(subject=subject, device=options.training.device, **chosen)
 
 
 def main() -> None:
     """Entry point of `main_dynn.py`."""
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, context_settings=SPELLINGS)
-    app.command()(command)
-    run(app)
+    group = click.Group()
+    command(group, _NAME, PublishedOptions)(main_dynn)
+    run(lambda: group.commands[_NAME].main(prog_name=_NAME, standalone_mode=False))

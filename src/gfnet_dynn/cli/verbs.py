@@ -1,51 +1,91 @@
-"""The verbs of `gfnet-dynn`, each loaded when it is asked for: a device's first answer does not wait for the others."""
+"""The verbs of `gfnet-dynn`, each loaded only when it is asked for, as the time to a device's first answer counts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated
+from typing import Any
 
-import typer
+import click
 
-from gfnet_dynn.cli.command import command
-from gfnet_dynn.cli.options import SPELLINGS
+from gfnet_dynn import __version__
+from gfnet_dynn.cli.command import Group, GroupedHelp, command
+from gfnet_dynn.errors import nearest
 
-VERBS = ("data", "train", "evaluate", "report", "export", "classify", "calibrate", "monitor", "cost", "benchmark")
-"""In the order of `--help`. Each is a function, or a group of its own, in the module of its name."""
+PANELS: Mapping[str, tuple[str, ...]] = {
+    "Train": ("data", "train", "evaluate", "report"),
+    "Deploy": ("export", "classify", "calibrate", "monitor"),
+    "Measure": ("cost", "benchmark"),
+}
+"""The verbs in the order of `--help`. Each is a function, or a `Group` named `app`, in the module of its name."""
 
-
-def build_app(arguments: Sequence[str]) -> typer.Typer:
-    """The command line for some arguments: with the verb that they begin with, or with all where they name none."""
-    app = typer.Typer(
-        name="gfnet-dynn",
-        help="Early-exit Global Filter Networks for remote-sensing scene classification.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-    )
-    app.callback()(_whole_program)
-    for verb in arguments[:1] if set(arguments[:1]) & set(VERBS) else VERBS:
-        module = import_module(f"gfnet_dynn.cli.{verb}")
-        if hasattr(module, "app"):
-            app.add_typer(module.app, name=verb)
-        elif hasattr(module, "REQUEST"):
-            command(app, verb, module.REQUEST, preset=getattr(module, "PRESET", None))(getattr(module, verb))
-        else:
-            app.command(context_settings=SPELLINGS)(getattr(module, verb))
-    return app
+VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)
 
 
-def _tell_version(asked: bool) -> None:
+class Program(Group):
+    """The whole command line."""
+
+    def __init__(self) -> None:
+        super().__init__("gfnet-dynn", "Early-exit Global Filter Networks for remote-sensing scene classification.")
+        self.params.append(
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=_version,
+                help="Show the version.",
+            )
+        )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs."""
+        return list(VERBS)
+
+    def panel(self, name: str) -> str:
+        """The group of a verb."""
+        return next(title for title, verbs in PANELS.items() if name in verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one verb.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if cmd_name not in VERBS:
+            if cmd_name.startswith("-"):
+                return None
+            raise click.UsageError(f"no command '{cmd_name}': {nearest(cmd_name, VERBS)}", ctx)
+        if cmd_name not in self.commands:
+            module = import_module(f"gfnet_dynn.cli.{cmd_name}")
+            if hasattr(module, "app"):
+                self.add_command(module.app, cmd_name)
+            elif not hasattr(module, "REQUEST"):
+                self.add_command(_typer_command(cmd_name, getattr(module, cmd_name)))
+            else:
+                preset = getattr(module, "PRESET", None)
+                command(self, cmd_name, module.REQUEST, preset=preset)(getattr(module, cmd_name))
+        return self.commands[cmd_name]
+
+
+def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     if asked:
-        from gfnet_dynn import __version__  # noqa: PLC0415 # slow to look up
-
-        typer.echo(f"gfnet-dynn {__version__}")
-        raise typer.Exit
+        click.echo(f"gfnet-dynn {__version__}")
+        context.exit()
 
 
-def _whole_program(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Early-exit Global Filter Networks for remote-sensing scene classification."""
+def _typer_command(verb: str, function: Any) -> click.Command:
+    import typer
+
+    from gfnet_dynn.cli.options import SPELLINGS
+
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command(context_settings=SPELLINGS)(function)
+    inner = typer.main.get_command(app)
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    rest = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
+
+    def run(arguments: tuple[str, ...]) -> None:
+        inner.main(list(arguments), prog_name=f"gfnet-dynn {verb}")
+
+    return GroupedHelp(verb, callback=run, params=[rest], help=function.__doc__, context_settings=settings)

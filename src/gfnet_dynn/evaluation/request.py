@@ -7,28 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.bundle.archive import SUFFIX
-from gfnet_dynn.errors import OptionError, SpecError
+from gfnet_dynn.errors import OptionError
 from gfnet_dynn.options import flag, option
 from gfnet_dynn.reporting.contact_sheet import require_sheet_format
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
 from gfnet_dynn.spec.backbone import ExitPooling
+from gfnet_dynn.spec.request import parse_exits
 from gfnet_dynn.units import parse_share
 
 _RUN, _BUNDLE, _DATA, _PUBLISHED = "A run", "A bundle", "Other data than those of the run", "A published .pth file"
-
-
-def parse_exits(text: str) -> tuple[int, ...]:
-    """`3,5,7` → (3, 5, 7), `none` → ().
-
-    Raises:
-        SpecError: not a list of whole numbers.
-    """
-    if text.strip().casefold() == "none":
-        return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise SpecError(f"--exits takes block indices such as 3,5,7,9, not {text!r}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,7 @@ class Hybrid(Backbone):
     """Trunk blocks, then global-filter blocks; a linear map and a position stand before the first of these."""
 
     def __init__(self, spec: HybridSpec, image_size: int, drop_path: float = 0.0) -> None:
-        """Build with fresh weights.
-
-        Args:
-            spec: trunk, cut, width and number of global-filter blocks.
-            image_size: side in pixels.
-            drop_path: probability at the last block; it rises linearly over the global-filter blocks.
-        """
+        """Build with fresh weights."""
         super().__init__()
         grid, kept = spec.grid(image_size), spec.cut + 1
         blocks = GFNetSpec(spec.width, spec.depth_after, mlp_ratio=spec.mlp_ratio)
@@ -38,7 +32,7 @@ class Hybrid(Backbone):
         self.stem_macs = self.trunk.stem_macs
         entry = convolution_macs(grid * grid, (1, 1), self.trunk.widths[-1], spec.width)
         each = block_macs(blocks, grid)
-        self.stage_macs = (*self.trunk.block_macs, entry + each, *[each] * (spec.depth_after - 1))
+        self.block_macs = (*self.trunk.block_macs, entry + each, *[each] * (spec.depth_after - 1))
         init_convolutions(self.trunk)
         store_channels_last(self.trunk)
         self.blocks.apply(init_weights)
@@ -58,7 +52,7 @@ class Hybrid(Backbone):
         features: Tensor = self.trunk.stem(images.contiguous(memory_format=torch.channels_last))
         return features
 
-    def stage(self, index: int, features: Tensor) -> Tensor:
+    def block(self, index: int, features: Tensor) -> Tensor:
         """A trunk block on a map [B, C, H, W], or a global-filter block on tokens [B, T, D]."""
         if index < self.kept:
             mapped: Tensor = self.trunk.blocks[index](features)

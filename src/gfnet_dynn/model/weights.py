@@ -86,7 +86,7 @@ def is_of_exits(name: str) -> bool:
 
 
 def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, *, new_head: bool = False) -> None:
-    """Load published weights into a network, strictly but for what is said here.
+    """Load published weights into a network, strictly but for two exceptions.
 
     Filters and position are resized to the network's grid. A plain GFNet brings no heads and gates for the early exits:
     then, and only where it brings none at all, the network keeps its fresh ones.
@@ -153,11 +153,6 @@ def _fit(name: str, tensor: Tensor, wanted: Tensor, source: str) -> Tensor:
 def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
     """Resize a filter to another grid, the real and the imaginary part each, bilinearly.
 
-    Args:
-        weight: [H, W // 2 + 1, D, 2].
-        height: H of the new grid.
-        half_width: W // 2 + 1 of the new grid.
-
     Returns:
         [height, half_width, D, 2].
     """
@@ -169,10 +164,6 @@ def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
 
 def resize_position(position: Tensor, tokens: int) -> Tensor:
     """Resize the position embedding of a square grid to another square grid, bilinearly.
-
-    Args:
-        position: [1, T, D].
-        tokens: T of the new grid.
 
     Returns:
         [1, tokens, D].

@@ -1,4 +1,4 @@
-"""What the runtime asks of an inference engine, and the engines by name."""
+"""The interface of an inference engine, and the engines by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EngineOptions:
 
     Attributes:
         threads: of one forward pass.
-        spinning: let waiting threads keep the processor busy: faster where nothing else runs, twice as slow elsewhere.
+        spinning: waiting threads keep the processor busy: faster where nothing else runs, twice as slow elsewhere.
     """
 
     threads: int
@@ -33,10 +33,7 @@ class EngineOptions:
         if self.threads < 1:
             raise EngineError(f"an engine needs at least one thread, not {self.threads}")
         if self.threads > most_threads():
-            raise EngineError(
-                f"{self.threads} threads are more than this machine has use for: at most {most_threads()}, by its "
-                "processors"
-            )
+            raise EngineError(f"{self.threads} threads are too many for this machine: at most {most_threads()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Port:
     """An input or output of a graph.
 
     Attributes:
-        name: its own.
+        name: in the graph.
         dtype: of the array.
         shape: None where it depends on the batch.
     """
@@ -55,15 +52,15 @@ class Port:
 
 
 class Graph(Protocol):
-    """A compiled segment: one array in, arrays out."""
+    """A compiled segment: from one array to several. Several threads may run it at once."""
 
     @property
     def input(self) -> Port:
-        """What goes in."""
+        """The only input."""
 
     @property
     def outputs(self) -> Sequence[Port]:
-        """What comes out, in order."""
+        """All outputs, in order."""
 
     def run(self, array: Array) -> Sequence[Array]:
         """Compute all outputs for one input array; threads may share a graph.
@@ -81,10 +78,10 @@ class Engine(Protocol):
         """With its version, such as `onnxruntime 1.32.0`."""
 
     def compile(self, graph: bytes) -> Graph:
-        """Make an ONNX graph ready to run.
+        """Compile an ONNX graph.
 
         Raises:
-            EngineError: the engine cannot take it.
+            EngineError: the engine does not support it.
         """
 
 
@@ -98,27 +95,27 @@ _ENGINES: Mapping[str, tuple[str, str]] = {  # name: module, class
 }
 
 ENGINES = tuple(_ENGINES)
-"""Engines that can be asked for."""
+"""Their names."""
 
 
 def make_engine(name: str, options: EngineOptions) -> Engine:
     """The engine of that name.
 
     Raises:
-        EngineError: unknown, not startable, or the base install is not whole.
-        MissingExtraError: the extra that brings it is not installed.
+        EngineError: unknown, not installed though required, or it does not start.
+        MissingExtraError: the optional engine is not installed.
     """
     if name not in _ENGINES:
         raise EngineError(f"unknown engine '{name}': {nearest(name, _ENGINES)}")
     if find_spec(name) is None:
         if name == DEFAULT_ENGINE:
-            raise EngineError(f"{name} is not installed, though the base install brings it: pip install {name}")
+            raise EngineError(f"{name} is not installed, though gfnet-dynn requires it: pip install {name}")
         raise MissingExtraError(f"the engine {name}", name)
     module, kind = _ENGINES[name]
     try:
         engine: Engine = getattr(import_module(module), kind)(options)
     except Exception as error:  # a wheel for another NumPy, a missing library, a folder of that name
-        raise EngineError(f"{name} is installed but does not start: {error}; install it anew") from error
+        raise EngineError(f"{name} is installed but does not start: {error}; install it again") from error
     return engine
 
 
@@ -130,10 +127,10 @@ def available_processors() -> int:
 
 
 def most_threads() -> int:
-    """How many threads may be asked for: beyond the machine's processors they only take from each other."""
+    """The largest number of threads allowed: more than the machine's processors only slow each other down."""
     return max(_MOST_THREADS, os.cpu_count() or 1)
 
 
 def default_threads() -> int:
-    """At most four of the processors that this process may use: more gain nothing on networks of this size."""
+    """At most four of the processors that this process may use: more do not help networks of this size."""
     return min(_MOST_THREADS, available_processors())

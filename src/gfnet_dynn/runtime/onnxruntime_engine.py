@@ -1,4 +1,4 @@
-"""onnxruntime as engine: what the base install brings."""
+"""The engine onnxruntime, part of the base install."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gfnet_dynn.errors import EngineError
 from gfnet_dynn.runtime.engine import Array, EngineOptions, Port
 
 _KINDS = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64}
-_FATAL_ONLY = 4  # what goes wrong is raised; onnxruntime's own log would only say it twice
+_FATAL_ONLY = 4  # errors are raised; onnxruntime's own log would only repeat them
 
 
 class OnnxRuntimeEngine:
@@ -33,12 +33,12 @@ class OnnxRuntimeEngine:
         """A session for one graph.
 
         Raises:
-            EngineError: onnxruntime cannot take it.
+            EngineError: onnxruntime does not support it.
         """
         try:
             return OnnxRuntimeGraph(ort.InferenceSession(graph, self._options, providers=["CPUExecutionProvider"]))
-        except Exception as error:  # its exceptions have no common base but this
-            raise EngineError(f"{self.name} cannot take this graph: {_first_line(error)}") from error
+        except Exception as error:  # its exceptions have no other common base
+            raise EngineError(f"{self.name} does not support this graph: {_first_line(error)}") from error
 
 
 class OnnxRuntimeGraph:

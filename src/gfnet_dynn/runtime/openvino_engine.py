@@ -1,4 +1,4 @@
-"""openvino as engine (extra `openvino`): on Intel and ARM processors often the faster one."""
+"""The engine openvino (extra `openvino`), often faster on Intel and ARM processors."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class OpenVinoEngine:
         """A compiled model for one graph.
 
         Raises:
-            EngineError: openvino cannot take it.
+            EngineError: openvino does not support it.
         """
         try:
             return OpenVinoGraph(self._core.compile_model(self._core.read_model(graph), "CPU", self._settings))
         except RuntimeError as error:
-            raise EngineError(f"{self.name} cannot take this graph: {str(error).strip()[:300]}") from error
+            raise EngineError(f"{self.name} does not support this graph: {str(error).strip()[:300]}") from error
 
 
 class OpenVinoGraph:

@@ -1,4 +1,4 @@
-"""Which precision is the faster one on this device: timed once, then remembered.
+"""Chooses the precision that is faster on this device: timed once, then cached.
 
 Integer products need instructions that not every processor has; on one without them, int8 is slower than float32.
 """
@@ -30,7 +30,7 @@ _ROUNDS = 5
 
 
 def compile_net(bundle: Bundle, precision: str, engine: Engine) -> SegmentedNet:
-    """The bundle in a given precision.
+    """Compile the bundle in one precision.
 
     Raises:
         BundleError: it lacks that precision, or is damaged.
@@ -40,39 +40,40 @@ def compile_net(bundle: Bundle, precision: str, engine: Engine) -> SegmentedNet:
 
 
 def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> SegmentedNet:
-    """The bundle in the precision that is fastest here.
+    """Compile the bundle in the fastest of the precisions that it allows for `auto`.
 
     Args:
         bundle: with one precision or several.
         engine: that will run it.
-        options: under which it was made.
+        options: of the engine.
     """
-    if len(bundle.manifest.precisions) == 1:
-        return compile_net(bundle, next(iter(bundle.manifest.precisions)), engine)
-    file = _memory(bundle, engine, options)
-    known = _recall(file) if file else None
-    if known is not None and known in bundle.manifest.precisions:
-        return compile_net(bundle, known, engine)
-    nets = _all_that_compile(bundle, engine)
+    allowed = auto_precisions(bundle)
+    if len(allowed) == 1:
+        return compile_net(bundle, allowed[0], engine)
+    file = _cache_file(bundle, engine, options)
+    cached = _read_cached(file) if file else None
+    if cached in allowed:
+        return compile_net(bundle, cached, engine)
+    nets = {"fp32": compile_net(bundle, "fp32", engine)}
+    for name in allowed[1:]:
+        with suppress(EngineError):  # not every engine supports int8
+            nets[name] = compile_net(bundle, name, engine)
     times = time_full_pass(nets)
     fastest = min(times, key=lambda name: times[name])
     if file:
-        with suppress(StorageError):  # a device without a writable home times anew at each start
+        with suppress(StorageError):  # a device without a writable home times at each start
             write_json(file, {"fastest": fastest, "median_ms": times, "engine": engine.name, "processor": processor()})
     return nets[fastest]
 
 
-def _all_that_compile(bundle: Bundle, engine: Engine) -> dict[str, SegmentedNet]:
-    """In float32, and in whatever else the engine takes."""
-    nets = {"fp32": compile_net(bundle, "fp32", engine)}
-    for name in bundle.manifest.precisions.keys() - nets:
-        with suppress(EngineError):
-            nets[name] = compile_net(bundle, name, engine)
-    return nets
+def auto_precisions(bundle: Bundle) -> list[str]:
+    """`fp32`, then the others whose accuracy at export was close enough to its own."""
+    allowed = getattr(bundle.manifest, "auto_precisions", tuple(bundle.manifest.precisions))
+    return ["fp32", *(name for name in allowed if name != "fp32")]
 
 
 def time_full_pass(nets: Mapping[str, SegmentedNet]) -> dict[str, float]:
-    """Milliseconds of a full pass of one image by each network, in turns; the median over the rounds."""
+    """Milliseconds of a full pass of one image by each network in turn; the median over the rounds."""
     side = next(iter(nets.values())).manifest.input.size
     image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     times: dict[str, list[float]] = {name: [] for name in nets}
@@ -85,18 +86,17 @@ def time_full_pass(nets: Mapping[str, SegmentedNet]) -> dict[str, float]:
     return {name: float(np.median(each)) for name, each in times.items()}
 
 
-def _memory(bundle: Bundle, engine: Engine, options: EngineOptions) -> Path | None:
+def _cache_file(bundle: Bundle, engine: Engine, options: EngineOptions) -> Path | None:
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    except RuntimeError:  # a user without a home, as containers have them
+    except RuntimeError:  # a user without a home, as in containers
         return None
-    about = json.dumps([bundle.sha256, engine.name, options.threads, processor()])
-    return cache / "gfnet-dynn" / "precision" / f"{hashlib.sha256(about.encode()).hexdigest()[:24]}.json"
+    key = json.dumps([bundle.sha256, engine.name, options.threads, processor()])
+    return cache / "gfnet-dynn" / "precision" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
-def _recall(file: Path) -> str | None:
+def _read_cached(file: Path) -> str | None:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return str(found["fastest"])
+        return str(json.loads(file.read_text(encoding="utf-8"))["fastest"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -1,4 +1,4 @@
-"""What the runtime answers for one image."""
+"""The answer for one image."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ class Prediction:
 
     Attributes:
         source: its file, or None for an image from memory.
-        label: name of the most probable class.
+        label: the most probable class.
         confidence: that class's probability at the exit taken, 0 to 1; calibrated where the policy has temperatures.
-        exit: name of the exit taken, such as `exit 2` or `final`.
-        macs: multiply-accumulates spent up to there; counted from shapes.
+        exit: the exit taken, such as `exit 2` or `final`.
+        macs: multiply-accumulates up to that exit; counted from shapes.
         probabilities: of all classes at that exit, by name.
-        policy: name of the one by which it left; `own` where the caller gave the thresholds.
-        policy_digest: of that policy's score and thresholds: a name may come to mean others.
-        precision: of the network that answered, such as `fp32`.
-        unknown: the image is unlike those that the network knows; None where the policy cannot tell.
-        among: classes among which the true one is, with the policy's coverage; None where it guarantees none.
+        policy: name of the exit policy; `own` where the caller set the thresholds.
+        policy_digest: of that policy's score and thresholds, which may change under the same name.
+        precision: of the network, such as `fp32`.
+        unknown: the image is out of distribution; None where the policy has no rule for it.
+        prediction_set: classes that include the true one with the policy's coverage, the most probable first; None
+            where the policy has no prediction sets.
     """
 
     source: Path | None
@@ -45,10 +46,10 @@ class Prediction:
     policy_digest: str
     precision: str
     unknown: bool | None = None
-    among: tuple[str, ...] | None = None
+    prediction_set: tuple[str, ...] | None = None
 
     def ranked(self, top: int | None = None) -> list[tuple[str, float]]:
-        """The `top` most probable classes, or all, with their probability, in falling order."""
+        """The `top` most probable classes, or all, with their probability, in descending order."""
         return sorted(self.probabilities.items(), key=lambda each: -each[1])[:top]
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
@@ -64,7 +65,7 @@ class Prediction:
             "policy_digest": self.policy_digest,
             "precision": self.precision,
             **({} if self.unknown is None else {"unknown": self.unknown}),
-            **({} if self.among is None else {"among": list(self.among)}),
+            **({} if self.prediction_set is None else {"prediction_set": list(self.prediction_set)}),
         }
 
 
@@ -76,25 +77,25 @@ def make_prediction(
     exit_index: int,
     source: Path | None,
 ) -> Prediction:
-    """The answer that one image's logits mean.
+    """The prediction for one image from its logits.
 
     Args:
-        manifest: classes and ways out.
-        policy: by which it left.
-        precision: of the network that computed the logits.
+        manifest: classes and exits.
+        policy: that chose the exit.
+        precision: of the network.
         logits: [K], of the exit taken.
         exit_index: 0 to G.
         source: the image's file.
     """
     probabilities = softmax(policy.fitted.scaled(exit_index, logits))
     exit_, best = manifest.exits[exit_index], int(probabilities.argmax())
-    unknown, among = None, None
+    unknown, prediction_set = None, None
     if known := policy.unknowns:
         unknown = bool(is_unknown(familiarity(logits[None], known.score), known.thresholds[exit_index])[0])
     if sets := policy.sets:
-        held = prediction_sets(probabilities[None], sets.quantiles[exit_index], sets.score)[0]
+        included = prediction_sets(probabilities[None], sets.quantiles[exit_index], sets.score)[0]
         order = np.argsort(-probabilities, kind="stable")
-        among = tuple(manifest.classes[index] for index in order if held[index])
+        prediction_set = tuple(manifest.classes[index] for index in order if included[index])
     return Prediction(
         source=source,
         label=manifest.classes[best],
@@ -106,5 +107,5 @@ def make_prediction(
         policy_digest=policy.digest,
         precision=precision,
         unknown=unknown,
-        among=among,
+        prediction_set=prediction_set,
     )

@@ -1,4 +1,4 @@
-"""From a bundle and image files to predictions: the Python interface of the device.
+"""From a bundle and image files to predictions.
 
 >>> from gfnet_dynn.runtime import load
 >>> for each in load("scene.gfd").classify(["photo.jpg"]):
@@ -40,14 +40,14 @@ def load(
     threads: int | None = None,
     spinning: bool = False,
 ) -> Classifier:
-    """Read a bundle and make it ready.
+    """Read a bundle and compile it.
 
     Args:
         path: what `gfnet-dynn export` wrote.
         engine: `onnxruntime` or `openvino`.
-        precision: `fp32`, `int8`, or `auto`, the one that is faster on this device.
+        precision: `fp32`, `int8`, or `auto`, the faster one on this device of those that the bundle allows for `auto`.
         threads: of one forward pass; by default the processors that this process may use, at most four.
-        spinning: let waiting threads keep the processor busy: faster where nothing else runs.
+        spinning: waiting threads keep the processor busy: faster where nothing else runs.
 
     Raises:
         BundleError: missing, damaged, of another version, or without that precision.
@@ -65,10 +65,10 @@ def _compile(bundle: Bundle, engine_name: str, precision: str, options: EngineOp
 
 
 class Classifier:
-    """A bundle that is ready to classify; threads may share it.
+    """A compiled bundle; several threads may share one.
 
     Attributes:
-        net: its segments, for who wants logits.
+        net: its segments, which compute logits.
     """
 
     def __init__(self, net: SegmentedNet) -> None:
@@ -76,7 +76,7 @@ class Classifier:
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
+        """Classes, input, exits and policies of the bundle."""
         return self.net.manifest
 
     def policy(self, name: str | None = None, threshold: float | Sequence[float] | None = None) -> Policy:
@@ -90,8 +90,8 @@ class Classifier:
         if threshold is None:
             return policy
         thresholds = per_exit(threshold, self.manifest.num_exits - 1)
-        # What its score needs stays; whatever was made for the policy's own thresholds does not hold for others.
-        return Policy(OWN, policy.score, thresholds, "given by the caller", policy.fitted)
+        # Guarantee, sets and the rule for unknown images were calibrated at the policy's own thresholds.
+        return Policy(OWN, policy.score, thresholds, "set by the caller", policy.fitted)
 
     def classify(
         self,
@@ -104,13 +104,13 @@ class Classifier:
         """Classify images.
 
         Args:
-            pictures: files or arrays, or one alone.
-            policy: an exit policy of the bundle; its first by default.
-            threshold: other thresholds for that policy, one for all exits or one each.
-            batch: images at once; those that stay are compacted after each exit.
+            pictures: files or arrays, or a single one.
+            policy: an exit policy of the bundle; its default one if None.
+            threshold: replaces the thresholds of that policy: one for all exits, or one for each.
+            batch: images at once; those that continue are compacted after each exit.
 
         Raises:
-            ImageError: an image cannot be read; `classify_each` gives those before it.
+            ImageError: an image cannot be read; `classify_each` yields those before it.
         """
         if isinstance(pictures, str | Path | np.ndarray):
             pictures = [pictures]
@@ -123,41 +123,41 @@ class Classifier:
         policy: str | None = None,
         threshold: float | Sequence[float] | None = None,
         batch: int = 1,
-        unreadable: Callable[[ImageError], None] | None = None,
+        on_unreadable: Callable[[ImageError], None] | None = None,
     ) -> Iterator[Prediction]:
-        """The same, one after the other as they are ready.
+        """Yield each prediction as soon as it is made.
 
         Args:
             pictures: as `classify`.
             policy: as `classify`.
             threshold: as `classify`.
             batch: as `classify`.
-            unreadable: told of an image that cannot be read, which is then left out; by default it raises.
+            on_unreadable: called with the error of an image that cannot be read, which is then skipped; None: raise it.
         """
         chosen = self.policy(policy, threshold)
-        for chunk in _chunks(self._read_each(pictures, unreadable), batch):
+        for chunk in _chunks(self._read_each(pictures, on_unreadable), batch):
             answers = self.net.decide(np.stack([image for _, image in chunk]), chosen)
             for (source, _), logits, exit_index in zip(chunk, *answers, strict=True):
                 yield make_prediction(self.manifest, chosen, self.net.precision, logits, int(exit_index), source)
 
     def _read_each(
-        self, pictures: Iterable[Picture], unreadable: Callable[[ImageError], None] | None
+        self, pictures: Iterable[Picture], on_unreadable: Callable[[ImageError], None] | None
     ) -> Iterator[tuple[Path | None, npt.NDArray[np.uint8]]]:
         for picture in pictures:
             try:
                 image = self.read(picture)
             except ImageError as error:
-                if unreadable is None:
+                if on_unreadable is None:
                     raise
-                unreadable(error)
+                on_unreadable(error)
             else:
                 yield None if isinstance(picture, np.ndarray) else Path(picture), image
 
     def read(self, picture: Picture) -> npt.NDArray[np.uint8]:
-        """A picture as the network takes it: uint8 [S, S, 3].
+        """A picture as input of the network: uint8 [S, S, 3].
 
         Raises:
-            ImageError: it cannot be read, or is no RGB image of 8 bits.
+            ImageError: it cannot be read, or is not an 8-bit RGB image.
         """
         if not isinstance(picture, np.ndarray):
             return load_input(Path(picture), self.manifest.input)

@@ -1,4 +1,4 @@
-"""What to classify, and how."""
+"""The request of `classify`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gfnet_dynn.options import option
 EngineName = Literal["onnxruntime", "openvino"]
 PrecisionName = Literal["auto", "fp32", "int8"]
 
-_ENGINE, _OUTPUT = "Engine", "Output"
+_ENGINE = "Engine"
 
 
 def parse_thresholds(text: str) -> float | tuple[float, ...]:
@@ -24,7 +24,9 @@ def parse_thresholds(text: str) -> float | tuple[float, ...]:
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise OptionError(f"thresholds are a number, or one for each exit such as 0.7,0.8, not {text!r}") from error
+        raise OptionError(
+            f"--threshold takes one number, or one for each exit such as 0.7,0.8, not {text!r}"
+        ) from error
     return values if len(values) > 1 else values[0]
 
 
@@ -44,7 +46,9 @@ class ClassifyRequest:
     batch: int = option(1, "Images at once; those that continue are compacted after each exit.")
     engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
     precision: PrecisionName = option(
-        "auto", "auto: the faster one on this device, timed once and remembered.", panel=_ENGINE
+        "auto",
+        "auto: the faster one on this device, timed once and cached; int8 only where export found no loss of accuracy.",
+        panel=_ENGINE,
     )
     threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
 

@@ -1,4 +1,4 @@
-"""Runs the segments of a bundle one by one; a later segment never runs for an image that has left."""
+"""Runs the segments of a bundle one by one; no segment runs for an image that has exited."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ELSEWHERE = b"location"  # the key under which ONNX names a file with a tensor'
 
 
 class Answers(NamedTuple):
-    """What the gated network answers.
+    """Logits at the exits taken.
 
     Attributes:
         logits: float32 [B, K] of the exit taken.
-        exits: [B], 0 to G; G is the final classifier.
+        exits: [B], 0 to G; G is the final exit.
     """
 
     logits: npt.NDArray[np.float32]
@@ -42,18 +42,18 @@ class SegmentedNet:
         precision: `fp32` or `int8`.
         engine_name: with its version.
 
-    All segments but the last give (features, logits, gate), the last one gives logits. The features are the segments' own
-    matter.
+    All segments but the last compute (features, logits, gate), the last one computes logits. Several
+    threads may share it.
     """
 
     def __init__(self, manifest: Manifest, graphs: Iterable[bytes], precision: str, engine: Engine) -> None:
-        """Compile all segments, and hold them against the manifest.
+        """Compile all segments and check them against the manifest.
 
         Args:
             manifest: what the graphs should be.
-            graphs: of each segment, G + 1 of them; one at a time is in memory where they come from an iterator.
-            precision: in which they are, by name.
-            engine: that will run them.
+            graphs: of the G + 1 segments; from an iterator, one at a time is in memory.
+            precision: of the graphs.
+            engine: that compiles them.
 
         Raises:
             BundleError: graphs and manifest disagree.
@@ -62,27 +62,29 @@ class SegmentedNet:
         self.manifest, self.precision, self.engine_name = manifest, precision, engine.name
         self._segments: list[Graph] = []
         for index, graph in enumerate(graphs):
-            self._check(index, _ELSEWHERE not in graph, "takes numbers from a file outside the bundle")
+            self._check(index, _ELSEWHERE not in graph, "reads weights from a file outside the bundle")
             self._segments.append(engine.compile(graph))
         num_exits, last = self.manifest.num_exits, len(self._segments) - 1
         self._check(last, last + 1 == num_exits, f"is the last one, of {num_exits}")
         self._side, classes = self.manifest.input.size, len(self.manifest.classes)
         taken = _kind(self._segments[0].input)
         same = taken == (_UINT8, (None, self._side, self._side, 3))
-        self._check(0, same, f"does not take 8-bit images of {self._side} px, any number at once")
+        self._check(0, same, f"does not take batches of 8-bit images of {self._side} px")
         for index, segment in enumerate(self._segments):
             self._check(index, len(segment.outputs) == (1 if index == last else 3), "has another number of outputs")
             logits = _kind(segment.outputs[0 if index == last else 1])
-            self._check(index, logits == (_FLOAT32, (None, classes)), f"does not give logits of {classes} classes")
+            self._check(index, logits == (_FLOAT32, (None, classes)), f"does not compute logits of {classes} classes")
             if index < last:
                 same = _kind(segment.outputs[0]) == _kind(self._segments[index + 1].input)
-                self._check(index, same, "gives features that the next one does not take")
-                self._check(index, _kind(segment.outputs[2]) == (_FLOAT32, (None,)), "does not give one gate an image")
+                self._check(index, same, "computes features that the next one does not take")
+                self._check(
+                    index, _kind(segment.outputs[2]) == (_FLOAT32, (None,)), "does not compute one gate for each image"
+                )
 
     def _check(self, segment: int, condition: bool, otherwise: str) -> None:
         if not condition:
             raise BundleError(
-                f"segment {segment + 1} in {self.precision} {otherwise}, against the bundle's manifest: export it anew"
+                f"segment {segment + 1} in {self.precision} {otherwise}, against the bundle's manifest: export it again"
             )
 
     def _entering(self, images: Images) -> Array:
@@ -93,11 +95,11 @@ class SegmentedNet:
         return np.ascontiguousarray(images)
 
     def decide(self, images: Images, policy: Policy) -> Answers:
-        """Run each image only as far as it needs: those that stay are compacted and go on.
+        """Run each image up to its exit: those that continue are compacted after each segment.
 
         Raises:
             ThresholdError: the thresholds do not fit the exits.
-            ImageError: the images are of another kind or size.
+            ImageError: the images are of another type or size.
         """
         features = self._entering(images)
         thresholds = per_exit(policy.thresholds, len(self._segments) - 1)
@@ -105,31 +107,31 @@ class SegmentedNet:
         exits = np.full(len(images), len(thresholds), np.intp)
         if not len(images):
             return Answers(logits, exits)
-        staying = np.arange(len(images))
-        said = np.empty((len(images), len(thresholds)), np.intp)  # classes that exits named, for scores that look back
+        remaining = np.arange(len(images))
+        labels = np.empty((len(images), len(thresholds)), np.intp)  # at earlier exits, for scores that compare them
         for index, (segment, threshold) in enumerate(zip(self._segments, thresholds, strict=False)):
             features, exit_logits, gate = segment.run(features)
-            earlier = said[staying, :index]
-            left = should_exit(score_at(policy.score, policy.fitted, index, exit_logits, gate, earlier), threshold)
-            said[staying, index] = exit_logits.argmax(axis=1)
-            if not left.any():
+            earlier = labels[remaining, :index]
+            done = should_exit(score_at(policy.score, policy.fitted, index, exit_logits, gate, earlier), threshold)
+            labels[remaining, index] = exit_logits.argmax(axis=1)
+            if not done.any():
                 continue
-            logits[staying[left]] = exit_logits[left]
-            exits[staying[left]] = index
-            if left.all():
+            logits[remaining[done]] = exit_logits[done]
+            exits[remaining[done]] = index
+            if done.all():
                 return Answers(logits, exits)
-            staying, features = staying[~left], features[~left]
-        (logits[staying],) = self._segments[-1].run(features)
+            remaining, features = remaining[~done], features[~done]
+        (logits[remaining],) = self._segments[-1].run(features)
         return Answers(logits, exits)
 
     def all_exits(self, images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """What every exit says of every image.
+        """The outputs of every exit for every image.
 
         Returns:
             Logits [B, G + 1, K] and gates [B, G].
 
         Raises:
-            ImageError: the images are of another kind or size.
+            ImageError: the images are of another type or size.
         """
         features = self._entering(images)
         logits, gates = [], []

@@ -1,1 +1,1 @@
-"""What an early-exit network is, as plain frozen values."""
+"""Specifications of early-exit networks, as frozen values."""

@@ -1,7 +1,7 @@
-"""What a backbone is, as plain frozen values, and the variants with a name.
+"""Specifications of backbones, and the variants with a name.
 
-A backbone is a stem and a list of stages; exits stand after stages. The specs say how many stages there are and which
-inputs fit; only `gfnet_dynn.model` knows how each is built.
+A backbone is a stem and a list of blocks; an exit may follow any block. A specification has the number of blocks and
+the inputs that fit; only `gfnet_dynn.model` builds the network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Triple = tuple[float, float, float]
 ExitPooling = Literal["mean", "mean-deviation"]
 
-# Far beyond any network that was published: what asks for more is damaged, and would fill the memory.
+# Far beyond any published network: larger values are of a damaged file, and would fill the memory.
 _MOST_BLOCKS, _WIDEST = 256, 16_384
 
 
@@ -33,7 +33,7 @@ def _require_size(width: int, depth: int, mlp_ratio: int) -> None:
 
 
 class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="gfnet"):
-    """A Global Filter Network (Rao et al., arXiv 2107.00645); each block is a stage.
+    """A Global Filter Network (Rao et al., arXiv 2107.00645).
 
     Attributes:
         width: channels D of a token.
@@ -41,7 +41,7 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
         patch_size: side of a patch in pixels; it must divide the input.
         mlp_ratio: hidden channels of the MLP as a multiple of `width`.
         stem: `patch`, one strided convolution as published, or `convolutions`, four of 3 × 3 and a linear one, which
-            learns from few images what a patch stem does not; it needs a patch of 16 px.
+            needs fewer training images; it needs a patch of 16 px.
     """
 
     kind: ClassVar[str] = "gfnet"
@@ -70,7 +70,7 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
 
     @property
     def stride(self) -> int:
-        """Pixels of the input that a token stands for; the input must be a multiple."""
+        """Side of a token in pixels of the input, which must be a multiple."""
         return self.patch_size
 
     def grid(self, size: int) -> int:
@@ -85,10 +85,10 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
 class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="efficientnet-lite"):
     """An EfficientNet-Lite: EfficientNet for small devices, with ReLU6 and without squeeze-and-excitation.
 
-    Each block is a stage. Source: Tan and Le, arXiv 1905.11946, and the authors' Lite variants of 2020.
+    Source: Tan and Le, arXiv 1905.11946, and the authors' Lite variants of 2020.
 
     Attributes:
-        variant: 0, 1 or 2: width, depth and the resolution that it was trained at grow with it.
+        variant: 0, 1 or 2; width, depth and training resolution increase with it.
     """
 
     kind: ClassVar[str] = "efficientnet-lite"
@@ -100,7 +100,7 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
 
     def __post_init__(self) -> None:
         if self.variant not in (0, 1, 2):
-            raise SpecError(f"EfficientNet-Lite comes as 0, 1 and 2, not {self.variant!r}")
+            raise SpecError(f"the variant of EfficientNet-Lite is 0, 1 or 2, not {self.variant!r}")
 
     @property
     def resolution(self) -> int:
@@ -119,12 +119,12 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
 
     @property
     def default_exits(self) -> tuple[int, ...]:
-        """The last blocks of the fourth, fifth and sixth group but for its end: where width or stride changes."""
+        """Blocks at which the width or stride changes."""
         return {0: (4, 7, 10), 1: (6, 10, 14), 2: (6, 10, 14)}[self.variant]
 
     @property
     def stride(self) -> int:
-        """Convolutions pad as they need: any input fits."""
+        """Any input fits: convolutions pad."""
         return 1
 
     def grid(self, size: int) -> int:
@@ -169,7 +169,7 @@ LITE_HEAD_WIDTH = 1280
 
 def _lite_blocks(width_factor: float, depth_factor: float) -> tuple[LiteBlock, ...]:
     blocks: list[LiteBlock] = []
-    inputs = LITE_STEM_WIDTH  # the Lite variants scale neither stem nor head, nor repeat the first and last group
+    inputs = LITE_STEM_WIDTH  # neither stem and head nor the depth of the first and last group are scaled
     for index, (repeats, kernel, stride, expansion, channels) in enumerate(_GROUPS):
         outputs = _round_channels(channels * width_factor)
         inner = 0 < index < len(_GROUPS) - 1
@@ -185,11 +185,11 @@ def _round_channels(channels: float, divisor: int = 8) -> int:
 
 
 class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hybrid"):
-    """The first blocks of a convolutional trunk, then global-filter blocks; each block of either is a stage.
+    """The first blocks of a convolutional trunk, then global-filter blocks.
 
     Attributes:
-        trunk: where the first blocks come from, with their ImageNet weights where wanted.
-        cut: the last block of the trunk that is kept, 0-based.
+        trunk: source of the first blocks and, optionally, of their ImageNet weights.
+        cut: last block of the trunk, 0-based.
         width: channels D of the global-filter blocks.
         depth_after: number of global-filter blocks.
         mlp_ratio: hidden channels of their MLP as a multiple of `width`.
@@ -209,16 +209,16 @@ class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kin
     def __post_init__(self) -> None:
         _require_size(self.width, self.depth_after, self.mlp_ratio)
         if not 0 <= self.cut < self.trunk.depth:
-            raise SpecError(f"the trunk has the blocks 0 to {self.trunk.depth - 1}: none of them is {self.cut}")
+            raise SpecError(f"the cut of the trunk must be a block from 0 to {self.trunk.depth - 1}, not {self.cut}")
 
     @property
     def depth(self) -> int:
-        """Number of stages: trunk blocks and global-filter blocks."""
+        """Number of blocks of both kinds."""
         return self.cut + 1 + self.depth_after
 
     @property
     def default_exits(self) -> tuple[int, ...]:
-        """Those of the trunk that are kept, its end, and after each second global-filter block but the last."""
+        """Those within the trunk, its end, and every second global-filter block but the last."""
         within = {block for block in self.trunk.default_exits if block <= self.cut}
         return tuple(sorted({*within, *range(self.cut, self.depth - 1, 2)}))
 
@@ -251,7 +251,7 @@ BACKBONES: Mapping[str, BackboneSpec] = {
     "efficientnet-lite2": EfficientNetLiteSpec(2),
 }
 """The published GFNets, the published student (192x12), the same with convolutions as stem, a small one for 64-pixel
-images (96x8), a hybrid, and convolutional trunks as they are."""
+images (96x8), a hybrid, and plain convolutional trunks."""
 
 
 def find_backbone(name: str) -> BackboneSpec:
@@ -266,8 +266,8 @@ def find_backbone(name: str) -> BackboneSpec:
 
 
 def backbone_name(backbone: BackboneSpec) -> str:
-    """The name of a named variant; for others their kind, which is all that tables need."""
-    return next((name for name, named in BACKBONES.items() if named == backbone), f"own {backbone.kind}")
+    """The name of a named variant, otherwise the kind."""
+    return next((name for name, named in BACKBONES.items() if named == backbone), f"custom {backbone.kind}")
 
 
 def nearest_sizes(backbone: BackboneSpec, size: int) -> tuple[int, int]:
@@ -283,7 +283,7 @@ def _grid(size: int, stride: int, what: str) -> int:
     if size % stride:
         lower, upper = _nearest_sizes(size, stride)
         raise SpecError(
-            f"an input of {size} px is no multiple of the {what} of {stride} px: "
+            f"an input of {size} px is not a multiple of the {what} of {stride} px: "
             f"use --input-size {lower} or {upper}, or --pad to pad each image to {upper} px by reflection"
         )
     return size // stride

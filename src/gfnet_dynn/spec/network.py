@@ -1,6 +1,6 @@
-"""What an early-exit network is, as plain frozen values: its backbone, exits, input and classes.
+"""Specification of an early-exit network: backbone, exits, input and classes.
 
-The specs travel inside every checkpoint as JSON, so they know nothing of torch.
+It is stored in every checkpoint as JSON and needs no torch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class InputSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         size: side in pixels, padding included.
-        pad: pixels of each side's length that are reflected border, not image.
+        pad: pixels of the side that are a reflected border.
         mean: per channel, on the scale 0 to 1.
         std: per channel, on the scale 0 to 1.
     """
@@ -33,21 +33,24 @@ class InputSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not 0 <= self.pad < self.size <= _LARGEST_INPUT:
-            raise SpecError(f"an input of {self.size} px with {self.pad} px of padding is not possible")
+            raise SpecError(
+                f"an input of {self.size} px with {self.pad} px of padding is not valid: at most {_LARGEST_INPUT} px, "
+                "and less padding than that"
+            )
         if not all(value > 0 for value in self.std):
             raise SpecError(f"the standard deviations of the input must be positive, not {self.std}")
 
 
 class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """An early-exit network, complete: enough to build it again and to name what it predicts.
+    """An early-exit network: all that is needed to build it and to name its predictions.
 
     Attributes:
-        backbone: the stem and stages.
-        exit_blocks: 0-based indices of the stages after which a head and a gate stand, without the last one.
+        backbone: stem and blocks.
+        exit_blocks: 0-based indices of the blocks followed by an early exit, without the last block.
         input: the image it takes.
         classes: names in the order of the logits.
-        exit_pooling: what the early exits see of the features: their `mean` over all positions, as published, or that
-            and their standard deviation, which says what the mean levels out: how much the texture varies.
+        exit_pooling: of the features at the early exits: their `mean` over all positions, as published, or
+            `mean-deviation`, the mean and the standard deviation, which measures texture.
     """
 
     backbone: BackboneSpec
@@ -64,13 +67,13 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
         ascending = tuple(sorted(set(self.exit_blocks))) == self.exit_blocks
         if not ascending or any(not 0 <= block < last for block in self.exit_blocks):
             raise SpecError(
-                f"exits after blocks {list(self.exit_blocks)} are not possible: give ascending block indices from 0 to "
+                f"exits after blocks {list(self.exit_blocks)} are not valid: give ascending block indices from 0 to "
                 f"{last - 1} (block {last} is the last and feeds the final classifier)"
             )
 
     @property
     def num_exits(self) -> int:
-        """Number of ways out, the final classifier included (G + 1)."""
+        """Number of exits, the final one included (G + 1)."""
         return len(self.exit_blocks) + 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def make_input(backbone: BackboneSpec, size: int, *, pad: bool) -> InputSpec:
     """The input for images of `size` pixels, padded to whole patches where `pad` allows it.
 
     Raises:
-        SpecError: `size` is no multiple of the patch and `pad` is off.
+        SpecError: `size` is not a multiple of the patch and `pad` is off.
     """
     if not pad:
         backbone.grid(size)

@@ -1,4 +1,4 @@
-"""Keeps the memory small that loading a network leaves behind."""
+"""Reduces the memory that stays allocated after a network is loaded."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 _WHILE_LOADING = 128 * 1024
-_AFTERWARDS = 32 * 1024**2  # as large as glibc itself would let it grow
+_AFTERWARDS = 32 * 1024**2  # the largest value to which glibc itself raises it
 
 
 @contextmanager
 def copies_returned() -> Iterator[None]:
-    """Inside, what is freed goes back to the system at once.
+    """Inside, freed memory is returned to the system at once.
 
-    An engine reads a graph by way of several copies of its weights. In glibc's heap the holes that these leave stay
-    with the process: 11 MB of 138 for the student. Outside Linux with glibc this does nothing.
+    An engine makes several copies of the weights while it reads a graph. In glibc's heap the freed holes would stay
+    with the process: 11 MB of 138 for the student. Without glibc this does nothing.
     """
     try:
         adjust = ctypes.CDLL(None).mallopt

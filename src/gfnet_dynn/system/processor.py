@@ -1,4 +1,4 @@
-"""The name of the processor: a measurement without it means nothing."""
+"""The name of the processor, which every measurement carries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The processor's name, as the system gives it; on small boards the board's before it."""
+    """The processor's name as the system reports it; on small boards after the name of the board."""
     names = [_board(), _name()]
     return ", ".join(filter(None, names)) or platform.processor() or platform.machine()
 

@@ -209,20 +209,43 @@ def one_at_a_time(folder: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def move_aside(folder: Path) -> Path | None:
-    """Rename `folder` to the first free `NAME.previous-1`, `-2` …, so that a new run starts clean and loses nothing.
+    """Move `folder` to the first free `.previous/NAME-1`, `-2` … beside it, so that a new run overwrites nothing.
+
+    The folder is hidden, so that a pattern such as `checkpoint/*` names current runs only.
 
     Returns:
         Where it lies now, or None where there was nothing to move.
 
     Raises:
-        StorageError: it cannot be renamed.
+        StorageError: it cannot be moved.
     """
     if not folder.exists():
         return None
     number = 1
-    while (target := folder.with_name(f"{folder.name}.previous-{number}")).exists():
+    while (target := folder.parent / ".previous" / f"{folder.name}-{number}").exists():
         number += 1
     try:
-        return folder.rename(target)
+        return folder.rename(make_folder(target.parent) / target.name)
     except OSError as error:
         raise StorageError(f"cannot move {folder} aside: {error.strerror}; move it by hand") from error
+
+
+@contextmanager
+def build_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `target` at the end: `target` exists complete or not at all.
+
+    Raises:
+        StorageError: `target` has content by then, or cannot be written.
+    """
+    target = target.resolve()
+    require_writable(target.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
+        unfinished = Path(beside) / target.name  # other users may not enter a temporary folder itself
+        unfinished.mkdir()
+        yield unfinished
+        try:
+            if target.is_dir():
+                target.rmdir()  # fails unless it is empty
+            unfinished.rename(target)
+        except OSError as error:
+            raise StorageError(f"cannot write the folder {target}: {error.strerror}; run the command again") from error

@@ -1,1 +1,50 @@
-"""The Python API: each use case takes a frozen request and returns a typed result."""
+"""The Python API: each function takes a frozen request and returns a typed result.
+
+>>> from gfnet_dynn.workflows import ClassifyRequest, classify
+>>> result = classify(ClassifyRequest(bundle=Path("scene.gfd"), images=(Path("photos"),)))
+
+Nothing is imported before it is used, and nothing but training, export and the evaluation of runs needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table
+    from gfnet_dynn.data.catalogue.download import DataDownloadResult, download_dataset
+    from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataDownloadRequest, DataListRequest
+    from gfnet_dynn.data.checks.report import DataCheckResult
+    from gfnet_dynn.runtime.prediction import Prediction
+    from gfnet_dynn.runtime.request import ClassifyRequest
+    from gfnet_dynn.workflows.classification import ClassifyResult, classify, iter_classify
+    from gfnet_dynn.workflows.datasets import DataListResult, check_dataset, list_datasets
+
+__all__ = ["DataListRequest", "DataListResult", "list_datasets"]
+__all__ += ["DataDownloadRequest", "DataDownloadResult", "download_dataset"]
+__all__ += ["DataCheckRequest", "DataCheckResult", "check_dataset"]
+__all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
+
+_MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public names
+    "data.catalogue.download": ("DataDownloadResult", "download_dataset"),
+    "data.catalogue.request": ("DataCheckRequest", "DataDownloadRequest", "DataListRequest"),
+    "data.checks.report": ("DataCheckResult",),
+    "runtime.prediction": ("Prediction",),
+    "runtime.request": ("ClassifyRequest",),
+    "workflows.classification": ("ClassifyResult", "classify", "iter_classify"),
+    "workflows.datasets": ("DataListResult", "check_dataset", "list_datasets"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"gfnet_dynn.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

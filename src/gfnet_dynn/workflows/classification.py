@@ -1,8 +1,8 @@
-"""Classify images with a bundle. No torch, no network connection."""
+"""Classify images with a bundle. Needs no torch and no network connection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gfnet_dynn.errors import DataError
@@ -16,7 +16,7 @@ from gfnet_dynn.workflows.image_files import find_readable
 
 @dataclass(frozen=True)
 class ClassifyResult(Tabular):
-    """What was found.
+    """Predictions for images.
 
     Attributes:
         predictions: one for each readable image, in the order of the files.
@@ -27,49 +27,49 @@ class ClassifyResult(Tabular):
     unreadable: tuple[DataError, ...]
 
     def tables(self) -> Sequence[Table]:
-        """One row for each image."""
-        rows = tuple(
-            (str(each.source), each.label, percent(each.confidence, 1), each.exit) for each in self.predictions
-        )
-        return [Table("", ("image", "class", "confidence", "exit"), rows)]
+        """One row for each image; columns for unknown images and prediction sets where the policy has them."""
+        unknown = any(each.unknown is not None for each in self.predictions)
+        sets = any(each.prediction_set is not None for each in self.predictions)
+        headings = ["image", "class", "confidence", "exit", *["unknown"] * unknown, *["prediction set"] * sets]
+        rows = []
+        for each in self.predictions:
+            more = [*(["yes" if each.unknown else "no"] * unknown), *([", ".join(each.prediction_set or ())] * sets)]
+            rows.append((str(each.source), each.label, percent(each.confidence, 1), each.exit, *more))
+        return [Table("", tuple(headings), tuple(rows))]
 
     def notes(self) -> Sequence[str]:
         """The unreadable files."""
         return [str(error) for error in self.unreadable]
 
 
-def classify(
-    request: ClassifyRequest,
-    *,
-    on_prediction: Callable[[Prediction], None] | None = None,
-    on_unreadable: Callable[[DataError], None] | None = None,
-) -> ClassifyResult:
-    """Classify images.
+def classify(request: ClassifyRequest) -> ClassifyResult:
+    """Classify images; see `iter_classify` for its errors, and for more images than fit into memory as results.
 
     Args:
         request: bundle, images, exit policy, engine.
-        on_prediction: called with each prediction as soon as it is there.
-        on_unreadable: called with the error of each file or folder that cannot be read; the others go on.
+    """
+    unreadable: list[DataError] = []
+    predictions = tuple(iter_classify(request, on_unreadable=unreadable.append))
+    return ClassifyResult(predictions, tuple(unreadable))
+
+
+def iter_classify(
+    request: ClassifyRequest, *, on_unreadable: Callable[[DataError], None] | None = None
+) -> Iterator[Prediction]:
+    """Yield each prediction as soon as it is made.
+
+    Args:
+        request: bundle, images, exit policy, engine.
+        on_unreadable: called with the error of each file or folder that cannot be read, which is then skipped;
+            by default it is raised.
 
     Raises:
         BundleError: missing, damaged, of another version, or without that policy or precision.
         DataError: the only file or folder cannot be read.
         EngineError: the engine cannot run the bundle.
     """
-    predictions: list[Prediction] = []
-    unreadable: list[DataError] = []
-
-    def omit(error: DataError) -> None:
-        unreadable.append(error)
-        if on_unreadable:
-            on_unreadable(error)
-
-    files = find_readable(request.images, omit)
+    files = find_readable(request.images, on_unreadable)
     classifier = load(request.bundle, engine=request.engine, precision=request.precision, threads=request.threads)
-    for prediction in classifier.classify_each(
-        files, policy=request.policy, threshold=request.threshold, batch=request.batch, unreadable=omit
-    ):
-        predictions.append(prediction)
-        if on_prediction:
-            on_prediction(prediction)
-    return ClassifyResult(tuple(predictions), tuple(unreadable))
+    yield from classifier.classify_each(
+        files, policy=request.policy, threshold=request.threshold, batch=request.batch, on_unreadable=on_unreadable
+    )

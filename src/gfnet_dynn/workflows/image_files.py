@@ -9,22 +9,22 @@ from gfnet_dynn.errors import DataError
 from gfnet_dynn.images.files import require_images
 
 
-def find_readable(places: Sequence[Path], omit: Callable[[DataError], None]) -> list[Path]:
+def find_readable(places: Sequence[Path], on_unreadable: Callable[[DataError], None] | None) -> list[Path]:
     """The images at all places that can be read, in order.
 
     Args:
         places: files and folders.
-        omit: called with the error of each place that cannot be read, or holds no image.
+        on_unreadable: called with the error of each place that cannot be read or has no image; None: raise it.
 
     Raises:
-        DataError: there is one place only, and it cannot be read or holds none.
+        DataError: a place cannot be read or has no image, and it is the only one or `on_unreadable` is None.
     """
     files: list[Path] = []
     for place in places:
         try:
             files += require_images(place).images
         except DataError as error:
-            if len(places) == 1:
+            if len(places) == 1 or on_unreadable is None:
                 raise
-            omit(error)
+            on_unreadable(error)
     return files

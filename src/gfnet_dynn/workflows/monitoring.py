@@ -113,7 +113,7 @@ def _classify(wanted: Wanted, policy: Policy, precision: str, pictures: Sequence
     places = {way.name: index for index, way in enumerate(classifier.manifest.exits)}
     made = [
         Answer(places[each.exit], each.confidence, each.policy, each.policy_digest, each.precision)
-        for each in classifier.classify_each(files, policy=policy.name, unreadable=unread)
+        for each in classifier.classify_each(files, policy=policy.name, on_unreadable=unread)
     ]
     if not made:
         raise DataError("none of the images can be read, so there is nothing to compare")

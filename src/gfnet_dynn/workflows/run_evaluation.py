@@ -19,9 +19,8 @@ from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.spec.backbone import backbone_name
 from gfnet_dynn.system.storage import require_writable
-from gfnet_dynn.train.engine.device import choose_device
+from gfnet_dynn.train.engine.device import choose_device, set_threads
 from gfnet_dynn.workflows.subject import Origin, find_origin, find_source, load_subject, report_name
-from gfnet_dynn.workflows.training import set_threads
 
 _BATCH = 64
 

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
-from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import StateDict
+from gfnet_dynn.options import flag
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.runlayout import find_checkpoint_file, run_of_checkpoint
 from gfnet_dynn.spec.backbone import backbone_name, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.spec.request import DEFAULT_MODEL
 from gfnet_dynn.train.runs.record import remembered_source
 from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
-
-DEFAULT_MODEL = "gfnet-192x12"
 
 _UNFINISHED = {
     "backbone": "This is the result of the backbone stage: its exits and gates are not trained, only the final "
@@ -84,9 +84,10 @@ def find_source(
     run, own = run_of_checkpoint(origin.file), origin.trained_on
     if run and own and config is None and (name is None or name.casefold() == own.data_set.casefold()):
         return remembered_source(run.folder, path)
-    if name is None and own is None:
-        raise CheckpointError(f"{origin.file} does not record its data set: give --data-set")
-    return locate(name or (own.data_set if own else ""), path, config, on_progress)
+    if name is None and own is None and path is None:
+        raise CheckpointError(f"{origin.file} does not record its data set: give --data-set or --data-path")
+    name = name or (own.data_set if own else None)
+    return locate(DataOptions(data_set=name, data_path=path, dataset_config=config), on_progress)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,11 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
 
 
 def _settings(settings: SplitSettings, request: EvaluationRequest) -> SplitSettings:
-    asked = {"seed": request.split_seed, "split_ratio": request.split_ratio, "selection_share": request.selection_share}
+    asked = {
+        "split_seed": request.split_seed,
+        "split_ratio": request.split_ratio,
+        "selection_share": request.selection_share,
+    }
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     return replace(settings, **given, on_bad_image=request.on_bad_image)
 
@@ -161,9 +166,9 @@ def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
 def _refuse_other_split(then: SplitSettings, request: EvaluationRequest) -> None:
     """Refuse options that would have decided another split than that of training."""
     asked = _settings(then, request)
-    for name in ("seed", "split_ratio", "selection_share"):
+    for name in ("split_seed", "split_ratio", "selection_share"):
         if getattr(asked, name) != getattr(then, name):
-            option = "--split-seed" if name == "seed" else f"--{name.replace('_', '-')}"
+            option = flag(name)
             raise CheckpointError(
                 f"the checkpoint was trained with {option} {getattr(then, name)}, and is evaluated on that split: "
                 f"omit {option}"

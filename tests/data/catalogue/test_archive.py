@@ -35,7 +35,7 @@ def test_only_the_images_of_class_folders_are_listed() -> None:
     ["../evil.png", "scenes/images/class00/../../../../evil.png", "/etc/evil.png", "..\\evil.png", "C:\\evil.png"],
 )
 def test_an_entry_that_leads_out_is_refused(name: str) -> None:
-    with pytest.raises(DownloadError, match="leads out"):
+    with pytest.raises(DownloadError, match="evil"):
         list_images(opened(scene_zip(extra={name: b"x"})), BELOW)
 
 
@@ -51,7 +51,7 @@ def test_a_link_is_refused() -> None:
 
 def test_too_many_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gfnet_dynn.data.catalogue.archive._MOST_ENTRIES", 3)
-    with pytest.raises(DownloadError, match="10 entries"):
+    with pytest.raises(DownloadError, match=r"10 entries.* 3"):
         list_images(opened(scene_zip()), BELOW)
 
 
@@ -62,13 +62,13 @@ def test_unpacking_writes_the_bytes_and_reports(tmp_path: Path) -> None:
         places = {tmp_path / "train" / image: entry for image, entry in images.items()}
         unpack(archive, places, 0.01, lambda *step: steps.append(step))
     assert (tmp_path / "train/class01/03.png").read_bytes() == png(103)
-    assert steps[-1] == ("unpacking", 10, 10)
+    assert steps[-1] == ("Unpacking", 10, 10)
 
 
 def test_a_flood_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with opened(scene_zip(extra={"scenes/images/class00/zeros.png": bytes(2_000_000)})) as archive:
         places = {tmp_path / image: entry for image, entry in list_images(archive, BELOW).items()}
-        with pytest.raises(DownloadError, match=r"more than the 0\.001 GB allowed"):
+        with pytest.raises(DownloadError, match=r"0\.001 GB"):
             unpack(archive, places, 0.001)
     assert list(tmp_path.iterdir()) == []
 
@@ -83,7 +83,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_what_is_no_archive_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"<html>")
-    with pytest.raises(DownloadError, match="cannot be unpacked"), open_archive(tmp_path / "a.zip"):
+    with pytest.raises(DownloadError, match=r"a\.zip"), open_archive(tmp_path / "a.zip"):
         pass
 
 

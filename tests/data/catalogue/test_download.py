@@ -2,36 +2,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gfnet_dynn.data.catalogue import registry
-from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, find_dataset
-from gfnet_dynn.data.catalogue.download import ARCHIVES_FOLDER, download_dataset
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, find_dataset
+from gfnet_dynn.data.catalogue.download import ARCHIVES_FOLDER, DataDownloadResult, download_dataset
+from gfnet_dynn.data.catalogue.request import DataDownloadRequest
 from gfnet_dynn.data.splits.folders import scan_folders
 from gfnet_dynn.errors import DataError, DownloadError, StorageError
+from gfnet_dynn.progress import OnStep
 from tests.data.hub import Hub, serve
 from tests.data.small_sets import address, archive_of, known_set, scene_zip, write_picture
 
 CONTENT = scene_zip()
-CONFIG = DatasetConfig(num_classes=2, default_input_size=8)
+CONFIG = {"num_classes": 2, "default_input_size": 8}
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(CONTENT))
+    monkeypatch.setitem(DATASET_CONFIG, "Scenes", CONFIG)
     with serve({address(): CONTENT}) as running:
         yield running
 
 
-def get(hub: Hub, folder: Path, config: DatasetConfig = CONFIG, **options: float) -> dict[str, int]:
-    seed = int(options.get("seed", 0))
-    ratio = options.get("split_ratio")
-    done = download_dataset("Scenes", config, folder, split_ratio=ratio, seed=seed, endpoint=hub.endpoint)
+def get(hub: Hub, folder: Path, *, split_ratio: float | None = None, seed: int = 0) -> dict[str, int]:
+    done = download_dataset(request(folder, split_ratio=split_ratio, seed=seed), endpoint=hub.endpoint)
     assert done.path == folder / "Scenes"
     return done.images
+
+
+def request(folder: Path, name: str = "scenes", **more: Any) -> DataDownloadRequest:
+    return DataDownloadRequest(name=name, to=folder, **more)
 
 
 def visible(folder: Path) -> list[str]:
@@ -69,17 +74,20 @@ def test_ratio_and_seed_make_the_split(hub: Hub, tmp_path: Path) -> None:
     assert a != c
 
 
-def test_a_set_for_a_random_split_is_one_folder_of_classes(hub: Hub, tmp_path: Path) -> None:
-    config = replace(CONFIG, train_folder=".", val_folder=".", use_random_split=True)
-    assert get(hub, tmp_path, config) == {"all": 10}
+def test_a_set_for_a_random_split_is_one_folder_of_classes(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**CONFIG, "train_folder": ".", "val_folder": ".", "use_random_split": True}
+    monkeypatch.setitem(DATASET_CONFIG, "Scenes", config)
+    assert get(hub, tmp_path) == {"all": 10}
     assert scan_folders(tmp_path / "Scenes").classes == ("class00", "class01")
-    with pytest.raises(DataError, match="leave --split-ratio out"):
-        get(hub, tmp_path, config, split_ratio=0.5)
+    with pytest.raises(DataError, match="--split-ratio"):
+        get(hub, tmp_path, split_ratio=0.5)
 
 
 def test_a_set_that_is_there_is_left_as_it_is(hub: Hub, tmp_path: Path) -> None:
     get(hub, tmp_path)
-    again = download_dataset("Scenes", CONFIG, tmp_path, split_ratio=0.2, endpoint="http://127.0.0.1:1")
+    again = download_dataset(request(tmp_path, split_ratio=0.2), endpoint="http://127.0.0.1:1")
     assert (again.fetched, again.images) == (False, {"train": 8, "val": 2})
 
 
@@ -98,7 +106,7 @@ def test_other_content_in_its_place_is_not_touched(hub: Hub, tmp_path: Path) -> 
 
 def test_a_file_in_its_place_is_not_touched(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "Scenes").write_text("mine")
-    with pytest.raises(DownloadError, match="is taken"):
+    with pytest.raises(DownloadError, match="0 of 10 images"):
         get(hub, tmp_path)
 
 
@@ -107,8 +115,8 @@ def test_content_that_comes_in_between_is_not_touched(hub: Hub, tmp_path: Path) 
         (tmp_path / "Scenes").mkdir(exist_ok=True)
         (tmp_path / "Scenes/mine.txt").write_text("mine")
 
-    with pytest.raises(StorageError, match="cannot put the data set"):
-        download_dataset("Scenes", CONFIG, tmp_path, endpoint=hub.endpoint, progress=interfere)
+    with pytest.raises(StorageError, match="Scenes"):
+        download_dataset(request(tmp_path), endpoint=hub.endpoint, on_progress=interfere)
     assert visible(tmp_path / "Scenes") == ["mine.txt"]
 
 
@@ -117,11 +125,11 @@ def test_an_interruption_leaves_the_archive_but_no_half_set(
     hub: Hub, tmp_path: Path, fault: type[BaseException]
 ) -> None:
     def interrupt(stage: str, done: int, total: int) -> None:
-        if stage == "unpacking" and done == 4:
+        if stage == "Unpacking" and done == 4:
             raise fault
 
     with pytest.raises(fault):
-        download_dataset("Scenes", CONFIG, tmp_path, endpoint=hub.endpoint, progress=interrupt)
+        download_dataset(request(tmp_path), endpoint=hub.endpoint, on_progress=interrupt)
     assert visible(tmp_path) == [ARCHIVES_FOLDER]
     assert get(hub, tmp_path) == {"train": 8, "val": 2}
     assert hub.asked == [None]
@@ -130,7 +138,8 @@ def test_an_interruption_leaves_the_archive_but_no_half_set(
 def test_a_traversal_in_the_archive_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evil = scene_zip(extra={"../evil.png": b"x"})
     monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(evil))
-    with serve({address(): evil}) as hub, pytest.raises(DownloadError, match="leads out"):
+    monkeypatch.setitem(DATASET_CONFIG, "Scenes", CONFIG)
+    with serve({address(): evil}) as hub, pytest.raises(DownloadError, match="evil"):
         get(hub, tmp_path / "data")
     assert visible(tmp_path) == ["data"]
     assert visible(tmp_path / "data") == [ARCHIVES_FOLDER]
@@ -138,7 +147,7 @@ def test_a_traversal_in_the_archive_leaves_nothing(tmp_path: Path, monkeypatch: 
 
 def test_an_archive_with_other_counts_is_refused(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(CONTENT, images=12, per_class=6))
-    with pytest.raises(DownloadError, match=r"10 images .* instead of 12"):
+    with pytest.raises(DownloadError, match=r"10 images .* 12"):
         get(hub, tmp_path)
     assert visible(tmp_path) == [ARCHIVES_FOLDER]
 
@@ -150,24 +159,31 @@ def test_a_bad_ratio_is_refused_before_anything_is_fetched(hub: Hub, tmp_path: P
 
 
 @pytest.mark.parametrize(("name", "origin"), [("NaSC", "JSTARS"), ("Mine", "its source")])
-def test_a_set_to_be_had_by_hand_says_how(name: str, origin: str, tmp_path: Path) -> None:
-    config = find_dataset("NaSC")[1]
+def test_a_set_that_cannot_be_fetched_names_its_source_and_place(
+    name: str, origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASET_CONFIG, "Mine", DATASET_CONFIG["NaSC"])
     with pytest.raises(DownloadError, match=rf"{origin}.*{name}/CLASS/.*gfnet-dynn data check {name}"):
-        download_dataset(name, config, tmp_path)
+        download_dataset(request(tmp_path, name))
 
 
 def test_synthetic_scenes_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(root: Path, *, seed: int, progress: object) -> Path:
-        assert callable(progress)
-        if not root.exists():
-            write_picture(root / f"train/class00/{seed}.png", 0)
-            progress(1, 1)
+    def write(root: Path, *, seed: int, on_step: OnStep) -> Path:
+        for label in ("class00", "class01"):
+            write_picture(root / f"train/{label}/{seed}.png", 0)
+        on_step(1, 1)
         return root
 
-    monkeypatch.setattr("gfnet_dynn.data.synthetic.generate.write_synthetic", write)
-    config = replace(CONFIG, num_classes=1)
-    first, again = (download_dataset("SyntheticScenes", config, tmp_path, seed=3) for _ in range(2))
+    monkeypatch.setattr("gfnet_dynn.data.catalogue.download.write_synthetic", write)
+    monkeypatch.setitem(DATASET_CONFIG, "SyntheticScenes", CONFIG)
+    first, again = (download_dataset(request(tmp_path, "SyntheticScenes", seed=3)) for _ in range(2))
     assert (first.fetched, again.fetched) == (True, False)
-    assert first.images == {"train": 1}
-    with pytest.raises(DataError, match="leave --split-ratio out"):
-        download_dataset("SyntheticScenes", config, tmp_path, split_ratio=0.5)
+    assert first.images == {"train": 2}
+    with pytest.raises(DataError, match="--split-ratio"):
+        download_dataset(request(tmp_path, "SyntheticScenes", split_ratio=0.5))
+
+
+def test_the_result_is_a_table_with_the_licence() -> None:
+    result = DataDownloadResult("Scenes", Path("data/Scenes"), {"train": 8, "val": 2}, True, "public domain")
+    assert result.tables()[0].rows == (("train", "8"), ("val", "2"))
+    assert "public domain" in result.to_markdown()

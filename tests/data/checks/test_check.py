@@ -8,7 +8,8 @@ import pytest
 
 from gfnet_dynn.data.catalogue import registry
 from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset
-from gfnet_dynn.data.checks.check import CheckReport, check_dataset
+from gfnet_dynn.data.checks.check import check_folder
+from gfnet_dynn.data.checks.report import DataCheckResult
 from gfnet_dynn.errors import DataError
 from tests.data.small_sets import picture, write_picture
 
@@ -28,25 +29,25 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(root: Path, config: DatasetConfig = CONFIG) -> CheckReport:
-    return check_dataset("Scenes", config, root)
+def check(root: Path, config: DatasetConfig = CONFIG) -> DataCheckResult:
+    return check_folder("Scenes", config, root)
 
 
 def test_a_good_set_is_fine_and_counted(root: Path) -> None:
-    steps: list[tuple[int, int]] = []
-    report = check_dataset("Scenes", CONFIG, root, lambda *step: steps.append(step))
-    assert (report.problems, report.notes, report.leaks) == ([], [], ())
+    steps: list[tuple[str, int, int]] = []
+    report = check_folder("Scenes", CONFIG, root, lambda *step: steps.append(step))
+    assert (report.problems, report.remarks, report.leaks) == ([], [], [])
     train, val = report.parts
     assert train.images_per_class == {"field": 3, "river": 3}
     assert val.images_per_class == {"field": 2, "river": 2}
-    assert (train.formats, train.common_size, train.odd_sizes) == ({"PNG": 6}, "8x8", ())
-    assert steps == [(done, 10) for done in range(1, 11)]
+    assert (train.formats, train.common_size, train.odd_sizes) == ({"PNG": 6}, "8x8", {})
+    assert steps == [("Decoding", done, 10) for done in range(1, 11)]
 
 
 def test_the_report_is_json(root: Path) -> None:
     write_picture(root / "train/field/odd.png", 90, size=9)
     value = json.loads(json.dumps(check(root).to_dict()))
-    assert value["parts"][0]["odd_sizes"] == [{"size": "9x9", "images": 1, "examples": ["train/field/odd.png"]}]
+    assert value["parts"][0]["odd_sizes"] == {"9x9": ["train/field/odd.png"]}
 
 
 def test_corrupt_files_are_named_with_the_reason(root: Path) -> None:
@@ -54,7 +55,7 @@ def test_corrupt_files_are_named_with_the_reason(root: Path) -> None:
     whole = (root / "val/river/10.png").read_bytes()
     (root / "val/river/10.png").write_bytes(whole[: len(whole) // 2])
     report = check(root)
-    assert [file.path for part in report.parts for file in part.corrupt] == ["train/field/01.png", "val/river/10.png"]
+    assert [path for part in report.parts for path in part.corrupt] == ["train/field/01.png", "val/river/10.png"]
     assert "not an image" in report.problems[0]
     assert "val: 1 file cannot be decoded" in report.problems[1]
 
@@ -64,8 +65,8 @@ def test_odd_sizes_and_formats_are_notes(root: Path) -> None:
     write_picture(root / "val/field/photo.jpg", 91)
     report = check(root)
     assert report.problems == []
-    assert report.notes == [
-        "train: 1 image is not of 8x8 px, to be resized: 1 of 16x16 px (train/field/wide.png)",
+    assert report.remarks == [
+        "train: 1 image not of 8x8 px, to be resized: 1 of 16x16 px (train/field/wide.png)",
         "several formats: 11 PNG, 1 JPEG",
     ]
 
@@ -81,7 +82,7 @@ def test_a_class_that_a_part_lacks(root: Path) -> None:
     (root / "val/river").rmdir()
     assert check(root).problems == [
         "val: 1 class folder in val instead of 2",
-        "val: without the class river, which other parts have",
+        "val: classes missing that other parts have: river",
     ]
 
 
@@ -90,26 +91,35 @@ def test_an_empty_class_and_a_missing_part(root: Path) -> None:
     (root / "train/river").mkdir()
     report = check(root, replace(CONFIG, test_folder="test"))
     assert report.problems == [
-        "train: no images in the class folder river",
+        "train: class folders without images: river",
         "test: 0 class folders in test instead of 2",
-        "test: without the classes field, river, which other parts have",
+        "test: classes missing that other parts have:\n  field\n  river",
     ]
 
 
 def test_duplicates_in_one_part_are_a_note(root: Path) -> None:
-    picture(1).save(root / "train/river/copy.bmp")  # other name, class and format, same pixels
+    picture(1).save(root / "train/field/copy.bmp")  # other name and format, same pixels
     report = check(root)
-    assert report.parts[0].duplicates == (("train/field/01.png", "train/river/copy.bmp"),)
+    assert report.repeated == [("train/field/01.png", "train/field/copy.bmp")]
     assert report.problems == []
-    assert "train: 1 image is there more than once" in report.notes[-1]
+    assert "train/field/01.png = train/field/copy.bmp" in report.remarks[-1]
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_an_image_in_two_classes_is_a_problem(root: Path, part: str) -> None:
+    picture(1).save(root / part / "river/copy.bmp")
+    report = check(root)
+    assert report.contradictions == [("train/field/01.png", f"{part}/river/copy.bmp")]
+    assert report.repeated == []
+    assert f"train/field/01.png = {part}/river/copy.bmp" in report.problems[0]
 
 
 def test_duplicates_across_parts_are_a_problem(root: Path) -> None:
     write_picture(root / "val/field/leak.png", 2)
     report = check(root)
-    assert report.leaks == (("train/field/02.png", "val/field/leak.png"),)
+    assert report.leaks == [("train/field/02.png", "val/field/leak.png")]
     assert report.problems == [
-        "1 image is in more than one part, so reports would be too good: train/field/02.png = val/field/leak.png"
+        "1 image in more than one part, which makes results too good: train/field/02.png = val/field/leak.png"
     ]
 
 
@@ -139,15 +149,15 @@ def test_counts_are_compared_with_the_published_ones(
             write_picture(root / part / label / f"{number}.png", 100 * count + number)
     report = check(root, replace(CONFIG, num_classes=4))
     if whole:
-        assert report.problems == ["images per class unlike the published 5: sand (3)"]
+        assert report.problems == ["images per class differ from the published 5: sand (3)"]
     else:
         assert report.problems == []
-        assert report.notes == ["18 images of the 200 published (50 per class): not the whole set"]
+        assert report.remarks == ["18 images of the 200 published: not the whole set"]
 
 
 def test_a_range_of_published_counts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", registry.KnownSet(99, (6, 9), "none", "a test"))
-    assert check(root).notes == ["10 images of the 99 published (6 to 9 per class): not the whole set"]
+    assert check(root).remarks == ["10 images of the 99 published: not the whole set"]
 
 
 def test_long_lists_are_cut(root: Path) -> None:
@@ -170,17 +180,14 @@ def test_a_part_given_as_the_whole_is_noticed(root: Path) -> None:
         check(root / "empty", whole)
 
 
-def test_several_of_a_kind_are_told_in_the_plural(root: Path) -> None:
-    for number in (1, 2):
-        (root / f"train/field/bad{number}.png").write_bytes(b"x")
-        write_picture(root / f"train/river/big{number}.png", 90 + number, size=9)
-        write_picture(root / f"val/field/leak{number}.png", number)
-        write_picture(root / f"val/river/copy{number}.png", 6 + 2 * number)
-    report = check(root)
-    assert "train: 2 files cannot be decoded" in report.problems[0]
-    assert "2 images are in more than one part" in report.problems[1]
-    assert "train: 2 images are not of 8x8 px" in report.notes[0]
-    assert "val: 2 different images are there more than once" in report.notes[1]
+def test_the_table_has_a_row_for_each_part(root: Path) -> None:
+    assert check(root).tables()[0].rows == (
+        ("train", "2", "6", "3", "8x8", "PNG", "0"),
+        ("val", "2", "4", "2", "8x8", "PNG", "0"),
+    )
+    assert check(root).notes() == ["Scenes: no problem found"]
+    (root / "val/field/bad.png").write_bytes(b"x")
+    assert check(root).notes()[-1].startswith("problem: val: 1 file")
 
 
 def test_nothing_there_stops_it(tmp_path: Path) -> None:
@@ -190,11 +197,11 @@ def test_nothing_there_stops_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (SHARED / "UCM").is_dir(), reason="needs ../shared/data/UCM, real images beside the repository")
 def test_a_part_of_the_real_ucm_is_fine() -> None:
-    report = check_dataset("UCM", find_dataset("UCM")[1], SHARED / "UCM")
+    report = check_folder("UCM", find_dataset("UCM")[1], SHARED / "UCM")
     assert report.problems == []
-    assert report.notes[0] == "1680 images of the 2100 published (100 per class): not the whole set"
+    assert report.remarks[0] == "1680 images of the 2100 published: not the whole set"
     assert report.parts[0].common_size == "256x256"
-    assert sum(odd.images for part in report.parts for odd in part.odd_sizes) > 0
+    assert sum(len(paths) for part in report.parts for paths in part.odd_sizes.values()) > 0
 
 
 @pytest.mark.skipif(not (SHARED / "NWPU12").is_dir(), reason="needs ../shared/data/NWPU12, real images")
@@ -203,6 +210,6 @@ def test_a_real_set_of_the_users_own(tmp_path: Path) -> None:
         '[NWPU12]\nnum_classes = 12\ndefault_input_size = 256\ntrain_folder = "val"\nuse_random_split = true\n'
     )
     name, config = find_dataset("nwpu12", tmp_path / "sets.toml")
-    report = check_dataset(name, config, SHARED / "NWPU12")
+    report = check_folder(name, config, SHARED / "NWPU12")
     assert report.problems == []
     assert set(report.parts[0].images_per_class.values()) == {110}

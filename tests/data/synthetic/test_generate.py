@@ -92,7 +92,7 @@ def test_the_files_are_the_scenes(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     root = tmp_path / "new" / "scenes"
     done = write_synthetic(
-        root, train_per_class=3, val_per_class=2, size=16, seed=4, progress=lambda *counts: calls.append(counts)
+        root, train_per_class=3, val_per_class=2, size=16, seed=4, on_step=lambda *counts: calls.append(counts)
     )
     assert done == root
     assert calls == [(number, 50) for number in range(1, 51)]
@@ -117,26 +117,28 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     calls: list[int] = []
     write_synthetic(
-        tmp_path, train_per_class=2, val_per_class=1, size=16, seed=3, progress=lambda done, _: calls.append(done)
+        tmp_path, train_per_class=2, val_per_class=1, size=16, seed=3, on_step=lambda done, _: calls.append(done)
     )
     assert calls == []
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
 
-def test_other_parameters_replace_it_and_leave_other_files(tmp_path: Path) -> None:
-    root = tmp_path / "scenes"
-    write_small(root, train=3, seed=1)
-    (root / "notes.txt").write_text("mine")
-    write_small(root)
-    expected = snapshot(write_small(tmp_path / "fresh"))
-    assert snapshot(root) == {**expected, "notes.txt": b"mine"}
+@pytest.mark.parametrize("lost", ["val/river/0000.png", "synthetic.json"])
+def test_a_set_that_is_not_whole_is_refused_and_kept(tmp_path: Path, lost: str) -> None:
+    root = write_small(tmp_path / "scenes")
+    (root / lost).unlink()
+    kept = snapshot(root)
+    with pytest.raises(StorageError, match="scenes"):
+        write_small(root)
+    assert snapshot(root) == kept
 
 
-def test_a_lost_image_is_written_again(tmp_path: Path) -> None:
-    root = tmp_path / "scenes"
-    whole = snapshot(write_small(root))
-    (root / "val" / CLASSES[0] / "0000.png").unlink()
-    assert snapshot(write_small(root)) == whole
+def test_a_set_of_other_parameters_is_refused_and_kept(tmp_path: Path) -> None:
+    root = write_small(tmp_path / "scenes", train=3, seed=1)
+    kept = snapshot(root)
+    with pytest.raises(StorageError, match="scenes"):
+        write_small(root)
+    assert snapshot(root) == kept
 
 
 def test_an_interrupted_run_leaves_no_half_data_set(tmp_path: Path) -> None:
@@ -147,10 +149,8 @@ def test_an_interrupted_run_leaves_no_half_data_set(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_synthetic(root, train_per_class=2, val_per_class=1, size=16, seed=3, progress=stop)
-    assert not (root / "synthetic.json").exists()
-    with pytest.raises(DataError):
-        scan_folders(root / "train")
+        write_synthetic(root, train_per_class=2, val_per_class=1, size=16, seed=3, on_step=stop)
+    assert list(tmp_path.iterdir()) == []
     assert snapshot(write_small(root)) == snapshot(write_small(tmp_path / "fresh"))
 
 
@@ -161,9 +161,9 @@ def test_a_run_that_another_one_overtakes_uses_its_images(tmp_path: Path) -> Non
     def overtake(done: int, total: int) -> None:
         if done == total // 2:
             write_small(root)
-            placed.update({path: path.stat().st_ino for path in root.rglob("*.png") if ".unfinished" not in str(path)})
+            placed.update({path: path.stat().st_ino for path in root.rglob("*.png")})
 
-    write_synthetic(root, train_per_class=2, val_per_class=1, size=16, seed=3, progress=overtake)
+    write_synthetic(root, train_per_class=2, val_per_class=1, size=16, seed=3, on_step=overtake)
     assert len(placed) == 30
     assert {path: path.stat().st_ino for path in root.rglob("*.png")} == placed
     assert sorted(path.name for path in root.iterdir()) == ["synthetic.json", "train", "val"]
@@ -178,27 +178,6 @@ def test_processes_that_write_at_once_end_with_one_whole_set(tmp_path: Path) -> 
     writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 3
     assert snapshot(tmp_path / "scenes") == snapshot(write_small(tmp_path / "fresh"))
-
-
-def test_a_run_interrupted_between_its_last_steps_is_repaired(tmp_path: Path) -> None:
-    root = tmp_path / "scenes"
-    whole = snapshot(write_small(root))
-    (root / "synthetic.json").unlink()
-    assert snapshot(write_small(root)) == whole
-    (root / "synthetic.json").write_text("{")
-    assert snapshot(write_small(root)) == whole
-
-
-@pytest.mark.parametrize(
-    "name", ["train/mine/0000.png", "val/river/photo.png", "train/river/0000/x.png", "val/notes.txt"]
-)
-def test_files_of_others_are_not_removed(tmp_path: Path, name: str) -> None:
-    mine = tmp_path / name
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(b"mine")
-    with pytest.raises(StorageError, match="no synthetic scene"):
-        write_small(tmp_path)
-    assert snapshot(tmp_path) == {name: b"mine"}
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:

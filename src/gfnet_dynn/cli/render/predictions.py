@@ -1,4 +1,4 @@
-"""Predictions as text, JSON lines and CSV, each written as soon as it is there."""
+"""Predictions as text, JSON lines and CSV."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _text_writer(out: TextIO, top: int) -> Writer:
     def write(prediction: Prediction) -> None:
         ranked = "  ".join(f"{name} {percent(value, 1)}" for name, value in prediction.ranked(top))
         unknown = "unknown, most similar to " if prediction.unknown else ""
-        held = f"  set: {', '.join(prediction.among)}" if prediction.among else ""
-        out.write(f"{prediction.source}: {unknown}{ranked}  ({prediction.exit}){held}\n")
+        members = f"  set: {', '.join(prediction.prediction_set)}" if prediction.prediction_set else ""
+        out.write(f"{prediction.source}: {unknown}{ranked}  ({prediction.exit}){members}\n")
 
     return write
 
@@ -51,16 +51,20 @@ def _json_writer(out: TextIO, top: int) -> Writer:
 
 def _csv_writer(out: TextIO, top: int) -> Writer:
     writer = csv.writer(out, lineterminator="\n")
-    ranks = [f"{what}{rank}" for rank in range(1, top + 1) for what in ("label", "p")]
-    writer.writerow(["source", "exit", *ranks, "unknown", "among", "policy", "precision"])
+    begun = False
 
     def write(prediction: Prediction) -> None:
-        ranked = [cell for name, value in prediction.ranked(top) for cell in (name, f"{value:.6f}")]
+        nonlocal begun
+        ranked = prediction.ranked(top)
+        if not begun:
+            ranks = [f"{what}_{rank}" for rank in range(1, len(ranked) + 1) for what in ("label", "probability")]
+            writer.writerow(["source", "exit", *ranks, "unknown", "prediction_set", "policy", "precision"])
+            begun = True
+        cells = [cell for name, value in ranked for cell in (name, f"{value:.6f}")]
         unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
-        among = _BETWEEN_CLASSES.join(prediction.among or ())
-        writer.writerow(
-            [prediction.source, prediction.exit, *ranked, unknown, among, prediction.policy, prediction.precision]
-        )
+        members = _BETWEEN_CLASSES.join(prediction.prediction_set or ())
+        answered_by = (prediction.policy, prediction.precision)
+        writer.writerow([prediction.source, prediction.exit, *cells, unknown, members, *answered_by])
 
     return write
 

@@ -1,4 +1,4 @@
-"""Images out of a ZIP archive that may be hostile: nothing outside the target, no links, no flood."""
+"""Unpacks images from a ZIP archive that may be hostile: nothing outside the target, no links, a limit on the size."""
 
 from __future__ import annotations
 
@@ -9,39 +9,37 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from gfnet_dynn.data.catalogue.fetch import Progress, no_progress
 from gfnet_dynn.errors import DownloadError, StorageError
 from gfnet_dynn.images.files import is_image_name
+from gfnet_dynn.progress import OnProgress, ignore_progress
 
 _CHUNK_BYTES = 1 << 20
-_MOST_ENTRIES = 200_000  # several times the largest known set; reading a list of names must not fill the memory
+_MOST_ENTRIES = 200_000  # several times the largest known set; the names of more could fill the memory
 
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a ZIP archive; whatever is wrong inside it is raised as one kind of error.
+    """Open a ZIP archive.
 
     Raises:
-        DownloadError: not a ZIP archive, a damaged or an encrypted one.
+        DownloadError: it is not a ZIP archive, or is damaged or encrypted.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DownloadError(f"{path} cannot be unpacked: {error}; remove it and run the command again") from error
+        raise DownloadError(f"cannot unpack {path}: {error}; remove it and run the command again") from error
 
 
 def list_images(archive: zipfile.ZipFile, images_folder: str) -> dict[str, zipfile.ZipInfo]:
-    """The images that lie in `images_folder/CLASS/`, by ``CLASS/file``.
+    """The images in `images_folder/CLASS/`, by ``CLASS/file``.
 
     Raises:
-        DownloadError: any entry, also one that would not be unpacked, leads out of the archive or is a link.
+        DownloadError: any entry, also one that would not be unpacked, has a path outside the archive or is a link.
     """
     entries = archive.infolist()
     if len(entries) > _MOST_ENTRIES:
-        raise DownloadError(
-            f"{archive.filename} has {len(entries)} entries, more than any known data set; not unpacked"
-        )
+        raise DownloadError(f"{archive.filename} has {len(entries)} entries; the limit is {_MOST_ENTRIES}")
     images: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         _refuse_unsafe(entry, archive.filename)
@@ -55,28 +53,25 @@ def list_images(archive: zipfile.ZipFile, images_folder: str) -> dict[str, zipfi
 
 def _refuse_unsafe(entry: zipfile.ZipInfo, archive: str | None) -> None:
     parts = entry.orig_filename.replace("\\", "/").split("/")
-    leads_out = ".." in parts or parts[0] == "" or parts[0].endswith(":")
-    if leads_out or "\0" in entry.orig_filename:
-        raise DownloadError(
-            f"{archive} has an entry that leads out of it, {entry.orig_filename!r}; nothing was unpacked"
-        )
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise DownloadError(f"{archive} has a link, {entry.orig_filename!r}; nothing was unpacked")
+    outside = ".." in parts or parts[0] == "" or parts[0].endswith(":") or "\0" in entry.orig_filename
+    if outside or stat.S_ISLNK(entry.external_attr >> 16):
+        kind = "path outside of it" if outside else "link"
+        raise DownloadError(f"{archive} has a {kind}, {entry.orig_filename!r}; nothing was unpacked")
 
 
 def unpack(
     archive: zipfile.ZipFile,
     places: Mapping[Path, zipfile.ZipInfo],
     limit_gb: float,
-    progress: Progress = no_progress,
+    on_progress: OnProgress = ignore_progress,
 ) -> None:
     """Write each entry to its place.
 
     Args:
         archive: open for reading.
-        places: for each file to write, the entry that it comes from.
-        limit_gb: most that the entries may declare together, in 10⁹ bytes; an entry never yields more than it declares.
-        progress: told of the images.
+        places: file to write → entry.
+        limit_gb: limit on the sum of the declared sizes, in 10⁹ bytes; no entry yields more than it declares.
+        on_progress: called with images.
 
     Raises:
         DownloadError: more than `limit_gb`; nothing is written then.
@@ -84,20 +79,16 @@ def unpack(
     """
     total_gb = sum(entry.file_size for entry in places.values()) / 1e9
     if total_gb > limit_gb:
-        raise DownloadError(f"{archive.filename} unpacks to {total_gb:.1f} GB, more than the {limit_gb:g} GB allowed")
+        raise DownloadError(f"{archive.filename} unpacks to {total_gb:.1f} GB; the limit is {limit_gb:g} GB")
     for done, (place, entry) in enumerate(places.items(), start=1):
         try:
-            _write(archive, entry, place)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(entry) as packed, place.open("xb") as file:
+                while piece := packed.read(_CHUNK_BYTES):
+                    file.write(piece)
         except OSError as error:
             raise StorageError(
                 f"cannot unpack {place}: {error.strerror or error}; the set needs {total_gb:.1f} GB: "
                 "free space or choose another folder"
             ) from error
-        progress("unpacking", done, len(places))
-
-
-def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(entry) as packed, place.open("xb") as file:
-        while piece := packed.read(_CHUNK_BYTES):
-            file.write(piece)
+        on_progress("Unpacking", done, len(places))

@@ -1,96 +1,74 @@
-"""One archive from the Hugging Face hub to a folder: resumed where it was interrupted, trusted only after its hash."""
+"""Fetches one archive from the Hugging Face hub: resumed after an interruption, used only with the right checksum.
+
+Neither `hf_hub_download` nor pooch resumes: both discard what an interrupted download has brought.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfnet_dynn.data.catalogue.registry import Archive
 from gfnet_dynn.errors import DownloadError, MissingExtraError
+from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.system.storage import require_writable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is: bytes or, for unpacking, images."""
-
-_CHUNK_BYTES = 1 << 20
-
-
-def no_progress(stage: str, done: int, total: int) -> None:
-    """Report nothing."""
-
 
 def fetch_archive(
-    archive: Archive, folder: Path, *, endpoint: str | None = None, progress: Progress = no_progress
+    archive: Archive, folder: Path, *, endpoint: str | None = None, on_progress: OnProgress = ignore_progress
 ) -> Path:
-    """Bring `archive` into `folder`, or find it there.
+    """Fetch `archive` into `folder` unless it is there, also by hand.
 
-    What has come of an unfinished download stays in `folder` as a `.part` file, and the next call asks the hub only for
-    the rest. An archive that lies there already, also one put there by hand, is used when its hash is right.
+    An unfinished download stays in `folder` as a `.part` file, and the next call fetches only the rest.
 
     Args:
         archive: what to fetch.
-        folder: where archives are kept.
-        endpoint: address of the hub; None takes the client's own setting.
-        progress: told of the bytes.
+        folder: of archives.
+        endpoint: address of the hub; None: the client's own setting.
+        on_progress: called with bytes.
 
     Returns:
-        The path of the archive, its hash verified.
+        The path of the archive, its checksum verified.
 
     Raises:
-        DownloadError: the hub does not answer or has no such file, or the hash is wrong (the file is then removed).
+        DownloadError: the hub does not answer or has no such file, or the checksum is wrong.
         MissingExtraError: the hub's client is not installed.
-        StorageError: nothing can be written into `folder`.
+        StorageError: `folder` cannot be written.
     """
     path = folder / archive.file
     if path.is_file():
-        _verify(path, archive, progress, ours=False)
+        _verify(path, archive, "remove it")
         return path
     require_writable(folder)
     unfinished = folder / f"{archive.file}.{archive.sha256[:12]}.part"
-    _transfer(archive, unfinished, endpoint, progress)
-    _verify(unfinished, archive, progress, ours=True)
+    _transfer(archive, unfinished, endpoint, on_progress)
+    try:
+        _verify(unfinished, archive, "the file was removed")
+    except DownloadError:
+        unfinished.unlink()
+        raise
     return unfinished.replace(path)
 
 
-def sha256_of(path: Path, progress: Progress = no_progress) -> str:
-    """The SHA-256 of a file in hexadecimal, read in pieces of 1 MiB."""
-    total, done = path.stat().st_size, 0
-    digest = hashlib.sha256()
+def _verify(path: Path, archive: Archive, advice: str) -> None:
     with path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            digest.update(piece)
-            done += len(piece)
-            progress(f"verifying {path.name}", done, total)
-    return digest.hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != archive.sha256:
+        raise DownloadError(
+            f"{path} has the SHA-256 {found} instead of {archive.sha256}: {advice}, and run the command again"
+        )
 
 
-def _verify(path: Path, archive: Archive, progress: Progress, *, ours: bool) -> None:
-    found = sha256_of(path, progress)
-    if found == archive.sha256:
-        return
-    if ours:
-        path.unlink()
-        fate = "the file was removed"
-    else:  # somebody put it there; it is not ours to delete
-        fate = f"the file is now {path.replace(path.with_name(f'{path.name}.wrong'))}"
-    raise DownloadError(
-        f"{archive.file} from {archive.repository} has the SHA-256 {found} but {archive.sha256} was expected; "
-        f"{fate}: run the command again to fetch it anew"
-    )
-
-
-def _transfer(archive: Archive, unfinished: Path, endpoint: str | None, progress: Progress) -> None:
-    # hf_hub_download throws away what it has when it is interrupted, so the client's own steps are used one by one.
+def _transfer(archive: Archive, unfinished: Path, endpoint: str | None, on_progress: OnProgress) -> None:
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415
         from huggingface_hub.file_download import http_get  # noqa: PLC0415
+        from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError("downloading", "train") from error
     url = hf_hub_url(
@@ -98,7 +76,8 @@ def _transfer(archive: Archive, unfinished: Path, endpoint: str | None, progress
     )
     try:
         remote = get_hf_file_metadata(url, token=False)
-        with _CountedFile(unfinished, f"fetching {archive.file}", remote.size or 0, progress) as file, _no_second_bar():
+        title = f"Fetching {archive.file}"
+        with _CountedFile(unfinished, title, remote.size or 0, on_progress) as file, disable_progress_bars():
             done = file.resume_from(remote.size)
             if done != remote.size:
                 # Uncompressed, because a server that compresses on the fly ignores the range.
@@ -111,23 +90,23 @@ def _transfer(archive: Archive, unfinished: Path, endpoint: str | None, progress
 def _failure(archive: Archive, unfinished: Path, url: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     have_mb = unfinished.stat().st_size / 1e6 if unfinished.is_file() else 0.0
-    kept = f"{have_mb:.1f} MB are kept and the same command goes on from there" if have_mb else "nothing was fetched"
+    kept = f"{have_mb:.1f} MB are kept, and the same command continues" if have_mb else "nothing was fetched"
     return (
         f"cannot fetch {archive.file} from {url}: {reason}; {kept}. Check the network and the free space, or put the "
-        f"file at {unfinished.with_name(archive.file)} by hand and run the command again"
+        f"file at {unfinished.with_name(archive.file)} yourself and run the command again"
     )
 
 
 class _CountedFile(io.BufferedWriter):
     """The unfinished archive, open at its end; it reports its length as it grows."""
 
-    def __init__(self, path: Path, stage: str, total: int, progress: Progress) -> None:
+    def __init__(self, path: Path, title: str, total: int, on_progress: OnProgress) -> None:
         super().__init__(io.FileIO(path, "ab"))
-        self._stage, self._total, self._progress = stage, total, progress
+        self._title, self._total, self._on_progress = title, total, on_progress
 
     def write(self, piece: ReadableBuffer) -> int:
         written = super().write(piece)
-        self._progress(self._stage, self.tell(), self._total)
+        self._on_progress(self._title, self.tell(), self._total)
         return written
 
     def resume_from(self, size: int | None) -> int:
@@ -136,21 +115,3 @@ class _CountedFile(io.BufferedWriter):
             self.seek(0)
             self.truncate()
         return self.tell()
-
-
-@contextmanager
-def _no_second_bar() -> Iterator[None]:
-    from huggingface_hub.utils.tqdm import (  # noqa: PLC0415
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    if are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()

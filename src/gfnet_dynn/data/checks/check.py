@@ -1,72 +1,76 @@
-"""What is wrong with a data set on disk: every image is decoded, counted and compared before a training run does it."""
+"""Checks a data set on disk: every image is decoded, counted and compared with the others."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.catalogue.download import part_folders
-from gfnet_dynn.data.checks.report import CheckReport, CorruptFile, OddSize, PartReport, find_notes, find_problems
+from gfnet_dynn.data.checks.report import DataCheckResult, Group, PartReport, find_problems, find_remarks
 from gfnet_dynn.data.splits.folders import parent_hint
 from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.images.decode import read_image
 from gfnet_dynn.images.files import find_classes
-
-__all__ = ["CheckReport", "check_dataset"]
-
-_EXAMPLES = 3
+from gfnet_dynn.progress import OnProgress, ignore_progress
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _File:
+    """One file; where it cannot be decoded, `fault` is the reason and the fields before it are empty."""
+
     path: str
+    part: str
+    label: str
     size: str = ""
     format: str = ""
     pixels: bytes = b""
     fault: str | None = None
 
 
-def check_dataset(
-    name: str, config: DatasetConfig, root: Path, progress: Callable[[int, int], None] | None = None
-) -> CheckReport:
-    """Decode every image of a data set and report what is wrong with it.
+def check_folder(
+    name: str, config: DatasetConfig, root: Path, on_progress: OnProgress = ignore_progress
+) -> DataCheckResult:
+    """Decode every image of a data set and report what is wrong.
 
-    Two images are duplicates where their decoded 8-bit RGB pixels are the same, whatever their names and formats.
+    Two images are the same where their decoded 8-bit RGB pixels are, whatever their names and formats.
 
     Args:
         name: of the data set; the published counts of the known ones are compared.
         config: number of classes and names of the folders.
         root: folder of the data set.
-        progress: told of images decoded and images in all.
+        on_progress: called with images decoded and images in all.
 
     Raises:
-        DataError: `root` has none of the folders that `config` names, or not one image.
+        DataError: `root` has none of the folders in `config`, or no image, or cannot be read.
     """
     folders = part_folders(config)
     listings = {part: _list_classes(root, folder) for part, folder in folders.items()}
-    paths = [path for classes in listings.values() for files in classes.values() for path in files]
-    if not paths:
-        wanted = " or ".join(f"{folder}/CLASS/*" for folder in folders.values())
+    listed = [
+        _File(path, part, label)
+        for part, classes in listings.items()
+        for label, paths in classes.items()
+        for path in paths
+    ]
+    if not listed:
+        expected = " or ".join(f"{folder}/CLASS/*" for folder in folders.values())
         hint = next(filter(None, (parent_hint(root, folder) for folder in folders.values())), "; check --data-path")
-        raise DataError(f"no images in {root}: {name} is expected to have {wanted} there{hint}")
-    seen = _look_at_all(root, paths, progress)
-    parts = tuple(_report(part, folders[part], classes, seen) for part, classes in listings.items())
-    leaks = _leaks(listings, seen)
-    return CheckReport(
-        name, str(root), parts, leaks, find_problems(config, parts, leaks, name), find_notes(parts, name)
-    )
+        raise DataError(f"no images in {root}: {name} is expected to have {expected} there{hint}")
+    files = _decode_all(root, listed, on_progress)
+    parts = [_report(part, folders[part], classes, files) for part, classes in listings.items()]
+    found = DataCheckResult(name, str(root), parts, *_repetitions(files))
+    return replace(found, problems=[*find_problems(config, found)], remarks=[*find_remarks(found)])
 
 
 def _list_classes(root: Path, folder: str) -> dict[str, list[str]]:
-    """Class → paths below `root`; unlike `scan_folders`, an empty class or a missing folder is a finding, no error."""
+    """Class → paths below `root`; unlike in `scan_folders`, an empty class or missing folder is a finding, no error."""
     base = root / folder
     if not base.is_dir():
         return {}
@@ -75,55 +79,57 @@ def _list_classes(root: Path, folder: str) -> dict[str, list[str]]:
     }
 
 
-def _look_at_all(root: Path, paths: Sequence[str], progress: Callable[[int, int], None] | None) -> dict[str, _Seen]:
-    seen: dict[str, _Seen] = {}
+def _decode_all(root: Path, listed: Sequence[_File], on_progress: OnProgress) -> list[_File]:
+    files: list[_File] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for one in pool.map(lambda path: _look_at(root, path), paths):
-            seen[one.path] = one
-            if progress:
-                progress(len(seen), len(paths))
-    return seen
+        for one in pool.map(lambda file: _decode(root, file), listed):
+            files.append(one)
+            on_progress("Decoding", len(files), len(listed))
+    return files
 
 
-def _look_at(root: Path, path: str) -> _Seen:
+def _decode(root: Path, file: _File) -> _File:
     try:
-        pixels = read_image(root / path)
-        with Image.open(root / path) as header:
-            format_name = header.format or "unknown"
+        pixels = read_image(root / file.path)
+        with Image.open(root / file.path) as header:
+            kind = header.format or "unknown"
     except (ImageError, OSError) as error:
-        return _Seen(path, fault=str(error))
+        return replace(file, fault=str(error))
     size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-    return _Seen(path, size, format_name, hashlib.sha256(size.encode() + pixels.tobytes()).digest())
+    return replace(file, size=size, format=kind, pixels=hashlib.sha256(size.encode() + pixels.tobytes()).digest())
 
 
-def _report(part: str, folder: str, classes: dict[str, list[str]], seen: dict[str, _Seen]) -> PartReport:
-    looked_at = [seen[path] for files in classes.values() for path in files]
-    decoded = [one for one in looked_at if one.fault is None]
-    sizes = Counter(one.size for one in decoded).most_common()
+def _report(part: str, folder: str, classes: Mapping[str, Sequence[str]], files: Sequence[_File]) -> PartReport:
+    own = [file for file in files if file.part == part]
+    decoded = [file for file in own if file.fault is None]
+    sizes = [size for size, _ in Counter(file.size for file in decoded).most_common()]
     return PartReport(
         part,
         folder,
-        images_per_class={name: len(files) for name, files in classes.items()},
-        formats=dict(Counter(one.format for one in decoded)),
-        common_size=sizes[0][0] if sizes else None,
-        odd_sizes=tuple(_odd_size(size, count, decoded) for size, count in sizes[1:]),
-        corrupt=tuple(CorruptFile(one.path, one.fault) for one in looked_at if one.fault is not None),
-        duplicates=tuple(group for group in _same_pixels(decoded) if len(group) > 1),
+        images_per_class={name: len(paths) for name, paths in classes.items()},
+        formats=dict(Counter(file.format for file in decoded)),
+        common_size=sizes[0] if sizes else None,
+        odd_sizes={size: tuple(file.path for file in decoded if file.size == size) for size in sizes[1:]},
+        corrupt={file.path: file.fault for file in own if file.fault is not None},
     )
 
 
-def _odd_size(size: str, count: int, decoded: Sequence[_Seen]) -> OddSize:
-    return OddSize(size, count, tuple(one.path for one in decoded if one.size == size)[:_EXAMPLES])
-
-
-def _same_pixels(decoded: Iterable[_Seen]) -> list[tuple[str, ...]]:
-    groups: defaultdict[bytes, list[str]] = defaultdict(list)
-    for one in decoded:
-        groups[one.pixels].append(one.path)
-    return [tuple(group) for group in groups.values()]
-
-
-def _leaks(listings: dict[str, dict[str, list[str]]], seen: dict[str, _Seen]) -> tuple[tuple[str, ...], ...]:
-    part_of = {path: part for part, classes in listings.items() for files in classes.values() for path in files}
-    groups = _same_pixels(one for one in seen.values() if one.fault is None)
-    return tuple(group for group in groups if len({part_of[path] for path in group}) > 1)
+def _repetitions(files: Sequence[_File]) -> tuple[list[Group], list[Group], list[Group]]:
+    """Groups of the same image: in several parts, in several classes, and those in one class of one part."""
+    same: defaultdict[bytes, list[_File]] = defaultdict(list)
+    for file in files:
+        if file.fault is None:
+            same[file.pixels].append(file)
+    leaks: list[Group] = []
+    contradictions: list[Group] = []
+    repeated: list[Group] = []
+    for group in same.values():
+        paths = tuple(file.path for file in group)
+        parts, labels = ({getattr(file, name) for file in group} for name in ("part", "label"))
+        if len(parts) > 1:
+            leaks.append(paths)
+        if len(labels) > 1:
+            contradictions.append(paths)
+        if len(group) > 1 and len(parts) == len(labels) == 1:
+            repeated.append(paths)
+    return leaks, contradictions, repeated

@@ -1,34 +1,21 @@
-"""What was found in a data set, as values and as sentences: problems to mend before training, and notes."""
+"""The findings of a check of a data set, as values and as sentences."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.catalogue.registry import KNOWN_SETS
+from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.wording import counted
 
 _SHOWN = 5
 
-
-@dataclass(frozen=True, slots=True)
-class CorruptFile:
-    """An image that cannot be decoded: its path below the data set's folder, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class OddSize:
-    """A size in pixels, ``WIDTHxHEIGHT``, that is not the most common one; how many images have it, and a few paths."""
-
-    size: str
-    images: int
-    examples: tuple[str, ...]
+Group = tuple[str, ...]
+"""Paths below the data set's folder of files with the same pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,165 +28,136 @@ class PartReport:
         images_per_class: class → number of files, the corrupt ones included.
         formats: format of the content, whatever the suffix → number of images.
         common_size: most common ``WIDTHxHEIGHT`` in pixels, or None without images.
-        odd_sizes: the other sizes, most images first.
-        corrupt: files that cannot be decoded.
-        duplicates: groups of paths with the same pixels.
+        odd_sizes: every other size → paths.
+        corrupt: path of each file that cannot be decoded → reason.
     """
 
     part: str
     folder: str
-    images_per_class: dict[str, int]
-    formats: dict[str, int]
+    images_per_class: Mapping[str, int]
+    formats: Mapping[str, int]
     common_size: str | None
-    odd_sizes: tuple[OddSize, ...]
-    corrupt: tuple[CorruptFile, ...]
-    duplicates: tuple[tuple[str, ...], ...]
+    odd_sizes: Mapping[str, Group]
+    corrupt: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """Everything that was found; it is fine where `problems` is empty.
+@dataclass(frozen=True)
+class DataCheckResult(Tabular):
+    """The findings; the data set is usable where `problems` is empty.
 
     Attributes:
         name: of the data set.
         root: its folder.
         parts: one report for each part.
-        leaks: groups of paths with the same pixels that lie in more than one part.
-        problems: what should be mended before training, in words.
-        notes: what is worth knowing but does no harm, in words.
+        leaks: the same image in several parts.
+        contradictions: the same image in several classes.
+        repeated: the same image several times in one class of one part.
+        problems: sentences on what to repair before training.
+        remarks: sentences on what does no harm.
     """
 
     name: str
     root: str
-    parts: tuple[PartReport, ...]
-    leaks: tuple[tuple[str, ...], ...]
-    problems: list[str]
-    notes: list[str]
+    parts: Sequence[PartReport]
+    leaks: Sequence[Group]
+    contradictions: Sequence[Group]
+    repeated: Sequence[Group]
+    problems: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+
+    def tables(self) -> Sequence[Table]:
+        """One row for each part."""
+        headings = ("part", "classes", "images", "per class", "size (px)", "formats", "corrupt")
+        return [Table(self.name, headings, tuple(map(_row, self.parts)))]
+
+    def notes(self) -> Sequence[str]:
+        """Remarks and problems, or that there is no problem."""
+        problems = [f"problem: {each}" for each in self.problems] or [f"{self.name}: no problem found"]
+        return [*(f"note: {each}" for each in self.remarks), *problems]
 
     def to_dict(self) -> dict[str, Any]:
         """A value that JSON can hold."""
         return asdict(self)
 
 
-def find_problems(
-    config: DatasetConfig, parts: Sequence[PartReport], leaks: Sequence[tuple[str, ...]], name: str
-) -> list[str]:
-    """What should be mended before training, worst first; empty where there is nothing."""
-    found = [*_corrupt(parts), *_leaked(leaks), *_class_counts(config, parts), *_missing_classes(parts)]
-    unlike = _unlike_published(parts, name)
-    return [*found, *unlike] if _is_nearly_whole(parts, name) else found
+def _row(part: PartReport) -> tuple[str, ...]:
+    counts = part.images_per_class.values()
+    per_class = _range(min(counts, default=0), max(counts, default=0))
+    formats = ", ".join(sorted(part.formats)) or "-"
+    numbers = (str(len(counts)), str(sum(counts)), per_class, part.common_size or "-")
+    return (part.part, *numbers, formats, str(len(part.corrupt)))
 
 
-def find_notes(parts: Sequence[PartReport], name: str) -> list[str]:
-    """What does no harm but is worth knowing."""
-    unlike = [] if _is_nearly_whole(parts, name) else _part_of_the_set(parts, name)
-    return [*unlike, *_odd_sizes(parts), *_mixed_formats(parts), *_repeated(parts)]
-
-
-def _corrupt(parts: Sequence[PartReport]) -> Iterator[str]:
-    for part in parts:
+def find_problems(config: DatasetConfig, found: DataCheckResult) -> Iterator[str]:
+    """What to repair before training, the worst first."""
+    for part in found.parts:
         if part.corrupt:
-            faults = _listed([file.reason for file in part.corrupt])
-            yield f"{part.part}: {counted(len(part.corrupt), 'file')} cannot be decoded:{faults}"
+            files = counted(len(part.corrupt), "file")
+            yield f"{part.part}: {files} cannot be decoded:{_listed(part.corrupt.values())}"
+    if found.contradictions:
+        yield f"{counted(len(found.contradictions), 'image')} in more than one class:{_listed(found.contradictions)}"
+    if found.leaks:
+        images = counted(len(found.leaks), "image")
+        yield f"{images} in more than one part, which makes results too good:{_listed(found.leaks)}"
+    classes = {name for part in found.parts for name in part.images_per_class}
+    for part in found.parts:
+        yield from _class_problems(config, part, classes)
+    unlike = _unlike_published(found)
+    if unlike and _nearly_whole(found):
+        least, most = KNOWN_SETS[found.name].images_per_class
+        yield f"images per class differ from the published {_range(least, most)}:{_listed(unlike)}"
 
 
-def _leaked(leaks: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    if leaks:
-        shown = _listed([" = ".join(group) for group in leaks])
-        images = "1 image is" if len(leaks) == 1 else f"{len(leaks)} images are"
-        yield f"{images} in more than one part, so reports would be too good:{shown}"
+def _class_problems(config: DatasetConfig, part: PartReport, classes: set[str]) -> Iterator[str]:
+    number = len(part.images_per_class)
+    if number != config.num_classes:
+        yield f"{part.part}: {counted(number, 'class folder')} in {part.folder} instead of {config.num_classes}"
+    if empty := [name for name, images in part.images_per_class.items() if not images]:
+        yield f"{part.part}: class folders without images:{_listed(empty)}"
+    if missing := sorted(classes - set(part.images_per_class)):
+        yield f"{part.part}: classes missing that other parts have:{_listed(missing)}"
 
 
-def _class_counts(config: DatasetConfig, parts: Sequence[PartReport]) -> Iterator[str]:
-    for part in parts:
-        count = len(part.images_per_class)
-        if count != config.num_classes:
-            yield f"{part.part}: {counted(count, 'class folder')} in {part.folder} instead of {config.num_classes}"
-        empty = [name for name, images in part.images_per_class.items() if not images]
-        if empty:
-            folders = "class folder" if len(empty) == 1 else "class folders"
-            yield f"{part.part}: no images in the {folders} {_shorten(empty)}"
-
-
-def _missing_classes(parts: Sequence[PartReport]) -> Iterator[str]:
-    everywhere = {name for part in parts for name in part.images_per_class}
-    for part in parts:
-        missing = sorted(everywhere - set(part.images_per_class))
-        if missing:
-            classes = "class" if len(missing) == 1 else "classes"
-            yield f"{part.part}: without the {classes} {_shorten(missing)}, which other parts have"
-
-
-def _totals(parts: Sequence[PartReport]) -> Counter[str]:
-    totals: Counter[str] = Counter()
-    for part in parts:
-        totals.update(part.images_per_class)
-    return totals
-
-
-def _unlike(parts: Sequence[PartReport], name: str) -> dict[str, int]:
-    """The classes whose number of images is not the published one."""
-    if name not in KNOWN_SETS:
-        return {}
-    least, most = KNOWN_SETS[name].images_per_class
-    return {label: count for label, count in _totals(parts).items() if not least <= count <= most}
-
-
-def _is_nearly_whole(parts: Sequence[PartReport], name: str) -> bool:
-    # With most classes complete, the others have lost files; with most incomplete, somebody took a part of the set.
-    return len(_unlike(parts, name)) * 2 < len(_totals(parts))
-
-
-def _published(name: str) -> str:
-    least, most = KNOWN_SETS[name].images_per_class
-    return f"{least}" if least == most else f"{least} to {most}"
-
-
-def _unlike_published(parts: Sequence[PartReport], name: str) -> list[str]:
-    unlike = [f"{label} ({count})" for label, count in _unlike(parts, name).items()]
-    return [f"images per class unlike the published {_published(name)}: {_shorten(unlike)}"] if unlike else []
-
-
-def _part_of_the_set(parts: Sequence[PartReport], name: str) -> list[str]:
-    images = counted(_totals(parts).total(), "image")
-    return [f"{images} of the {KNOWN_SETS[name].images} published ({_published(name)} per class): not the whole set"]
-
-
-def _odd_sizes(parts: Sequence[PartReport]) -> Iterator[str]:
-    for part in parts:
+def find_remarks(found: DataCheckResult) -> Iterator[str]:
+    """What does no harm."""
+    if _unlike_published(found) and not _nearly_whole(found):
+        images = counted(sum(_totals(found).values()), "image")
+        yield f"{images} of the {KNOWN_SETS[found.name].images} published: not the whole set"
+    for part in found.parts:
         if part.odd_sizes:
-            sizes = [f"{odd.images} of {odd.size} px ({odd.examples[0]})" for odd in part.odd_sizes]
-            count = sum(odd.images for odd in part.odd_sizes)
-            images = "1 image is" if count == 1 else f"{count} images are"
+            sizes = [f"{len(paths)} of {size} px ({paths[0]})" for size, paths in part.odd_sizes.items()]
+            images = counted(sum(map(len, part.odd_sizes.values())), "image")
             yield f"{part.part}: {images} not of {part.common_size} px, to be resized:{_listed(sizes)}"
-
-
-def _mixed_formats(parts: Sequence[PartReport]) -> Iterator[str]:
-    formats: Counter[str] = Counter()
-    for part in parts:
-        formats.update(part.formats)
+    formats = sum((Counter(part.formats) for part in found.parts), Counter[str]())
     if len(formats) > 1:
         yield f"several formats: {', '.join(f'{count} {kind}' for kind, count in formats.most_common())}"
+    if found.repeated:
+        yield f"{counted(len(found.repeated), 'image')} more than once in one class:{_listed(found.repeated)}"
 
 
-def _repeated(parts: Sequence[PartReport]) -> Iterator[str]:
-    for part in parts:
-        if part.duplicates:
-            shown = _listed([" = ".join(group) for group in part.duplicates])
-            count = len(part.duplicates)
-            images = "1 image is" if count == 1 else f"{count} different images are"
-            yield f"{part.part}: {images} there more than once:{shown}"
+def _totals(found: DataCheckResult) -> Counter[str]:
+    return sum((Counter(part.images_per_class) for part in found.parts), Counter[str]())
 
 
-def _shorten(items: Sequence[str]) -> str:
-    return ", ".join(_first(items))
+def _unlike_published(found: DataCheckResult) -> list[str]:
+    """The classes whose number of images is not the published one."""
+    if found.name not in KNOWN_SETS:
+        return []
+    least, most = KNOWN_SETS[found.name].images_per_class
+    return [f"{name} ({count})" for name, count in _totals(found).items() if not least <= count <= most]
 
 
-def _listed(items: Sequence[str]) -> str:
-    """One item goes on in the line; several get a line each."""
-    return f" {items[0]}" if len(items) == 1 else "".join(f"\n  {item}" for item in _first(items))
+def _nearly_whole(found: DataCheckResult) -> bool:
+    # With most classes complete, the others have lost files; with most incomplete, it is a part of the set on purpose.
+    return len(_unlike_published(found)) * 2 < len(_totals(found))
 
 
-def _first(items: Sequence[str]) -> list[str]:
-    rest = len(items) - _SHOWN
-    return [*items[:_SHOWN], *([f"and {rest} more"] if rest > 0 else [])]
+def _range(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _listed(items: Any) -> str:
+    """One item in the same line; several get a line each."""
+    shown = [" = ".join(item) if isinstance(item, tuple) else item for item in items]
+    rest = [f"and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
+    return f" {shown[0]}" if len(shown) == 1 else "".join(f"\n  {item}" for item in [*shown[:_SHOWN], *rest])

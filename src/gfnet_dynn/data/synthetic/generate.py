@@ -1,17 +1,14 @@
 """SyntheticScenes: generated, remote-sensing-like scenes for demonstrations and tests.
 
 10 classes, by default 128 + 40 images of 64 × 64 px for each, drawn from a seed; no source, no licence, no download.
-They are NO substitute for real data: accuracy on them says nothing about real scenes. What they do have is graded
-difficulty, so that an early-exit network has easy images to let go early and hard ones to keep.
+They are NO substitute for real data: accuracy on them does not carry over to real scenes. Their difficulty is graded,
+so that an early-exit network has easy images for its early exits and hard ones for the final exit.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +19,22 @@ from PIL import Image, ImageFilter
 from gfnet_dynn.data.synthetic.canvas import Canvas, soft_noise
 from gfnet_dynn.data.synthetic.drawing import DRAWINGS
 from gfnet_dynn.errors import DataError, StorageError
-from gfnet_dynn.system.storage import make_folder, one_at_a_time, require_writable, write_json
+from gfnet_dynn.progress import OnStep, ignore_steps
+from gfnet_dynn.system.storage import build_folder, make_folder, write_json
 
 CLASSES: tuple[str, ...] = tuple(DRAWINGS)
 """Class names in the order of their indices, which is the order of their folders."""
 
 GENERATOR_VERSION = 1
-"""Raised whenever the same seed gives other images, so that older files on disk are written again."""
+"""Increased whenever the same seed draws other images, so that older files on disk are not taken for these."""
 
 PURPOSE = (
     "Generated scenes for demonstrations and tests: no substitute for real data, "
-    "and accuracy on them says nothing about real scenes."
+    "and accuracy on them does not carry over to real scenes."
 )
 
 _VAL_START = 1_000_000  # the index of the first validation image: it stays the same however many train images there are
 _SUPERSAMPLING = 3
-_UNFINISHED = ".unfinished-"
 _DESCRIPTION = "synthetic.json"
 
 _CONFUSED_WITH: Mapping[str, tuple[str, ...]] = {
@@ -75,7 +72,7 @@ def draw_scene(class_index: int, seed: int, index: int, size: int = 64) -> NDArr
         DataError: an argument outside its range.
     """
     if size < 16:
-        raise DataError(f"a synthetic scene of {size} px is too small to show anything: ask for 16 px or more")
+        raise DataError(f"a synthetic scene of {size} px is too small: at least 16 px")
     rng = _generator(class_index, seed, index)
     difficulty = _draw_difficulty(rng)
     scene = _draw_clean(rng, CLASSES[class_index], difficulty, size)
@@ -142,44 +139,43 @@ def write_synthetic(
     val_per_class: int = 40,
     size: int = 64,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    on_step: OnStep = ignore_steps,
 ) -> Path:
     """Write the data set as `root/{train,val}/CLASS/NNNN.png`, and its description as `root/synthetic.json`.
 
-    A data set of the same parameters that is there already is kept. All images are drawn into a hidden folder first:
-    an interrupted run leaves no class folders that could be taken for a whole data set. Of several processes that write
-    the same data set at once, each draws for itself, the first puts its images in place and the others use those.
+    A complete data set of the same parameters is kept, also one that another process wrote in the meantime.
 
     Args:
-        root: folder of the data set; created.
+        root: folder of the data set; new or empty.
         train_per_class: training images of each class.
         val_per_class: validation images of each class, the same ones for every `train_per_class`.
         size: side in pixels.
         seed: of all images.
-        progress: called with (images written, images in all) after each.
+        on_step: called after each image.
 
     Returns:
         `root`.
 
     Raises:
         DataError: an argument outside its range.
-        StorageError: nothing can be written, or train/ and val/ hold files that this function did not write.
+        StorageError: `root` has other content, or cannot be written.
     """
     counts = {"train": train_per_class, "val": val_per_class}
     if not (1 <= train_per_class <= _VAL_START and val_per_class >= 1):
-        raise DataError(f"cannot write {train_per_class} + {val_per_class} images a class: ask for at least 1 of each")
+        raise DataError(f"cannot write {train_per_class} + {val_per_class} images a class: at least 1 of each")
     described = _describe(counts, size, seed)
+    taken = root.exists() and (not root.is_dir() or any(root.iterdir()))
     if _is_whole(root, described):
         return root
-    require_writable(root)
-    _require_own_files(root)
+    if taken:
+        raise StorageError(f"{root} is not empty and has no such synthetic scenes: remove it or choose another folder")
     try:
-        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=root) as unfinished:
-            _write_images(Path(unfinished), counts, size, seed, progress)
-            with one_at_a_time(root):
-                if not _is_whole(root, described):  # else another process was faster
-                    _put_in_place(Path(unfinished), root)
-                    write_json(root / _DESCRIPTION, described)
+        with build_folder(root) as unfinished:
+            _write_images(unfinished, counts, size, seed, on_step)
+            write_json(unfinished / _DESCRIPTION, described)
+    except StorageError:
+        if not _is_whole(root, described):
+            raise
     except OSError as error:
         raise StorageError(
             f"cannot write the synthetic scenes to {root}: {error.strerror}; free space or choose another folder"
@@ -209,48 +205,13 @@ def _is_whole(root: Path, described: Mapping[str, Any]) -> bool:
     )
 
 
-def _require_own_files(root: Path) -> None:
-    for split in ("train", "val"):
-        found = [root / split, *(root / split).rglob("*")] if (root / split).exists() else []
-        for path in found:
-            if not _is_own(path.relative_to(root).parts, path.is_dir()):
-                raise StorageError(
-                    f"{path} is no synthetic scene and would be lost: choose another folder, or move it away"
-                )
-
-
-def _is_own(parts: tuple[str, ...], is_folder: bool) -> bool:
-    """Whether `write_synthetic` would give this name: SPLIT, SPLIT/CLASS or SPLIT/CLASS/NNNN.png."""
-    if any(name not in CLASSES for name in parts[1:2]):
-        return False
-    if is_folder:
-        return len(parts) < 3
-    return len(parts) == 3 and re.fullmatch(r"\d{4,}\.png", parts[2]) is not None
-
-
-def _jobs(counts: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
+def _write_images(folder: Path, counts: Mapping[str, int], size: int, seed: int, on_step: OnStep) -> None:
+    total, done = len(CLASSES) * sum(counts.values()), 0
     for split, count in counts.items():
-        for class_index in range(len(CLASSES)):
+        for class_index, name in enumerate(CLASSES):
+            place = make_folder(folder / split / name)
             for number in range(count):
-                yield split, class_index, number
-
-
-def _write_images(
-    folder: Path, counts: Mapping[str, int], size: int, seed: int, progress: Callable[[int, int], None] | None
-) -> None:
-    total = len(CLASSES) * sum(counts.values())
-    for done, (split, class_index, number) in enumerate(_jobs(counts), start=1):
-        image = draw_scene(class_index, seed, number + (_VAL_START if split == "val" else 0), size)
-        path = make_folder(folder / split / CLASSES[class_index]) / f"{number:04d}.png"
-        Image.fromarray(image).save(path, compress_level=1)
-        if progress is not None:
-            progress(done, total)
-
-
-def _put_in_place(unfinished: Path, root: Path) -> None:
-    # The description goes first: from here on until it is written anew, the folder does not count as whole.
-    (root / _DESCRIPTION).unlink(missing_ok=True)
-    for split in ("val", "train"):
-        if (root / split).exists():
-            shutil.rmtree(root / split)
-        (unfinished / split).rename(root / split)
+                image = draw_scene(class_index, seed, number + (_VAL_START if split == "val" else 0), size)
+                Image.fromarray(image).save(place / f"{number:04d}.png", compress_level=1)
+                done += 1
+                on_step(done, total)

@@ -24,17 +24,12 @@ _TINY = 1e-5
 
 
 def hard_loss(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy with the teacher's class.
-
-    Args:
-        logits: of the distillation classifier, [B, K].
-        teacher: [B, K].
-    """
+    """Cross-entropy with the teacher's class."""
     return functional.cross_entropy(logits.float(), teacher.argmax(dim=-1))
 
 
-def exit_lesson_losses(logits: Tensor, teacher: Tensor, settings: DistillationSettings) -> Tensor:
-    """What each way out lacks of its teacher, hard or soft as the settings say.
+def exit_teacher_losses(logits: Tensor, teacher: Tensor, settings: DistillationSettings) -> Tensor:
+    """What each exit lacks of the teacher, hard or soft as the settings choose.
 
     Args:
         logits: [B, G + 1, K].
@@ -96,21 +91,14 @@ class Distiller(nn.Module):
     def __init__(
         self, settings: DistillationSettings, width: int, num_classes: int, teacher_channels: int | None
     ) -> None:
-        """Fresh parts, as the settings need them.
-
-        Args:
-            settings: kind and weights.
-            width: of the student's pooled vector, and channels of its last feature map.
-            num_classes: K.
-            teacher_channels: C of the teacher's feature map, where the frequency domain is used.
-        """
+        """Fresh parts, as the settings need them."""
         super().__init__()
         self._settings = settings
         self.head = nn.Linear(width, num_classes) if settings.distillation == "hard" else None
         self.projection = None if teacher_channels is None else nn.Conv2d(width, teacher_channels, kernel_size=1)
 
     def forward(
-        self, logits: Tensor, pooled: Tensor, features: Tensor, labels_loss: Tensor, lesson: TeacherOutput
+        self, logits: Tensor, pooled: Tensor, features: Tensor, labels_loss: Tensor, output: TeacherOutput
     ) -> tuple[Tensor, Tensor]:
         """The whole loss, and the teacher's part of it alone.
 
@@ -119,18 +107,18 @@ class Distiller(nn.Module):
             pooled: [B, width], what that sees.
             features: the student's last map [B, channels, H, W].
             labels_loss: cross-entropy with the labels.
-            lesson: of the same views.
+            output: of the teacher for the same views.
         """
         settings = self._settings
         taught = logits.new_zeros(())
         share = settings.distillation_weight if settings.distillation != "none" else 0.0
         if self.head is not None:
-            taught = hard_loss(self.head(pooled), lesson.logits)
+            taught = hard_loss(self.head(pooled), output.logits)
         elif settings.distillation == "soft":
-            taught = soft_losses(logits, lesson.logits, settings.temperature).mean()
+            taught = soft_losses(logits, output.logits, settings.temperature).mean()
         total = (1 - share) * labels_loss + share * taught
-        if self.projection is not None and lesson.features is not None:
-            frequency = frequency_loss(self.projection(features), lesson.features)
+        if self.projection is not None and output.features is not None:
+            frequency = frequency_loss(self.projection(features), output.features)
             taught = taught + settings.frequency_weight * frequency
             total = total + settings.frequency_weight * frequency
         return total, taught
@@ -154,10 +142,5 @@ class Distiller(nn.Module):
 
 
 def labelled_mean(losses: Tensor, labels: Tensor) -> Tensor:
-    """Mean of the losses of the samples that have a label; 0 where none has.
-
-    Args:
-        losses: [B], 0 for those without a label.
-        labels: [B].
-    """
+    """Mean of the losses of the samples that have a label; 0 where none has."""
     return losses.sum() / (labels != UNLABELLED).sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""The teacher: a trained network that says what it sees in the very views that its student is shown."""
+"""The teacher: a trained network that is applied to the very views that its student sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gfnet_dynn.spec.network import InputSpec
 
 @dataclass(frozen=True)
 class TeacherOutput:
-    """What a teacher says of a batch.
+    """What a teacher computes for a batch.
 
     Attributes:
         logits: [B, K].
@@ -28,7 +28,7 @@ class TeacherOutput:
 
 
 class WholeNet(nn.Module):
-    """An early-exit network as a teacher sees it: the whole of it, without exits."""
+    """An early-exit network as a teacher: only its final classifier."""
 
     def __init__(self, net: EarlyExitNet) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class WholeNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images [B, 3, S, S] → logits [B, K] of the final classifier, and its feature map [B, C, H, W]."""
-        last = self.net.backbone.num_stages - 1
+        last = self.net.backbone.num_blocks - 1
         features = self.net.last_features(images)
         return self.net.head(self.net.backbone.pool(last, features)), self.net.backbone.map(last, features)
 
@@ -60,9 +60,9 @@ class Teacher(nn.Module):
         """Wrap a trained network.
 
         Args:
-            net: called with images [B, 3, S, S], normalised as `takes` says; returns logits [B, K], or logits and a
+            net: called with images [B, 3, S, S], normalised for `takes`; returns logits [B, K], or logits and a
                 feature map [B, C, H, W].
-            takes: the input of `net`; padding is left away.
+            takes: input of `net`; padding is omitted.
             student: the input of the student, whose batches are given.
             source: what it is and where it comes from, as JSON values.
             weights: the file of its weights, or None.
@@ -74,12 +74,12 @@ class Teacher(nn.Module):
         self._takes, self._student = takes, student
 
     def train(self, mode: bool = True) -> Teacher:
-        """A teacher learns nothing: it stays in evaluation mode."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> TeacherOutput:
-        """What the teacher says of a batch that is normalised for the student, [B, 3, S, S].
+        """Outputs for a batch that is normalised for the student, [B, 3, S, S].
 
         Raises:
             TrainingError: the network returns something else than it should.
@@ -109,23 +109,23 @@ class Teacher(nn.Module):
         """
         size = self._student.size
         device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
-        lesson: TeacherOutput = self(torch.zeros(1, 3, size, size, device=device))
-        if lesson.features is None:
+        output: TeacherOutput = self(torch.zeros(1, 3, size, size, device=device))
+        if output.features is None:
             raise TrainingError(
                 "--frequency-weight needs a teacher that returns its feature map beside its logits: this one does not"
             )
-        return lesson.features.shape[1]
+        return output.features.shape[1]
 
 
 class TeacherOutputs:
-    """A teacher's answers, kept for views that come again."""
+    """A teacher's outputs, cached for views that are used again."""
 
     def __init__(self, teacher: Teacher, *, keep: bool) -> None:
-        """Without any answers yet.
+        """With an empty cache.
 
         Args:
-            teacher: who answers.
-            keep: remember the logits of each view; feature maps are never kept, as they would fill the memory.
+            teacher: its outputs are cached.
+            keep: cache the logits of each view; feature maps are never cached, as they would fill the memory.
         """
         self.teacher = teacher
         self._keep = keep
@@ -141,16 +141,16 @@ class TeacherOutputs:
         return self.teacher.feature_channels()
 
     def of(self, images: Tensor, view: tuple[str, int, int], *, with_features: bool = False) -> TeacherOutput:
-        """The lesson on a batch.
+        """The output for a batch.
 
         Args:
             images: normalised for the student.
             view: stage, view and step, which together decide the batch.
-            with_features: whether the feature map is needed, so that the teacher must look each time.
+            with_features: whether the feature map is needed, which is never cached.
         """
         if with_features:
-            lesson: TeacherOutput = self.teacher(images)
-            return lesson
+            output: TeacherOutput = self.teacher(images)
+            return output
         if view in self._kept:
             return TeacherOutput(self._kept[view], None)
         logits: Tensor = self.teacher(images).logits

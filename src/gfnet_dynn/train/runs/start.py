@@ -1,4 +1,4 @@
-"""What a training run starts from: fresh weights, a published `.pth` or a checkpoint of ours."""
+"""The network that a run starts from: fresh weights, a published `.pth` or a checkpoint of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.data.splits.split import Split, SplitSettings, read_split, same_draw
+from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.splits.split import Split, read_split, same_draw
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
@@ -20,11 +21,12 @@ from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
 from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
 from gfnet_dynn.runlayout import RunLayout, find_checkpoint_file
 from gfnet_dynn.spec.network import NetSpec
+from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.engine.seeding import derived_seed
 
 
 def read_trained(path: Path) -> Checkpoint | StateDict:
-    """What a user's path holds: a checkpoint of ours, which says itself what it is, or the tensors of a `.pth`.
+    """The content of a user's path: a checkpoint of ours with its description, or the tensors of a `.pth`.
 
     Raises:
         CheckpointError: missing, damaged or unsafe.
@@ -35,11 +37,6 @@ def read_trained(path: Path) -> Checkpoint | StateDict:
 
 def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) -> EarlyExitNet:
     """A trained network for evaluation on data with the classes of `spec`, in evaluation mode.
-
-    Args:
-        trained: as `read_trained` gives it.
-        spec: what to build; for a checkpoint of ours its own description, but for size and classes.
-        source: for messages.
 
     Raises:
         CheckpointError: of other classes, of another network, or without early exits.
@@ -59,28 +56,10 @@ def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) ->
     return net.eval()
 
 
-@dataclass(frozen=True)
-class Start:
-    """What a run starts from.
-
-    Attributes:
-        checkpoint: weights to go on from, or None.
-        new_head: keep the checkpoint's backbone alone: all classifiers and gates are fresh.
-        pretrained: without a checkpoint, take ImageNet weights for a convolutional trunk.
-    """
-
-    checkpoint: Path | None = None
-    new_head: bool = False
-    pretrained: bool = True
-
-    def describe(self) -> dict[str, Any]:
-        """As JSON values; weights are known by their digest, for at the same path others may lie another day."""
-        described: dict[str, Any] = {
-            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
-            "new_head": self.new_head,
-            "pretrained": self.pretrained,
-        }
-        return described | ({"sha256": weights_digest(self.checkpoint)} if self.checkpoint else {})
+def describe_start(start: Start) -> dict[str, Any]:
+    """As JSON values; weights are identified by their digest, as other ones may lie at the same path later."""
+    digest = {"sha256": weights_digest(start.checkpoint)} if start.checkpoint else {}
+    return {**asdict(start), "checkpoint": str(start.checkpoint) if start.checkpoint else None, **digest}
 
 
 def weights_digest(path: Path) -> str | None:
@@ -101,7 +80,7 @@ class InitialNet:
         has_classifier: its final classifier is trained already.
         keeps_statistics: its batch norms keep the statistics that came with the weights.
         provenance: of the checkpoint that it started from, or None.
-        notes: what a person should know of it.
+        notes: what the user should know of it.
     """
 
     net: EarlyExitNet
@@ -113,13 +92,6 @@ class InitialNet:
 
 def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, start: Start) -> InitialNet:
     """The network to train.
-
-    Args:
-        spec: what to build.
-        data: what it will be trained on.
-        seed: of fresh weights.
-        drop_path: stochastic depth in training.
-        start: what to start from.
 
     Raises:
         CheckpointError: the checkpoint does not fit, or has seen images that are to be reported on.
@@ -164,10 +136,6 @@ def _same_exits(one: NetSpec, other: NetSpec) -> bool:
 def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
     """The split that lies with the run that a checkpoint belongs to, if it is the one that the checkpoint speaks of.
 
-    Args:
-        file: the checkpoint, in a stage's folder of a run.
-        provenance: its own.
-
     Raises:
         DataError: it is there but damaged.
     """
@@ -185,7 +153,7 @@ def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> N
     Images are the same where paths and sizes are, whatever the data set is called.
 
     Raises:
-        CheckpointError: it did, or that cannot be told.
+        CheckpointError: it did, or that cannot be known.
     """
     now, drawn = data.split.fingerprint, data.split.settings
     for learned_from in _learned_from(checkpoint.provenance):
@@ -215,7 +183,7 @@ def _require_unseen(checkpoint: Checkpoint, data: SceneData, file: Path) -> None
     if split is None:
         raise CheckpointError(
             f"{changed}, and its split is not kept beside it: whether it has seen images that are held out now cannot "
-            "be told; restore the images, or give the checkpoint inside its run's folder"
+            "be known; restore the images, or give the checkpoint inside its run's folder"
         )
     seen = {path for path, _ in split.parts["train"]}
     if again := [path for path in data.split.held_out if path in seen]:

@@ -1,4 +1,4 @@
-"""What a stage of training is: a step, the end of an epoch, and what it must remember to go on."""
+"""A stage of training: a step, the end of an epoch, and what it must save to be resumed."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.optimisation import learning_rate_factor, set_learning_rate
 from gfnet_dynn.train.objectives.teacher import TeacherOutput, TeacherOutputs
+from gfnet_dynn.train.stages.best import BestWeights
 
 _LARGEST_GRADIENT_NORM = 1.0
 _REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is intact"
@@ -40,7 +41,7 @@ class StageContext:
         steps_per_epoch: optimiser steps in an epoch.
         selection: computes the outputs of all exits over the selection split, with the weights of the moment.
         distillation: how the network learns from its teacher.
-        lessons: the teacher's answers, or None without a teacher.
+        teacher: the teacher's outputs, or None.
     """
 
     fabric: Fabric
@@ -49,16 +50,16 @@ class StageContext:
     steps_per_epoch: int
     selection: Callable[[], ExitArrays]
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    lessons: TeacherOutputs | None = None
+    teacher: TeacherOutputs | None = None
 
     def view(self, epoch: int) -> int:
-        """Which augmented version of the images an epoch shows: with a teacher a few come again in turn."""
-        return epoch % self.distillation.views if self.lessons and self.distillation.views else epoch
+        """Which augmented view of the images an epoch uses: with a teacher a few are used in turn."""
+        return epoch % self.distillation.views if self.teacher and self.distillation.views else epoch
 
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """What an epoch brought.
+    """Result of an epoch.
 
     Attributes:
         metrics: by name; accuracies from 0 to 1, on the selection split.
@@ -69,19 +70,6 @@ class EpochSummary:
     finished: bool = False
 
 
-@dataclass
-class StageMemory:
-    """What a stage keeps beside network and optimisers.
-
-    Attributes:
-        tensors: by name.
-        values: JSON values.
-    """
-
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-
-
 class Stage(ABC):
     """One stage of training.
 
@@ -89,6 +77,8 @@ class Stage(ABC):
         name: `backbone`, `warmup` or `joint`.
         epochs: at most so many.
         optimizers: by name; set up with the context's fabric.
+        best: weights kept so far, by name; saved with the stage.
+        extra: modules beside the network that are trained and saved with the stage, by name.
     """
 
     name: str
@@ -97,6 +87,8 @@ class Stage(ABC):
         self.context = context
         self.epochs = epochs
         self.optimizers: dict[str, Optimizer] = {}
+        self.best: dict[str, BestWeights] = {}
+        self.extra: dict[str, nn.Module] = {}
 
     @property
     def steps(self) -> int:
@@ -107,10 +99,6 @@ class Stage(ABC):
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """Take one optimiser step.
 
-        Args:
-            batch: augmented training images.
-            step: 0-based, counted over the whole stage.
-
         Returns:
             Losses by name.
         """
@@ -119,17 +107,22 @@ class Stage(ABC):
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Judge the network on the selection split."""
 
-    @abstractmethod
-    def memory(self) -> StageMemory:
-        """What must be saved beside network and optimisers so that the stage can go on."""
+    def memory(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What must be saved beside network and optimisers so that the stage can be resumed: tensors, JSON values."""
+        states = {**{name: best.weights for name, best in self.best.items()}, **_states(self.extra)}
+        tensors = {f"{name}/{key}": tensor for name, state in states.items() for key, tensor in state.items()}
+        return tensors, {name: [best.score, best.epochs_without] for name, best in self.best.items()}
 
-    @abstractmethod
-    def recall(self, memory: StageMemory) -> None:
-        """Put back what `memory` gave."""
+    def recall(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Restore what `memory` returned."""
+        for name, best in self.best.items():
+            best.weights, (best.score, best.epochs_without) = below(f"{name}/", tensors), values[name]
+        for name, module in self.extra.items():
+            module.load_state_dict(below(f"{name}/", tensors))
 
     @abstractmethod
     def finish(self) -> None:
-        """Leave the network with the weights that the stage chose."""
+        """Give the network the weights that the stage chose."""
 
     @property
     def compares_features(self) -> bool:
@@ -137,21 +130,21 @@ class Stage(ABC):
         return False
 
     def add_optimizer(self, name: str, optimizer: Optimizer) -> None:
-        """Hand an optimiser to the fabric and keep it under a name."""
+        """Set up an optimiser with the fabric and store it under a name."""
         prepared = self.context.fabric.setup_optimizers(optimizer)
         assert isinstance(prepared, Optimizer)  # one in, one out
         self.optimizers[name] = prepared
 
-    def lesson(self, batch: Batch, step: int) -> TeacherOutput | None:
-        """What the teacher says of the batch of a step, or None where the network does not learn from one."""
+    def teacher_output(self, batch: Batch, step: int) -> TeacherOutput | None:
+        """The teacher's output for the batch of a step, or None where the network does not learn from one."""
         context = self.context
         settings = context.distillation
-        if context.lessons is None or (settings.distillation == "none" and not settings.frequency_weight):
+        if context.teacher is None or (settings.distillation == "none" and not settings.frequency_weight):
             return None
         epoch, within = divmod(step, context.steps_per_epoch)
         with context.fabric.autocast():
             view = (self.name, context.view(epoch), within)
-            return context.lessons.of(batch.images, view, with_features=self.compares_features)
+            return context.teacher.of(batch.images, view, with_features=self.compares_features)
 
     def forward(self, images: Tensor) -> ExitOutputs:
         """The network under the run's precision."""
@@ -174,7 +167,7 @@ class Stage(ABC):
         norm = fabric.clip_gradients(
             self.context.net, optimizer, max_norm=_LARGEST_GRADIENT_NORM, error_if_nonfinite=False
         )
-        # In 16-mixed an overflow is normal: the gradient scaler leaves the step out and lowers its scale.
+        # In 16-mixed an overflow is normal: the gradient scaler skips the step and lowers its scale.
         scaled = isinstance(fabric.strategy.precision, MixedPrecision) and fabric.strategy.precision.scaler is not None
         if norm is not None and not torch.isfinite(norm) and not scaled:
             raise TrainingError(f"a gradient of the {self.name} stage is not finite {self._where(step)}: {_REMEDY}")
@@ -183,6 +176,15 @@ class Stage(ABC):
     def _where(self, step: int) -> str:
         epoch, within = divmod(step, self.context.steps_per_epoch)
         return f"in epoch {epoch + 1} at batch {within + 1}"
+
+
+def _states(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+    return {name: module.state_dict() for name, module in modules.items()}
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def train_only(net: nn.Module, modules: Iterable[nn.Module]) -> None:
