@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from figures import ROOT, tell
+from figures import ROOT, write_figures
 
 RUNS = ROOT / "runs" / "ingredients"
 TEACHER = ("--teacher", "efficientnet-lite0", "--teacher-size", "128")
@@ -72,7 +72,7 @@ def main() -> None:
         "what": "gfnet-192x12, UCM at 128 px, without exits; top-1 on val, which nothing was chosen on; one seed",
         "rows": found,
     }
-    tell(described, given.write)
+    write_figures(described, given.write)
 
 
 def share_teacher(place: Path) -> None:
