@@ -26,8 +26,7 @@ def accuracies(floor: float, seed: int) -> list[float]:
     for more in (["--no-refit"], ["--eval", "--latency-images", "0"]):
         subprocess.run([sys.executable, "main_dynn.py", *options, *more], cwd=ROOT, check=True)
     report = ROOT / output / "checkpoint_SyntheticScenes_0.75_confEE/checkpoint_result/evaluation/evaluation.json"
-    values: list[float] = json.loads(report.read_text(encoding="utf-8"))["network"]["exit_accuracy_over_all_images"]
-    return values
+    return [each["accuracy"] for each in json.loads(report.read_text(encoding="utf-8"))["network"]["exits"]]
 
 
 def main() -> None:

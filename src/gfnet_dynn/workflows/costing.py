@@ -68,7 +68,7 @@ class CostResult(Tabular):
     networks: dict[str, NetworkCost]
 
     def tables(self) -> Sequence[Table]:
-        """One row for each exit; what the network has in common stands in the first."""
+        """One row for each exit; the first has what all share."""
         headings = ("model", "px", "weights", "exit after", "M MACs", "of full", "GFLOPs")
         rows = [row for name, cost in self.networks.items() for row in _rows(name, cost)]
         classes = len(next(iter(self.networks.values())).spec.classes)
