@@ -50,7 +50,7 @@ CPU = torch.device("cpu")
 CASES = {"gfnet-192x12": (128, 64), "efficientnet-lite0": (224, 32)}  # input px, batch
 WAYS = {
     "gfnet-192x12": {"plain": None, "ours": 0},
-    "efficientnet-lite0": {"plain": None, "ours": 0, "ours, two stages frozen": 2},
+    "efficientnet-lite0": {"plain": None, "ours": 0, "ours, two blocks frozen": 2},
 }
 STEPS, FIRST_STEPS = 8, 2
 
