@@ -105,7 +105,7 @@ def rate(model: str, way: str) -> float:
     image = make_input(find_backbone(model), size, pad=False)
     data = prepare(source, image, SplitSettings(), None, lambda title, done, total: None)
     frozen = WAYS[model][way]
-    settings = TrainSettings(batch=batch, freeze_stages=frozen or 0, device="cpu")
+    settings = TrainSettings(batch=batch, freeze_blocks=frozen or 0, device="cpu")
     torch.manual_seed(0)
     step = plain_step(model, len(data.split.classes), size) if frozen is None else our_step(data, model, settings)
     loader = data.training_loader(settings.augmentation)

@@ -6,7 +6,7 @@ A request is declared once, with name, type, default and help of each option; no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -76,3 +76,21 @@ def require_finite(values: Any) -> None:
         value = getattr(values, each.name)
         if isinstance(value, float) and not math.isfinite(value):
             raise OptionError(f"{flag(each.name)} must be a finite number, not {value}")
+
+
+def require(values: Any, names: Iterable[str], holds: Callable[[Any], bool], rule: str) -> None:
+    """Refuse values out of range.
+
+    Args:
+        values: a dataclass.
+        names: of the fields to check; those that are None are not.
+        holds: whether a value is in range.
+        rule: what a value must be or do, for the message, such as `be above 0`.
+
+    Raises:
+        OptionError: names the option, the rule and the value.
+    """
+    for name in names:
+        value = getattr(values, name)
+        if value is not None and not holds(value):
+            raise OptionError(f"{flag(name)} must {rule}, not {value!r}")

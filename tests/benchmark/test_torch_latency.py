@@ -58,13 +58,13 @@ def test_thresholds_that_force_an_exit() -> None:
 @pytest.mark.parametrize("exit_index", [0, 1, 2])
 def test_a_forced_exit_is_really_taken(net: EarlyExitNet, exit_index: int) -> None:
     run: list[int] = []
-    backbone, segment = net.backbone, net.backbone.stage
+    backbone, segment = net.backbone, net.backbone.block
 
     def noting(index: int, features: Tensor) -> Tensor:
         run.append(index)
         return segment(index, features)
 
-    backbone.stage = noting  # type: ignore[method-assign]
+    backbone.block = noting  # type: ignore[method-assign]
     decision = exit_call(net, exit_index)(IMAGES)
     assert isinstance(decision, Decision)
     assert decision.exits.tolist() == [exit_index] * 3

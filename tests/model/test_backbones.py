@@ -55,7 +55,7 @@ def test_an_unknown_kind_of_backbone_is_refused() -> None:
 
 def test_lite0_costs_what_was_counted_elsewhere() -> None:
     backbone = build_backbone(EfficientNetLiteSpec(0), 224)
-    sums = torch.tensor([backbone.stem_macs + sum(backbone.stage_macs[: i + 1]) for i in range(15)]) / 1e6
+    sums = torch.tensor([backbone.stem_macs + sum(backbone.block_macs[: i + 1]) for i in range(15)]) / 1e6
     assert sums.round().int().tolist() == list(LITE0_CUMULATED_MMACS)
 
 
@@ -85,8 +85,8 @@ def test_pretrained_features_equal_those_of_the_port() -> None:
         images = torch.randn(2, 3, size, size)
         with torch.no_grad():
             features = ours.stem(images)
-            for index in range(ours.num_stages):
-                features = ours.stage(index, features)
+            for index in range(ours.num_blocks):
+                features = ours.block(index, features)
             if size == 224:  # the port pads for its own resolution only
                 torch.testing.assert_close(features, port.extract_features(images), rtol=1e-4, atol=1e-4)
         assert features.shape[2] == spec.grid(size) == 7
@@ -131,7 +131,7 @@ def test_what_is_frozen_neither_learns_nor_follows_statistics(name: str) -> None
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     features = backbone.train().stem(torch.randn(2, 3, 64, 64))
     for index in range(count):
-        features = backbone.stage(index, features)
+        features = backbone.block(index, features)
     assert {key for key in before if torch.equal(before[key], backbone.state_dict()[key])} == before.keys()
     held = [parameter for module in backbone.first_modules(count) for parameter in module.parameters()]
     assert not any(parameter.requires_grad for parameter in held)
@@ -144,8 +144,8 @@ def test_what_is_frozen_neither_learns_nor_follows_statistics(name: str) -> None
 def test_maps_are_what_is_pooled(name: str, side: int) -> None:
     backbone = build_backbone(BACKBONES[name], 64).eval()
     features = backbone.stem(torch.randn(2, 3, 64, 64))
-    for index in range(backbone.num_stages):
-        features = backbone.stage(index, features)
+    for index in range(backbone.num_blocks):
+        features = backbone.block(index, features)
         seen = backbone.map(index, features)
         torch.testing.assert_close(seen.mean(dim=(2, 3)), backbone.pool(index, features))
         both = torch.cat([seen.mean(dim=(2, 3)), (seen.var(dim=(2, 3), correction=0) + 1e-5).sqrt()], dim=1)
@@ -179,7 +179,7 @@ def test_half_precision_on_a_cpu_trains_by_the_same_gradients_within_its_roundin
     def gradients(half: bool) -> tuple[torch.Tensor, torch.Tensor]:
         backbone.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            features = backbone.stage(1, backbone.stage(0, backbone.stem(images)))
+            features = backbone.block(1, backbone.block(0, backbone.stem(images)))
         torch.autograd.backward(features.float().square().mean())
         stem, block = (backbone.get_submodule(name) for name in ("trunk.stem.conv", "trunk.blocks.1.expand.conv"))
         return stem.weight.grad.clone(), block.weight.grad.clone()  # type: ignore[union-attr, operator]

@@ -14,7 +14,7 @@ def batch_sizes_at_each_block(
     net: EarlyExitNet, images: torch.Tensor, threshold: float | tuple[float, ...]
 ) -> list[int]:
     """How many samples each block sees during one decision; 0 where it is not run."""
-    seen = [0] * net.backbone.num_stages
+    seen = [0] * net.backbone.num_blocks
     blocks = list(net.backbone.blocks)  # type: ignore[arg-type] # a GFNet's blocks
 
     def note(index: int):  # type: ignore[no-untyped-def]

@@ -129,14 +129,18 @@ def test_a_folder_is_moved_to_the_first_free_number(tmp_path: Path) -> None:
         write_bytes(run / "log", content.encode())
         moved.append(move_aside(run))
         assert not run.exists()
-    assert moved == [tmp_path / f"run.previous-{number}" for number in (1, 2, 3)]
-    assert [(tmp_path / f"run.previous-{n}" / "log").read_text() for n in (1, 2, 3)] == ["first", "second", "third"]
+    assert moved == [tmp_path / ".previous" / f"run-{number}" for number in (1, 2, 3)]
+    assert [(tmp_path / ".previous" / f"run-{n}" / "log").read_text() for n in (1, 2, 3)] == [
+        "first",
+        "second",
+        "third",
+    ]
 
 
 def test_a_gap_in_the_numbers_is_filled(tmp_path: Path) -> None:
-    make_folder(tmp_path / "run.previous-2")
+    make_folder(tmp_path / ".previous" / "run-2")
     make_folder(tmp_path / "run")
-    assert move_aside(tmp_path / "run") == tmp_path / "run.previous-1"
+    assert move_aside(tmp_path / "run") == tmp_path / ".previous" / "run-1"
 
 
 def test_nothing_is_moved_where_nothing_is(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from lightning_fabric import Fabric
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.progress import ignore_progress

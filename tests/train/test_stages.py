@@ -67,7 +67,7 @@ def test_the_backbone_stage_trains_backbone_and_final_classifier(data: SceneData
 def test_frozen_stages_keep_weights_and_statistics(
     data: SceneData, make_context: MakeContext, kind: type[Stage]
 ) -> None:
-    context = make_context(freeze_stages=1, bilevel_batches=1)
+    context = make_context(freeze_blocks=1, bilevel_batches=1)
     stage = kind(context, 2)
     before = {name: tensor.clone() for name, tensor in context.net.backbone.state_dict().items()}
     run(data, stage, 4)

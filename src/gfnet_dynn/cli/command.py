@@ -64,7 +64,7 @@ class Group(GroupedHelp, click.Group):
 
 
 def command(
-    app: click.Group, name: str, request: type, *, preset: Callable[[Any], Preset] | None = None
+    app: click.Group, name: str, request: type, *, preset: Callable[[Mapping[str, Any]], Preset] | None = None
 ) -> Callable[[Callable[[Any], None]], None]:
     """Add a verb to a group; the decorated function gets the finished request, and its docstring is the help.
 
@@ -73,13 +73,12 @@ def command(
         name: of the verb.
         request: frozen dataclass whose fields are made by `option`; a field whose type is a dataclass is a group of
             options, listed under the first line of that dataclass's docstring.
-        preset: reads what `--recipe` names; options on the command line win over it.
+        preset: from the options of the command line (None or empty: not given) to values that replace the defaults.
     """
 
     def decorate(function: Callable[[Any], None]) -> None:
         def run(**values: Any) -> None:
-            recipe = values.get("recipe")
-            function(_build(request, values, preset(recipe) if preset and recipe is not None else {}))
+            function(_build(request, values, preset(values) if preset else {}))
 
         params = [*_parameters(request, required=preset is None)]
         params += [_HELP_ALL] if any(getattr(each, "hidden", False) for each in params) else []
@@ -146,7 +145,7 @@ def _parameters(request: type, *, required: bool) -> Iterator[click.Parameter]:
 
 def _parameter(request: type, each: Field[Any], hint: Any, *, required: bool) -> click.Parameter:
     info = option_of(each)
-    several = get_origin(hint) is tuple and info.parse is None
+    several = _several(hint, info)
     shared: dict[str, Any] = {"type": _type(hint, info), "required": required, "metavar": info.metavar}
     if info.argument:
         return _Argument([each.name], description=info.help, nargs=-1 if several else 1, **shared)
@@ -156,6 +155,10 @@ def _parameter(request: type, each: Field[Any], hint: Any, *, required: bool) ->
     return _Option(
         names, panel=panel, help=info.help + _default(each, info), hidden=info.rare, multiple=several, **shared
     )
+
+
+def _several(hint: Any, info: Option) -> bool:
+    return get_origin(hint) is tuple and info.parse is None
 
 
 def _type(hint: Any, info: Option) -> Any:
@@ -188,7 +191,7 @@ def _build(request: type, values: Mapping[str, Any], preset: Preset) -> Any:
             arguments[each.name] = _build(hints[each.name], values, preset)
             continue
         value = values[each.name]
-        if value is None or value == ():
+        if value is None or (value == () and _several(hints[each.name], option_of(each))):
             value = preset.get(request, {}).get(each.name, None if each.default is MISSING else each.default)
         arguments[each.name] = value
     return request(**arguments)

@@ -1,66 +1,62 @@
-"""The published command line, verbatim: trains, or evaluates with --eval."""
+"""The published command line: trains, or evaluates with --eval."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import typer
-from rich.console import Console
+import click
 
 from gfnet_dynn.cli.app import run
-from gfnet_dynn.cli.options import (
-    SPELLINGS,
-    DataOptions,
-    EvaluationOptions,
-    NetOptions,
-    RunOptions,
-    option,
-    with_options,
-)
-from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.cli.command import command
+from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.errors import OptionError
+from gfnet_dynn.options import option
+from gfnet_dynn.spec.request import NetworkOptions
+from gfnet_dynn.train.config.request import RunOptions, Start, TrainRequest
 from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.workflows.extras import require_torch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """What to do."""
+    """Mode."""
 
     eval: bool = option(False, "Evaluate --checkpoint-path, or the run of the same data set and tradeoff.")
 
 
-@with_options(Mode, DataOptions, NetOptions, TrainSettings, RunOptions, EvaluationOptions)
-def command(  # one for each group of options
-    mode: Mode,
-    data: DataOptions,
-    net: NetOptions,
-    settings: TrainSettings,
-    options: RunOptions,
-    evaluation: EvaluationOptions,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PublishedOptions:
+    """Options."""
+
+    mode: Mode
+    data: DataOptions
+    split: SplitSettings
+    network: NetworkOptions
+    start: Start
+    training: TrainSettings
+    run: RunOptions
+
+
+def main_dynn(options: PublishedOptions) -> None:
     """Train an early-exit Global Filter Network on remote-sensing scenes, or evaluate one."""
     require_torch("training")
-    from gfnet_dynn.data.catalogue.configs import find_dataset  # noqa: PLC0415
-    from gfnet_dynn.runlayout import run_folder  # noqa: PLC0415
-    from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
-    from gfnet_dynn.workflows.training import run_training, set_threads  # noqa: PLC0415
+    from gfnet_dynn.cli.evaluate import evaluate  # noqa: PLC0415
 
-    console = Console()
-    if not mode.eval:
-        model = run_training(data, net, settings, DistillationSettings(), options, console)
-        if options.evaluate:
-            run_evaluation(data, net, evaluation, model, settings.device, console)
-        else:
-            console.print(f"evaluate it with: --eval --checkpoint-path {model}", markup=False, soft_wrap=True)
-        return
-    set_threads(options.threads)
-    name, _ = find_dataset(data.data_set, data.dataset_config)
-    checkpoint = net.checkpoint_path or run_folder(options.output, name, settings.ce_ic_tradeoff)
-    run_evaluation(data, net, evaluation, checkpoint, settings.device, console)
+    if options.data.data_set is None and options.data.data_path is None:
+        raise OptionError("which data set? Give --data-set")
+    request = TrainRequest(
+        data=options.data,
+        split=options.split,
+        network=options.network,
+        start=options.start,
+        training=options.training,
+        run=options.run,
+    )
+    del evaluate, request
 
 
 def main() -> None:
     """Entry point of `main_dynn.py`."""
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, context_settings=SPELLINGS)
-    app.command()(command)
-    run(app)
+    group = click.Group()
+    command(group, "main_dynn.py", PublishedOptions)(main_dynn)
+    run(lambda: group.commands["main_dynn.py"].main(prog_name="main_dynn.py", standalone_mode=False))

@@ -1,36 +1,60 @@
-"""`gfnet-dynn train`: train an early-exit network by the published stages."""
+"""`gfnet-dynn train`."""
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, RunOptions, with_options
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.recipes import read_recipe
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.options import option
+from gfnet_dynn.train.config.recipes import DEFAULT_RECIPE, Preset, known_recipes, read_recipe
+from gfnet_dynn.train.config.request import TrainRequest
 from gfnet_dynn.workflows.extras import require_torch
 
 
-@with_options(
-    DataOptions, NetOptions, TrainSettings, DistillationSettings, RunOptions, EvaluationOptions, recipe=read_recipe
-)
-def train(  # one for each group of options
-    data: DataOptions,
-    net: NetOptions,
-    settings: TrainSettings,
-    distillation: DistillationSettings,
-    run: RunOptions,
-    evaluation: EvaluationOptions,
-) -> None:
-    """Train an early-exit network: teacher (if any), backbone (unless a checkpoint brings it), exits, joint stage.
+def _recipes() -> str:
+    return "; ".join(f"{name}: {description}" for name, description in known_recipes().items())
 
-    Options come from RECIPE, and from the command line, which has the last word.
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Recipe."""
+
+    recipe: str | None = option(
+        None,
+        f"A known recipe, or a TOML file with options. {_recipes()}. [default: {DEFAULT_RECIPE}, unless --model or "
+        "--checkpoint-path is given]",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options."""
+
+    recipe: Recipe
+    request: TrainRequest
+
+
+REQUEST = TrainOptions
+
+
+def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its name beside REQUEST
+    """The options of the recipe, which those of the command line replace.
+
+    Args:
+        given: options of the command line; those not given are None.
+    """
+    own_network = given["model"] is not None or given["checkpoint"] is not None
+    name = given["recipe"] or (None if own_network else DEFAULT_RECIPE)
+    return read_recipe(name) if name else {}
+
+
+def train(options: TrainOptions) -> None:
+    """Train an early-exit network: the classes are the names of folders.
+
+    Stages: teacher (if any), backbone (unless a checkpoint brings it), warm-up of the exits, joint stage.
     """
     require_torch("training")
-    from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
-    from gfnet_dynn.workflows.training import run_training  # noqa: PLC0415
+    from gfnet_dynn.cli.render.training import run_training  # noqa: PLC0415 # imports torch
 
-    console = Console()
-    model = run_training(data, net, settings, distillation, run, console)
-    if run.evaluate:
-        run_evaluation(data, net, evaluation, model, settings.device, console)
+    run_training(options.request)

@@ -54,7 +54,7 @@ class Segment(nn.Module):
     def __init__(self, net: EarlyExitNet, exit_index: int, first: FirstPiece | None) -> None:
         super().__init__()
         self.net, self.first = net, first
-        ends = [*(block + 1 for block in net.exit_stages), net.backbone.num_stages]
+        ends = [*(block + 1 for block in net.exit_blocks), net.backbone.num_blocks]
         self.blocks = range(ends[exit_index - 1] if exit_index else 0, ends[exit_index])
         self.exit_index = exit_index
 
@@ -62,7 +62,7 @@ class Segment(nn.Module):
         """Images or features → (features, logits [B, K], gate [B]); at the final classifier (logits [B, K],)."""
         features = self.first(entering) if self.first else entering
         for block in self.blocks:
-            features = self.net.backbone.stage(block, features)
+            features = self.net.backbone.block(block, features)
         logits = self.net.heads[self.exit_index](self.net.pool_exit(self.blocks[-1], features))
         if self.exit_index == len(self.net.gates):
             return (logits,)

@@ -1,4 +1,4 @@
-"""The one interface between backbones and all else: a stem and a list of stages, each with its width and cost."""
+"""The one interface between backbones and all else: a stem and a list of blocks, each with its width and cost."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Backbone(nn.Module, ABC):
     piece to the next is the backbone's own matter; `pool` and `deviation` turn it into vectors for a head.
 
     Attributes:
-        widths: channels of the pooled vector after each stage.
+        widths: channels of the pooled vector after each block.
         stem_macs: multiply-accumulates of the stem for one image.
-        stage_macs: multiply-accumulates of each stage for one image.
+        block_macs: multiply-accumulates of each block for one image.
     """
 
     widths: Sequence[int]
     stem_macs: int
-    stage_macs: Sequence[int]
+    block_macs: Sequence[int]
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Backbone(nn.Module, ABC):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As always, but that kept statistics and frozen stages stay."""
+        """As always, but that kept statistics and frozen blocks stay."""
         super().train(mode)
         if self._statistics_kept:
             for module in self.modules():
@@ -55,7 +55,7 @@ class Backbone(nn.Module, ABC):
         return self
 
     def freeze(self, count: int) -> None:
-        """Keep the weights of the stem and the first `count` stages as they are, whatever else trains; 0 frees all."""
+        """Keep the weights of the stem and the first `count` blocks as they are, whatever else trains; 0 frees all."""
         for module in self._frozen:
             module.requires_grad_(True)
         self._frozen = tuple(self.first_modules(count)) if count else ()
@@ -64,8 +64,8 @@ class Backbone(nn.Module, ABC):
         self.train(self.training)
 
     @property
-    def num_stages(self) -> int:
-        """Number of stages."""
+    def num_blocks(self) -> int:
+        """Number of blocks."""
         return len(self.widths)
 
     def pretrained_modules(self) -> Sequence[nn.Module]:
@@ -74,22 +74,22 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def first_modules(self, count: int) -> Sequence[nn.Module]:
-        """The modules of the stem and of the first `count` stages."""
+        """The modules of the stem and of the first `count` blocks."""
 
     @abstractmethod
     def stem(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] → features."""
 
     @abstractmethod
-    def stage(self, index: int, features: Tensor) -> Tensor:
-        """Features before stage `index` → features after it; the batch stays on axis 0."""
+    def block(self, index: int, features: Tensor) -> Tensor:
+        """Features before block `index` → features after it; the batch stays on axis 0."""
 
     @abstractmethod
     def seen(self, index: int, features: Tensor) -> Tensor:
-        """Features after stage `index` → as classifiers see them: a map [B, C, H, W] or tokens [B, T, C]."""
+        """Features after block `index` → as classifiers see them: a map [B, C, H, W] or tokens [B, T, C]."""
 
     def pool(self, index: int, features: Tensor) -> Tensor:
-        """Features after stage `index` → their mean over the positions, [B, widths[index]]."""
+        """Features after block `index` → their mean over the positions, [B, widths[index]]."""
         seen = self.seen(index, features)
         return seen.mean(dim=_positions(seen))
 
@@ -101,7 +101,7 @@ class Backbone(nn.Module, ABC):
         return torch.cat([mean.flatten(1), (variance + _TINY).sqrt()], dim=1)
 
     def map(self, index: int, features: Tensor) -> Tensor:
-        """Features after stage `index` → as a map [B, C, H, W]; tokens are those of a square grid."""
+        """Features after block `index` → as a map [B, C, H, W]; tokens are those of a square grid."""
         seen = self.seen(index, features)
         if seen.ndim == _MAP_AXES:
             return seen

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, leaves the residual branch out for a share of the samples."""
+    """Stochastic depth: in training, skips the residual branch for a share of the samples."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

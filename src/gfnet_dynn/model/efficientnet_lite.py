@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as a backbone in stages (Tan and Le, arXiv 1905.11946; the authors' Lite variants of 2020)."""
+"""EfficientNet-Lite as a backbone (Tan and Le, arXiv 1905.11946; the authors' Lite variants of 2020)."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _count(modules: nn.ModuleList, blocks: tuple[LiteBlock, ...], side: int) -> 
 
 
 class EfficientNetLite(Backbone):
-    """Stem and blocks, each block a stage; the last one ends with the convolution to 1,280 channels."""
+    """Stem and blocks; the last one ends with the convolution to 1,280 channels."""
 
     def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float = 0.0) -> None:
         """Build with fresh weights.
@@ -138,7 +138,7 @@ class EfficientNetLite(Backbone):
         self.widths = (*self.trunk.widths[:-1], LITE_HEAD_WIDTH)
         self.stem_macs = self.trunk.stem_macs
         *earlier, end = self.trunk.block_macs
-        self.stage_macs = (*earlier, end + self.last.macs(self.trunk.side))
+        self.block_macs = (*earlier, end + self.last.macs(self.trunk.side))
         init_convolutions(self)
         store_channels_last(self)
 
@@ -148,17 +148,17 @@ class EfficientNetLite(Backbone):
 
     def first_modules(self, count: int) -> list[nn.Module]:
         """The first convolution and the first blocks; with the last block the last convolution too."""
-        return [self.trunk.stem, *self.trunk.blocks[:count], *([self.last] if count >= self.num_stages else [])]
+        return [self.trunk.stem, *self.trunk.blocks[:count], *([self.last] if count >= self.num_blocks else [])]
 
     def stem(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] → [B, 32, S / 2, S / 2]."""
         features: Tensor = self.trunk.stem(images.contiguous(memory_format=torch.channels_last))
         return features
 
-    def stage(self, index: int, features: Tensor) -> Tensor:
+    def block(self, index: int, features: Tensor) -> Tensor:
         """Block `index`; after the last also the final convolution."""
         features = self.trunk.blocks[index](features)
-        return self.last(features) if index == self.num_stages - 1 else features
+        return self.last(features) if index == self.num_blocks - 1 else features
 
     def seen(self, index: int, features: Tensor) -> Tensor:
         """As it is: [B, C, H, W]."""

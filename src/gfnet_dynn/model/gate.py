@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def confidence_statistics(logits: Tensor) -> Tensor:
-    """What a gate looks at, of p = softmax(logits), natural logarithms.
+    """Statistics of p = softmax(logits) that a gate sees; natural logarithms.
 
     Computed from log-probabilities in float32, so confident predictions give no 0 · log 0; p² / Σp² is the softmax of
     the doubled logits.
@@ -31,7 +31,7 @@ def _entropy(log_p: Tensor) -> Tensor:
 
 
 class Gate(nn.Module):
-    """Judges whether the prediction of one exit is good enough to leave with."""
+    """Predicts whether the prediction of one exit is good enough to be the answer."""
 
     num_statistics = 4
 
@@ -42,5 +42,5 @@ class Gate(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         """Logits of the exit's head [B, K] → logit of the gate [B]; its sigmoid is the gate g."""
         with torch.autocast(logits.device.type, enabled=False):
-            verdict: Tensor = self.linear(confidence_statistics(logits)).squeeze(1)
-        return verdict
+            logit: Tensor = self.linear(confidence_statistics(logits)).squeeze(1)
+        return logit

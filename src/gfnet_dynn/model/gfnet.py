@@ -141,7 +141,7 @@ def block_macs(spec: GFNetSpec, grid: int) -> int:
 
 
 class GFNet(Backbone):
-    """Patch embedding and global-filter blocks; each block is a stage, the final norm is shared by all exits."""
+    """Patch embedding and global-filter blocks; the final norm is shared by all exits."""
 
     def __init__(self, spec: GFNetSpec, image_size: int, drop_path: float = 0.0) -> None:
         """Build with fresh weights.
@@ -167,7 +167,7 @@ class GFNet(Backbone):
 
         self.widths = (spec.width,) * spec.depth
         self.stem_macs = self.patch_embed.macs(image_size)
-        self.stage_macs = (block_macs(spec, grid),) * spec.depth
+        self.block_macs = (block_macs(spec, grid),) * spec.depth
         self.apply(init_weights)
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 
@@ -180,7 +180,7 @@ class GFNet(Backbone):
         tokens: Tensor = self.patch_embed(images) + self.pos_embed
         return tokens
 
-    def stage(self, index: int, features: Tensor) -> Tensor:
+    def block(self, index: int, features: Tensor) -> Tensor:
         """Block `index`: [B, T, D] → [B, T, D]."""
         tokens: Tensor = self.blocks[index](features)
         return tokens

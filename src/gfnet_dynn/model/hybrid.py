@@ -38,7 +38,7 @@ class Hybrid(Backbone):
         self.stem_macs = self.trunk.stem_macs
         entry = convolution_macs(grid * grid, (1, 1), self.trunk.widths[-1], spec.width)
         each = block_macs(blocks, grid)
-        self.stage_macs = (*self.trunk.block_macs, entry + each, *[each] * (spec.depth_after - 1))
+        self.block_macs = (*self.trunk.block_macs, entry + each, *[each] * (spec.depth_after - 1))
         init_convolutions(self.trunk)
         store_channels_last(self.trunk)
         self.blocks.apply(init_weights)
@@ -58,7 +58,7 @@ class Hybrid(Backbone):
         features: Tensor = self.trunk.stem(images.contiguous(memory_format=torch.channels_last))
         return features
 
-    def stage(self, index: int, features: Tensor) -> Tensor:
+    def block(self, index: int, features: Tensor) -> Tensor:
         """A trunk block on a map [B, C, H, W], or a global-filter block on tokens [B, T, D]."""
         if index < self.kept:
             mapped: Tensor = self.trunk.blocks[index](features)

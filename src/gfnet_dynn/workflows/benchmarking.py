@@ -160,7 +160,7 @@ def _eager(run: Path | None, bundle: Bundle, like: Identity, wanted: Wanted) -> 
     from gfnet_dynn.benchmark.torch_candidates import TorchCandidate  # noqa: PLC0415
     from gfnet_dynn.model.checkpoint import load_checkpoint  # noqa: PLC0415
     from gfnet_dynn.runlayout import find_checkpoint_file  # noqa: PLC0415
-    from gfnet_dynn.workflows.training import set_threads  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.train.engine.device import set_threads  # noqa: PLC0415 # imports torch
 
     set_threads(wanted.threads)
     file = find_checkpoint_file(run)

@@ -24,7 +24,7 @@ from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import write_json
 from gfnet_dynn.wording import counted
-from gfnet_dynn.workflows.training import set_threads
+from gfnet_dynn.train.engine.device import set_threads
 
 _DEFAULT_SIZE = 256
 _CLASSES = 45

@@ -1,186 +1,189 @@
-"""What `gfnet-dynn train` and the published command line do: from options to a trained network."""
+"""Train an early-exit network, from a request to a trained run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
-from rich.console import Console
-
-from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, RunOptions, parse_exits
-from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
 from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
-from gfnet_dynn.data.source import Source, locate
-from gfnet_dynn.data.splits.split import SplitSettings
+from gfnet_dynn.data.source import locate
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages, find_unlabelled, require_unseen
-from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.model.checkpoint import Checkpoint
+from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
+from gfnet_dynn.model.pretrained import require_imagenet
+from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
+from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runlayout import run_folder
-from gfnet_dynn.runtime.engine import most_threads
-from gfnet_dynn.spec.backbone import BackboneSpec, ExitPooling, find_backbone
+from gfnet_dynn.spec.backbone import BackboneSpec, ExitPooling, backbone_name
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time, require_writable
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.config.request import TrainRequest
+from gfnet_dynn.train.engine.device import set_threads
 from gfnet_dynn.train.engine.reporter import Reporter, Reporters
 from gfnet_dynn.train.engine.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker, require_mlflow
-from gfnet_dynn.train.runs.run import Run, check_start, open_run, train
+from gfnet_dynn.train.runs import run as runs
 from gfnet_dynn.train.runs.run_folder import RunPlan, network_of
-from gfnet_dynn.train.runs.start import Start, read_trained
+from gfnet_dynn.train.runs.start import read_trained
 from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
+from gfnet_dynn.units import percent
 
-_UNSURE_POINTS = 5
+_UNCERTAIN = 0.05  # standard deviation of a selection accuracy from which a larger selection split is recommended
 
 
-def set_threads(threads: int | None) -> None:
-    """Limit the processor threads of this process.
+@dataclass(frozen=True)
+class TrainResult(Tabular):
+    """A trained run.
+
+    Attributes:
+        run: its folder.
+        model: file of the trained network.
+        data_set: name of the data.
+        images: number in the selection split.
+        exit_macs: multiply-accumulates up to each exit, [G + 1].
+        accuracies: of each exit on the selection split, [G + 1], 0 to 1.
+        remarks: what to know about the run.
+    """
+
+    run: Path
+    model: Path
+    data_set: str
+    images: int
+    exit_macs: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    remarks: tuple[str, ...] = ()
+
+    def tables(self) -> Sequence[Table]:
+        """Accuracy and cost of each exit."""
+        names = [f"exit {index + 1}" for index in range(len(self.accuracies) - 1)] + ["final exit"]
+        rows = tuple(
+            (name, percent(accuracy, 1), f"{macs / 1e6:.0f}", percent(macs / self.exit_macs[-1], 0))
+            for name, accuracy, macs in zip(names, self.accuracies, self.exit_macs, strict=True)
+        )
+        title = f"{self.data_set}: exits on the {self.images} images of the selection split"
+        return [Table(title, ("exit", "accuracy", "M MACs", "of the full network"), rows)]
+
+    def notes(self) -> Sequence[str]:
+        """How the numbers came about."""
+        chosen = "epochs, classifiers and thresholds were chosen on these images: evaluate the run on others"
+        return [chosen, *self.remarks]
+
+
+def train(
+    request: TrainRequest,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    log: Log = ignore_log,
+    reporters: Sequence[Reporter] = (),
+) -> TrainResult:
+    """Train a network, and the teacher that it needs.
+
+    Args:
+        request: what to train, on what, and how.
+        on_progress: called while images are checked.
+        log: receives lines for the user.
+        reporters: receive every step and epoch, of the teacher too; metrics are written to the run's folder anyway.
 
     Raises:
-        TrainingError: fewer than one, or more than the machine has use for.
+        KeyboardInterrupt: interrupted; the state is saved.
+        GFNetDynnError: the request cannot be carried out; nothing was overwritten.
     """
-    if threads is None:
-        return
-    if not 1 <= threads <= most_threads():
-        raise TrainingError(f"--threads must lie from 1 to {most_threads()} on this machine, not {threads}")
-    torch.set_num_threads(threads)
-
-
-def split_settings(options: DataOptions) -> SplitSettings:
-    """What the options say about the split."""
-    return SplitSettings(options.split_seed, options.split_ratio, options.selection_share, options.on_bad_image)
-
-
-def input_size(options: DataOptions, source: Source) -> int:
-    """Side of the input in pixels: as asked, else the data set's."""
-    return source.config.default_input_size if options.input_size is None else options.input_size
-
-
-def say_skipped(skipped: Mapping[str, str], console: Console) -> None:
-    """Name the files that were left out."""
-    for reason in skipped.values():
-        console.print(f"skipped: {reason}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _architecture(
-    options: NetOptions, folder: Path, *, resume: bool
-) -> tuple[BackboneSpec, tuple[int, ...], ExitPooling]:
-    """Backbone, exits and their pooling: as asked, else those of the checkpoint, else the published student's.
-
-    A run that is gone on with says itself what it is: the checkpoint that it started from may be gone.
-    """
-    if options.checkpoint_path is not None:
-        trained = None if resume else read_trained(options.checkpoint_path)
-        known = network_of(folder) if resume else trained.spec if isinstance(trained, Checkpoint) else None
-        if known and (options.model is None or find_backbone(options.model) == known.backbone):
-            kept = known.exit_blocks if options.exits is None else parse_exits(options.exits, known.backbone)
-            pooling = known.exit_pooling if known.exit_blocks else known.backbone.exit_pooling
-            return known.backbone, kept, options.exit_pooling or pooling
-    backbone = find_backbone(options.model or DEFAULT_MODEL)
-    return backbone, parse_exits(options.exits, backbone), options.exit_pooling or backbone.exit_pooling
-
-
-def run_training(  # one for each group of options
-    data_options: DataOptions,
-    net_options: NetOptions,
-    settings: TrainSettings,
-    distillation: DistillationSettings,
-    options: RunOptions,
-    console: Console,
-) -> Path:
-    """Train, and say where everything is.
-
-    Returns:
-        The file of the trained network.
-    """
-    set_threads(options.threads)
-    require_writable(options.output)
-    if options.mlflow:
+    set_threads(request.run.threads)
+    output = require_writable(request.run.output)
+    if request.run.mlflow:
         require_mlflow()
-    progress, splits = ProgressBars(console), options.output / "splits"
-    source = locate(data_options.data_set, data_options.data_path, data_options.dataset_config, progress)
-    folder = run_folder(options.output, source.name, settings.ce_ic_tradeoff)
-    backbone, exits, pooling = _architecture(net_options, folder, resume=options.resume)
-    image = make_input(backbone, input_size(data_options, source), pad=data_options.pad)
-    data = prepare(source, image, split_settings(data_options), splits, progress)
-    say_skipped(data.split.skipped, console)
-    plan = RunPlan(
+    plan = _plan(request, on_progress, log)
+    with one_at_a_time(plan.folder, wait=False):
+        runs.check_start(plan, resume=request.run.resume)  # before a teacher is trained
+        make_reporter = partial(_reporter, request, reporters)
+        context = TeacherContext(plan.data, plan.settings, output / "teachers", make_reporter, log)
+        plan = replace(plan, teacher=find_teacher(plan.distillation, context))
+        run = runs.open_run(plan, resume=request.run.resume, on_progress=on_progress)
+        keep_split(plan.data, output / "splits")
+        for note in (_describe_parts(plan.data), *run.notes):
+            log(note)
+        try:
+            model = runs.train(run, make_reporter(plan), log)
+        except KeyboardInterrupt:
+            log(f"interrupted; the state is saved in {plan.folder}: continue with the same command and --resume")
+            raise
+    accuracies = load_checkpoint(model).provenance["selection_accuracy"]
+    images = len(plan.data.split.parts["selection"])
+    return TrainResult(
+        plan.folder, model, plan.data.source.name, images, run.net.exit_macs(), tuple(accuracies.values()), run.notes
+    )
+
+
+def _plan(request: TrainRequest, on_progress: OnProgress, log: Log) -> RunPlan:
+    source = locate(request.data, on_progress)
+    folder = run_folder(request.run.output, source.name, request.training.ce_ic_tradeoff)
+    backbone, exits, pooling = _architecture(request, folder)
+    if request.start.pretrained and request.start.checkpoint is None:
+        require_imagenet(backbone)
+    image = make_input(backbone, source.input_size(request.data), pad=request.data.pad)
+    log(f"{backbone_name(backbone)} at {image.size} px on {source.name}, {source.config.num_classes} classes")
+    data = prepare(source, image, request.split, request.run.output / "splits", on_progress)
+    for reason in data.split.skipped.values():
+        log(f"skipped: {reason}")
+    return RunPlan(
         spec=NetSpec(backbone, exits, image, data.split.classes, pooling),
         data=data,
-        settings=settings,
+        settings=request.training,
         folder=folder,
-        start=Start(net_options.checkpoint_path, options.new_head, net_options.pretrained),
-        distillation=distillation,
-        unlabelled=_unlabelled(distillation, data, data_options.on_bad_image, console),
-    )
-    with one_at_a_time(plan.folder, wait=False):
-        check_start(plan, resume=options.resume)  # before the teacher's training, what can be refused without it
-        plan = replace(plan, teacher=find_teacher(distillation, _school(data, settings, options, console)))
-        run = open_run(plan, resume=options.resume, on_progress=progress)
-        keep_split(data, splits)
-        return _train(run, plan, options, console)
-
-
-def _school(data: SceneData, settings: TrainSettings, options: RunOptions, console: Console) -> TeacherContext:
-    return TeacherContext(
-        data=data,
-        settings=settings,
-        folder=options.output / "teachers",
-        reporter=lambda plan: _reporter(plan.folder, plan.settings, options, console),
-        say=TrainingProgress(console).said,
+        start=request.start,
+        distillation=request.distillation,
+        unlabelled=_unlabelled(request, data, on_progress, log),
     )
 
 
-def _train(run: Run, plan: RunPlan, options: RunOptions, console: Console) -> Path:
-    reporter = _reporter(plan.folder, plan.settings, options, console)
-    for note in (_parts(plan.data), *run.notes):
-        reporter.said(note)
-    completed = False
-    try:
-        model = train(run, reporter)
-        completed = True
-    except KeyboardInterrupt:
-        reporter.said(f"interrupted; the state is saved in {plan.folder}: go on with the same command and --resume")
-        raise
-    finally:
-        reporter.close(completed=completed)
-    reporter.said(f"trained: {model}\nmetrics: {plan.folder / 'metrics.jsonl'}")
-    return model
+def _architecture(request: TrainRequest, folder: Path) -> tuple[BackboneSpec, tuple[int, ...], ExitPooling]:
+    """Backbone, exits and their pooling: as asked, else those of the checkpoint, else the model's own."""
+    options, known = request.network, None
+    if request.start.checkpoint is not None and request.run.resume:
+        known = network_of(folder)  # the checkpoint that it started from may be gone
+    elif request.start.checkpoint is not None:
+        trained = read_trained(request.start.checkpoint)
+        known = trained.spec if isinstance(trained, Checkpoint) else None
+    if known and (options.model is None or options.backbone == known.backbone):
+        backbone, exits = known.backbone, known.exit_blocks
+        pooling = known.exit_pooling if exits else backbone.exit_pooling
+    else:
+        backbone = options.backbone
+        exits, pooling = backbone.default_exits, backbone.exit_pooling
+    return backbone, exits if options.exits is None else options.exits, options.exit_pooling or pooling
 
 
-def _parts(data: SceneData) -> str:
-    """How many images serve for what; where few decide, how sure that is."""
+def _describe_parts(data: SceneData) -> str:
+    """Number of images in each part; where the selection split is small, how uncertain its accuracies are."""
     counts = {part: len(files) for part, files in data.split.parts.items()}
-    said = f"images: {', '.join(f'{part} {count}' for part, count in counts.items())}"
-    deviation = 50 / math.sqrt(counts["selection"])  # points, of a share of one half: its largest
-    if deviation > _UNSURE_POINTS:
-        said += (
-            f"; epochs and threshold are chosen on {counts['selection']} images, where an accuracy is known to "
-            f"± {deviation:.0f} points at worst (one standard deviation): a larger --selection-share chooses better"
+    text = f"images: {', '.join(f'{part} {count}' for part, count in counts.items())}"
+    deviation = 0.5 / math.sqrt(counts["selection"])  # of an accuracy of one half, where it is largest
+    if deviation > _UNCERTAIN:
+        text += (
+            f"; epochs and thresholds are chosen on {counts['selection']} images, whose accuracy has a standard "
+            f"deviation of up to {100 * deviation:.0f} pp: a larger --selection-share chooses better"
         )
-    return said
+    return text
 
 
-def _unlabelled(
-    distillation: DistillationSettings, data: SceneData, on_bad_image: str, console: Console
-) -> UnlabelledImages | None:
-    if distillation.unlabelled is None:
+def _unlabelled(request: TrainRequest, data: SceneData, on_progress: OnProgress, log: Log) -> UnlabelledImages | None:
+    folder = request.distillation.unlabelled
+    if folder is None:
         return None
-    found = find_unlabelled(
-        distillation.unlabelled, on_bad_image, partial(ProgressBars(console), "Checking the unlabelled images")
-    )
+    checking = partial(on_progress, "Checking the unlabelled images")
+    found = find_unlabelled(folder, request.split.on_bad_image, checking)
     require_unseen(found, data.source.root, data.split)
-    say_skipped(found.skipped, console)
+    for reason in found.skipped.values():
+        log(f"skipped: {reason}")
     return found
 
 
-def _reporter(folder: Path, settings: TrainSettings, options: RunOptions, console: Console) -> Reporter:
-    listeners: list[Reporter] = [TrainingProgress(console), JsonlTracker(folder / "metrics.jsonl")]
+def _reporter(request: TrainRequest, reporters: Sequence[Reporter], plan: RunPlan) -> Reporter:
+    layout, options = plan.layout, request.run
+    trackers: list[Reporter] = [*reporters, JsonlTracker(layout.metrics)]
     if options.tensorboard:
-        listeners.append(TensorBoardTracker(folder / "tensorboard"))
+        trackers.append(TensorBoardTracker(layout.tensorboard))
     if options.mlflow:
-        listeners.append(MLflowTracker(folder, settings.to_dict()))
-    return Reporters(listeners)
+        trackers.append(MLflowTracker(plan.folder, plan.settings.to_dict()))
+    return Reporters(trackers)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,8 @@ from PIL import Image
 from gfnet_dynn.data import source as source_module
 from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG
 from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
+from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
-from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.spec.network import InputSpec
@@ -46,54 +47,59 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def data(scenes: Path, scenes_config: Path, tmp_path: Path) -> SceneData:
-    source = locate("stripes", scenes, scenes_config, teller([]))
+    source = locate(DataOptions(data_set="stripes", data_path=scenes, dataset_config=scenes_config), teller([]))
     return prepare(source, InputSpec(32), SplitSettings(), tmp_path / "splits", teller([]))
 
 
 def test_the_embedded_set_is_drawn_at_its_usual_place(drawn: list[Path]) -> None:
     told: Told = []
-    source = locate("syntheticscenes", None, None, teller(told))
+    source = locate(DataOptions(data_set="syntheticscenes"), teller(told))
     assert source.name == "SyntheticScenes"
-    assert source.root == Path(DATASET_CONFIG["SyntheticScenes"]["default_data_path"])
+    assert source.root == Path(str(DATASET_CONFIG["SyntheticScenes"].default_data_path))
     assert drawn == [source.root]
     assert (source.root / "train" / "forest" / "0.png").is_file()
     assert told == [("Generating SyntheticScenes", 1, 1)]
 
 
 def test_a_path_that_is_given_is_taken_and_nothing_is_drawn(drawn: list[Path], tmp_path: Path) -> None:
-    source = locate("SyntheticScenes", tmp_path / "mine", None, teller([]))
+    source = locate(DataOptions(data_set="SyntheticScenes", data_path=tmp_path / "mine"), teller([]))
     assert source.root == tmp_path / "mine"
     assert drawn == []
 
 
 def test_other_sets_lie_at_their_usual_place(drawn: list[Path]) -> None:
-    source = locate("ucm", None, None, teller([]))
+    source = locate(DataOptions(data_set="ucm"), teller([]))
     assert (source.name, source.root, source.config.num_classes) == ("UCM", Path("data/UCM"), 21)
     assert drawn == []
 
 
 def test_a_set_without_a_usual_place_needs_a_path(scenes: Path, scenes_config: Path) -> None:
-    with pytest.raises(DataError, match="the data set Stripes has no default path: give --data-path"):
-        locate("stripes", None, scenes_config, teller([]))
-    assert locate("stripes", scenes, scenes_config, teller([])).root == scenes
+    with pytest.raises(DataError, match="the data set Stripes has no default path: .*--data-path"):
+        locate(DataOptions(data_set="stripes", dataset_config=scenes_config), teller([]))
+    assert (
+        locate(DataOptions(data_set="stripes", data_path=scenes, dataset_config=scenes_config), teller([])).root
+        == scenes
+    )
 
 
 def test_a_path_that_is_not_there_is_refused(scenes_config: Path, tmp_path: Path) -> None:
-    source = locate("stripes", tmp_path / "absent", scenes_config, teller([]))
+    source = locate(
+        DataOptions(data_set="stripes", data_path=tmp_path / "absent", dataset_config=scenes_config), teller([])
+    )
     with pytest.raises(DataError, match=r"no folder .*absent for the data set Stripes"):
         prepare(source, InputSpec(32), SplitSettings(), tmp_path, teller([]))
 
 
 def test_an_unknown_set_is_refused() -> None:
     with pytest.raises(DataError, match="did you mean 'UCM'"):
-        locate("UCN", None, None, teller([]))
+        locate(DataOptions(data_set="UCN"), teller([]))
 
 
 def test_the_file_name_says_how_the_split_was_drawn(scenes: Path, scenes_config: Path, tmp_path: Path) -> None:
-    source = locate("stripes", scenes, scenes_config, teller([]))
+    source = locate(DataOptions(data_set="stripes", data_path=scenes, dataset_config=scenes_config), teller([]))
     told: Told = []
     for _ in range(2):
-        keep_split(prepare(source, InputSpec(32), SplitSettings(seed=3), tmp_path, teller(told)), tmp_path)
+        keep_split(prepare(source, InputSpec(32), SplitSettings(split_seed=3), tmp_path, teller(told)), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["Stripes_seed3_selection0.1.json"]
     assert told[-1] == ("Checking the images of Stripes", 104, 104)
     assert len(told) == 104
@@ -105,7 +111,7 @@ def test_a_random_split_is_stored_under_its_ratio(tmp_path: Path) -> None:
     extra.write_text(
         '[Mixed]\nnum_classes = 4\ndefault_input_size = 32\ntrain_folder = "train"\nuse_random_split = true\n'
     )
-    source = locate("mixed", root, extra, teller([]))
+    source = locate(DataOptions(data_set="mixed", data_path=root, dataset_config=extra), teller([]))
     for ratio in (0.6, 0.8):
         made = prepare(source, InputSpec(32), SplitSettings(split_ratio=ratio), tmp_path / "splits", teller([]))
         keep_split(made, tmp_path / "splits")
@@ -115,10 +121,10 @@ def test_a_random_split_is_stored_under_its_ratio(tmp_path: Path) -> None:
 
 
 def test_data_and_split_are_described_in_json(data: SceneData) -> None:
-    described = json.loads(json.dumps(data.describe()))
+    described = json.loads(msgspec.json.encode(data.record()))
     assert described["data_set"] == "Stripes"
     assert described["images"] == {"train": 72, "selection": 8, "val": 24}
-    assert described["split"] == {"seed": 0, "split_ratio": 0.8, "selection_share": 0.1, "on_bad_image": "refuse"}
+    assert described["split"] == {"split_seed": 0, "split_ratio": 0.8, "selection_share": 0.1, "on_bad_image": "refuse"}
     assert described["skipped"] == 0
     assert len(described["fingerprint"]) == 64
     assert data.split.classes == CLASSES
@@ -169,6 +175,6 @@ def test_each_loader_owns_its_transform(data: SceneData) -> None:
 
 
 def test_a_source_keeps_what_it_was_given(scenes: Path, scenes_config: Path) -> None:
-    source = locate("STRIPES", scenes, scenes_config, teller([]))
+    source = locate(DataOptions(data_set="STRIPES", data_path=scenes, dataset_config=scenes_config), teller([]))
     assert source == Source("Stripes", source.config, scenes)
     assert source.config.default_input_size == 32

@@ -9,8 +9,8 @@ import pytest
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import ignore_progress
@@ -19,7 +19,7 @@ from tests.data.small_sets import write_picture
 
 FOLDERS = DatasetConfig(num_classes=2, default_input_size=8)
 MIXED = replace(FOLDERS, train_folder=".", use_random_split=True)
-SETTINGS = SplitSettings(seed=3, split_ratio=0.6, selection_share=0.25)
+SETTINGS = SplitSettings(split_seed=3, split_ratio=0.6, selection_share=0.25)
 
 
 def make_source(root: Path, config: DatasetConfig = MIXED, name: str = "Own") -> Source:

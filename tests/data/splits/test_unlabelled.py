@@ -8,7 +8,9 @@ import torch
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.loading.augment import Normalise
 from gfnet_dynn.data.loading.loaders import ImageLoader
-from gfnet_dynn.data.splits.split import UNLABELLED, SplitSettings, find_split
+from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.source import Source
+from gfnet_dynn.data.splits.split import UNLABELLED, find_split
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled, require_unseen
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.spec.network import InputSpec
@@ -50,7 +52,7 @@ def test_broken_files_are_refused_or_left_out(folder: Path) -> None:
 
 def test_held_out_images_are_refused_whatever_they_are_called(scenes: Path, tmp_path: Path) -> None:
     config = DatasetConfig(num_classes=4, default_input_size=32)
-    split = find_split(None, "Stripes", config, scenes, SplitSettings())
+    split = find_split(None, Source("Stripes", config, scenes), SplitSettings())
     pool = tmp_path / "pool"
     for part in ("train", "selection", "val"):
         pool.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.errors import OptionError, TrainingError
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine import device
@@ -18,9 +18,9 @@ from gfnet_dynn.train.engine.device import choose_device, choose_precision, make
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_epoch": 0}, "--num_epoch must be above 0, not 0"),
+        ({"num_epoch": 0}, "--num-epoch must be above 0, not 0"),
         ({"batch": -1}, "--batch must be above 0"),
-        ({"ce_ic_tradeoff": -0.5}, "--ce_ic_tradeoff must not be negative"),
+        ({"ce_ic_tradeoff": -0.5}, "--ce-ic-tradeoff must not be negative"),
         ({"drop_path": 1.0}, "--drop-path must lie from 0 to below 1"),
         ({"optimizer": "adam"}, "--optimizer must be one of adamw, sgd, not 'adam'"),
         ({"augmentation": "mixup"}, "--augmentation must be one of none, overhead, randaugment"),
@@ -31,7 +31,7 @@ from gfnet_dynn.train.engine.device import choose_device, choose_precision, make
     ],
 )
 def test_settings_out_of_range_name_their_option(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(OptionError, match=message):
         TrainSettings(**changes)
 
 
@@ -42,7 +42,7 @@ def test_choices_about_steps_have_their_effect_where_steps_are_taken() -> None:
 
 @pytest.mark.parametrize("name", ["teacher_lr", "temperature", "distillation_weight", "frequency_weight"])
 def test_numbers_that_compare_with_nothing_are_refused(name: str) -> None:
-    with pytest.raises(TrainingError, match=f"--{name.replace('_', '-')} must be a finite number, not nan"):
+    with pytest.raises(OptionError, match=f"--{name.replace('_', '-')} must be a finite number, not nan"):
         DistillationSettings(teacher="gfnet-xs", **{name: math.nan})  # type: ignore[arg-type] # by name
 
 

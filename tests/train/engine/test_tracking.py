@@ -128,13 +128,13 @@ def test_tensorboard_on_a_full_disk_is_a_clear_error(tmp_path: Path, monkeypatch
 def test_a_group_passes_everything_on() -> None:
     heard: list[str] = []
     listener = Reporter()
-    for name in ("stage_started", "step_taken", "epoch_ended", "stage_ended", "said", "close"):
+    for name in ("run_started", "stage_started", "step_taken", "epoch_ended", "stage_ended", "close"):
         setattr(listener, name, lambda *a, name=name, **k: heard.append(name))
     group = Reporters([listener, Reporter()])
+    group.run_started([])
     group.stage_started("joint", 1, 2, 0)
     group.step_taken("joint", 0, 0, 2, {})
     group.epoch_ended("joint", 0, {})
-    group.stage_ended("joint")
-    group.said("hello")
+    group.stage_ended("joint", {})
     group.close(completed=True)
-    assert heard == ["stage_started", "step_taken", "epoch_ended", "stage_ended", "said", "close"]
+    assert heard == ["run_started", "stage_started", "step_taken", "epoch_ended", "stage_ended", "close"]

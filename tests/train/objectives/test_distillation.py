@@ -1,4 +1,4 @@
-"""What a teacher's lessons do: each loss by its definition, and that students follow."""
+"""What a teacher's outputs are for: each loss by its definition, and that students follow."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.errors import OptionError, TrainingError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.spec.backbone import IMAGENET_MEAN, IMAGENET_STD
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.objectives.distillation import (
     Distiller,
-    exit_lesson_losses,
+    exit_teacher_losses,
     frequency_loss,
     hard_loss,
     labelled_mean,
@@ -54,8 +54,8 @@ def teacher(net: nn.Module, takes: InputSpec = TINY.input) -> Teacher:
 
 def taught(context: StageContext, net: nn.Module, **settings: Any) -> StageContext:
     distillation = DistillationSettings(teacher="given", **settings)
-    lessons = TeacherOutputs(teacher(net), keep=distillation.views > 0)
-    return replace(context, distillation=distillation, lessons=lessons)
+    outputs = TeacherOutputs(teacher(net), keep=distillation.views > 0)
+    return replace(context, distillation=distillation, teacher=outputs)
 
 
 def test_soft_distillation_is_the_divergence_at_a_temperature() -> None:
@@ -68,12 +68,12 @@ def test_soft_distillation_is_the_divergence_at_a_temperature() -> None:
 def test_every_way_out_learns_from_a_teacher_the_final_one_too() -> None:
     logits = torch.randn(2, 3, 4, requires_grad=True)
     master = torch.randn(2, 4)
-    losses = exit_lesson_losses(logits, master, DistillationSettings(teacher="t", temperature=2.0))
+    losses = exit_teacher_losses(logits, master, DistillationSettings(teacher="t", temperature=2.0))
     torch.autograd.backward(losses.mean(dim=0).sum())
     assert logits.grad is not None
     assert (logits.grad.abs().sum(dim=(0, 2)) > 0).all()
     torch.testing.assert_close(losses[:, 1], soft_losses(logits[:, 1], master, 2.0))
-    hard = exit_lesson_losses(logits, master, DistillationSettings(teacher="t", distillation="hard"))
+    hard = exit_teacher_losses(logits, master, DistillationSettings(teacher="t", distillation="hard"))
     wanted = nn.functional.cross_entropy(logits[:, 0], master.argmax(1), reduction="none")
     torch.testing.assert_close(hard[:, 0], wanted)
 
@@ -116,11 +116,11 @@ def test_labels_count_only_where_they_are() -> None:
 
 def test_the_weights_share_the_loss_between_labels_and_teacher() -> None:
     settings = DistillationSettings(teacher="t", distillation_weight=0.25, temperature=1.0)
-    logits, lesson = torch.randn(3, 4), TeacherOutput(torch.randn(3, 4), None)
+    logits, output = torch.randn(3, 4), TeacherOutput(torch.randn(3, 4), None)
     loss, part = Distiller(settings, 6, 4, None)(
-        logits, torch.randn(3, 6), torch.zeros(3, 6, 2, 2), torch.tensor(2.0), lesson
+        logits, torch.randn(3, 6), torch.zeros(3, 6, 2, 2), torch.tensor(2.0), output
     )
-    torch.testing.assert_close(part, soft_losses(logits, lesson.logits).mean())
+    torch.testing.assert_close(part, soft_losses(logits, output.logits).mean())
     torch.testing.assert_close(loss, 0.75 * 2.0 + 0.25 * part)
 
 
@@ -135,9 +135,9 @@ def test_a_teacher_sees_the_students_view_in_its_own_normalisation_and_size() ->
     takes = InputSpec(64, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     raw = torch.rand(2, 3, 1, 1).expand(2, 3, 32, 32)
     mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
-    lesson = teacher(Watcher(), takes)((raw - mean) / std)
+    output = teacher(Watcher(), takes)((raw - mean) / std)
     torch.testing.assert_close(seen[0], ((raw - 0.5) / 0.25)[:, :, :1, :1].expand(2, 3, 64, 64))
-    assert lesson.features is None
+    assert output.features is None
 
 
 def test_a_teacher_never_learns() -> None:
@@ -150,24 +150,24 @@ def test_a_teacher_never_learns() -> None:
 def test_a_teacher_of_another_signature_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"must return logits \[B, K\]"):
         teacher(nn.Identity())(torch.zeros(2, 3, 32, 32))
-    lessons = TeacherOutputs(teacher(Oracle(with_map=False)), keep=True)
+    outputs = TeacherOutputs(teacher(Oracle(with_map=False)), keep=True)
     with pytest.raises(TrainingError, match="--frequency-weight needs a teacher that returns its feature map"):
-        _ = lessons.teacher_channels
+        _ = outputs.teacher_channels
 
 
 def test_answers_are_kept_for_views_that_come_again() -> None:
     net = Oracle()
-    lessons = TeacherOutputs(teacher(net), keep=True)
+    outputs = TeacherOutputs(teacher(net), keep=True)
     images = torch.randn(2, 3, 32, 32)
-    first = lessons.of(images, ("backbone", 0, 0)).logits
-    assert lessons.of(images, ("backbone", 0, 0)).logits is first
-    lessons.of(images, ("backbone", 0, 1))
+    first = outputs.of(images, ("backbone", 0, 0)).logits
+    assert outputs.of(images, ("backbone", 0, 0)).logits is first
+    outputs.of(images, ("backbone", 0, 1))
     assert net.calls == 2
     for keep, with_features in ((False, False), (True, True)):
         net.calls = 0
-        lessons = TeacherOutputs(teacher(net), keep=keep)
+        outputs = TeacherOutputs(teacher(net), keep=keep)
         for _ in range(2):
-            lessons.of(images, ("backbone", 0, 0), with_features=with_features)
+            outputs.of(images, ("backbone", 0, 0), with_features=with_features)
         assert net.calls == 2
 
 
@@ -179,7 +179,7 @@ def test_feature_maps_are_asked_for_by_the_backbone_stage_alone(data: SceneData,
         stage = kind(context, 2)
         net.calls = 0
         for epoch in range(2):
-            stage.lesson(batch, epoch * context.steps_per_epoch)
+            stage.teacher_output(batch, epoch * context.steps_per_epoch)
         assert net.calls == calls, kind
 
 
@@ -241,14 +241,14 @@ def test_views_come_again_in_turn_only_with_a_teacher(make_context: MakeContext)
         ({"teacher_epochs": 0}, "--teacher-epochs must be above 0"),
         ({"views": -1}, "--views must not be negative"),
         ({"distillation_weight": 1.5}, "--distillation-weight must lie from 0 to 1"),
-        ({"distillation": "firm"}, "--distillation must be one of none, hard, soft, not 'firm'"),
+        ({"distillation": "firm"}, "--distillation must be none, hard or soft, not 'firm'"),
         ({"frequency_weight": 1.0}, "--frequency-weight needs a --teacher"),
         ({"teacher_start": Path("x")}, "--teacher-start needs a --teacher"),
         ({"unlabelled": Path("x"), "teacher": "None"}, "--unlabelled needs a --teacher"),
-        ({"teacher": "t", "distillation": "none"}, "the --teacher teaches nothing"),
+        ({"teacher": "t", "distillation": "none"}, "the --teacher has no effect"),
         ({"teacher": "t", "distillation": "hard", "distillation_weight": 1.0}, "below 1"),
     ],
 )
 def test_settings_out_of_range_name_their_option(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(OptionError, match=message):
         DistillationSettings(**changes)

@@ -15,9 +15,9 @@ from torch import Tensor
 from gfnet_dynn.train.objectives.losses import (
     exit_distillation_loss,
     exit_losses,
+    exit_probabilities,
     gate_loss,
     gate_targets,
-    leaving_probabilities,
     positive_weights,
     warmup_loss,
     weighted_exit_loss,
@@ -75,9 +75,9 @@ def test_gate_loss_weighs_positives() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
-def test_leaving_probabilities_follow_their_definition_and_sum_to_one(gates: list[float]) -> None:
+def test_exit_probabilities_follow_their_definition_and_sum_to_one(gates: list[float]) -> None:
     wanted = [max(0.0, min(gate, 1 - sum(gates[:index]))) for index, gate in enumerate(gates)]
-    computed = leaving_probabilities(torch.tensor([gates], dtype=torch.float64))[0].tolist()
+    computed = exit_probabilities(torch.tensor([gates], dtype=torch.float64))[0].tolist()
     assert computed[:-1] == pytest.approx(wanted)
     assert sum(computed) == pytest.approx(1)
     assert min(computed) >= -1e-12

@@ -20,12 +20,12 @@ from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint, save_checkp
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher
 from gfnet_dynn.train.runs.lineage import RECORD, lineage_of_checkpoint, lineage_of_data, lineage_of_plan
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
-from gfnet_dynn.train.runs.start import Start
 from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
 from tests.conftest import write_image
 from tests.train.conftest import QUICK, TINY, tiny_data
@@ -54,7 +54,7 @@ def other_data(root: Path, folder: Path) -> SceneData:
 def opened(plan: RunPlan) -> Path:
     """A run's result without its training: random weights, with the record that training gives them."""
     run = open_run(plan, resume=False)
-    return save_checkpoint(plan.layout.model("joint"), run.net, plan.spec, run.record)
+    return save_checkpoint(plan.layout.model("joint"), run.net, plan.spec, run.record.provenance())
 
 
 def kept(plan: RunPlan) -> frozenset[bytes]:

@@ -55,5 +55,5 @@ def test_no_run_and_a_damaged_record_are_named(plan: RunPlan, tmp_path: Path) ->
             remembered_source(plan.folder)
     for text in ("{", "3", "[]", "{}"):
         plan.layout.record.write_text(text)
-        with pytest.raises(CheckpointError, match=r"cannot read .*run\.json"):
+        with pytest.raises(CheckpointError, match=r"run\.json"):
             remembered_source(plan.folder)

@@ -11,7 +11,7 @@ import torch
 from msgspec import structs
 
 from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.data.splits.split import SplitSettings
+from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled
 from gfnet_dynn.errors import CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import load_checkpoint
@@ -20,10 +20,11 @@ from gfnet_dynn.runlayout import find_checkpoint_file, run_folder
 from gfnet_dynn.spec.backbone import GFNetSpec, HybridSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
 from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.runs.run import check_start, open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
-from gfnet_dynn.train.runs.start import Start, initial_net, read_trained, trained_net
+from gfnet_dynn.train.runs.start import initial_net, read_trained, trained_net
 from tests.conftest import write_image
 from tests.train.conftest import QUICK, TINY, tiny_data
 
@@ -60,7 +61,8 @@ def test_a_checkpoint_says_where_it_comes_from(plan: RunPlan, trained: Path) -> 
 def test_an_earlier_run_is_moved_aside(plan: RunPlan, trained: Path) -> None:
     before = trained.read_bytes()
     (note,) = open_run(plan, resume=False).notes
-    moved = plan.folder.with_name(plan.folder.name + ".previous-1")
+    moved = plan.folder.parent / ".previous" / f"{plan.folder.name}-1"
+    assert moved.name not in {path.name for path in plan.folder.parent.glob("*")}
     assert str(moved) in note
     assert (moved / "checkpoint_result" / "model.safetensors").read_bytes() == before
     assert not trained.exists()
@@ -107,11 +109,10 @@ def test_choices_that_make_no_sense_together_are_refused_before_a_teacher_is_tra
     pool = find_unlabelled(scenes / "train", "refuse")
     taught = DistillationSettings(teacher="gfnet-96x8", frequency_weight=1.0)
     faulty = {
-        "--freeze-stages 1 would keep random weights": replace(plan, settings=replace(settings, freeze_stages=1)),
-        "--freeze-stages 4 is more than the 3 stages": replace(plan, settings=replace(settings, freeze_stages=4)),
-        "--trunk-lr is of a trunk with ImageNet": replace(plan, settings=replace(settings, trunk_lr=0.1)),
-        "--new-head goes with a --checkpoint-path": replace(plan, start=Start(new_head=True)),
-        "--frequency-weight teach the backbone stage": replace(plan, start=started, distillation=taught),
+        "--freeze-blocks 1 would freeze random weights": replace(plan, settings=replace(settings, freeze_blocks=1)),
+        "--freeze-blocks 4 is more than the 3 blocks": replace(plan, settings=replace(settings, freeze_blocks=4)),
+        "--trunk-lr needs a trunk with ImageNet": replace(plan, settings=replace(settings, trunk_lr=0.1)),
+        "--frequency-weight need the backbone stage": replace(plan, start=started, distillation=taught),
         "--unlabelled and": replace(plan, start=started, unlabelled=pool),
     }
     for message, each in faulty.items():
@@ -119,7 +120,7 @@ def test_choices_that_make_no_sense_together_are_refused_before_a_teacher_is_tra
             with pytest.raises(TrainingError, match=message):
                 look(each, resume=False)
     check_start(replace(faulty["--unlabelled and"], settings=replace(settings, backbone_epochs=1)), resume=False)
-    check_start(replace(plan, start=started, settings=replace(settings, freeze_stages=1)), resume=False)
+    check_start(replace(plan, start=started, settings=replace(settings, freeze_blocks=1)), resume=False)
     with pytest.raises(TrainingError, match="no run to resume"):
         check_start(replace(plan, folder=plan.folder / "elsewhere"), resume=True)
 
@@ -127,14 +128,14 @@ def test_choices_that_make_no_sense_together_are_refused_before_a_teacher_is_tra
 def test_fresh_blocks_behind_a_pretrained_trunk_cannot_be_frozen(data: SceneData, tmp_path: Path) -> None:
     backbone = HybridSpec(cut=2, depth_after=2)
     spec = NetSpec(backbone, (1,), InputSpec(32, 0, backbone.mean, backbone.std), TINY.classes)
-    settings = replace(QUICK, freeze_stages=3)
+    settings = replace(QUICK, freeze_blocks=3)
     plan = RunPlan(spec, data, settings, tmp_path / "run")
     check_start(plan, resume=False)
     for further in (4, 5):
-        with pytest.raises(TrainingError, match=f"--freeze-stages {further} would keep random weights"):
-            check_start(replace(plan, settings=replace(settings, freeze_stages=further)), resume=False)
+        with pytest.raises(TrainingError, match=f"--freeze-blocks {further} would freeze random weights"):
+            check_start(replace(plan, settings=replace(settings, freeze_blocks=further)), resume=False)
     fresh = replace(plan, settings=replace(QUICK, trunk_lr=0.1), start=Start(pretrained=False))
-    with pytest.raises(TrainingError, match="--trunk-lr is of a trunk with ImageNet weights"):
+    with pytest.raises(TrainingError, match="--trunk-lr needs a trunk with ImageNet weights"):
         check_start(fresh, resume=False)
 
 
@@ -146,7 +147,8 @@ def test_a_run_can_start_from_the_run_in_its_own_place_and_be_resumed(
     started = replace(plan, start=Start(plan.folder))
     run = open_run(started, resume=False)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in published_state(run.net).items())
-    assert run.record["started_from"]["stage"] == "joint"
+    assert run.record.started_from is not None
+    assert run.record.started_from["stage"] == "joint"
     if progress:
         train(run, Reporter()).unlink()
     again = open_run(started, resume=True)
@@ -253,7 +255,7 @@ def test_classes_of_other_names_are_refused_though_the_counts_agree(data: SceneD
 
 
 def test_a_checkpoint_that_saw_what_would_be_held_out_is_refused(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    other = tiny_data(scenes, tmp_path / "splits", SplitSettings(seed=1, selection_share=0.2))
+    other = tiny_data(scenes, tmp_path / "splits", SplitSettings(split_seed=1, selection_share=0.2))
     with pytest.raises(CheckpointError, match=r"under another split .*--split-seed"):
         initial_net(TINY, other, 0, 0.0, Start(trained))
     by_another_name = replace(other, source=replace(other.source, name="Bands"))
@@ -275,7 +277,7 @@ def test_a_descendant_of_one_that_saw_what_would_be_held_out_is_refused(
     )
     between = replace(between, data=replace(between.data, source=replace(between.data.source, name="Between")))
     second = train(open_run(between, resume=False), Reporter())
-    other = tiny_data(scenes, tmp_path / "other", SplitSettings(seed=1, selection_share=0.2))
+    other = tiny_data(scenes, tmp_path / "other", SplitSettings(split_seed=1, selection_share=0.2))
     with pytest.raises(CheckpointError, match="or what it started from, was trained on these images under another"):
         initial_net(TINY, other, 0, 0.0, Start(second))
     assert initial_net(TINY, plan.data, 0, 0.0, Start(second)).has_classifier
@@ -289,7 +291,7 @@ def test_after_images_were_added_a_checkpoint_is_refused_if_it_learned_from_what
     write_image(own_scenes / "val" / "river" / "new.png", 3, 5000)
 
     def check(seed: int) -> None:
-        split = SplitSettings(seed=seed, selection_share=0.2)
+        split = SplitSettings(split_seed=seed, selection_share=0.2)
         data = tiny_data(own_scenes, tmp_path, split)
         check_start(replace(plan, data=data, folder=tmp_path / "second", start=start), resume=False)
 

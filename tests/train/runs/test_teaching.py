@@ -8,17 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
 from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.data.splits.split import SplitSettings
+from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled
 from gfnet_dynn.errors import CheckpointError, MissingExtraError, TrainingError
 from gfnet_dynn.model import pretrained
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.weights import published_state
+from gfnet_dynn.progress import ignore_log
 from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import NetSpec, make_input
@@ -38,13 +40,13 @@ SMALL = DistillationSettings(
 
 
 class Counting(Reporter):
-    """Counts epochs and keeps what is said."""
+    """Counts epochs, and keeps the lines of a log."""
 
     def __init__(self) -> None:
         self.epochs = 0
         self.lines: list[str] = []
 
-    def said(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Keep it."""
         self.lines.append(message)
 
@@ -54,107 +56,111 @@ class Counting(Reporter):
 
 
 @pytest.fixture
-def make_school(data: SceneData, tmp_path: Path) -> Callable[[Reporter], TeacherContext]:
-    return lambda reporter: TeacherContext(data, QUICK, tmp_path / "teachers", lambda plan: reporter, reporter.said)
+def make_context(data: SceneData, tmp_path: Path) -> Callable[[Reporter], TeacherContext]:
+    def make(reporter: Reporter) -> TeacherContext:
+        log = reporter.log if isinstance(reporter, Counting) else ignore_log
+        return TeacherContext(data, QUICK, tmp_path / "teachers", lambda plan: reporter, log)
+
+    return make
 
 
 @pytest.fixture
-def school(make_school: Callable[[Reporter], TeacherContext]) -> TeacherContext:
-    return make_school(Reporter())
+def context(make_context: Callable[[Reporter], TeacherContext]) -> TeacherContext:
+    return make_context(Reporter())
 
 
 def images() -> torch.Tensor:
     return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-def test_no_teacher_where_none_is_named(school: TeacherContext) -> None:
-    assert find_teacher(DistillationSettings(), school) is None
+def test_no_teacher_where_none_is_named(context: TeacherContext) -> None:
+    assert find_teacher(DistillationSettings(), context) is None
 
 
 def test_a_named_teacher_is_fine_tuned_once_and_kept(
-    make_school: Callable[[Reporter], TeacherContext], tmp_path: Path
+    make_context: Callable[[Reporter], TeacherContext], tmp_path: Path
 ) -> None:
     reporter = Counting()
-    school = make_school(reporter)
-    first = find_teacher(SMALL, school)
+    context = make_context(reporter)
+    first = find_teacher(SMALL, context)
     (folder,) = (each for each in (tmp_path / "teachers").iterdir() if each.is_dir())
     assert folder.name.startswith("Stripes_gfnet-96x8_32px_seed0_")
     kept = load_checkpoint(find_checkpoint_file(folder))
     assert (kept.spec.exit_blocks, reporter.epochs) == ((), 2)
-    second = find_teacher(SMALL, school)
+    second = find_teacher(SMALL, context)
     assert reporter.epochs == 2
     assert first is not None
     assert second is not None
     assert first.source == second.source
     assert torch.equal(first(images()).logits, second(images()).logits)
     assert [line for line in reporter.lines if "fine-tuned first" in line]
-    assert [line for line in reporter.lines if "is right on" in line and "% of the selection split" in line]
+    assert [line for line in reporter.lines if "accuracy of the teacher" in line and "%" in line]
     # Other choices make another teacher beside it; other choices of the student do not.
-    find_teacher(replace(SMALL, teacher_epochs=1), school)
+    find_teacher(replace(SMALL, teacher_epochs=1), context)
     assert reporter.epochs == 3
-    find_teacher(SMALL, replace(school, settings=replace(QUICK, lr=1.0, batch=4)))
+    find_teacher(SMALL, replace(context, settings=replace(QUICK, lr=1.0, batch=4)))
     assert reporter.epochs == 3
 
 
-def test_an_interrupted_teacher_goes_on(make_school: Callable[[Reporter], TeacherContext]) -> None:
+def test_an_interrupted_teacher_goes_on(make_context: Callable[[Reporter], TeacherContext]) -> None:
     said: list[str] = []
-    school = replace(make_school(Score(signal.SIGINT, "backbone", epoch=1, step=0)), say=said.append)
+    context = replace(make_context(Score(signal.SIGINT, "backbone", epoch=1, step=0)), log=said.append)
     with pytest.raises(TrainingInterrupted):
-        find_teacher(SMALL, school)
-    assert said[-1] == "interrupted; the same command goes on with the teacher"
+        find_teacher(SMALL, context)
+    assert "interrupted" in said[-1]
     reporter = Counting()
-    assert find_teacher(SMALL, make_school(reporter)) is not None
+    assert find_teacher(SMALL, make_context(reporter)) is not None
     assert reporter.epochs == 1
 
 
-def test_a_checkpoint_of_the_same_data_teaches(data: SceneData, school: TeacherContext, tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_same_data_teaches(data: SceneData, context: TeacherContext, tmp_path: Path) -> None:
     net = build_net(TINY).eval()
-    save_checkpoint(tmp_path / "t.safetensors", net, TINY, {"data": dict(data.describe())})
-    teacher = find_teacher(DistillationSettings(teacher=str(tmp_path / "t.safetensors")), school)
+    save_checkpoint(tmp_path / "t.safetensors", net, TINY, {"data": msgspec.to_builtins(data.record())})
+    teacher = find_teacher(DistillationSettings(teacher=str(tmp_path / "t.safetensors")), context)
     assert teacher is not None
-    lesson = teacher(images())
-    torch.testing.assert_close(lesson.logits, net(images()).logits[:, -1].detach(), rtol=1e-5, atol=1e-6)
-    assert lesson.features is not None
-    assert lesson.features.shape == (2, 16, 4, 4)
+    output = teacher(images())
+    torch.testing.assert_close(output.logits, net(images()).logits[:, -1].detach(), rtol=1e-5, atol=1e-6)
+    assert output.features is not None
+    assert output.features.shape == (2, 16, 4, 4)
 
 
-def test_a_published_gfnet_teaches_whatever_its_shape(school: TeacherContext, tmp_path: Path) -> None:
+def test_a_published_gfnet_teaches_whatever_its_shape(context: TeacherContext, tmp_path: Path) -> None:
     backbone = GFNetSpec(width=24, depth=2, patch_size=8, mlp_ratio=3)
     net = build_net(NetSpec(backbone, (0,), make_input(backbone, 48, pad=False), TINY.classes)).eval()
     torch.save({"model": published_state(net)}, tmp_path / "big.pth")
-    teacher = find_teacher(DistillationSettings(teacher=str(tmp_path / "big.pth")), school)
+    teacher = find_teacher(DistillationSettings(teacher=str(tmp_path / "big.pth")), context)
     assert teacher is not None
     assert teacher.source["network"]["backbone"]["width"] == 24  # type: ignore[index]
     assert teacher(images()).features.shape == (2, 24, 6, 6)
 
 
-def test_a_teacher_of_other_classes_is_refused(data: SceneData, school: TeacherContext, tmp_path: Path) -> None:
+def test_a_teacher_of_other_classes_is_refused(data: SceneData, context: TeacherContext, tmp_path: Path) -> None:
     other = replace(TINY, classes=("a", "b", "c"))
     save_checkpoint(tmp_path / "t.safetensors", build_net(other), other, {})
     torch.save(published_state(build_net(other)), tmp_path / "t.pth")
     for file in ("t.safetensors", "t.pth"):
         with pytest.raises(CheckpointError, match=r"classifies 3 classes .*but the data have 4"):
-            find_teacher(DistillationSettings(teacher=str(tmp_path / file)), school)
+            find_teacher(DistillationSettings(teacher=str(tmp_path / file)), context)
 
 
-def test_a_teacher_that_saw_what_is_held_out_is_refused(scenes: Path, school: TeacherContext, tmp_path: Path) -> None:
-    other = tiny_data(scenes, tmp_path / "other", SplitSettings(seed=5, selection_share=0.2))
-    save_checkpoint(tmp_path / "t.safetensors", build_net(TINY), TINY, {"data": dict(other.describe())})
+def test_a_teacher_that_saw_what_is_held_out_is_refused(scenes: Path, context: TeacherContext, tmp_path: Path) -> None:
+    other = tiny_data(scenes, tmp_path / "other", SplitSettings(split_seed=5, selection_share=0.2))
+    save_checkpoint(tmp_path / "t.safetensors", build_net(TINY), TINY, {"data": msgspec.to_builtins(other.record())})
     with pytest.raises(CheckpointError, match="has seen some that would now be held out"):
-        find_teacher(DistillationSettings(teacher=str(tmp_path / "t.safetensors")), school)
+        find_teacher(DistillationSettings(teacher=str(tmp_path / "t.safetensors")), context)
 
 
-def test_what_cannot_teach_is_named(school: TeacherContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_teach_is_named(context: TeacherContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TrainingError, match="no teacher 'efficientnet-lite9': give a checkpoint's path, or one of"):
-        find_teacher(DistillationSettings(teacher="efficientnet-lite9"), school)
+        find_teacher(DistillationSettings(teacher="efficientnet-lite9"), context)
     torch.save({"weight": torch.zeros(2)}, tmp_path / "odd.pth")
     with pytest.raises(CheckpointError, match=r"odd\.pth is no published GFNet, so it cannot teach"):
-        find_teacher(DistillationSettings(teacher=str(tmp_path / "odd.pth")), school)
+        find_teacher(DistillationSettings(teacher=str(tmp_path / "odd.pth")), context)
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="teachers"):
-        find_teacher(DistillationSettings(teacher="efficientnet-lite0", teacher_size=32), school)
+        find_teacher(DistillationSettings(teacher="efficientnet-lite0", teacher_size=32), context)
     with pytest.raises(TrainingError, match="--teacher-start goes with a --teacher that is named"):
-        find_teacher(DistillationSettings(teacher=str(tmp_path / "odd.pth"), teacher_start=tmp_path), school)
+        find_teacher(DistillationSettings(teacher=str(tmp_path / "odd.pth"), teacher_start=tmp_path), context)
 
 
 class Colours(torch.nn.Module):

@@ -1,32 +1,29 @@
-"""Progress for people: a bar while something runs, one line for each epoch that ended."""
+"""Progress for the terminal: a bar while something runs, and one line for each epoch."""
 
 from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.runlayout import TITLES
+from gfnet_dynn.train.engine.reporter import Reporter, StageExtent
+from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
 
-_NAMES = {"backbone": "Backbone", "warmup": "Warm-up of the exits", "joint": "Joint stage"}
+_WORK = {"backbone": 3, "warmup": 1, "joint": 3}
+"""Cost of an image in each stage, in forward passes; a backward pass through the backbone counts two."""
 
 
 def make_bar(console: Console) -> Progress:
-    """A progress bar; silent where the output is no terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    """A progress bar with a field `note`; hidden where the output is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class ProgressBars:
@@ -37,9 +34,9 @@ class ProgressBars:
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, title: str, done: int, total: int) -> None:
-        """Move the bar of one piece of work; it is put away at its end."""
+        """Move the bar of one piece of work; it is removed at its end."""
         if title not in self._tasks:
-            self._tasks[title] = self._bar.add_task(title, total=total)
+            self._tasks[title] = self._bar.add_task(title, total=total, note="")
             self._bar.start()
         self._bar.update(self._tasks[title], completed=done)
         if done >= total:
@@ -48,73 +45,102 @@ class ProgressBars:
                 self._bar.stop()
 
 
-@contextmanager
-def _as_long_as_there_is_a_terminal() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EIO:  # that of a terminal which was closed: training has its state to save
-            raise
+def _outliving_the_terminal(event: Callable[..., None]) -> Callable[..., None]:
+    """A closed terminal must not end a training, whose state is to be saved."""
+
+    @wraps(event)
+    def safe(*arguments: Any, **named: Any) -> None:
+        try:
+            event(*arguments, **named)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+
+    return safe
 
 
 class TrainingProgress(Reporter):
-    """Tells a person how training goes, until the terminal is closed."""
+    """Shows the progress of a training, until the terminal is closed.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    The time left is an upper bound where stages may end before their last epoch. For stages that have not started it
+    is extrapolated from the current one by `_WORK`.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._console, self._clock = console, clock
         self._bar = make_bar(console)
         self._task: TaskID | None = None
-        self._epochs = self._images = self._first_epoch = 0
+        self._later: list[StageExtent] = []
+        self._now = StageExtent("backbone", 0, 0)
+        self._done = self._first_epoch = 0
         self._began = 0.0
 
-    @_as_long_as_there_is_a_terminal()
+    def run_started(self, stages: Sequence[StageExtent]) -> None:
+        """Note how long the stages are."""
+        self._later = list(stages)
+
+    @_outliving_the_terminal
     def stage_started(self, stage: str, epochs: int, images_per_epoch: int, first_epoch: int) -> None:
-        """Name the stage."""
-        self._epochs, self._images, self._first_epoch = epochs, images_per_epoch, first_epoch
-        self._began = time.perf_counter()
-        resumed = f", going on at epoch {first_epoch + 1}" if first_epoch else ""
+        """Print the stage."""
+        self._now = StageExtent(stage, epochs, images_per_epoch)
+        self._later = [each for each in self._later if each.name != stage]
+        self._first_epoch, self._done, self._began = first_epoch, 0, self._clock()
+        resumed = f", resumed at epoch {first_epoch + 1}" if first_epoch else ""
         extent = f"at most {counted(epochs, 'epoch')} of {counted(images_per_epoch, 'image')}"
-        self._console.print(f"[bold]{_NAMES[stage]}[/]: {extent}{resumed}")
+        self._console.print(f"[bold]{TITLES[stage]}[/]: {extent}{resumed}", highlight=False)
         self._bar.start()
 
-    @_as_long_as_there_is_a_terminal()
+    @_outliving_the_terminal
     def step_taken(self, stage: str, epoch: int, step: int, images: int, losses: Mapping[str, float]) -> None:
         """Move the bar."""
+        self._done += images
         if self._task is None:
-            self._task = self._bar.add_task("", total=self._images)
-        shown = ", ".join(f"{name.removeprefix('loss/')} {value:.3f}" for name, value in losses.items())
-        title = f"epoch {epoch + 1}/{self._epochs}  loss {shown}"
-        self._bar.update(self._task, advance=images, description=title)
+            self._task = self._bar.add_task("", total=self._now.images, note="")
+        rate = self._done / max(self._clock() - self._began, 1e-9)
+        note = f"images, {rate:.0f} img/s, {self._left(epoch)}"
+        title = f"epoch {epoch + 1}/{self._now.epochs} {_losses(losses)}"
+        self._bar.update(self._task, advance=images, description=title, note=note)
 
-    @_as_long_as_there_is_a_terminal()
+    @_outliving_the_terminal
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """One line: losses, accuracies on the selection split, rate, time left."""
+        """One line: losses, accuracies on the selection split, rate, time left.
+
+        Without accuracies in the warm-up, whose classifiers are refitted at its end.
+        """
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
-        done = epoch + 1 - self._first_epoch
-        left = (time.perf_counter() - self._began) / done * (self._epochs - epoch - 1)
+        accuracies = "" if stage == "warmup" else f"  {_accuracies(metrics)}"
         self._console.print(
-            f"  epoch {epoch + 1:>3}/{self._epochs}  {_losses(metrics)}  {_accuracies(metrics)}  "
-            f"{metrics.get('images_per_s', 0):.0f} img/s  ≤ {_clock(left)} left",
+            f"  epoch {epoch + 1:>3}/{self._now.epochs}  {_losses(metrics)}{accuracies}  "
+            f"{metrics.get('images_per_s', 0):.0f} img/s, {self._left(epoch)}",
             highlight=False,
             soft_wrap=True,
         )
 
-    @_as_long_as_there_is_a_terminal()
-    def stage_ended(self, stage: str) -> None:
-        """Put the bar away."""
+    @_outliving_the_terminal
+    def stage_ended(self, stage: str, accuracies: Mapping[str, float]) -> None:
+        """Remove the bar; print the accuracies that the stage ends with."""
         self._bar.stop()
+        self._console.print(f"{TITLES[stage]}, result: {_accuracies(accuracies)}", highlight=False, soft_wrap=True)
 
-    @_as_long_as_there_is_a_terminal()
-    def said(self, message: str) -> None:
-        """Print it."""
+    @_outliving_the_terminal
+    def log(self, message: str) -> None:
+        """Print a line above the bar; a `Log`."""
         self._console.print(message, highlight=False, markup=False, soft_wrap=True)
 
-    @_as_long_as_there_is_a_terminal()
+    @_outliving_the_terminal
     def close(self, *, completed: bool) -> None:
-        """Put the bar away, wherever training stopped."""
+        """Remove the bar, wherever training stopped."""
         self._bar.stop()
+
+    def _left(self, epoch: int) -> str:
+        """Time to the end of all stages."""
+        now = self._now
+        seconds = (self._clock() - self._began) / max(self._done, 1)  # for one image, the selection split included
+        own = max(0, (now.epochs - self._first_epoch) * now.images - self._done)
+        later = sum(each.epochs * each.images * _WORK[each.name] for each in self._later) / _WORK[now.name]
+        return f"≤ {_duration(seconds * (own + later))} left in all"
 
 
 def _losses(metrics: Mapping[str, float]) -> str:
@@ -124,10 +150,11 @@ def _losses(metrics: Mapping[str, float]) -> str:
 
 def _accuracies(metrics: Mapping[str, float]) -> str:
     values = {n.removeprefix("accuracy/"): v for n, v in metrics.items() if n.startswith("accuracy/")}
-    return "selection % " + " ".join(f"{name} {100 * value:.1f}" for name, value in values.items() if name != "mean")
+    shown = (f"{name} {percent(value, 1)}" for name, value in values.items() if name != "mean")
+    return f"selection accuracy {' '.join(shown)}"
 
 
-def _clock(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

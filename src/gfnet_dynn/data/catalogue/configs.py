@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.errors import DataError, nearest
+from gfnet_dynn.errors import DataError, OptionError, nearest
+from gfnet_dynn.system.structured import structured
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,61 +34,26 @@ class DatasetConfig:
     default_data_path: str | None = None
     test_folder: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.num_classes < 2 or self.default_input_size < 1:
+            raise OptionError("it needs num_classes of at least 2 and default_input_size of at least 1")
+        for name in ("train_folder", "val_folder", "test_folder"):
+            folder = getattr(self, name)
+            if folder and Path(folder).is_absolute():
+                raise OptionError(f"{name} must be relative to the data set's folder, not {folder!r}")
 
-DATASET_CONFIG: dict[str, dict[str, Any]] = {
-    "UCM": {
-        "num_classes": 21,
-        "default_input_size": 256,
-        "train_folder": "train",
-        "val_folder": "val",
-        "use_random_split": False,
-        "default_data_path": "data/UCM",
-    },
-    "NaSC": {
-        "num_classes": 10,
-        "default_input_size": 128,
-        "train_folder": ".",
-        "val_folder": ".",
-        "use_random_split": True,
-        "default_data_path": "data/NaSC",
-    },
-    "NWPU": {
-        "num_classes": 45,
-        "default_input_size": 256,
-        "train_folder": "train",
-        "val_folder": "val",
-        "use_random_split": False,
-        "default_data_path": "data/NWPU",
-    },
-    "PatternNet": {
-        "num_classes": 38,
-        "default_input_size": 256,
-        "train_folder": "train",
-        "val_folder": "val",
-        "use_random_split": False,
-        "default_data_path": "data/PatternNet",
-    },
-    "AID": {
-        "num_classes": 30,
-        "default_input_size": 600,
-        "train_folder": "train",
-        "val_folder": "val",
-        "use_random_split": False,
-        "default_data_path": "data/AID",
-    },
-    "SyntheticScenes": {
-        "num_classes": 10,
-        "default_input_size": 64,
-        "train_folder": "train",
-        "val_folder": "val",
-        "use_random_split": False,
-        "default_data_path": "runs/data/SyntheticScenes",
-    },
+
+DATASET_CONFIG: Mapping[str, DatasetConfig] = {
+    "UCM": DatasetConfig(21, 256, default_data_path="data/UCM"),
+    "NaSC": DatasetConfig(10, 128, ".", ".", use_random_split=True, default_data_path="data/NaSC"),
+    "NWPU": DatasetConfig(45, 256, default_data_path="data/NWPU"),
+    "PatternNet": DatasetConfig(38, 256, default_data_path="data/PatternNet"),
+    "AID": DatasetConfig(30, 600, default_data_path="data/AID"),
+    "SyntheticScenes": DatasetConfig(10, 64, default_data_path="runs/data/SyntheticScenes"),
 }
-"""Name → the fields of `DatasetConfig`.
+"""Add an entry here, or one with the same fields as a table of a TOML file given with --dataset-config."""
 
-Add an entry here, or the same as a table of a TOML file given with --dataset-config.
-"""
+_FORM = "[Name]\nnum_classes = 12\ndefault_input_size = 256"
 
 
 def find_dataset(name: str, extra: Path | None = None) -> tuple[str, DatasetConfig]:
@@ -103,14 +69,17 @@ def find_dataset(name: str, extra: Path | None = None) -> tuple[str, DatasetConf
     Raises:
         DataError: unknown name (the nearest is suggested), or a faulty entry.
     """
-    entries = _entries(extra)
-    by_folded_name = _by_folded_name(entries)
-    if name.casefold() not in by_folded_name:
+    own = _read_toml(extra) if extra else {}
+    spellings = _spellings(own)
+    if name.casefold() not in spellings:
         raise DataError(
-            f"unknown data set '{name}': {nearest(name, entries)}; add your own with --dataset-config FILE.toml"
+            f"unknown data set '{name}': {nearest(name, spellings.values())}; give your own by its folder, or with "
+            "--dataset-config FILE.toml"
         )
-    proper = by_folded_name[name.casefold()]
-    return proper, _parse(proper, entries[proper])
+    proper = spellings[name.casefold()]
+    if proper not in own:
+        return proper, DATASET_CONFIG[proper]
+    return proper, structured(DatasetConfig, own[proper], f"{extra}: [{proper}]", DataError)
 
 
 def known_names(extra: Path | None = None) -> tuple[str, ...]:
@@ -122,67 +91,18 @@ def known_names(extra: Path | None = None) -> tuple[str, ...]:
     Raises:
         DataError: a faulty file.
     """
-    return tuple(_by_folded_name(_entries(extra)).values())
+    return tuple(_spellings(_read_toml(extra) if extra else {}).values())
 
 
-def _entries(extra: Path | None) -> dict[str, Any]:
-    return {**DATASET_CONFIG, **(_read_toml(extra) if extra else {})}
-
-
-def _by_folded_name(entries: Mapping[str, Any]) -> dict[str, str]:
-    return {key.casefold(): key for key in entries}
-
-
-_FORM = "[Name]\nnum_classes = 12\ndefault_input_size = 256"
+def _spellings(own: Mapping[str, Any]) -> dict[str, str]:
+    return {key.casefold(): key for key in (*DATASET_CONFIG, *own)}
 
 
 def _read_toml(path: Path) -> Mapping[str, Any]:
-    entries = _load_toml(path)
-    loose = [key for key, value in entries.items() if not isinstance(value, Mapping)]
-    if loose:
-        verb = "stands" if len(loose) == 1 else "stand"
-        raise DataError(
-            f"{path}: {', '.join(loose)} {verb} outside of a table: put every key below the name of its data set, in "
-            f"this form:\n{_FORM}"
-        )
-    return entries
-
-
-def _load_toml(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError as error:
-        raise DataError(f"no data set file at {path}") from error
-    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # missing, not TOML, or not UTF-8
         raise DataError(f"cannot read the data set file {path}: {error}") from error
-
-
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "num_classes": (int,),
-    "default_input_size": (int,),
-    "train_folder": (str,),
-    "val_folder": (str,),
-    "use_random_split": (bool,),
-    "default_data_path": (str, type(None)),
-    "test_folder": (str, type(None)),
-}
-
-
-def _parse(name: str, entry: Mapping[str, Any]) -> DatasetConfig:
-    known = [field.name for field in fields(DatasetConfig)]
-    for key, value in entry.items():
-        if key not in known:
-            raise DataError(f"data set '{name}': unknown key '{key}': {nearest(key, known)}")
-        if type(value) not in _TYPES[key]:
-            wanted = " or ".join(kind.__name__ for kind in _TYPES[key] if kind is not type(None))
-            raise DataError(f"data set '{name}': {key} must be {wanted}, not {value!r}")
-        if key.endswith("_folder") and Path(value or "").is_absolute():
-            raise DataError(f"data set '{name}': {key} must be relative to the data set's folder, not {value!r}")
-    missing = [key for key in ("num_classes", "default_input_size") if key not in entry]
-    if missing:
-        raise DataError(f"data set '{name}': {' and '.join(missing)} missing")
-    config = DatasetConfig(**entry)
-    if config.num_classes < 2 or config.default_input_size < 1:
-        raise DataError(f"data set '{name}': it needs at least 2 classes and an input of at least 1 px")
-    return config
+    if loose := [key for key, value in entries.items() if not isinstance(value, Mapping)]:
+        raise DataError(f"{path}: {', '.join(loose)} must be in the table of a data set, in this form:\n{_FORM}")
+    return entries

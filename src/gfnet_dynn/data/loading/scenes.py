@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from gfnet_dynn.data.loading.augment import Normalise, TrainingTransform
 from gfnet_dynn.data.loading.augmentation_policy import Augmentation
 from gfnet_dynn.data.loading.loaders import ImageLoader
+from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import Files, Split, SplitSettings, find_split, store_split
+from gfnet_dynn.data.splits.split import DataRecord, Files, Split, find_split, store_split
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.spec.network import InputSpec
 
@@ -40,15 +39,11 @@ class SceneData:
         transform = TrainingTransform(self.input, augmentation)
         return ImageLoader(self.source.root, (*self.split.parts["train"], *unlabelled), self.input, transform)
 
-    def describe(self) -> Mapping[str, Any]:
-        """What identifies data and split, as JSON values."""
-        return {
-            "data_set": self.source.name,
-            "fingerprint": self.split.fingerprint,
-            "split": asdict(self.split.settings),
-            "images": {part: len(files) for part, files in self.split.parts.items()},
-            "skipped": len(self.split.skipped),
-        }
+    def record(self) -> DataRecord:
+        """What identifies data and split."""
+        split = self.split
+        counts = {part: len(files) for part, files in split.parts.items()}
+        return DataRecord(self.source.name, split.fingerprint, split.settings, counts, len(split.skipped))
 
 
 def prepare(
@@ -68,7 +63,7 @@ def prepare(
     """
     checking = partial(on_progress, f"Checking the images of {source.name}")
     path = folder / _split_name(source, settings) if folder else None
-    return SceneData(source, find_split(path, source.name, source.config, source.root, settings, checking), image)
+    return SceneData(source, find_split(path, source, settings, checking), image)
 
 
 def keep_split(data: SceneData, folder: Path) -> None:
@@ -82,4 +77,4 @@ def keep_split(data: SceneData, folder: Path) -> None:
 
 def _split_name(source: Source, settings: SplitSettings) -> str:
     ratio = f"_ratio{settings.split_ratio}" if source.config.use_random_split else ""
-    return f"{source.name}_seed{settings.seed}{ratio}_selection{settings.selection_share}.json"
+    return f"{source.name}_seed{settings.split_seed}{ratio}_selection{settings.selection_share}.json"

@@ -7,52 +7,28 @@ choose anything.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
+from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders
 from gfnet_dynn.data.splits.stratify import stratified
 from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.system.storage import write_json
+from gfnet_dynn.system.structured import structured_file
 
 Files = tuple[tuple[str, int], ...]
 """Paths relative to the data set's root (POSIX), each with its class index."""
 
 UNLABELLED = -1
 """In place of a class index."""
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class SplitSettings:
-    """What decides a split.
-
-    Attributes:
-        seed: of the random draws.
-        split_ratio: share of a random-split data set that is used for training, selection included.
-        selection_share: share of the training images of each class that is held out for selection.
-        on_bad_image: whether a file that cannot be decoded stops the run or is left out.
-    """
-
-    seed: int = 0
-    split_ratio: float = 0.8
-    selection_share: float = 0.1
-    on_bad_image: Literal["refuse", "skip"] = "refuse"
-
-    def __post_init__(self) -> None:
-        for name, share in (("--split-ratio", self.split_ratio), ("--selection-share", self.selection_share)):
-            if not 0 < share < 1:
-                raise DataError(f"{name} must lie between 0 and 1, not {share}")
-        if self.on_bad_image not in ("refuse", "skip"):
-            raise DataError(f"--on-bad-image must be refuse or skip, not {self.on_bad_image!r}")
 
 
 @dataclass(frozen=True)
@@ -86,32 +62,42 @@ class Split:
         return "test" if "test" in self.parts else "val"
 
 
-def find_split(
-    path: Path | None,
-    data_set: str,
-    config: DatasetConfig,
-    root: Path,
-    settings: SplitSettings,
-    progress: Progress | None = None,
-) -> Split:
+@dataclass(frozen=True)
+class DataRecord:
+    """What identifies data and split in a run's record.
+
+    Attributes:
+        data_set: its name.
+        fingerprint: as `Split` has it.
+        split: what decided the split.
+        images: number in each part.
+        skipped: number of unreadable images.
+    """
+
+    data_set: str
+    fingerprint: str
+    split: SplitSettings
+    images: Mapping[str, int]
+    skipped: int
+
+
+def find_split(path: Path | None, source: Source, settings: SplitSettings, on_step: OnStep = ignore_steps) -> Split:
     """The split stored at `path`, or a new one; `store_split` keeps that, once all else has proved good.
 
     Args:
         path: JSON file, or None to draw anew in any case.
-        data_set: name in its proper spelling.
-        config: folders and number of classes.
-        root: folder of the data set.
+        source: the data set.
         settings: what decides the draw.
-        progress: called with (files decoded, files in all) while a new split's images are tried.
+        on_step: called while the images of a new split are decoded.
 
     Raises:
         DataError: folders, classes or images that cannot be used, or data that changed since the split was stored.
     """
-    found = _scan(data_set, config, root)
-    fingerprint = _fingerprint(root, found)
+    found = _scan(source)
+    fingerprint = _fingerprint(source.root, found)
     if path is not None and path.is_file():
-        return _reuse(path, data_set, config, settings, fingerprint)
-    return _make(data_set, config, root, found, fingerprint, settings, progress)
+        return _reuse(path, source, settings, fingerprint)
+    return _make(source, found, fingerprint, settings, on_step)
 
 
 def store_split(path: Path, split: Split) -> None:
@@ -123,16 +109,18 @@ def store_split(path: Path, split: Split) -> None:
     write_json(path, asdict(split))
 
 
-def fingerprint_of(data_set: str, config: DatasetConfig, root: Path) -> str:
-    """The fingerprint that a split of the images now in `root` would have.
+def fingerprint_of(source: Source) -> str:
+    """The fingerprint that a split of the images now in the data set's folder would have.
 
     Raises:
         DataError: folders or classes that cannot be used.
     """
-    return _fingerprint(root, _scan(data_set, config, root))
+    return _fingerprint(source.root, _scan(source))
 
 
-def _scan(data_set: str, config: DatasetConfig, root: Path) -> dict[str, tuple[ClassFolders, Files]]:
+def _scan(source: Source) -> dict[str, ClassFolders]:
+    """Part → its images, with paths relative to the data set's root."""
+    config, root = source.config, source.root
     folders = {"train": config.train_folder}
     if not config.use_random_split:
         folders["val"] = config.val_folder
@@ -140,26 +128,26 @@ def _scan(data_set: str, config: DatasetConfig, root: Path) -> dict[str, tuple[C
         folders["test"] = config.test_folder
     if not root.is_dir():
         raise DataError(
-            f"no folder {root} for the data set {data_set}: give --data-path, or see `gfnet-dynn data list` for how to "
-            "get it"
+            f"no folder {root} for the data set {source.name}: give --data-path, or see `gfnet-dynn data list` for how "
+            "to get it"
         )
     scans = {}
     for part, folder in folders.items():
         scan = scan_folders(root / folder)
-        require_classes(scan, config.num_classes, data_set)
+        require_classes(scan, config.num_classes, source.name)
         prefix = scan.root.relative_to(root).as_posix()
         names = ((path if prefix == "." else f"{prefix}/{path}", label) for path, label in scan.files)
-        scans[part] = (scan, tuple(names))
-    _require_same_classes({part: scan for part, (scan, _) in scans.items()})
-    _require_apart({part: files for part, (_, files) in scans.items()})
+        scans[part] = replace(scan, files=tuple(names))
+    _require_same_classes(scans)
+    _require_apart(scans)
     return scans
 
 
-def _require_apart(parts: Mapping[str, Files]) -> None:
+def _require_apart(parts: Mapping[str, ClassFolders]) -> None:
     """Refuse folders that share images, such as a val_folder that is the train_folder or lies in it."""
     owner: dict[str, str] = {}
-    for part, files in parts.items():
-        for path, _ in files:
+    for part, scan in parts.items():
+        for path, _ in scan.files:
             if path in owner:
                 raise DataError(
                     f"{path} belongs to {owner[path]} and to {part}: give each part a folder of its own in the data "
@@ -171,28 +159,27 @@ def _require_apart(parts: Mapping[str, Files]) -> None:
 def _require_same_classes(scans: Mapping[str, ClassFolders]) -> None:
     train = scans["train"]
     for scan in scans.values():
-        differing = sorted(set(train.classes) ^ set(scan.classes))
-        if differing:
+        if differing := sorted(set(train.classes) ^ set(scan.classes)):
             raise DataError(f"{train.root} and {scan.root} have different classes: {', '.join(differing[:6])}")
 
 
-def _fingerprint(root: Path, found: Mapping[str, tuple[ClassFolders, Files]]) -> str:
+def _fingerprint(root: Path, found: Mapping[str, ClassFolders]) -> str:
     digest = hashlib.sha256()
     for part in sorted(found):
-        for path, _ in found[part][1]:
+        for path, _ in found[part].files:
             digest.update(f"{path} {(root / path).stat().st_size}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def _reuse(path: Path, data_set: str, config: DatasetConfig, settings: SplitSettings, fingerprint: str) -> Split:
+def _reuse(path: Path, source: Source, settings: SplitSettings, fingerprint: str) -> Split:
     split = read_split(path)
-    if split.data_set != data_set or not same_draw(split.settings, settings, config):
+    if split.data_set != source.name or not same_draw(split.settings, settings, source.config):
         raise DataError(
             f"{path} is a split of {split.data_set} with {split.settings}, not the one asked for: move it away"
         )
     if split.fingerprint != fingerprint:
         raise DataError(
-            f"the images of {data_set} changed since the split {path} was written: remove it to draw a new split "
+            f"the images of {source.name} changed since the split {path} was written: remove it to draw a new split "
             "(results before and after are then not comparable), or restore the images"
         )
     if split.skipped and settings.on_bad_image == "refuse":
@@ -203,7 +190,7 @@ def _reuse(path: Path, data_set: str, config: DatasetConfig, settings: SplitSett
 def same_draw(one: SplitSettings, other: SplitSettings, config: DatasetConfig) -> bool:
     """Whether two settings split the same images alike: a ratio decides nothing where val has a folder of its own."""
     ratios = (one.split_ratio, other.split_ratio) if config.use_random_split else (None, None)
-    return (one.seed, one.selection_share, ratios[0]) == (other.seed, other.selection_share, ratios[1])
+    return (one.split_seed, one.selection_share, ratios[0]) == (other.split_seed, other.selection_share, ratios[1])
 
 
 def read_split(path: Path) -> Split:
@@ -212,43 +199,32 @@ def read_split(path: Path) -> Split:
     Raises:
         DataError: missing or damaged.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        parts = {name: tuple((file, label) for file, label in files) for name, files in value["parts"].items()}
-        if missing := {"train", "selection", "val"} - parts.keys():
-            raise ValueError(f"no part {', '.join(sorted(missing))}")
-        settings = SplitSettings(**value["settings"])
-        return Split(
-            value["data_set"], settings, value["fingerprint"], tuple(value["classes"]), parts, value["skipped"]
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
-        raise DataError(f"cannot read the split {path}: {error}; remove it to draw a new one") from error
+
+    def unusable(message: str) -> DataError:
+        return DataError(f"{message}; remove it to draw a new split")
+
+    split = structured_file(Split, path, unusable)
+    if missing := {"train", "selection", "val"} - split.parts.keys():
+        raise unusable(f"{path}: no part {', '.join(sorted(missing))}")
+    return split
 
 
 def _make(
-    data_set: str,
-    config: DatasetConfig,
-    root: Path,
-    found: Mapping[str, tuple[ClassFolders, Files]],
-    fingerprint: str,
-    settings: SplitSettings,
-    progress: Progress | None,
+    source: Source, found: Mapping[str, ClassFolders], fingerprint: str, settings: SplitSettings, on_step: OnStep
 ) -> Split:
-    everything = [path for _, files in found.values() for path, _ in files]
-    skipped = find_unreadable(root, everything, progress)
+    classes, seed = found["train"].classes, settings.split_seed
+    skipped = find_unreadable(source.root, [path for scan in found.values() for path, _ in scan.files], on_step)
     if skipped and settings.on_bad_image == "refuse":
         refuse_unreadable(skipped)
-    usable = {part: [file for file in files if file[0] not in skipped] for part, (_, files) in found.items()}
-    _require_images(usable, found["train"][0].classes, config)
-    classes = found["train"][0].classes
-    if config.use_random_split:
-        usable["train"], usable["val"] = stratified(usable["train"], classes, settings.split_ratio, settings.seed)
-    share = 1 - settings.selection_share
-    usable["train"], usable["selection"] = stratified(usable["train"], classes, share, settings.seed)
+    usable: dict[str, list[tuple[str, int]]] = {part: [file for file in scan.files if file[0] not in skipped] for part, scan in found.items()}
+    _require_images(usable, classes, source.config)
+    if source.config.use_random_split:
+        usable["train"], usable["val"] = stratified(usable["train"], classes, settings.split_ratio, seed)
+    usable["train"], usable["selection"] = stratified(usable["train"], classes, 1 - settings.selection_share, seed)
     parts: dict[str, Files] = {
         part: tuple(usable[part]) for part in ("train", "selection", "val", "test") if part in usable
     }
-    return Split(data_set, settings, fingerprint, found["train"][0].classes, parts, skipped)
+    return Split(source.name, settings, fingerprint, classes, parts, skipped)
 
 
 def _require_images(
@@ -265,16 +241,13 @@ def _require_images(
                 )
 
 
-def find_unreadable(root: Path, paths: Sequence[str], progress: Progress | None = None) -> dict[str, str]:
-    """Decode every image once and name those that fail.
+def find_unreadable(root: Path, paths: Sequence[str], on_step: OnStep = ignore_steps) -> dict[str, str]:
+    """Decode every image once: path → reason, for the files that cannot be decoded.
 
     Args:
         root: folder that the paths are relative to.
         paths: image files.
-        progress: called with (files done, files in all).
-
-    Returns:
-        Path → reason, for the files that cannot be decoded.
+        on_step: called with (files done, files in all).
     """
 
     def reason(path: str) -> str | None:
@@ -289,8 +262,7 @@ def find_unreadable(root: Path, paths: Sequence[str], progress: Progress | None 
         for done, (path, why) in enumerate(zip(paths, pool.map(reason, paths), strict=True), start=1):
             if why:
                 bad[path] = why
-            if progress:
-                progress(done, len(paths))
+            on_step(done, len(paths))
     return bad
 
 
@@ -299,6 +271,6 @@ def refuse_unreadable(bad: Mapping[str, str]) -> None:
     shown = "\n  ".join(list(bad.values())[:10])
     more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
     raise DataError(
-        f"{len(bad)} of the images cannot be decoded:\n  {shown}{more}\nreplace them, or leave them out with "
+        f"{len(bad)} of the images cannot be decoded:\n  {shown}{more}\nreplace them, or omit them with "
         "--on-bad-image skip"
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import Split, SplitSettings, fingerprint_of
+from gfnet_dynn.data.splits.split import Split, fingerprint_of
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.spec.network import InputSpec
@@ -41,12 +42,12 @@ def prepare_report(
         on_progress: told while images are tried.
 
     Returns:
-        The data, and what a person should know of them, or None.
+        The data, and what the user should know of them, or None.
 
     Raises:
         DataError: the images of training have changed so that those it learned from can no longer be told.
     """
-    now, before = fingerprint_of(source.name, source.config, source.root), trained_on.split
+    now, before = fingerprint_of(source), trained_on.split
     if now == trained_on.fingerprint:
         same = before and SceneData(source, before, image)
         return same or prepare(source, image, trained_on.settings, None, on_progress), None

@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.data.splits.split import UNLABELLED, Files, Progress, Split, find_unreadable, refuse_unreadable
+from gfnet_dynn.data.splits.split import UNLABELLED, Files, Split, find_unreadable, refuse_unreadable
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.images.files import find_images, no_images
+from gfnet_dynn.progress import OnStep, ignore_steps
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class UnlabelledImages:
     fingerprint: str
 
 
-def find_unlabelled(root: Path, on_bad_image: str, progress: Progress | None = None) -> UnlabelledImages:
+def find_unlabelled(root: Path, on_bad_image: str, progress: OnStep = ignore_steps) -> UnlabelledImages:
     """List the images below a folder and decode each once.
 
     Args:

@@ -6,62 +6,62 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.train.config.training import flag, require_finite, setting
+from gfnet_dynn.errors import OptionError
+from gfnet_dynn.options import flag, option, require, require_finite
 
-DISTILLATIONS = ("none", "hard", "soft")
+Kind = Literal["none", "hard", "soft"]
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationSettings:
-    """What a network learns from a teacher; the help of each field says what it does."""
+    """Distillation."""
 
-    teacher: str | None = setting(
-        None,
-        "Model to fine-tune on the data first, or a checkpoint that is: run folder, .safetensors, .pth. Or none.",
+    teacher: str | None = option(
+        None, "Model to fine-tune on the data first, or a trained one: run folder, .safetensors, .pth; or none."
     )
-    teacher_start: Path | None = setting(None, "Weights that a model named by --teacher starts from, such as a .pth.")
-    teacher_size: int | None = setting(None, "Side of the teacher's input in pixels. (default: its usual one)")
-    teacher_epochs: int = setting(8, "Epochs of the teacher's fine-tuning.")
-    teacher_batch: int = setting(32, "Images in a batch of it.")
-    teacher_lr: float = setting(1e-3, "Peak learning rate of it.")
-    distillation: Literal["none", "hard", "soft"] = setting(
-        "soft", "hard: the teacher's class, for a second classifier (DeiT); soft: its probabilities; none."
+    teacher_start: Path | None = option(
+        None, "Weights that a model named by --teacher starts from, such as a .pth.", rare=True
     )
-    distillation_weight: float = setting(0.5, "α, what the teacher weighs against the labels: 0 to 1.")
-    temperature: float = setting(2.0, "τ, softens teacher and student in soft distillation.")
-    frequency_weight: float = setting(
-        0.0, "β, weight of the distillation of feature maps in the frequency domain (our own design)."
+    teacher_size: int | None = option(
+        None, "Side of the teacher's input in pixels. [default: its usual one]", rare=True
     )
-    views: int = setting(
-        16, "Augmented versions of an image, shown in turn: the teacher answers once for each. 0: always new ones."
+    teacher_epochs: int = option(8, "Epochs of the teacher's fine-tuning.", rare=True)
+    teacher_batch: int = option(32, "Images in a batch of it.", rare=True)
+    teacher_lr: float = option(1e-3, "Peak learning rate of it.", rare=True)
+    distillation: Kind = option(
+        "soft",
+        "hard: the teacher's class, for a second classifier (DeiT); soft: its probabilities; none.",
+        rare=True,
     )
-    unlabelled: Path | None = setting(None, "Folder of further images without labels for the student to learn from.")
+    distillation_weight: float = option(0.5, "α, weight of the teacher against the labels, 0 to 1.", rare=True)
+    temperature: float = option(2.0, "τ, softens teacher and student in soft distillation.", rare=True)
+    frequency_weight: float = option(
+        0.0, "β, weight of distilling feature maps in the frequency domain (our own design).", rare=True
+    )
+    views: int = option(
+        16, "Augmented views of each image, used in turn, whose teacher outputs are cached; 0: new ones.", rare=True
+    )
+    unlabelled: Path | None = option(None, "Folder of further images without labels for the student to learn from.")
 
     def __post_init__(self) -> None:
         require_finite(self)
-        for name in ("teacher_epochs", "teacher_batch", "teacher_lr", "temperature"):
-            if getattr(self, name) <= 0:
-                raise TrainingError(f"{flag(name)} must be above 0, not {getattr(self, name)}")
-        for name in ("frequency_weight", "views"):
-            if getattr(self, name) < 0:
-                raise TrainingError(f"{flag(name)} must not be negative, not {getattr(self, name)}")
-        if not 0 <= self.distillation_weight <= 1:
-            raise TrainingError(f"--distillation-weight must lie from 0 to 1, not {self.distillation_weight}")
-        if self.distillation not in DISTILLATIONS:
-            raise TrainingError(f"--distillation must be one of {', '.join(DISTILLATIONS)}, not {self.distillation!r}")
+        positive = ("teacher_size", "teacher_epochs", "teacher_batch", "teacher_lr", "temperature")
+        require(self, positive, lambda value: value > 0, "be above 0")
+        require(self, ("frequency_weight", "views"), lambda value: value >= 0, "not be negative")
+        require(self, ("distillation_weight",), lambda value: 0 <= value <= 1, "lie from 0 to 1")
+        require(self, ("distillation",), lambda value: value in ("none", "hard", "soft"), "be none, hard or soft")
         if self.teacher is not None and self.teacher.casefold() == "none":
-            object.__setattr__(self, "teacher", None)  # so that a command line can take away what a recipe says
+            object.__setattr__(self, "teacher", None)  # so that the command line can remove a recipe's teacher
         self._require_teacher()
 
     def _require_teacher(self) -> None:
         for name in ("unlabelled", "frequency_weight", "teacher_start"):
             if self.teacher is None and getattr(self, name):
-                raise TrainingError(f"{flag(name)} needs a --teacher: there is nobody else to learn from")
+                raise OptionError(f"{flag(name)} needs a --teacher")
         if self.teacher is not None and self.distillation == "none" and not self.frequency_weight:
-            raise TrainingError("the --teacher teaches nothing: with --distillation none, give a --frequency-weight")
+            raise OptionError("the --teacher has no effect: with --distillation none, give a --frequency-weight")
         if self.distillation == "hard" and self.distillation_weight == 1:
-            raise TrainingError("--distillation hard needs a --distillation-weight below 1: labels train one head")
+            raise OptionError("--distillation hard needs a --distillation-weight below 1: labels train one head")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -1,91 +1,115 @@
-"""Recipes: TOML files that hold the options of a training, so that it can be repeated, shared, changed in one line.
+"""Recipes: TOML files with the options of a training; some are shipped and known by name.
 
-Each table is one group of options, each key an option with underscores; `base` names another recipe, relative to the
-file, whose values hold where the file says nothing.
+Each table is one group of `TrainRequest`, each key an option with underscores. `base` names another recipe whose values
+hold where the file has none, `description` is one line for people.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, Preset, RunOptions
 from gfnet_dynn.errors import RecipeError, nearest
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.system.structured import refuse_unknown_keys, structured
+from gfnet_dynn.train.config.request import TrainRequest
 
-TABLES: Mapping[str, type] = {
-    "data": DataOptions,
-    "network": NetOptions,
-    "training": TrainSettings,
-    "distillation": DistillationSettings,
-    "run": RunOptions,
-    "evaluation": EvaluationOptions,
-}
+DEFAULT_RECIPE = "lite0"
 
-_BASE = "base"
+_HEAD = {"base": str, "description": str}
+
+Preset = Mapping[type, Mapping[str, Any]]
+"""For each group of options the values that replace its defaults, by field name."""
 
 
-def read_recipe(path: Path) -> Preset:
-    """The options that a recipe and its bases give.
+def known_recipes() -> dict[str, str]:
+    """The recipes that are shipped: name → description."""
+    shipped = sorted(each.name.removesuffix(".toml") for each in _folder().iterdir() if each.name.endswith(".toml"))
+    return {name: str(_load(name)["description"]) for name in shipped}
+
+
+def read_recipe(name: str) -> Preset:
+    """The options of a recipe and its bases.
+
+    Args:
+        name: of a shipped recipe, or the path of a TOML file.
 
     Raises:
         RecipeError: missing, no TOML, an unknown table or key (the nearest is named), or a value of the wrong type.
     """
-    return _read(path, ())
-
-
-def _read(path: Path, readers: tuple[Path, ...]) -> dict[type, dict[str, Any]]:
-    if path.resolve() in readers:
-        raise RecipeError(f"{path} is its own {_BASE}: {' → '.join(str(each.name) for each in readers)} → {path.name}")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(f"no recipe {path}") from error
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
-    base = content.pop(_BASE, None)
-    if base is not None and not isinstance(base, str):
-        raise RecipeError(f"{path}: '{_BASE}' must be the path of another recipe, not {base!r}")
-    preset = _read(path.parent / base, (*readers, path.resolve())) if base else {}
-    for table, values in content.items():
-        if table not in TABLES:
-            raise RecipeError(f"{path}: unknown table [{table}]: {nearest(table, [*TABLES, _BASE])}")
-        if not isinstance(values, Mapping):
-            raise RecipeError(f"{path}: {table} must be a table: write [{table}] and its options below")
-        kind = TABLES[table]
-        own = {key: _value(path, table, key, value) for key, value in values.items()}
-        preset[kind] = {**preset.get(kind, {}), **own}
+    kinds, tables = _groups(), _merged(name, ())
+    preset = {}
+    for table, values in tables.items():
+        made = structured(kinds[table], values, f"recipe {name}: [{table}]", RecipeError)
+        preset[kinds[table]] = {key: getattr(made, key) for key in values}
     return preset
 
 
-def _value(path: Path, table: str, key: str, value: Any) -> Any:
-    kind = TABLES[table]
-    names = [field.name for field in fields(kind)]
-    if key not in names:
-        elsewhere = [other for other, owner in TABLES.items() if key in {field.name for field in fields(owner)}]
-        hint = f"it belongs to [{elsewhere[0]}]" if elsewhere else nearest(key, names)
-        raise RecipeError(f"{path}: unknown key '{key}' in [{table}]: {hint}")
-    hint = get_type_hints(kind)[key]
-    choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    for choice in choices:
-        if choice is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if choice is Path and isinstance(value, str) and value:
-            return Path(value)
-        if get_origin(choice) is Literal and value in get_args(choice):
-            return value
-        if isinstance(choice, type) and choice is not Path and type(value) is choice:
-            return value
-    wanted = " or ".join(_name(choice) for choice in choices if choice is not NoneType)
-    raise RecipeError(f"{path}: '{key}' in [{table}] must be {wanted}, not {value!r}")
+def recipe_request(name: str = DEFAULT_RECIPE, **options: Any) -> TrainRequest:
+    """A request from a recipe, with options that win over it.
+
+    Args:
+        name: as `read_recipe`.
+        options: by field name, of any group; `folder` too.
+
+    Raises:
+        RecipeError: as `read_recipe`.
+        OptionError: there is no such option, or it is out of range.
+    """
+    preset, made = read_recipe(name), {}
+    rest = {key: value for key, value in options.items() if key != "folder"}
+    for group, kind in _groups().items():
+        own = {each.name: rest.pop(each.name) for each in fields(kind) if each.name in rest}
+        made[group] = kind(**{**preset.get(kind, {}), **own})
+    if rest:
+        raise RecipeError(f"unknown options: {', '.join(rest)}")
+    return TrainRequest(folder=options.get("folder"), **made)
 
 
-def _name(choice: Any) -> str:
-    if get_origin(choice) is Literal:
-        return " or ".join(map(repr, get_args(choice)))
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}[choice]
+def _groups() -> dict[str, Any]:
+    hints = get_type_hints(TrainRequest)
+    return {each.name: hints[each.name] for each in fields(TrainRequest) if is_dataclass(hints[each.name])}
+
+
+def _merged(name: str, readers: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    if name in readers:
+        raise RecipeError(f"recipe {name} is its own base: {' → '.join((*readers, name))}")
+    content, kinds = _load(name), _groups()
+    for key, kind in _HEAD.items():
+        if not isinstance(content.get(key, ""), kind):
+            raise RecipeError(f"recipe {name}: '{key}' must be a text, not {content[key]!r}")
+    content.pop("description", None)
+    base = content.pop("base", None)
+    merged = _merged(_relative(base, name), (*readers, name)) if base else {}
+    for table, values in content.items():
+        if table not in kinds:
+            raise RecipeError(f"recipe {name}: unknown table [{table}]: {nearest(table, [*kinds, *_HEAD])}")
+        if not isinstance(values, Mapping):
+            raise RecipeError(f"recipe {name}: {table} must be a table: write [{table}] and its options below")
+        refuse_unknown_keys(kinds[table], values, f"recipe {name}: [{table}]", RecipeError)
+        merged[table] = {**merged.get(table, {}), **values}
+    return merged
+
+
+def _relative(base: str, name: str) -> str:
+    return str(Path(name).parent / base) if base.endswith(".toml") else base
+
+
+def _load(name: str) -> dict[str, Any]:
+    file: Traversable | Path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        names = [each.name.removesuffix(".toml") for each in _folder().iterdir()]
+        hint = "check its path" if name.endswith(".toml") else nearest(name, names)
+        raise RecipeError(f"no recipe {name}: {hint}") from error
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"cannot read the recipe {name}: {error}") from error
+
+
+def _folder() -> Traversable:
+    return files("gfnet_dynn") / "recipes"

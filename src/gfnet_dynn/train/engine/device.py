@@ -9,7 +9,21 @@ from typing import Literal
 import torch
 from lightning_fabric import Fabric
 
-from gfnet_dynn.errors import TrainingError
+from gfnet_dynn.errors import OptionError, TrainingError
+from gfnet_dynn.runtime.engine import most_threads
+
+
+def set_threads(threads: int | None) -> None:
+    """Limit the processor threads of this process; None changes nothing.
+
+    Raises:
+        OptionError: fewer than one, or more than are useful on this machine.
+    """
+    if threads is None:
+        return
+    if not 1 <= threads <= most_threads():
+        raise OptionError(f"--threads must lie from 1 to {most_threads()} on this machine, not {threads}")
+    torch.set_num_threads(threads)
 
 
 def choose_device(name: str) -> str:

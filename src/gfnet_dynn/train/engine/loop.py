@@ -25,7 +25,7 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
         stage: freshly made.
         loader: training images.
         state_path: where the state is kept; left in place at the end.
-        reporter: told of every step and epoch.
+        reporter: receives every step and epoch.
 
     Raises:
         TrainingInterrupted: it was interrupted; the state is saved.
@@ -40,7 +40,6 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
             if interruption.requested:
                 raise TrainingInterrupted
     stage.finish()
-    reporter.stage_ended(stage.name)
 
 
 def _epoch(

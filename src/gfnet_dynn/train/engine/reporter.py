@@ -1,15 +1,35 @@
-"""Who is told how training goes: the base that hears everything and says nothing, and a group of listeners."""
+"""Events of a training: the base class that ignores them all, and a group of reporters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StageExtent:
+    """How long a stage is.
+
+    Attributes:
+        name: `backbone`, `warmup` or `joint`.
+        epochs: at most so many; 0 where it takes no gradient steps.
+        images: of one epoch.
+    """
+
+    name: str
+    epochs: int
+    images: int
 
 
 class Reporter:
-    """Hears how training goes. Listeners override what they care for."""
+    """Receives the events of a training; subclasses override those that they use."""
+
+    def run_started(self, stages: Sequence[StageExtent]) -> None:
+        """Training starts; `stages` are those that are not finished yet."""
 
     def stage_started(self, stage: str, epochs: int, images_per_epoch: int, first_epoch: int) -> None:
-        """A stage begins, or goes on at `first_epoch` (0-based)."""
+        """A stage starts, or is resumed at `first_epoch` (0-based)."""
 
     def step_taken(self, stage: str, epoch: int, step: int, images: int, losses: Mapping[str, float]) -> None:
         """An optimiser step on `images` images was taken."""
@@ -17,48 +37,43 @@ class Reporter:
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch ended; metrics by name: mean losses, accuracies (0 to 1, selection split), images/s, seconds."""
 
-    def stage_ended(self, stage: str) -> None:
-        """A stage is complete."""
-
-    def said(self, message: str) -> None:
-        """Something worth a line for a person."""
+    def stage_ended(self, stage: str, accuracies: Mapping[str, float]) -> None:
+        """A stage ended; accuracies by exit (0 to 1, selection split), after classifiers were refitted."""
 
     def close(self, *, completed: bool) -> None:
-        """Nothing follows; `completed` says whether all stages ended."""
+        """Nothing follows; `completed`: all stages ended."""
 
 
 class Reporters(Reporter):
-    """Passes everything on to several listeners."""
+    """Passes every event on to several reporters."""
 
-    def __init__(self, listeners: Sequence[Reporter]) -> None:
-        self._listeners = tuple(listeners)
+    def __init__(self, reporters: Sequence[Reporter]) -> None:
+        self._reporters = tuple(reporters)
 
-    def stage_started(self, stage: str, epochs: int, images_per_epoch: int, first_epoch: int) -> None:
+    def _pass_on(self, event: str, *details: Any, **named: Any) -> None:
+        for reporter in self._reporters:
+            getattr(reporter, event)(*details, **named)
+
+    def run_started(self, *details: Any) -> None:
         """To all."""
-        for listener in self._listeners:
-            listener.stage_started(stage, epochs, images_per_epoch, first_epoch)
+        self._pass_on("run_started", *details)
 
-    def step_taken(self, stage: str, epoch: int, step: int, images: int, losses: Mapping[str, float]) -> None:
+    def stage_started(self, *details: Any) -> None:
         """To all."""
-        for listener in self._listeners:
-            listener.step_taken(stage, epoch, step, images, losses)
+        self._pass_on("stage_started", *details)
 
-    def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+    def step_taken(self, *details: Any) -> None:
         """To all."""
-        for listener in self._listeners:
-            listener.epoch_ended(stage, epoch, metrics)
+        self._pass_on("step_taken", *details)
 
-    def stage_ended(self, stage: str) -> None:
+    def epoch_ended(self, *details: Any) -> None:
         """To all."""
-        for listener in self._listeners:
-            listener.stage_ended(stage)
+        self._pass_on("epoch_ended", *details)
 
-    def said(self, message: str) -> None:
+    def stage_ended(self, *details: Any) -> None:
         """To all."""
-        for listener in self._listeners:
-            listener.said(message)
+        self._pass_on("stage_ended", *details)
 
     def close(self, *, completed: bool) -> None:
         """To all."""
-        for listener in self._listeners:
-            listener.close(completed=completed)
+        self._pass_on("close", completed=completed)

@@ -33,8 +33,8 @@ def hard_loss(logits: Tensor, teacher: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), teacher.argmax(dim=-1))
 
 
-def exit_lesson_losses(logits: Tensor, teacher: Tensor, settings: DistillationSettings) -> Tensor:
-    """What each way out lacks of its teacher, hard or soft as the settings say.
+def exit_teacher_losses(logits: Tensor, teacher: Tensor, settings: DistillationSettings) -> Tensor:
+    """What each exit lacks of the teacher, hard or soft as the settings say.
 
     Args:
         logits: [B, G + 1, K].
@@ -110,7 +110,7 @@ class Distiller(nn.Module):
         self.projection = None if teacher_channels is None else nn.Conv2d(width, teacher_channels, kernel_size=1)
 
     def forward(
-        self, logits: Tensor, pooled: Tensor, features: Tensor, labels_loss: Tensor, lesson: TeacherOutput
+        self, logits: Tensor, pooled: Tensor, features: Tensor, labels_loss: Tensor, output: TeacherOutput
     ) -> tuple[Tensor, Tensor]:
         """The whole loss, and the teacher's part of it alone.
 
@@ -119,18 +119,18 @@ class Distiller(nn.Module):
             pooled: [B, width], what that sees.
             features: the student's last map [B, channels, H, W].
             labels_loss: cross-entropy with the labels.
-            lesson: of the same views.
+            output: of the teacher for the same views.
         """
         settings = self._settings
         taught = logits.new_zeros(())
         share = settings.distillation_weight if settings.distillation != "none" else 0.0
         if self.head is not None:
-            taught = hard_loss(self.head(pooled), lesson.logits)
+            taught = hard_loss(self.head(pooled), output.logits)
         elif settings.distillation == "soft":
-            taught = soft_losses(logits, lesson.logits, settings.temperature).mean()
+            taught = soft_losses(logits, output.logits, settings.temperature).mean()
         total = (1 - share) * labels_loss + share * taught
-        if self.projection is not None and lesson.features is not None:
-            frequency = frequency_loss(self.projection(features), lesson.features)
+        if self.projection is not None and output.features is not None:
+            frequency = frequency_loss(self.projection(features), output.features)
             taught = taught + settings.frequency_weight * frequency
             total = total + settings.frequency_weight * frequency
         return total, taught

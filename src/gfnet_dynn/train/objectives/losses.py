@@ -1,6 +1,6 @@
 """The losses of both stages: pure functions of tensors.
 
-Shapes: B samples, G early exits, G + 1 ways out, K classes. Source: JEI-DNN (Chataoui et al., arXiv 2310.09163), with
+Shapes: B samples, G early exits, G + 1 exits, K classes. Source: JEI-DNN (Chataoui et al., arXiv 2310.09163), with
 the ratio of `weighted_exit_loss` detached.
 """
 
@@ -55,7 +55,7 @@ def warmup_loss(losses: Tensor, training: Sequence[bool]) -> Tensor:
 def gate_targets(losses: Tensor, costs: Sequence[float], tradeoff: float) -> Tensor:
     """Whether each gate should let a sample go: from the exit on that is best by loss and cost together.
 
-    l* = argmin_l [CE_l + λ · c_l] over all ways out; the target of gate l is 1 for l ≥ l*.
+    l* = argmin_l [CE_l + λ · c_l] over all exits; the target of gate l is 1 for l ≥ l*.
 
     Args:
         losses: [B, G + 1].
@@ -96,8 +96,8 @@ def gate_loss(gate_logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(gate_logits, targets, pos_weight=weights)
 
 
-def leaving_probabilities(gates: Tensor) -> Tensor:
-    """The probability of leaving at each way out: P_l = max(0, min(g_l, 1 - Σ_{j<l} g_j)), the rest at the end.
+def exit_probabilities(gates: Tensor) -> Tensor:
+    """The probability of leaving at each exit: P_l = max(0, min(g_l, 1 - Σ_{j<l} g_j)), the rest at the end.
 
     Args:
         gates: probabilities, [B, G].
@@ -111,14 +111,14 @@ def leaving_probabilities(gates: Tensor) -> Tensor:
 
 
 def with_floor(probabilities: Tensor, floor: float) -> Tensor:
-    """Mix the leaving probabilities with an even share for every way out.
+    """Mix the leaving probabilities with an even share for every exit.
 
     Gates that sum to 1 leave the later exits a probability of 0: without a floor the final classifier, which also
     teaches the others, would stop training while the backbone below it moves on.
 
     Args:
         probabilities: [B, G + 1].
-        floor: 0 changes nothing, 1 makes all ways out equal.
+        floor: 0 changes nothing, 1 makes all exits equal.
     """
     return (1 - floor) * probabilities + floor / probabilities.shape[1]
 

@@ -16,7 +16,7 @@ from gfnet_dynn.spec.network import InputSpec
 
 @dataclass(frozen=True)
 class TeacherOutput:
-    """What a teacher says of a batch.
+    """What a teacher computes for a batch.
 
     Attributes:
         logits: [B, K].
@@ -36,7 +36,7 @@ class WholeNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images [B, 3, S, S] → logits [B, K] of the final classifier, and its feature map [B, C, H, W]."""
-        last = self.net.backbone.num_stages - 1
+        last = self.net.backbone.num_blocks - 1
         features = self.net.last_features(images)
         return self.net.head(self.net.backbone.pool(last, features)), self.net.backbone.map(last, features)
 
@@ -79,7 +79,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> TeacherOutput:
-        """What the teacher says of a batch that is normalised for the student, [B, 3, S, S].
+        """Outputs for a batch that is normalised for the student, [B, 3, S, S].
 
         Raises:
             TrainingError: the network returns something else than it should.
@@ -109,12 +109,12 @@ class Teacher(nn.Module):
         """
         size = self._student.size
         device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
-        lesson: TeacherOutput = self(torch.zeros(1, 3, size, size, device=device))
-        if lesson.features is None:
+        output: TeacherOutput = self(torch.zeros(1, 3, size, size, device=device))
+        if output.features is None:
             raise TrainingError(
                 "--frequency-weight needs a teacher that returns its feature map beside its logits: this one does not"
             )
-        return lesson.features.shape[1]
+        return output.features.shape[1]
 
 
 class TeacherOutputs:
@@ -149,8 +149,8 @@ class TeacherOutputs:
             with_features: whether the feature map is needed, so that the teacher must look each time.
         """
         if with_features:
-            lesson: TeacherOutput = self.teacher(images)
-            return lesson
+            output: TeacherOutput = self.teacher(images)
+            return output
         if view in self._kept:
             return TeacherOutput(self._kept[view], None)
         logits: Tensor = self.teacher(images).logits

@@ -115,10 +115,10 @@ def _learned_from_no_more_than(data: SceneData, provenance: Mapping[str, Any]) -
 
     That its split is the same is not asked: where the images are, `require_same_split` and an export see to it.
     """
-    own, now = provenance.get("data"), data.describe()
+    own, now = provenance.get("data"), data.record()
     if not own or "start" not in provenance or provenance["start"]["checkpoint"] or provenance.get("distillation"):
         return False
-    return bool((own["data_set"], own["fingerprint"]) == (now["data_set"], now["fingerprint"]))
+    return bool((own["data_set"], own["fingerprint"]) == (now.data_set, now.fingerprint))
 
 
 def _kept(file: Path) -> bytes | None:

@@ -1,24 +1,65 @@
-"""What a run remembers of its data, so that its evaluation and export need no further options. No torch."""
+"""The record of a run: every choice, what it learns from, and where its data lie. No torch."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from gfnet_dynn.data.source import Source
+from gfnet_dynn.data.splits.split import DataRecord
 from gfnet_dynn.errors import CheckpointError, DataError
 from gfnet_dynn.runlayout import RunLayout
-from gfnet_dynn.system.structured import structured
+from gfnet_dynn.system.structured import structured_file
+from gfnet_dynn.train.config.training import TrainSettings
 
-SOURCE = "source"
-"""Under this name a run's record holds where its data lie. Not part of what identifies a run: data may be moved."""
+_PROVENANCE = ("data", "settings", "precision", "start", "distillation", "versions", "started_from", "learned_from")
 
 
-def describe_source(source: Source) -> dict[str, Any]:
-    """As JSON values, with the absolute path."""
-    return {**asdict(source), "root": str(source.root.resolve())}
+@dataclass(frozen=True)
+class RunRecord:
+    """A run, as `run.json` holds it.
+
+    Attributes:
+        network: as `NetSpec.to_dict`.
+        data: what identifies data and split.
+        source: where the data lie; they may be moved, so it does not identify the run.
+        settings: every choice.
+        precision: the one in use, where the settings have `auto`.
+        start: what the weights start from.
+        distillation: teacher and how the network learns from it, or None.
+        versions: of what the weights depend on beside all choices.
+        stages: to go through.
+        keeps_statistics: batch norms keep the statistics of pretrained weights.
+        started_from: provenance of the checkpoint that it starts from, or None.
+        learned_from: as `Lineage.describe`.
+    """
+
+    network: Mapping[str, Any]
+    data: DataRecord
+    source: Source
+    settings: TrainSettings
+    precision: str
+    start: Mapping[str, Any]
+    distillation: Mapping[str, Any] | None
+    versions: Mapping[str, str]
+    stages: tuple[str, ...] = ()
+    keeps_statistics: bool = False
+    started_from: Mapping[str, Any] | None = None
+    learned_from: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))  # paths as text
+        return values
+
+    def provenance(self) -> dict[str, Any]:
+        """What a checkpoint of this run keeps of it, as JSON values; no place on this machine but the start's."""
+        values = self.to_dict()
+        return {key: values[key] for key in _PROVENANCE}
 
 
 def remembered_source(folder: Path, data_path: Path | None = None) -> Source:
@@ -32,14 +73,10 @@ def remembered_source(folder: Path, data_path: Path | None = None) -> Source:
         CheckpointError: there is no run, or its record is damaged.
         DataError: the data are no longer where they were; names the path and `--data-path`.
     """
-    record = RunLayout(folder).record
-    try:
-        stored = json.loads(record.read_text(encoding="utf-8"))[SOURCE]
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} is not the folder of a run: it has no {record.name}") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"cannot read {record}: {error!r}; it may be damaged or of another version") from error
-    source = structured(Source, stored, f"{record}: {SOURCE}", CheckpointError)
+    file = RunLayout(folder).record
+    if not file.is_file():
+        raise CheckpointError(f"{folder} is not the folder of a run: it has no {file.name}")
+    source = structured_file(RunRecord, file, CheckpointError).source
     if data_path is not None:
         return replace(source, root=data_path)
     if not source.root.is_dir():

@@ -1,10 +1,10 @@
-"""A training run: its stages one after the other, finished ones kept, a broken one gone on with."""
+"""A training run: its stages one after the other; finished ones are kept, an interrupted one is continued."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -15,19 +15,17 @@ from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import load_published
-from gfnet_dynn.progress import OnProgress, ignore_progress
-from gfnet_dynn.runlayout import find_checkpoint_file
+from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
+from gfnet_dynn.runlayout import STAGES, find_checkpoint_file
 from gfnet_dynn.system.storage import move_aside, require_writable, write_bytes, write_json
-from gfnet_dynn.train.engine.device import choose_device, choose_precision, make_fabric
+from gfnet_dynn.train.engine.device import make_fabric
 from gfnet_dynn.train.engine.memory import keep_freed_memory
 from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.runs.lineage import RECORD, lineage_of_plan
-from gfnet_dynn.train.runs.record import SOURCE, describe_source
-from gfnet_dynn.train.runs.run_folder import RunPlan, no_run, read_record, versions
+from gfnet_dynn.train.runs.lineage import lineage_of_plan
+from gfnet_dynn.train.runs.record import RunRecord
+from gfnet_dynn.train.runs.run_folder import RunPlan, no_run, record_to_resume
 from gfnet_dynn.train.runs.start import InitialNet, initial_net
 from gfnet_dynn.train.stages.runner import StageRunner
-
-_OF_THE_RUN = ("network", "stages", "keeps_statistics", SOURCE)  # not part of a checkpoint's provenance
 
 
 @dataclass(frozen=True)
@@ -36,29 +34,28 @@ class Run:
 
     Attributes:
         plan: what to train.
-        record: what is stored of it: the plan, the stages to go through, what the weights started from and learn
-            from.
+        record: what is stored of it.
         net: with its initial weights.
         fabric: device and precision.
-        notes: what a person should know before it starts.
+        notes: to be shown before it starts.
     """
 
     plan: RunPlan
-    record: dict[str, Any]
+    record: RunRecord
     net: EarlyExitNet
     fabric: Fabric
     notes: tuple[str, ...] = ()
 
 
 def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_progress) -> Run:
-    """Make everything ready, then make the run's folder, or take up the run in it.
+    """Prepare everything, then make the run's folder, or resume the run in it.
 
-    All that can fail comes before the folder is touched. An earlier run that is not resumed is moved aside, never
+    All that can fail comes before the folder is changed. An earlier run that is not resumed is moved aside, never
     overwritten.
 
     Args:
         plan: what to train.
-        resume: go on with the run in its folder.
+        resume: continue the run in its folder.
         on_progress: called while the images that a new run learns from are hashed.
 
     Raises:
@@ -67,58 +64,55 @@ def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_pr
         DataError: an image cannot be read.
         StorageError: nothing can be written there.
     """
-    settings = plan.settings
-    precision = choose_precision(settings.precision, choose_device(settings.device))
-    fabric = make_fabric(settings.device, settings.precision)
+    fabric = make_fabric(plan.settings.device, plan.settings.precision)
     if resume:
-        record = read_record(plan, precision)
-        require_writable(plan.folder)
-        net = _net_to_resume(plan, record)
-        changed = record["versions"] != versions()
-        said: tuple[str, ...] = (f"the run was started with {record['versions']}, now {versions()}",) if changed else ()
-        if plan.layout.model(record["stages"][-1]).is_file():
-            said += ("the run is finished already",)
-        return Run(plan, record, net, fabric, said)
+        return _resumed(plan, fabric)
     if plan.teacher is not None and plan.distillation.frequency_weight:
-        plan.teacher.feature_channels()  # or it says that it has none
-    initial = initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, plan.start)
-    stages = _stages(plan, has_classifier=initial.has_classifier)
-    _require_sense(plan, initial, stages)
+        plan.teacher.feature_channels()  # an error where it has none
+    initial, stages = _checked_start(plan)
     require_writable(plan.folder.parent)
     lineage = lineage_of_plan(plan, on_progress)  # before the run that it starts from may be moved aside
-    kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
-    record = {**plan.describe(precision), **kept, RECORD: lineage.describe(), SOURCE: describe_source(plan.data.source)}
+    record = replace(
+        plan.record(),
+        stages=stages,
+        keeps_statistics=initial.keeps_statistics,
+        started_from=initial.provenance,
+        learned_from=lineage.describe(),
+    )
     broken = plan.layout.has_progress() and not plan.layout.model(stages[-1]).is_file()
     start = find_checkpoint_file(plan.start.checkpoint).resolve() if plan.start.checkpoint else None
     place = plan.folder.resolve()
     moved = move_aside(plan.folder)
     if moved and start and start.is_relative_to(place):
-        record["start"]["moved_to"] = str(moved.resolve() / start.relative_to(place))
-    write_bytes(plan.layout.learned_from, lineage.packed)  # before the record, which speaks of it
-    write_json(plan.layout.record, record)
+        moved_to = str(moved.resolve() / start.relative_to(place))
+        record = replace(record, start={**record.start, "moved_to": moved_to})
+    write_bytes(plan.layout.learned_from, lineage.packed)  # before the record, which holds its digest
+    write_json(plan.layout.record, record.to_dict())
     store_split(plan.layout.split, plan.data.split)
-    what = "the earlier, unfinished run (--resume would have gone on with it)" if broken else "the earlier run"
+    what = "the earlier, unfinished run (--resume would have continued it)" if broken else "the earlier run"
     notes = (*initial.notes, *((f"{what} was moved to {moved}",) if moved else ()))
     return Run(plan, record, initial.net, fabric, notes)
 
 
-def _net_to_resume(plan: RunPlan, record: dict[str, Any]) -> EarlyExitNet:
-    settings = plan.settings
+def _resumed(plan: RunPlan, fabric: Fabric) -> Run:
+    record = record_to_resume(plan)
+    require_writable(plan.folder)
+    versions = plan.record().versions
+    notes = [f"the run was started with {record.versions}, now {versions}"] if record.versions != versions else []
+    if plan.layout.model(record.stages[-1]).is_file():
+        notes.append("the run is finished already")
+    return Run(plan, record, _net_to_resume(plan, record), fabric, tuple(notes))
+
+
+def _net_to_resume(plan: RunPlan, record: RunRecord) -> EarlyExitNet:
     if not plan.layout.has_progress():
-        moved = record["start"].get("moved_to")
+        moved = record.start.get("moved_to")
         start = replace(plan.start, checkpoint=Path(moved)) if moved else plan.start
-        return initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, start).net
-    net = build_net(plan.spec, settings.drop_path)  # its weights come from the stages' files
-    if record["keeps_statistics"]:
+        return initial_net(plan.spec, plan.data, plan.settings.seed, plan.settings.drop_path, start).net
+    net = build_net(plan.spec, plan.settings.drop_path)  # its weights come from the stages' files
+    if record.keeps_statistics:
         net.backbone.keep_statistics()
     return net
-
-
-def _stages(plan: RunPlan, *, has_classifier: bool) -> list[str]:
-    if not plan.spec.exit_blocks:
-        return ["backbone"]
-    needs_backbone = plan.settings.backbone_epochs is not None or not has_classifier
-    return ["backbone", "warmup", "joint"] if needs_backbone else ["warmup", "joint"]
 
 
 def check_start(plan: RunPlan, *, resume: bool) -> None:
@@ -128,53 +122,61 @@ def check_start(plan: RunPlan, *, resume: bool) -> None:
         TrainingError: there is no run to resume, or choices make no sense together.
         CheckpointError: the weights to start from do not fit.
     """
-    if resume:
-        if not plan.layout.record.is_file():
-            raise TrainingError(no_run(plan.folder))
-        return
-    make_fabric(plan.settings.device, plan.settings.precision)
+    if not resume:
+        make_fabric(plan.settings.device, plan.settings.precision)
+        _checked_start(plan)
+    elif not plan.layout.record.is_file():
+        raise TrainingError(no_run(plan.folder))
+
+
+def _checked_start(plan: RunPlan) -> tuple[InitialNet, tuple[str, ...]]:
+    """The network to start with, and the stages that it needs."""
     settings = plan.settings
     initial = initial_net(plan.spec, plan.data, settings.seed, settings.drop_path, plan.start)
-    _require_sense(plan, initial, _stages(plan, has_classifier=initial.has_classifier))
+    stages = tuple(stage.name for stage in STAGES)
+    if not plan.spec.exit_blocks:
+        stages = stages[:1]
+    elif initial.has_classifier and settings.backbone_epochs is None:
+        stages = stages[1:]
+    _require_consistent(plan, initial, stages)
+    return initial, stages
 
 
-def _require_sense(plan: RunPlan, initial: InitialNet, stages: list[str]) -> None:
-    frozen, depth = plan.settings.freeze_stages, plan.spec.backbone.depth
+def _require_consistent(plan: RunPlan, initial: InitialNet, stages: Sequence[str]) -> None:
+    frozen, depth = plan.settings.freeze_blocks, plan.spec.backbone.depth
     if frozen > depth:
-        raise TrainingError(f"--freeze-stages {frozen} is more than the {depth} stages that the network has")
-    if frozen and not (plan.start.checkpoint or _come_trained(initial, frozen)):
+        raise TrainingError(f"--freeze-blocks {frozen} is more than the {depth} blocks of the network")
+    if frozen and not (plan.start.checkpoint or _are_pretrained(initial, frozen)):
         raise TrainingError(
-            f"--freeze-stages {frozen} would keep random weights: start from trained ones, freeze fewer stages, or "
-            "leave it away"
+            f"--freeze-blocks {frozen} would freeze random weights: start from trained ones, or freeze fewer blocks"
         )
     has_trunk = trunk_of(plan.spec.backbone) is not None and initial.keeps_statistics
     if plan.settings.trunk_lr and not (has_trunk and "backbone" in stages):
         raise TrainingError(
-            "--trunk-lr is of a trunk with ImageNet weights in the backbone stage: choose a --model that has one and "
-            "give --backbone-epochs, or leave it away"
+            "--trunk-lr needs a trunk with ImageNet weights and a backbone stage: choose a --model that has one and "
+            "give --backbone-epochs, or omit it"
         )
-    if plan.start.new_head and not plan.start.checkpoint:
-        raise TrainingError("--new-head goes with a --checkpoint-path, whose classifiers it leaves behind")
     if "backbone" not in stages and (plan.unlabelled or plan.distillation.frequency_weight):
         raise TrainingError(
-            "--unlabelled and --frequency-weight teach the backbone stage, which --checkpoint-path takes the place of: "
-            "give --backbone-epochs too, or leave them away"
+            "--unlabelled and --frequency-weight need the backbone stage, which --checkpoint-path replaces: give "
+            "--backbone-epochs too, or omit them"
         )
 
 
-def _come_trained(initial: InitialNet, stages: int) -> bool:
-    """Whether all weights of the first stages are ImageNet's, of a network that starts from no checkpoint."""
+def _are_pretrained(initial: InitialNet, blocks: int) -> bool:
+    """Whether all weights of the stem and the first blocks are ImageNet's, without a checkpoint."""
     backbone = initial.net.backbone
     trained = {part for module in backbone.pretrained_modules() for part in module.modules()}
-    return initial.keeps_statistics and trained.issuperset(backbone.first_modules(stages))
+    return initial.keeps_statistics and trained.issuperset(backbone.first_modules(blocks))
 
 
-def train(run: Run, reporter: Reporter) -> Path:
-    """Go through all stages that are not finished yet.
+def train(run: Run, reporter: Reporter, log: Log = ignore_log) -> Path:
+    """Run all stages that are not finished yet.
 
     Args:
         run: opened by `open_run`.
-        reporter: told of every step and epoch.
+        reporter: receives every step and epoch; closed at the end.
+        log: receives what is fitted in closed form.
 
     Returns:
         The file of the trained network.
@@ -183,21 +185,28 @@ def train(run: Run, reporter: Reporter) -> Path:
         KeyboardInterrupt: interrupted; the state is saved.
         GFNetDynnError: as `fit`.
     """
-    plan, net = run.plan, run.net
+    completed = False
+    try:
+        _run_stages(run, reporter, log)
+        completed = True
+    finally:
+        reporter.close(completed=completed)
+    return run.plan.layout.model(run.record.stages[-1])
+
+
+def _run_stages(run: Run, reporter: Reporter, log: Log) -> None:
+    layout, net = run.plan.layout, run.net
     keep_freed_memory()
     net.to(run.fabric.device)
-    course = StageRunner(plan, net, run.fabric)
-    for name in run.record["stages"]:
-        model, state = plan.layout.model(name), plan.layout.state(name)
-        if model.is_file():
-            load_published(net, load_checkpoint(model).state, str(model))
+    runner = StageRunner(run.plan, net, run.fabric, reporter, log)
+    unfinished = [name for name in run.record.stages if not layout.model(name).is_file()]
+    reporter.run_started(runner.extents(unfinished))
+    for name in run.record.stages:
+        model, state = layout.model(name), layout.state(name)
+        if name in unfinished:
+            found = runner.run(name, state)
+            provenance = {**run.record.provenance(), "stage": name, "device": str(run.fabric.device), **found}
+            save_checkpoint(model, net, run.plan.spec, provenance)
         else:
-            found = course.take(name, state, reporter)
-            save_checkpoint(model, net, plan.spec, _provenance(run, name) | found)
+            load_published(net, load_checkpoint(model).state, str(model))
         state.unlink(missing_ok=True)
-    return plan.layout.model(run.record["stages"][-1])
-
-
-def _provenance(run: Run, stage: str) -> dict[str, Any]:
-    kept = {key: value for key, value in run.record.items() if key not in _OF_THE_RUN}
-    return {**kept, "stage": stage, "device": str(run.fabric.device)}

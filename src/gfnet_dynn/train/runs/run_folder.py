@@ -1,11 +1,10 @@
-"""A run's folder: what is planned, where it lies, and whether an earlier run in it can be gone on with."""
+"""What a run is planned to be, and whether an earlier run in its folder is the same one and can be resumed."""
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,20 @@ from gfnet_dynn import __version__
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages
 from gfnet_dynn.errors import SpecError, TrainingError
+from gfnet_dynn.options import flag
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import NetSpec
+from gfnet_dynn.system.structured import structured_file
 from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.training import TrainSettings, flag
+from gfnet_dynn.train.config.request import Start
+from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.device import choose_device, choose_precision
 from gfnet_dynn.train.objectives.teacher import Teacher
-from gfnet_dynn.train.runs.start import Start, weights_digest
+from gfnet_dynn.train.runs.record import RunRecord
+from gfnet_dynn.train.runs.start import describe_start, weights_digest
 
-_MAY_CHANGE = ("device", "precision", "checkpoint_minutes")  # the precision in force is compared, not the target
+_MAY_CHANGE = ("device", "precision", "checkpoint_minutes")  # the precision in use is compared, not the one asked for
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class RunPlan:
         folder: the run's own.
         start: what to start from.
         distillation: how it learns from the teacher.
-        teacher: ready to answer, or None.
+        teacher: ready to use, or None.
         unlabelled: further images to learn from, or None.
     """
 
@@ -60,67 +63,59 @@ class RunPlan:
         if self.teacher is None:
             return None
         unlabelled, start = self.unlabelled, self.distillation.teacher_start
-        named = self.distillation.teacher or ""
-        paths = ("teacher", "teacher_start", "unlabelled")  # what lies there says more than how it is written
+        named = (self.distillation.teacher or "").casefold()
+        paths = ("teacher", "teacher_start", "unlabelled")  # their content identifies them, not their spelling
         described: dict[str, Any] = {
             "settings": {key: value for key, value in self.distillation.to_dict().items() if key not in paths},
-            "teacher_name": named.casefold() if named.casefold() in BACKBONES else "checkpoint",
+            "teacher_name": named if named in BACKBONES else "checkpoint",
             "teacher": self.teacher.source,
             "unlabelled": unlabelled and {"images": len(unlabelled.files), "fingerprint": unlabelled.fingerprint},
         }
         return described | ({"teacher_start": weights_digest(start)} if start else {})
 
-    def describe(self, precision: str) -> dict[str, Any]:
-        """All that decides the result, as JSON values.
-
-        Args:
-            precision: the one in force, where the settings say `auto`.
-        """
-        described = {
-            "network": self.spec.to_dict(),
-            "data": dict(self.data.describe()),
-            "settings": self.settings.to_dict(),
-            "precision": precision,
-            "start": self.start.describe(),
-            "distillation": self._describe_distillation(),
-            "versions": versions(),
-        }
-        as_stored: dict[str, Any] = json.loads(json.dumps(described))
-        return as_stored
-
-
-def versions() -> dict[str, str]:
-    """What the weights depend on beside all choices: other versions may round otherwise."""
-    return {"gfnet_dynn": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    def record(self) -> RunRecord:
+        """All that decides the result, with the precision that this machine would use."""
+        settings, source = self.settings, self.data.source
+        return RunRecord(
+            network=self.spec.to_dict(),
+            data=self.data.record(),
+            source=replace(source, root=source.root.resolve()),
+            settings=settings,
+            precision=choose_precision(settings.precision, choose_device(settings.device)),
+            start=describe_start(self.start),
+            distillation=self._describe_distillation(),
+            versions={"gfnet_dynn": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        )
 
 
 def no_run(folder: Path) -> str:
-    """What to say where there is nothing to resume."""
+    """The error message where there is nothing to resume."""
     return f"no run to resume in {folder}: start it without --resume"
 
 
-def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
-    """The record of the run in the plan's folder, if it is the run that the plan describes.
+def stored_record(folder: Path) -> RunRecord:
+    """The record of the run in a folder.
 
-    Args:
-        plan: what is to be gone on with.
-        precision: the one in force now.
+    Raises:
+        TrainingError: there is no run, or its record is damaged.
+    """
+    file = RunLayout(folder).record
+    if not file.is_file():
+        raise TrainingError(no_run(folder))
+    return structured_file(RunRecord, file, lambda fault: TrainingError(f"{fault}; start again without --resume"))
+
+
+def record_to_resume(plan: RunPlan) -> RunRecord:
+    """The record of the run in the plan's folder, if it is the run that the plan describes.
 
     Raises:
         TrainingError: there is no run, its record is damaged, or it was made with other choices.
     """
-    file = plan.layout.record
-    if not file.is_file():
-        raise TrainingError(no_run(plan.folder))
-    try:
-        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        differing = _differing(stored, plan.describe(precision))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unreadable(file, error) from error
-    if differing:
+    stored = stored_record(plan.folder)
+    if differing := _differing(stored.to_dict(), plan.record().to_dict()):
         raise TrainingError(
             f"the run in {plan.folder} was started with other choices ({'; '.join(differing)}): resume with the same, "
-            "or start anew without --resume"
+            "or start again without --resume"
         )
     return stored
 
@@ -128,8 +123,7 @@ def read_record(plan: RunPlan, precision: str) -> dict[str, Any]:
 def can_resume(plan: RunPlan) -> bool:
     """Whether the folder holds the very run that the plan describes, finished or not."""
     try:
-        settings = plan.settings
-        read_record(plan, choose_precision(settings.precision, choose_device(settings.device)))
+        record_to_resume(plan)
     except TrainingError:
         return False
     return True
@@ -141,43 +135,35 @@ def network_of(folder: Path) -> NetSpec:
     Raises:
         TrainingError: there is no run, or its record is damaged.
     """
-    file = RunLayout(folder).record
     try:
-        return NetSpec.from_dict(json.loads(file.read_text(encoding="utf-8"))["network"])
-    except FileNotFoundError as error:
-        raise TrainingError(no_run(folder)) from error
-    except (OSError, ValueError, KeyError, TypeError, SpecError) as error:
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> TrainingError:
-    return TrainingError(f"cannot read {file}: {error}; start anew without --resume")
+        return NetSpec.from_dict(stored_record(folder).network)
+    except SpecError as error:
+        raise TrainingError(f"{RunLayout(folder).record}: {error}; start again without --resume") from error
 
 
 def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     differing = [
-        f"{flag(key)} {stored['settings'].get(key)} then, {value} now"
+        f"{flag(key)} {stored['settings'][key]} then, {value} now"
         for key, value in wanted["settings"].items()
-        if key not in _MAY_CHANGE and stored["settings"].get(key) != value
+        if key not in _MAY_CHANGE and stored["settings"][key] != value
     ]
     if stored["precision"] != wanted["precision"]:
         differing.append(f"precision {stored['precision']} then, {wanted['precision']} now")
     for key in ("network", "data", "start", "distillation"):
-        both = [each[key] if isinstance(each[key], dict) else {} for each in (stored, wanted)]
+        both = [each[key] or {} for each in (stored, wanted)]
         if key == "start":
-            both = _same_weights_apart(*both)
+            both = _comparable_starts(*both)
         if parts := sorted(part for part in {*both[0], *both[1]} if both[0].get(part) != both[1].get(part)):
             differing.append(f"{key}: {', '.join(parts)}")
     return differing
 
 
-def _same_weights_apart(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What runs start from, without the path of weights that have one digest, and without that of one path.
+def _comparable_starts(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What two runs start from: weights are compared by their digest, whatever their path.
 
-    Where the weights are gone, or were those of the run that lay in this one's place, the path must do.
+    Where the weights are gone, or were those of the run that lay in this one's place, by their path.
     """
     digests = stored.get("sha256"), wanted.get("sha256")
     by_path = None in digests or "moved_to" in stored
-    told_apart_by = "checkpoint" if by_path else "sha256"
-    left_out = {"checkpoint", "sha256", "moved_to"} - {told_apart_by}
-    return [{key: value for key, value in each.items() if key not in left_out} for each in (stored, wanted)]
+    omitted = {"checkpoint", "sha256", "moved_to"} - {"checkpoint" if by_path else "sha256"}
+    return [{key: value for key, value in each.items() if key not in omitted} for each in (stored, wanted)]

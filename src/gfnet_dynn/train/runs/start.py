@@ -1,4 +1,4 @@
-"""What a training run starts from: fresh weights, a published `.pth` or a checkpoint of ours."""
+"""The network that a run starts from: fresh weights, a published `.pth` or a checkpoint of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.data.splits.split import Split, SplitSettings, read_split, same_draw
+from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.splits.split import Split, read_split, same_draw
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
@@ -20,6 +21,7 @@ from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
 from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
 from gfnet_dynn.runlayout import RunLayout, find_checkpoint_file
 from gfnet_dynn.spec.network import NetSpec
+from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.engine.seeding import derived_seed
 
 
@@ -59,28 +61,10 @@ def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) ->
     return net.eval()
 
 
-@dataclass(frozen=True)
-class Start:
-    """What a run starts from.
-
-    Attributes:
-        checkpoint: weights to go on from, or None.
-        new_head: keep the checkpoint's backbone alone: all classifiers and gates are fresh.
-        pretrained: without a checkpoint, take ImageNet weights for a convolutional trunk.
-    """
-
-    checkpoint: Path | None = None
-    new_head: bool = False
-    pretrained: bool = True
-
-    def describe(self) -> dict[str, Any]:
-        """As JSON values; weights are known by their digest, for at the same path others may lie another day."""
-        described: dict[str, Any] = {
-            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
-            "new_head": self.new_head,
-            "pretrained": self.pretrained,
-        }
-        return described | ({"sha256": weights_digest(self.checkpoint)} if self.checkpoint else {})
+def describe_start(start: Start) -> dict[str, Any]:
+    """As JSON values; weights are identified by their digest, as other ones may lie at the same path later."""
+    digest = {"sha256": weights_digest(start.checkpoint)} if start.checkpoint else {}
+    return {**asdict(start), "checkpoint": str(start.checkpoint) if start.checkpoint else None, **digest}
 
 
 def weights_digest(path: Path) -> str | None:
@@ -101,7 +85,7 @@ class InitialNet:
         has_classifier: its final classifier is trained already.
         keeps_statistics: its batch norms keep the statistics that came with the weights.
         provenance: of the checkpoint that it started from, or None.
-        notes: what a person should know of it.
+        notes: what the user should know of it.
     """
 
     net: EarlyExitNet

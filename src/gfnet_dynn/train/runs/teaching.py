@@ -1,4 +1,4 @@
-"""Finds the teacher that the settings name: a finished one, or one that is fine-tuned first and kept for later runs."""
+"""Finds the teacher that the options name: a finished one, or one that is fine-tuned first and kept for later runs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from gfnet_dynn.errors import BusyError, CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import is_of_exits, state_digest
+from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import (
     BACKBONES,
@@ -32,13 +33,14 @@ from gfnet_dynn.spec.backbone import (
 from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
 from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.config.training import TrainSettings
-from gfnet_dynn.train.engine.device import choose_device, choose_precision
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher, WholeNet
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan, can_resume
-from gfnet_dynn.train.runs.start import Start, read_trained, require_same_split, trained_net
+from gfnet_dynn.train.runs.start import read_trained, require_same_split, trained_net
+from gfnet_dynn.units import percent
 
 _USUAL_SIZE = 224  # of ImageNet weights
 
@@ -51,38 +53,38 @@ class TeacherContext:
         data: of the student.
         settings: of the student's training; the teacher shares seed, augmentation, device and precision.
         folder: trained teachers are kept below it.
-        reporter: given the plan of a teacher's run, who is told of its training.
-        say: told what a person should know.
+        make_reporter: makes the reporter of a teacher's run from its plan.
+        log: receives lines for the user.
     """
 
     data: SceneData
     settings: TrainSettings
     folder: Path
-    reporter: Callable[[RunPlan], Reporter]
-    say: Callable[[str], None]
+    make_reporter: Callable[[RunPlan], Reporter]
+    log: Log = ignore_log
 
 
-def find_teacher(distillation: DistillationSettings, school: TeacherContext) -> Teacher | None:
+def find_teacher(distillation: DistillationSettings, context: TeacherContext) -> Teacher | None:
     """The teacher, ready to answer; None where the settings name none.
 
     Raises:
         CheckpointError: its classes are not those of the data, or it has seen images that are held out.
         MissingExtraError: the weights that it starts from are not installed.
-        KeyboardInterrupt: interrupted in its training; the state is saved, and the next call goes on with it.
+        KeyboardInterrupt: interrupted in its training; the state is saved, and the next call continues.
     """
     named = distillation.teacher
     if named is None:
         return None
     if named.casefold() in BACKBONES:
-        file = _fine_tuned(find_backbone(named), distillation, school)
+        file = _fine_tuned(find_backbone(named), distillation, context)
     elif distillation.teacher_start is not None:
         raise TrainingError("--teacher-start goes with a --teacher that is named and fine-tuned, not with a checkpoint")
     elif Path(named).exists():
         file = find_checkpoint_file(Path(named))
     else:
         raise TrainingError(f"no teacher {named!r}: give a checkpoint's path, or one of {', '.join(BACKBONES)}")
-    teacher = _wrapped(file, school.data)
-    school.say(f"the teacher is right on {100 * _accuracy(teacher, school.data):.1f} % of the selection split")
+    teacher = _wrapped(file, context.data)
+    context.log(f"accuracy of the teacher on the selection split: {percent(_accuracy(teacher, context.data), 1)}")
     return teacher
 
 
@@ -96,49 +98,43 @@ def _accuracy(teacher: Teacher, data: SceneData) -> float:
     return right / len(loader)
 
 
-def _fine_tuned(backbone: BackboneSpec, distillation: DistillationSettings, school: TeacherContext) -> Path:
-    plan = teacher_plan(backbone, distillation, school)
-    with _alone(plan.folder, school.say):
+def _fine_tuned(backbone: BackboneSpec, distillation: DistillationSettings, context: TeacherContext) -> Path:
+    plan = teacher_plan(backbone, distillation, context)
+    with _locked(plan.folder, context.log):
         file = plan.layout.model("backbone")
         resumable = can_resume(plan)
         if resumable and file.is_file():
             return file
         run = open_run(plan, resume=resumable)
-        reporter = school.reporter(plan)
-        begun = "goes on with its fine-tuning" if resumable else "is fine-tuned first"
-        school.say(f"the teacher, {backbone_name(backbone)} at {plan.spec.input.size} px, {begun} in {plan.folder}")
+        begun = "continues its fine-tuning" if resumable else "is fine-tuned first"
+        context.log(f"the teacher, {backbone_name(backbone)} at {plan.spec.input.size} px, {begun} in {plan.folder}")
         if trunk_of(backbone) is None and distillation.teacher_start is None:
-            school.say("no weights to start it from are known here: --teacher-start names some")
-        completed = False
+            context.log("the teacher starts from random weights: name trained ones with --teacher-start")
         try:
-            train(run, reporter)
-            completed = True
+            return train(run, context.make_reporter(plan))
         except KeyboardInterrupt:
-            school.say("interrupted; the same command goes on with the teacher")
+            context.log("interrupted; the same command continues with the teacher")
             raise
-        finally:
-            reporter.close(completed=completed)
-        return file
 
 
 @contextmanager
-def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Wait, with a word, while another student's process trains the same teacher."""
+def _locked(folder: Path, log: Log) -> Iterator[None]:
+    """Wait while another process trains the same teacher."""
     with ExitStack() as stack:
         try:
             stack.enter_context(one_at_a_time(folder, wait=False))
         except BusyError:
-            say(f"another process trains the teacher in {folder}: waiting for it")
+            log(f"another process trains the teacher in {folder}: waiting for it")
             stack.enter_context(one_at_a_time(folder))
         yield
 
 
-def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, school: TeacherContext) -> RunPlan:
+def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, context: TeacherContext) -> RunPlan:
     """How a named teacher is fine-tuned: on the student's split, at its own size, without exits."""
     usual = backbone.resolution if isinstance(backbone, EfficientNetLiteSpec) else _USUAL_SIZE
     size = distillation.teacher_size if distillation.teacher_size is not None else usual
     image = make_input(backbone, size, pad=False)
-    student = school.settings
+    student = context.settings
     settings = TrainSettings(  # nothing that differs from student to student, so that they can share the teacher
         backbone_epochs=distillation.teacher_epochs,
         batch=distillation.teacher_batch,
@@ -150,19 +146,16 @@ def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, sch
         checkpoint_minutes=student.checkpoint_minutes,
     )
     plan = RunPlan(
-        spec=NetSpec(backbone, (), image, school.data.split.classes),
-        data=replace(school.data, input=image),
+        spec=NetSpec(backbone, (), image, context.data.split.classes),
+        data=replace(context.data, input=image),
         settings=settings,
-        folder=school.folder,
+        folder=context.folder,
         start=Start(distillation.teacher_start, new_head=distillation.teacher_start is not None),
     )
-    described = {
-        **plan.describe(choose_precision(settings.precision, choose_device(settings.device))),
-        "versions": None,
-    }
+    described = {**plan.record().to_dict(), "versions": None, "source": None}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]  # each teacher has a place
-    name = f"{school.data.source.name}_{backbone_name(backbone)}_{size}px_seed{settings.seed}_{digest}"
-    return replace(plan, folder=school.folder / name)
+    name = f"{context.data.source.name}_{backbone_name(backbone)}_{size}px_seed{settings.seed}_{digest}"
+    return replace(plan, folder=context.folder / name)
 
 
 def _wrapped(file: Path, data: SceneData) -> Teacher:

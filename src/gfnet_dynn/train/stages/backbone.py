@@ -28,8 +28,8 @@ class BackboneStage(Stage):
         super().__init__(context, epochs)
         net, settings = context.net, context.settings
         train_only(net, [net.backbone, net.head])
-        net.backbone.freeze(settings.freeze_stages)
-        self._last = net.backbone.num_stages - 1
+        net.backbone.freeze(settings.freeze_blocks)
+        self._last = net.backbone.num_blocks - 1
         self._distiller = self._make_distiller()
         # What is trained and kept together.
         self._learner = nn.ModuleList([net, self._distiller] if self._distiller else [net])
@@ -39,9 +39,9 @@ class BackboneStage(Stage):
 
     def _make_distiller(self) -> Distiller | None:
         context = self.context
-        if context.lessons is None:
+        if context.teacher is None:
             return None
-        channels = context.lessons.teacher_channels if context.distillation.frequency_weight else None
+        channels = context.teacher.teacher_channels if context.distillation.frequency_weight else None
         width = context.net.backbone.widths[self._last]
         distiller = Distiller(context.distillation, width, context.net.num_classes, channels)
         return distiller.to(context.fabric.device)
@@ -54,20 +54,20 @@ class BackboneStage(Stage):
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """Cross-entropy of the final classifier, and what the teacher adds."""
         net, settings = self.context.net.train(), self.context.settings
-        lesson = self.lesson(batch, step)
+        output = self.teacher_output(batch, step)
         with self.context.fabric.autocast():
             features = net.last_features(batch.images)
             pooled = net.backbone.pool(self._last, features)
             logits: Tensor = net.head(pooled)
             losses = exit_losses(logits[:, None], batch.labels, settings.label_smoothing)[:, 0]
             loss = labelled_mean(losses, batch.labels)
-            said = {"loss/network": loss.item()}
-            if self._distiller is not None and lesson is not None:
+            found = {"loss/network": loss.item()}
+            if self._distiller is not None and output is not None:
                 student = net.backbone.map(self._last, features)
-                loss, taught = self._distiller(logits, pooled, student, loss, lesson)
-                said["loss/teacher"] = taught.item()
+                loss, taught = self._distiller(logits, pooled, student, loss, output)
+                found["loss/teacher"] = taught.item()
         self.descend("network", loss, step)
-        return said
+        return found
 
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Accuracy of the final classifier, as it will be when a second one is merged into it."""

@@ -12,13 +12,13 @@ from torch import Tensor
 from gfnet_dynn.data.loading.loaders import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.train.engine.optimisation import make_gate_optimizer, make_optimizer
-from gfnet_dynn.train.objectives.distillation import exit_lesson_losses
+from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
 from gfnet_dynn.train.objectives.losses import (
     exit_distillation_loss,
     exit_losses,
+    exit_probabilities,
     gate_loss,
     gate_targets,
-    leaving_probabilities,
     positive_weights,
     weighted_exit_loss,
     with_floor,
@@ -39,27 +39,27 @@ _FEWEST_PHASES = 9
 
 
 class Phases(NamedTuple):
-    """Whose turn it is in the joint stage.
+    """Lengths of the phases of the joint stage.
 
     Attributes:
         gates: optimiser steps of a gate phase.
         network: of the network phase that follows it.
-        last_word: the step from which the gates train to the end.
+        last_gates: the step from which the gates train to the end.
     """
 
     gates: int
     network: int
-    last_word: int
+    last_gates: int
 
 
 def plan_phases(asked: int | None, gate_share: float, steps: int) -> Phases:
-    """How long the phases are.
+    """Plan the lengths of the phases.
 
     Args:
-        asked: the user's choice for both, as published, whoever then has the last word; or None for an odd number of
-            phases, so that gates have it: at least nine, of at most 200 steps on average. With 200 always, a small
-            data set would end before the network's first turn.
-        gate_share: of all steps, for the gates, where nothing is asked: they have five parameters each.
+        asked: steps of each phase of either kind, as published; or None for an odd number of phases, so that it ends
+            with gates: at least nine, of at most 200 steps on average. With 200 always, a small data set would end
+            before the network's first phase.
+        gate_share: share of all steps for the gates, where nothing is asked: they have five parameters each.
         steps: of the whole stage.
     """
     if asked is not None:
@@ -71,7 +71,7 @@ def plan_phases(asked: int | None, gate_share: float, steps: int) -> Phases:
 
 
 class JointStage(Stage):
-    """Gate phases and network phases in turns, the gates first: the network's weighting needs their verdicts."""
+    """Gate phases and network phases in turns, the gates first: the network's weighting needs them."""
 
     name = "joint"
 
@@ -80,7 +80,7 @@ class JointStage(Stage):
         net, settings = context.net, context.settings
         network = [net.intermediate_heads, *([] if settings.freeze_backbone else [net.backbone, net.head])]
         train_only(net, [*network, net.gates])
-        net.backbone.freeze(settings.freeze_stages)
+        net.backbone.freeze(settings.freeze_blocks)
         rates = replace(settings, lr=settings.joint_lr or settings.lr)
         self.add_optimizer("network", make_optimizer(network, rates))
         self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
@@ -91,8 +91,8 @@ class JointStage(Stage):
 
     def trains_gates(self, step: int) -> bool:
         """Whether a step, counted over the whole stage, belongs to a gate phase."""
-        gates, network, last_word = self._phases
-        return step % (gates + network) < gates or step >= last_word
+        gates, network, last_gates = self._phases
+        return step % (gates + network) < gates or step >= last_gates
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """One gate step or one network step."""
@@ -112,7 +112,7 @@ class JointStage(Stage):
         self.context.net.train(not settings.freeze_backbone)
         outputs = self.forward(batch.images)
         losses = exit_losses(outputs.logits, batch.labels, settings.label_smoothing)
-        probabilities = with_floor(leaving_probabilities(outputs.gate_logits.sigmoid()), settings.exit_floor)
+        probabilities = with_floor(exit_probabilities(outputs.gate_logits.sigmoid()), settings.exit_floor)
         classification = weighted_exit_loss(losses, probabilities)
         distillation = self._distillation(batch, outputs.logits, step)
         loss = classification + settings.exit_distillation * distillation
@@ -120,17 +120,17 @@ class JointStage(Stage):
         return {"loss/network": classification.item(), "loss/distillation": distillation.item()}
 
     def _distillation(self, batch: Batch, logits: Tensor, step: int) -> Tensor:
-        """From the teacher into every way out, or without one from the final classifier into the earlier ones.
+        """From the teacher into every exit, or without one from the final exit into the earlier ones.
 
         A sum over the exits, as the cross-entropies beside it are.
         """
         settings = self.context.distillation
-        if settings.distillation != "none" and (lesson := self.lesson(batch, step)) is not None:
-            return exit_lesson_losses(logits, lesson.logits, settings).mean(dim=0).sum()
+        if settings.distillation != "none" and (teacher := self.teacher_output(batch, step)) is not None:
+            return exit_teacher_losses(logits, teacher.logits, settings).mean(dim=0).sum()
         return exit_distillation_loss(logits)
 
     def end_epoch(self, epoch: int) -> EpochSummary:
-        """Judge by the mean accuracy of all ways out; weigh the gates' positives anew.
+        """Score by the mean accuracy of all exits; weight the gates' positives anew.
 
         Of the second half's epochs the last is kept that is not worse than the best by more than a standard error:
         before, the gates have not learned, and the score does not see them.

@@ -32,7 +32,7 @@ class Features:
     """What the classifiers see of some images.
 
     Attributes:
-        pooled: for each way out [N, width there].
+        pooled: for each exit [N, width there].
         labels: [N].
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,29 +15,35 @@ from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.exits.scores import by_max_softmax
 from gfnet_dynn.exits.sweep import choose_threshold
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.progress import Log
 from gfnet_dynn.train.engine.loop import fit
-from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.train.engine.reporter import Reporter, StageExtent
 from gfnet_dynn.train.objectives.teacher import TeacherOutputs
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.stages.backbone import BackboneStage
 from gfnet_dynn.train.stages.joint import JointStage
 from gfnet_dynn.train.stages.refit import collect_features, refit_gates, refit_heads
-from gfnet_dynn.train.stages.stage import Stage, StageContext
+from gfnet_dynn.train.stages.stage import Stage, StageContext, exit_accuracies
 from gfnet_dynn.train.stages.warmup import WarmupStage
+
+_STAGES: Mapping[str, type[Stage]] = {each.name: each for each in (BackboneStage, WarmupStage, JointStage)}
 
 
 class StageRunner:
-    """Takes a network through stages; images that have a label are decoded once for all of them."""
+    """Runs the stages on one network; images with a label are decoded once for all of them."""
 
-    def __init__(self, plan: RunPlan, net: EarlyExitNet, fabric: Fabric) -> None:
+    def __init__(self, plan: RunPlan, net: EarlyExitNet, fabric: Fabric, reporter: Reporter, log: Log) -> None:
         """Ready for any stage.
 
         Args:
             plan: what to train.
             net: on the fabric's device; changed in place.
             fabric: device and precision.
+            reporter: receives every step and epoch.
+            log: receives what is fitted in closed form.
         """
         self._plan, self._net, self._fabric = plan, net, fabric
+        self._reporter, self._log = reporter, log
         augmentation, unlabelled = plan.settings.augmentation, plan.unlabelled
         self._augmented = plan.data.training_loader(augmentation)
         self._plain = self._augmented.shown_by(Normalise(plan.spec.input))
@@ -45,21 +52,19 @@ class StageRunner:
         self._for_backbone = (
             plan.data.training_loader(augmentation, unlabelled.files) if unlabelled else self._augmented
         )
-        self._lessons = self._make_lessons()
+        keep = plan.distillation.views > 0
+        self._teacher = TeacherOutputs(plan.teacher.to(fabric.device), keep=keep) if plan.teacher else None
 
-    def _make_lessons(self) -> TeacherOutputs | None:
-        plan, distillation = self._plan, self._plan.distillation
-        if plan.teacher is None:
-            return None
-        return TeacherOutputs(plan.teacher.to(self._fabric.device), keep=distillation.views > 0)
+    def extents(self, names: Sequence[str]) -> list[StageExtent]:
+        """How long some stages are."""
+        return [StageExtent(name, self._epochs(name), self._loader(name).epoch_images) for name in names]
 
-    def take(self, name: str, state: Path, reporter: Reporter) -> dict[str, Any]:
-        """Train one stage to its end, or go on with it.
+    def run(self, name: str, state: Path) -> dict[str, Any]:
+        """Train one stage to its end, or continue it.
 
         Args:
             name: `backbone`, `warmup` or `joint`.
             state: where its state is kept.
-            reporter: told of every step and epoch.
 
         Returns:
             What was fitted and chosen on the selection split at its end, as JSON values.
@@ -68,12 +73,31 @@ class StageRunner:
             KeyboardInterrupt: interrupted; the state is saved.
             GFNetDynnError: as `fit`.
         """
-        loader = self._for_backbone if name == "backbone" else self._augmented
+        loader = self._loader(name)
         context = self._context(loader)
-        if not (name == "joint" and self._plan.settings.gates_alone):
-            fit(_make_stage(name, context), loader, state, reporter)
-        found = self._refit(name, context, reporter) if self._plan.settings.refit else {}
-        return {**found, **_thresholds(context)} if name == "joint" else found  # before, the gates have not learned
+        if epochs := self._epochs(name):
+            fit(_STAGES[name](context, epochs), loader, state, self._reporter)
+        found = self._refit(name, context) if self._plan.settings.refit else {}
+        arrays = context.selection()
+        found["selection_accuracy"] = exit_accuracies(arrays)
+        self._reporter.stage_ended(name, found["selection_accuracy"])
+        if name != "joint":  # before, the gates have not learned
+            return found
+        costs, loss = self._net.exit_costs(), self._plan.settings.allowed_loss
+        scores = {"threshold": arrays, "plain_threshold": by_max_softmax(arrays)}
+        return found | {
+            key: {**choose_threshold(score, costs, loss).to_dict(), "chosen_on": "selection split"}
+            for key, score in scores.items()
+        }
+
+    def _epochs(self, name: str) -> int:
+        settings = self._plan.settings
+        if name == "joint":
+            return 0 if settings.gates_alone else settings.num_epoch
+        return (settings.backbone_epochs if name == "backbone" else settings.warmup_epochs) or settings.num_epoch
+
+    def _loader(self, name: str) -> ImageLoader:
+        return self._for_backbone if name == "backbone" else self._augmented
 
     def _context(self, loader: ImageLoader) -> StageContext:
         batch = self._plan.settings.batch
@@ -84,15 +108,15 @@ class StageRunner:
             steps_per_epoch=len(cut_into_batches(range(loader.epoch_images), batch)),
             selection=lambda: collect(self._net, self._selection.in_order(batch, self._fabric.device)),
             distillation=self._plan.distillation,
-            lessons=self._lessons,
+            teacher=self._teacher,
         )
 
-    def _refit(self, name: str, context: StageContext, reporter: Reporter) -> dict[str, Any]:
-        """Fit a stage's classifiers anew in closed form, and after the joint stage the gates to what they say then."""
+    def _refit(self, name: str, context: StageContext) -> dict[str, Any]:
+        """Refit a stage's classifiers in closed form, and after the joint stage the gates to their new outputs."""
         net, settings, device = self._net, self._plan.settings, self._fabric.device
         if name == "joint" and settings.gates_alone:
             refit_gates(net, context.selection(), settings.ce_ic_tradeoff)
-            reporter.said("gates fitted in closed form, on a backbone and heads that stay")
+            self._log("gates fitted in closed form; backbone and classifiers are frozen")
             return {}
         last = len(net.heads) - 1
         exit_indices = {"backbone": [last], "warmup": list(range(last)), "joint": list(range(last + 1))}[name]
@@ -100,24 +124,7 @@ class StageRunner:
             train = collect_features(net, self._plain.in_order(settings.batch, device))
         selection = collect_features(net, self._selection.in_order(settings.batch, device))
         refits = refit_heads(net, train, selection, settings.label_smoothing, exit_indices)
-        reporter.said(f"heads fitted anew in closed form, selection %: {', '.join(map(str, refits))}")
+        self._log(f"classifiers refitted in closed form, selection accuracy: {', '.join(map(str, refits))}")
         if name == "joint" and any(refit.kept for refit in refits):
             refit_gates(net, context.selection(), settings.ce_ic_tradeoff)
         return {"refit": [asdict(refit) for refit in refits]}
-
-
-def _make_stage(name: str, context: StageContext) -> Stage:
-    settings = context.settings
-    if name == "backbone":
-        return BackboneStage(context, settings.backbone_epochs or settings.num_epoch)
-    if name == "warmup":
-        return WarmupStage(context, settings.warmup_epochs or settings.num_epoch)
-    return JointStage(context, settings.num_epoch)
-
-
-def _thresholds(context: StageContext) -> dict[str, Any]:
-    arrays, costs, loss = context.selection(), context.net.exit_costs(), context.settings.allowed_loss
-    return {
-        name: {**choose_threshold(score, costs, loss).to_dict(), "chosen_on": "selection split"}
-        for name, score in (("threshold", arrays), ("plain_threshold", by_max_softmax(arrays)))
-    }

@@ -1,4 +1,4 @@
-"""What a stage of training is: a step, the end of an epoch, and what it must remember to go on."""
+"""A stage of training: a step, the end of an epoch, and what it must save to be resumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StageContext:
         steps_per_epoch: optimiser steps in an epoch.
         selection: computes the outputs of all exits over the selection split, with the weights of the moment.
         distillation: how the network learns from its teacher.
-        lessons: the teacher's answers, or None without a teacher.
+        teacher: the teacher's outputs, or None.
     """
 
     fabric: Fabric
@@ -49,16 +49,16 @@ class StageContext:
     steps_per_epoch: int
     selection: Callable[[], ExitArrays]
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    lessons: TeacherOutputs | None = None
+    teacher: TeacherOutputs | None = None
 
     def view(self, epoch: int) -> int:
-        """Which augmented version of the images an epoch shows: with a teacher a few come again in turn."""
-        return epoch % self.distillation.views if self.lessons and self.distillation.views else epoch
+        """Which augmented view of the images an epoch uses: with a teacher a few are used in turn."""
+        return epoch % self.distillation.views if self.teacher and self.distillation.views else epoch
 
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """What an epoch brought.
+    """Result of an epoch.
 
     Attributes:
         metrics: by name; accuracies from 0 to 1, on the selection split.
@@ -121,15 +121,15 @@ class Stage(ABC):
 
     @abstractmethod
     def memory(self) -> StageMemory:
-        """What must be saved beside network and optimisers so that the stage can go on."""
+        """What must be saved beside network and optimisers so that the stage can be resumed."""
 
     @abstractmethod
     def recall(self, memory: StageMemory) -> None:
-        """Put back what `memory` gave."""
+        """Restore what `memory` returned."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Leave the network with the weights that the stage chose."""
+        """Give the network the weights that the stage chose."""
 
     @property
     def compares_features(self) -> bool:
@@ -137,21 +137,21 @@ class Stage(ABC):
         return False
 
     def add_optimizer(self, name: str, optimizer: Optimizer) -> None:
-        """Hand an optimiser to the fabric and keep it under a name."""
+        """Set up an optimiser with the fabric and store it under a name."""
         prepared = self.context.fabric.setup_optimizers(optimizer)
         assert isinstance(prepared, Optimizer)  # one in, one out
         self.optimizers[name] = prepared
 
-    def lesson(self, batch: Batch, step: int) -> TeacherOutput | None:
-        """What the teacher says of the batch of a step, or None where the network does not learn from one."""
+    def teacher_output(self, batch: Batch, step: int) -> TeacherOutput | None:
+        """The teacher's output for the batch of a step, or None where the network does not learn from one."""
         context = self.context
         settings = context.distillation
-        if context.lessons is None or (settings.distillation == "none" and not settings.frequency_weight):
+        if context.teacher is None or (settings.distillation == "none" and not settings.frequency_weight):
             return None
         epoch, within = divmod(step, context.steps_per_epoch)
         with context.fabric.autocast():
             view = (self.name, context.view(epoch), within)
-            return context.lessons.of(batch.images, view, with_features=self.compares_features)
+            return context.teacher.of(batch.images, view, with_features=self.compares_features)
 
     def forward(self, images: Tensor) -> ExitOutputs:
         """The network under the run's precision."""
@@ -174,7 +174,7 @@ class Stage(ABC):
         norm = fabric.clip_gradients(
             self.context.net, optimizer, max_norm=_LARGEST_GRADIENT_NORM, error_if_nonfinite=False
         )
-        # In 16-mixed an overflow is normal: the gradient scaler leaves the step out and lowers its scale.
+        # In 16-mixed an overflow is normal: the gradient scaler skips the step and lowers its scale.
         scaled = isinstance(fabric.strategy.precision, MixedPrecision) and fabric.strategy.precision.scaler is not None
         if norm is not None and not torch.isfinite(norm) and not scaled:
             raise TrainingError(f"a gradient of the {self.name} stage is not finite {self._where(step)}: {_REMEDY}")

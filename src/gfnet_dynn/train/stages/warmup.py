@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gfnet_dynn.data.loading.loaders import Batch
 from gfnet_dynn.train.engine.optimisation import make_optimizer
-from gfnet_dynn.train.objectives.distillation import exit_lesson_losses
+from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
 from gfnet_dynn.train.objectives.losses import exit_losses, warmup_loss
 from gfnet_dynn.train.stages.best import BestWeights
 from gfnet_dynn.train.stages.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
@@ -26,13 +26,13 @@ class WarmupStage(Stage):
         self._training = [True] * len(net.intermediate_heads)
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
-        """Weighted loss of the heads still training, the teacher's part in it; the backbone runs as at inference."""
+        """Weighted loss of the heads still training, with distillation; the backbone runs as at inference."""
         self.context.net.eval()
         logits = self.forward(batch.images).logits
         losses = exit_losses(logits, batch.labels, self.context.settings.label_smoothing)
         distillation = self.context.distillation
-        if distillation.distillation != "none" and (lesson := self.lesson(batch, step)) is not None:
-            taught = exit_lesson_losses(logits, lesson.logits, distillation)
+        if distillation.distillation != "none" and (teacher := self.teacher_output(batch, step)) is not None:
+            taught = exit_teacher_losses(logits, teacher.logits, distillation)
             losses = (1 - distillation.distillation_weight) * losses + distillation.distillation_weight * taught
         loss = warmup_loss(losses, self._training)
         self.descend("heads", loss, step)

@@ -1,0 +1,58 @@
+"""Options that choose a data set, the input of the network, and the split. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gfnet_dynn.errors import OptionError
+from gfnet_dynn.options import option
+from gfnet_dynn.units import parse_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Data."""
+
+    data_set: str | None = option(
+        None, "Name of a known data set, see `gfnet-dynn data list`. [default: found in the folder itself]"
+    )
+    data_path: Path | None = option(None, "Folder of the data set. [default: the known data set's]")
+    dataset_config: Path | None = option(None, "TOML file that describes further data sets.", rare=True)
+    input_size: int | None = option(
+        None, "Side of the input in pixels. [default: the images', at most --largest-input-size]"
+    )
+    largest_input_size: int | None = option(
+        None, "Largest side where --input-size is not given; recipes set it.", rare=True
+    )
+    pad: bool = option(False, "Pad the input by reflection to a size that the network can take.", rare=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """Split."""
+
+    split_seed: int = option(0, "Seed of the split.", rare=True)
+    split_ratio: float = option(
+        0.8,
+        "Share of a data set without a val folder that is used for training, selection included.",
+        parse=parse_share,
+        metavar="SHARE",
+    )
+    selection_share: float = option(
+        0.1,
+        "Share of the training images of each class that is held out to choose epochs and thresholds on.",
+        parse=parse_share,
+        metavar="SHARE",
+    )
+    on_bad_image: Literal["refuse", "skip"] = option("refuse", "What to do with unreadable images.")
+
+    def __post_init__(self) -> None:
+        for name, share in (("--split-ratio", self.split_ratio), ("--selection-share", self.selection_share)):
+            if not 0 < share < 1:
+                raise OptionError(f"{name} must lie between 0 and 1, not {share}")
+        if self.on_bad_image not in ("refuse", "skip"):
+            raise OptionError(f"--on-bad-image must be refuse or skip, not {self.on_bad_image!r}")
+        if self.split_seed < 0:
+            raise OptionError(f"--split-seed must not be negative, not {self.split_seed}")
