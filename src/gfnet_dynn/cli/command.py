@@ -30,9 +30,11 @@ class GroupedHelp(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for title, record in (*self._command_records(ctx), *self._parameter_records(ctx)):
             sections.setdefault(title, []).append(record)
+        names = [len(name) for records in sections.values() for name, _ in records]
+        width = max(length for length in names if length <= _FIRST_COLUMN)
         for title, records in sections.items():
             with formatter.section(title):
-                formatter.write_dl(records, col_max=_FIRST_COLUMN)
+                formatter.write_dl([(name.ljust(width), text) for name, text in records], col_max=width)
 
     def _command_records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
         yield from ()
