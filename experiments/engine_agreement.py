@@ -20,7 +20,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.export.parity import network_arrays, stage_arrays
+from gfnet_dynn.export.parity import network_arrays, segment_arrays
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.checkpoint import load_checkpoint
@@ -45,7 +45,7 @@ def main() -> None:
     for name in ("onnxruntime", "openvino"):
         engine = make_engine(name, EngineOptions(threads=1))
         net = SegmentedNet(manifest, bundle.segments("fp32"), "fp32", engine)
-        found[engine.name] = compare(torch_arrays, stage_arrays(net, images, labels), manifest.policies)
+        found[engine.name] = compare(torch_arrays, segment_arrays(net, images, labels), manifest.policies)
     described = {
         "command": f"python experiments/engine_agreement.py RUN {path.name} FOLDER",
         "what": f"{manifest.model}, {manifest.input.size} px, fp32: exits of {len(files)} images beside those in torch",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,17 @@ import pytest
 from rich.console import Console
 
 from gfnet_dynn.benchmark import energy_use as device_energy
-from gfnet_dynn.benchmark.candidates import Exit, Identity, labels_of
+from gfnet_dynn.benchmark.candidates import ExitCost, Identity, labels_of
 from gfnet_dynn.benchmark.cold_start import ColdStart, measure_cold_start
-from gfnet_dynn.benchmark.energy.meter import Energy, Kind, Measurement, Meter
-from gfnet_dynn.benchmark.energy_use import EnergyReport, EnergyRequest, measure_energy
-from gfnet_dynn.benchmark.html_report import write_device_page
-from gfnet_dynn.benchmark.measurement import Preprocessing, measure_candidates, measure_preprocessing
-from gfnet_dynn.benchmark.report import DeviceReport, Machine, device_report_to_dict, tables
+from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy, Measurement, Meter
+from gfnet_dynn.benchmark.energy_use import EnergyReport, measure_energy
+from gfnet_dynn.benchmark.measurement import Preprocessing, Sample, measure_candidates, measure_preprocessing
+from gfnet_dynn.benchmark.plots import draw_candidates
+from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.benchmark.timing import Latency, time_in_turns
-from gfnet_dynn.cli.render.benchmark import print_device_benchmark
+from gfnet_dynn.cli.render.tables import print_tables
 from gfnet_dynn.errors import EngineError, MeterError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import InputSpec
 from tests.conftest import write_image
@@ -51,13 +50,13 @@ class Worker:
     """A network whose image n leaves at exit n mod 2, each segment taking 10 ms and reading a file 1 ms."""
 
     identity = Identity("worker", "hands 1.0", "fp32", "full (never)", 2, 200, "a/scene.gfd", "0" * 64, 5_000_000)
-    exits = (Exit("exit 1", 0.5), Exit("final", 1.0))
+    exits = (ExitCost("exit 1", 0.5), ExitCost("final", 1.0))
 
     def __init__(self, clock: Clock, labels: tuple[int, ...] | None = (0, 1, 1, 1)) -> None:
         self.clock, self.labels = clock, labels
         self.answered: list[str] = []
 
-    def leave_at(self, exit_index: int) -> Callable[[Images], object]:
+    def forced_to(self, exit_index: int) -> Callable[[Images], object]:
         return lambda image: self._work(exit_index)
 
     def _work(self, exit_index: int) -> int:
@@ -71,11 +70,11 @@ class Worker:
         self.clock.now += 0.001
         return np.full((1, 2, 2, 3), int(file.stem), np.uint8)
 
-    def answer(self, file: Path) -> object:
+    def classify(self, file: Path) -> object:
         self.answered.append(file.stem)
         return self.decide(self.read(file))
 
-    def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
+    def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
         """Exit 1 says class 0, the final classifier class 1; every second image would leave."""
         if self.labels is None:
             return None
@@ -85,10 +84,11 @@ class Worker:
         return ExitArrays(logits, gates, np.array(self.labels))
 
 
-FILES = [Path(f"{number}.png") for number in range(4)]
+FILES = tuple(Path(f"{number}.png") for number in range(4))
+SAMPLE = Sample(FILES, 4)
 
 
-def told(done: int, total: int) -> None:
+def on_step(done: int, total: int) -> None:
     assert 0 < done <= total
 
 
@@ -102,7 +102,7 @@ def test_calls_take_turns_at_all_images_and_first_runs_do_not_count(clock: Clock
 
         return work
 
-    times = time_in_turns([call("a", 1), call("b", 5)], images=3, rounds=2, told=told)
+    times = time_in_turns([call("a", 1), call("b", 5)], images=3, repeats=2, on_step=on_step)
     assert times.shape == (2, 3, 2)
     assert np.allclose(times, [1, 5])
     one_round = [(name, image) for name in "ab" for image in (0, 1, 0, 1, 2)]  # two untimed
@@ -115,31 +115,33 @@ def test_a_latency_is_told_by_its_distribution() -> None:
 
 
 def test_each_exit_the_mix_and_the_way_from_the_file(clock: Clock) -> None:
-    (figures,) = measure_candidates([Worker(clock)], FILES, 3, told)
+    (figures,) = measure_candidates([Worker(clock)], SAMPLE, 3, on_step)
     assert [way.latency.median_ms for way in figures.exits] == pytest.approx([10, 20])
     assert [way.latency_share for way in figures.exits] == pytest.approx([0.5, 1])
     assert [way.macs_share for way in figures.exits] == [0.5, 1.0]
     assert figures.mix.mean_ms == pytest.approx(15)
+    assert figures.end_to_end is not None
     assert figures.end_to_end.mean_ms == pytest.approx(16)
-    assert figures.images_per_s == pytest.approx(62.5)
+    assert [figures.end_to_end.p90_ms, figures.end_to_end.p99_ms] == pytest.approx([21, 21])
     assert [way.share for way in figures.exits] == [0.5, 0.5]
-    assert figures.accuracy == 0.75  # the third image leaves with class 0
-    assert figures.full_accuracy == 0.75
+    assert figures.accuracy is not None  # the third image exits with class 0
+    assert (figures.accuracy.value, figures.accuracy.n) == (0.75, 4)
+    assert figures.full_accuracy == figures.accuracy
     assert figures.full.median_ms == pytest.approx(20)
 
 
 def test_the_curve_goes_from_the_first_exit_to_the_full_network(clock: Clock) -> None:
-    (figures,) = measure_candidates([Worker(clock)], FILES, 1, told)
+    (figures,) = measure_candidates([Worker(clock)], SAMPLE, 1, on_step)
     first, last = figures.curve[0], figures.curve[-1]
-    assert (first.threshold, first.accuracy) == (0, 0.25)
+    assert (first.threshold, first.accuracy.value) == (0, 0.25)
     assert first.mean_ms == pytest.approx(10)
-    assert (last.threshold, last.accuracy) == (NEVER, 0.75)
+    assert (last.threshold, last.accuracy.value) == (None, 0.75)
     assert last.mean_ms == pytest.approx(20)
     assert figures.curve[1].mean_ms == pytest.approx(15)
 
 
 def test_without_labels_there_is_no_accuracy(clock: Clock) -> None:
-    (figures,) = measure_candidates([Worker(clock, None)], FILES, 1, told)
+    (figures,) = measure_candidates([Worker(clock, None)], SAMPLE, 1, on_step)
     assert figures.accuracy is None
     assert figures.curve == ()
 
@@ -152,19 +154,18 @@ def test_labels_are_the_names_of_folders(tmp_path: Path) -> None:
 
 def test_decoding_and_resizing_are_timed_apart(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", 0, 0)
-    found = measure_preprocessing([tmp_path / "a.png"], InputSpec(16), 2, told)
+    found = measure_preprocessing([tmp_path / "a.png"], InputSpec(16), 2, on_step)
     assert found.decode.median_ms > 0
     assert found.fit.median_ms > 0
 
 
-class FakeMeter:
-    """A constant power of 2 W, 3 W where images are classified."""
+@dataclass(frozen=True)
+class ConstantMeter(Meter):
+    """2 W, 3 W where images are classified."""
 
-    name, covers, source = "fake", "all", "a test"
-
-    def __init__(self, clock: Clock, worker: Worker, *, broken: bool = False) -> None:
-        self.kind: Kind = "measured"
-        self.clock, self.worker, self.broken = clock, worker, broken
+    clock: Clock
+    worker: Worker
+    failing: list[str]
 
     @contextmanager
     def measure(self) -> Iterator[Measurement]:
@@ -174,11 +175,15 @@ class FakeMeter:
         power = 3 if len(self.worker.answered) > answered else 2
 
         def result() -> Energy:
-            if self.broken:
-                raise MeterError("the meter fell off")
-            return Energy(power * seconds, seconds, self.name, self.covers, self.kind, self.source)
+            if self.failing:
+                raise MeterError(self.failing[0])
+            return Energy(power * seconds, seconds, self.name, self.covers, MEASURED, self.source)
 
         measurement.end(result)
+
+
+def fake_meter(clock: Clock, worker: Worker, *failing: str) -> ConstantMeter:
+    return ConstantMeter("fake", "all", "a test", clock, worker, list(failing))
 
 
 @pytest.fixture
@@ -195,44 +200,42 @@ def patient(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_energy_is_measured_and_idle_power_taken_off(patient: Clock) -> None:
     worker = Worker(patient)
-    report = measure_energy([worker], FILES, ([FakeMeter(patient, worker)], ["RAPL: none"]), EnergyRequest(1.0), told)
+    report = measure_energy([worker], FILES, ([fake_meter(patient, worker)], ["RAPL: none"]), 1.0, None, on_step)
     (figures,) = report.figures
     assert figures.kind == "measured"
     assert figures.image_mj == pytest.approx(3 * 16, rel=0.01)
     assert figures.idle_power_w == pytest.approx(2)
     assert figures.above_idle_mj == pytest.approx(16, rel=0.01)
     assert figures.images * 0.016 == pytest.approx(figures.seconds, rel=0.05)
-    assert report.why_not == ("RAPL: none",)
+    assert report.unavailable == ("RAPL: none",)
 
 
 def test_a_meter_that_fails_half_way_takes_no_figure_with_it(patient: Clock) -> None:
     first, second = Worker(patient), Worker(patient)
-    meter = FakeMeter(patient, first)
+    meter = fake_meter(patient, first)
 
     def break_it(file: Path) -> object:
-        meter.broken = True
-        return Worker.answer(second, file)
+        meter.failing.append("the meter fell off")
+        return Worker.classify(second, file)
 
-    second.answer = break_it  # type: ignore[method-assign]
-    report = measure_energy([first, second], FILES, ([meter], []), EnergyRequest(1.0), told)
+    second.classify = break_it  # type: ignore[method-assign]
+    report = measure_energy([first, second], FILES, ([meter], []), 1.0, None, on_step)
     assert len(report.figures) == 1
-    assert report.why_not == ("the meter fell off",)
+    assert report.unavailable == ("the meter fell off",)
 
 
 def test_a_meter_that_fails_costs_no_other_figure(patient: Clock) -> None:
     worker = Worker(patient)
-    meters = [FakeMeter(patient, worker, broken=True), FakeMeter(patient, worker)]
-    report = measure_energy([worker], FILES, (meters, []), EnergyRequest(1.0), told)
+    meters = [fake_meter(patient, worker, "the meter fell off"), fake_meter(patient, worker)]
+    report = measure_energy([worker], FILES, (meters, []), 1.0, None, on_step)
     assert len(report.figures) == 1
-    assert report.why_not == ("the meter fell off",)
+    assert report.unavailable == ("the meter fell off",)
 
 
 def test_an_estimate_is_made_only_when_asked_for_and_says_so(patient: Clock) -> None:
     worker = Worker(patient)
-    assert measure_energy([worker], FILES, ([], ["none here"]), EnergyRequest(1.0), told) == EnergyReport(
-        (), ("none here",)
-    )
-    (figures,) = measure_energy([worker], FILES, ([], []), EnergyRequest(1.0, 5.0), told).figures
+    assert measure_energy([worker], FILES, ([], ["none here"]), 1.0, None, on_step) == EnergyReport((), ("none here",))
+    (figures,) = measure_energy([worker], FILES, ([], []), 1.0, 5.0, on_step).figures
     assert figures.kind == "estimated"
     assert figures.source == "power given by the user"
     assert figures.image_mj == pytest.approx(5 * 16, rel=0.01)
@@ -240,71 +243,94 @@ def test_an_estimate_is_made_only_when_asked_for_and_says_so(patient: Clock) -> 
 
 
 def test_energy_can_be_left_out(clock: Clock) -> None:
-    report = measure_energy([Worker(clock)], FILES, ([], []), EnergyRequest(0, 5.0), told)
+    report = measure_energy([Worker(clock)], FILES, ([], []), 0, 5.0, on_step)
     assert report.figures == ()
-    assert "--energy-seconds 0" in report.why_not[0]
+    assert "--energy-seconds 0" in report.unavailable[0]
 
 
-def make_report(clock: Clock, *, labelled: bool = True, name: str = "scene.gfd") -> DeviceReport:
+def make_result(clock: Clock, *, labelled: bool = True, name: str = "scene.gfd") -> BenchmarkResult:
     latency = Latency(1.0, 1.0, 2.0, 3.0)
     worker = Worker(clock, (0, 1, 1, 1) if labelled else None)
     worker.identity = replace(worker.identity, name=name)
-    return DeviceReport(
+    return BenchmarkResult(
         machine=Machine.here(1),
-        bundle=name,
+        subject=name,
         images=4,
-        rounds=1,
-        candidates=measure_candidates([worker], FILES, 1, told),
+        repeats=1,
+        candidates=measure_candidates([worker], SAMPLE, 1),
         preprocessing=Preprocessing(latency, latency),
         cold_starts=(ColdStart(0.4, 110.0, 5, "fp32", "onnxruntime"), ColdStart(0.5, None, 5, "int8", "onnxruntime")),
         energy=EnergyReport((), ("no meter [here]",)),
         exported={},
-        notes=("Left out: openvino.",),
+        omitted=("Omitted: openvino.",),
     )
 
 
-def test_the_report_is_json_with_its_sources(clock: Clock) -> None:
-    described = json.loads(json.dumps(device_report_to_dict(make_report(clock)), allow_nan=False))
+def test_the_result_is_json_with_its_sources(clock: Clock) -> None:
+    described = json.loads(json.dumps(make_result(clock).to_dict(), allow_nan=False))
     first = described["candidates"][0]
     assert first["mix"]["mean_ms"] == pytest.approx(15)
+    assert first["accuracy"] == {
+        "value": 0.75,
+        "low": pytest.approx(0.30, 0.01),
+        "high": pytest.approx(0.954, 0.01),
+        "n": 4,
+    }
     assert first["curve"][-1]["threshold"] is None
     assert first["identity"]["sha256"] == "0" * 64
-    assert first["images_per_s"] == pytest.approx(62.5)
     assert described["cold_starts"][0]["peak_mb"] == 110
     assert any("measured on this machine" in line for line in described["sources"])
     assert any("scene.gfd at 2 px: full (never)" in line for line in described["sources"])
-    assert "Left out: openvino." in described["sources"]
+    assert "Omitted: openvino." in described["sources"]
 
 
 def test_all_figures_stand_in_tables(clock: Clock) -> None:
-    networks, exits, starts, energy = tables(make_report(clock, name="worker"))
-    assert networks.rows[0] == (
-        *("worker, hands fp32", "20.00", "15.00", "15.00", "20.00", "20.00", "16.00", "62", "75.0", "5.0"),
-    )
-    assert exits.rows[0] == ("worker, hands fp32", "exit 1", "50.0", "50.0", "10.00", "50")
+    result = make_result(clock, name="worker")
+    latency, accuracy, exits, starts = result.tables()
+    assert latency.rows == (("worker, hands fp32", "20.00", "15.00", "15.00", "20.00", "20.00", "16.00"),)
+    assert accuracy.rows == (("worker, hands fp32", "75.0% (30.1–95.4%)", "62", "0", "5.0"),)
+    assert exits.rows[0] == ("worker, hands fp32", "exit 1", "50.0%", "50.0%", "10.00", "50%")
     assert exits.rows[1][:2] == ("", "final")
     assert [row[2] for row in starts.rows] == ["110", "–"]
-    assert energy.caption == "not measurable here; no meter [here]"
+    assert any("no meter [here]" in note for note in result.notes())
+
+
+def test_random_images_give_latency_only(clock: Clock) -> None:
+    (figures,) = measure_candidates([Worker(clock, None)], Sample((), 6, seed=1), 2, on_step)
+    assert figures.end_to_end is None
+    assert figures.full.median_ms == pytest.approx(20)
+    assert sum(exit_.share for exit_ in figures.exits) == 1
+    result = replace(make_result(clock, labelled=False), candidates=(figures,), preprocessing=None)
+    assert any("random" in note for note in result.notes())
+    assert result.tables()[0].rows[0][-1] == "–"
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_the_page_has_figures_and_plots(clock: Clock, tmp_path: Path, labelled: bool) -> None:
-    report = make_report(clock, labelled=labelled, name="$a<b[x]")
-    page = write_device_page(report, tmp_path / "report.html").read_text("utf-8")
-    assert page.count("<svg") == 3
+def test_the_page_has_figures_and_plots(clock: Clock, labelled: bool) -> None:
+    page = make_result(clock, labelled=labelled, name="$a<b[x]").to_html().decode()
+    assert page.count("<svg") == 1
     assert "$a&lt;b[x], hands fp32" in page
-    assert ("<td>75.0</td>" in page) is labelled
-    assert "not measurable here; no meter [here]" in page
+    assert ("<td>75.0% (30.1–95.4%)</td>" in page) is labelled
     assert "<script" not in page
     assert "src=" not in page  # nothing is fetched when it is opened
 
 
+def test_a_plot_has_bars_of_error(clock: Clock, tmp_path: Path) -> None:
+    result = make_result(clock)
+    assert result.plot(tmp_path / "plot.png").stat().st_size > 1000
+    with_accuracy, *_ = draw_candidates(result.candidates).axes
+    (bars,) = with_accuracy.containers
+    assert bars.has_yerr
+    (rows,) = bars.lines[2]
+    assert rows.get_segments()[-1][:, 1].tolist() == pytest.approx([30.1, 95.4], rel=0.01)
+
+
 def test_names_of_files_are_printed_as_they_are(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    print_device_benchmark(make_report(clock, name="[/x]scene[v2]"), Console(width=200))
+    print_tables(make_result(clock, name="[/x]scene[v2]"), Console(width=200))
     assert "[/x]scene[v2], hands fp32" in capsys.readouterr().out
 
 
-def test_a_fresh_process_that_fails_is_told(tmp_path: Path) -> None:
+def test_a_fresh_process_that_fails_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(EngineError, match="a fresh process cannot classify"):
         options = {"engine": "onnxruntime", "precision": "fp32"}

@@ -10,7 +10,7 @@ from typing import Any
 from gfnet_dynn.benchmark.candidates import Identity
 from gfnet_dynn.benchmark.energy_use import EnergyFigures, EnergyReport
 from gfnet_dynn.benchmark.measurement import CandidateFigures, ExitFigures, Preprocessing
-from gfnet_dynn.benchmark.report import DeviceReport, Machine, device_report_to_dict
+from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.benchmark.timing import Latency
 from gfnet_dynn.bundle.manifest import Manifest
 from tests import bundles
@@ -63,18 +63,18 @@ def energy(of: CandidateFigures, **changes: Any) -> EnergyFigures:
 
 def report(*candidates: CandidateFigures, energies: tuple[EnergyFigures, ...] = ()) -> dict[str, Any]:
     """As JSON values; of the tiny bundle in both precisions, unless others are given."""
-    made = DeviceReport(
+    made = BenchmarkResult(
         machine=Machine("a Cortex", "arm", "Linux", "3.11", "0.1", 1),
-        bundle="tiny.gfd",
+        subject="tiny.gfd",
         images=48,
-        rounds=5,
+        repeats=5,
         candidates=candidates or (candidate(), candidate("int8", FAST)),
         preprocessing=Preprocessing(DECODE, FIT),
         cold_starts=(),
         energy=EnergyReport(energies, ()),
         exported={},
     )
-    described: dict[str, Any] = json.loads(json.dumps(device_report_to_dict(made)))
+    described: dict[str, Any] = json.loads(json.dumps(made.to_dict()))
     return described
 
 

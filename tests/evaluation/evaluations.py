@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from gfnet_dynn.benchmark.torch_latency import LatencySetting
-from gfnet_dynn.evaluation.evaluation import Evaluation, ExitTimes, Subject, Thresholds, evaluate
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject
+from gfnet_dynn.evaluation.policies import trained_policies
+from gfnet_dynn.evaluation.result import EvaluationResult
 from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.spec.network import InputSpec
 
 MACS = (300_000_000, 500_000_000, 700_000_000, 850_000_000, 1_000_000_000)
-SETTING = LatencySetting("an engine", "a processor", 2, 1, 3, 5, "network only")
+SETTING = {
+    "engine": "an engine",
+    "device": "a processor",
+    "threads": 2,
+    "batch": 1,
+    "images": 3,
+    "repeats": 5,
+    "scope": "network only",
+}
 
 
 def outputs(classes: int, per_class: int = 12, exits: int = 5, seed: int = 0) -> ExitArrays:
@@ -32,9 +44,26 @@ def times(exits: int = 5, images: int = 3) -> ExitTimes:
 
 def subject(classes: int, macs: Sequence[int] = MACS) -> Subject:
     names = tuple(f"class_{index:02}" for index in range(classes))
-    return Subject("Scenes", "val", names, tuple(macs), 1234, model="gfnet-192x12", input_px=256)
+    exits = (*(f"exit {index + 1}" for index in range(len(macs) - 1)), "final")
+    return Subject("gfnet-192x12", "fp32, torch", InputSpec(256), names, exits, tuple(macs), 1234, "Scenes", "val")
 
 
-def evaluation(classes: int = 4, *, chosen: bool = True, timed: bool = True) -> Evaluation:
-    thresholds = Thresholds((0.8,) * 4, (0.9,) * 4) if chosen else Thresholds(None, None)
-    return evaluate(outputs(classes), subject(classes), times() if timed else None, thresholds)
+def policies(*, chosen: bool = True) -> tuple[Policy, ...]:
+    found = {"rule": "a rule", "chosen_on": "selection split"}
+    both = {
+        "threshold": {**found, "thresholds": [0.8] * 4},
+        "max_softmax_threshold": {**found, "thresholds": [0.9] * 4},
+    }
+    return trained_policies(both if chosen else {}, 4)
+
+
+def evaluation(classes: int = 4, *, chosen: bool = True, timed: bool = True) -> EvaluationResult:
+    evaluator = Evaluator(outputs(classes), subject(classes), times() if timed else None)
+    judged = {each.name: evaluator.judge(each) for each in policies(chosen=chosen)}
+    files = [Path(f"{index}.png") for index in range(len(evaluator.arrays.labels))]
+    return EvaluationResult.of(
+        evaluator,
+        judged,
+        sweeps={score: evaluator.sweep(score) for score in ("gate", "max_softmax")},
+        mistakes=evaluator.mistakes(next(iter(judged.values())), files, 3),
+    )

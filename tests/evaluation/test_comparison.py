@@ -8,16 +8,20 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.comparison import compare, read_run
-from gfnet_dynn.evaluation.comparison_report import SOURCES, write_comparison
+from gfnet_dynn.evaluation.comparison_report import SOURCES
+from gfnet_dynn.evaluation.request import ReportRequest
+from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.workflows.reports import report
 
 
-def judgement(accuracy: float, macs: float) -> dict[str, Any]:
-    return {"accuracy": accuracy, "macro_f1": accuracy - 0.01, "mean_macs": macs, "mean_cost": macs / 400e6}
+def judged(accuracy: float, macs: float) -> dict[str, Any]:
+    return {"accuracy": accuracy, "macro_f1": accuracy - 0.01, "mean_macs": macs, "macs_share": macs / 400e6}
 
 
 def make_run(folder: Path, seed: int = 0, final: float = 0.9, exits: bool = True, **changes: Any) -> Path:
@@ -35,27 +39,25 @@ def make_run(folder: Path, seed: int = 0, final: float = 0.9, exits: bool = True
         "versions": {"torch": "2"},
         "distillation": distillation,
     }
-    chosen = {"chosen_on_selection": judgement(final - 0.01, 200e6) if exits else None}
+    early = {name: judged(final - 0.01, 200e6) for name in ("gates", "max-softmax")} if exits else {}
+    accuracies = {100e6: final - 0.2, 400e6: final} if exits else {400e6: final}
     evaluation = {
         "data": {"data_set": "UCM", "part": "val", "images": 336},
-        "input_px": 128,
         "network": {
             "model": "gfnet-xs",
             "parameters": 4_000_000,
-            "exit_macs": [100e6, 400e6] if exits else [400e6],
-            "exit_accuracy_over_all_images": [final - 0.2, final] if exits else [final],
+            "input_px": 128,
+            "exits": [{"macs": macs, "accuracy": accuracy} for macs, accuracy in accuracies.items()],
         },
-        "full_network": judgement(final, 400e6),
-        "sweep": [judgement(final - 0.2, 100e6), judgement(final, 400e6)],
-        "plain_rule": chosen,
-        **chosen,
+        "policies": {**early, "full": judged(final, 400e6)},
+        "sweeps": {"gate": [judged(final - 0.2, 100e6), judged(final, 400e6)]},
     }
     where = folder / "checkpoint_result" / "evaluation"
     where.mkdir(parents=True)
     (folder / "split.json").write_text(json.dumps({"parts": {"val": [["a.png", 0]]}}), encoding="utf-8")
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     (where / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
-    # The second epoch was told twice, as after a kill.
+    # The second epoch stands twice, as after a kill.
     lines = [{"stage": "joint", "epoch": epoch, "seconds": 60.0} for epoch in (0, 1, 1)]
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     return folder
@@ -66,11 +68,12 @@ def test_runs_that_differ_in_seed_alone_share_a_row(tmp_path: Path) -> None:
     runs = [read_run(make_run(tmp_path / str(seed), seed, final)) for seed, final in enumerate(finals)]
     (group,) = compare(runs)
     assert group.name == "gfnet-xs 128 px"
-    assert group.full.accuracy.mean == pytest.approx(statistics.fmean(finals))
-    assert group.full.accuracy.deviation == pytest.approx(statistics.stdev(finals))
-    assert group.full.accuracy.text(100) == "93.0 ± 3.6"
-    assert group.gates is not None
-    assert group.gates.cost.text(100, 0) == "50 ± 0"
+    assert group.policies["full"].accuracy.mean == pytest.approx(statistics.fmean(finals))
+    assert group.policies["full"].accuracy.deviation == pytest.approx(statistics.stdev(finals))
+    assert group.policies["full"].accuracy.text(100) == "93.0 ± 3.6"
+    assert group.policies["gates"].macs_share.text(100, 0) == "50 ± 0"
+    right = np.arange(336) < round(0.93 * 336)
+    assert group.policies["full"].interval == Proportion.of(right)
     assert [each.text(100) for each in group.exit_accuracy] == ["73.0 ± 3.6", "93.0 ± 3.6"]
     assert group.train_seconds.mean == 120
 
@@ -139,22 +142,26 @@ def test_a_seed_counts_once(tmp_path: Path) -> None:
         compare([first, first])
 
 
-def test_a_report_says_every_number_and_its_source(tmp_path: Path) -> None:
-    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", final=0.95, exits=False)]
-    files = write_comparison(compare([read_run(run) for run in runs]), tmp_path / "out")
+def test_a_report_has_every_number_and_its_source(tmp_path: Path) -> None:
+    runs = (make_run(tmp_path / "a"), make_run(tmp_path / "b", final=0.95, exits=False))
+    files = report(ReportRequest(runs=runs, output=tmp_path / "out")).files
     assert [file.name for file in files] == [f"comparison.{kind}" for kind in ("md", "html", "json", "png")]
     markdown = files[0].read_text(encoding="utf-8")
     assert "## UCM, 336 val images (list " in markdown
-    row = "| gfnet-xs 128 px, exits 3 | 1 | 4.00 | 90.0 | 89.0 | 400 | 89.0 | 200 (50 %) | 89.0 | 200 (50 %) | 2.0 |"
+    row = (
+        "| gfnet-xs 128 px, exits 3 | 1 | 4.00 | 90.0 (86.2–92.7) | 89.0 | 400 (100%) | 89.0 (85.2–91.9) | 200 (50%) "
+        "| 89.0 (85.2–91.9) | 200 (50%) | 2.0 |"
+    )
     assert row in markdown
-    assert "| gfnet-xs 128 px, exits none | 1 | 4.00 | 95.0 | 94.0 | 400 | – | – | – | – | 2.0 |" in markdown
+    static = "| gfnet-xs 128 px, exits none | 1 | 4.00 | 95.0 (92.0–96.8) | 94.0 | 400 (100%) | – | – | – | – | 2.0 |"
+    assert static in markdown
     assert "70.0 at 100 · 90.0 at 400" in markdown
     assert all(source in markdown for source in SOURCES.values())
     page = files[1].read_text(encoding="utf-8")
     cells = re.findall(r"<td>([^<]*)</td>", page)
     assert set(row.strip("| ").split(" | ")) <= set(cells)
     described = json.loads(files[2].read_text(encoding="utf-8"))
-    assert [group["full"]["accuracy"] for group in described["groups"]] == [
+    assert [group["policies"]["full"]["accuracy"] for group in described["groups"]] == [
         {"mean": 0.9, "deviation": None},
         {"mean": 0.95, "deviation": None},
     ]
@@ -165,17 +172,31 @@ def test_a_report_says_every_number_and_its_source(tmp_path: Path) -> None:
 def test_results_on_other_data_stand_in_another_table(tmp_path: Path) -> None:
     first, second = make_run(tmp_path / "a"), make_run(tmp_path / "b")
     (second / "split.json").write_text(json.dumps({"parts": {"val": [["b.png", 0]]}}), encoding="utf-8")
-    (file, *_) = write_comparison(compare([read_run(first), read_run(second)]), tmp_path / "out")
-    assert file.read_text(encoding="utf-8").count("| network | runs |") == 2
+    result = report(ReportRequest(runs=(first, second), output=tmp_path / "out"))
+    assert sum(table.headings[:2] == ("network", "seeds") for table in result.tables()) == 2
 
 
-def test_what_is_no_evaluated_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"is no run: it has no run\.json"):
-        read_run(tmp_path)
+def test_folders_that_cannot_be_compared_are_skipped_and_named(tmp_path: Path) -> None:
+    run, earlier, unfinished = make_run(tmp_path / "a"), make_run(tmp_path / "a.previous-1"), make_run(tmp_path / "b c")
+    (unfinished / "checkpoint_result" / "evaluation" / "evaluation.json").unlink()
+    (tmp_path / "splits").mkdir()
+    result = report(ReportRequest(runs=(run, earlier, unfinished, tmp_path / "splits"), output=tmp_path / "out"))
+    assert [each.folder for group in result.groups for each in group.runs] == [run]
+    noted = [next(note for note in result.notes() if str(each) in note) for each in (earlier, unfinished)]
+    assert "earlier run" in noted[0]
+    assert f"gfnet-dynn evaluate '{unfinished}'" in noted[1]
+    assert any("splits" in note and "run.json" in note for note in result.notes())
+
+
+def test_an_earlier_run_by_itself_is_compared(tmp_path: Path) -> None:
+    earlier = make_run(tmp_path / "a.previous-1")
+    assert report(ReportRequest(runs=(earlier,), output=tmp_path / "out")).groups[0].runs[0].folder == earlier
+
+
+def test_nothing_to_compare_and_damaged_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"run\.json"):
+        report(ReportRequest(runs=(tmp_path,), output=tmp_path / "out"))
     run = make_run(tmp_path / "a")
     (run / "run.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(DataError, match=r"cannot read the run .*another version"):
-        read_run(run)
-    (run / "checkpoint_result" / "evaluation" / "evaluation.json").unlink()
-    with pytest.raises(DataError, match=r"has no evaluation: run `gfnet-dynn evaluate --checkpoint-path"):
-        read_run(run)
+    with pytest.raises(DataError, match=re.escape(str(run))):
+        report(ReportRequest(runs=(run,), output=tmp_path / "out"))

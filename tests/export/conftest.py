@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.export.bundle import Draft
-from gfnet_dynn.export.policies import policies_of
 from gfnet_dynn.export.segments import export_segments
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.early_exit import EarlyExitNet
@@ -36,7 +36,7 @@ KINDS: dict[str, tuple[BackboneSpec, int, tuple[int, ...]]] = {
 
 PROVENANCE = {
     "threshold": {"thresholds": [0.5, 0.5], "rule": "a rule", "chosen_on": "selection split"},
-    "plain_threshold": {"thresholds": [0.6, 0.6], "rule": "a rule", "chosen_on": "selection split"},
+    "max_softmax_threshold": {"thresholds": [0.6, 0.6], "rule": "a rule", "chosen_on": "selection split"},
 }
 
 
@@ -53,7 +53,7 @@ class Subject:
     def manifest(self) -> Manifest:
         gates = len(self.net.gates)
         provenance = {key: {**value, "thresholds": value["thresholds"][:gates]} for key, value in PROVENANCE.items()}
-        return Draft(self.spec, self.net.exit_macs(), policies_of(provenance, gates), {}).manifest(
+        return Draft(self.spec, self.net.exit_macs(), trained_policies(provenance, gates), {}).manifest(
             {"fp32": self.graphs}, {}
         )
 

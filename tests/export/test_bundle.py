@@ -8,11 +8,11 @@ import onnx
 import pytest
 
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
+from gfnet_dynn.bundle.precisions import ALLOWED_LOSS
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export import bundle as bundling
 from gfnet_dynn.export.bundle import LabelledImages, export_net
-from gfnet_dynn.export.parity import compare, network_arrays, require_parity, stage_arrays
-from gfnet_dynn.export.policies import policies_of
+from gfnet_dynn.export.parity import compare, network_arrays, require_parity, segment_arrays
 from gfnet_dynn.export.segments import export_segments
 from gfnet_dynn.runtime import load
 from gfnet_dynn.runtime.segments import Images
@@ -36,10 +36,6 @@ def biased(segment: onnx.ModelProto, towards_the_first: float) -> onnx.ModelProt
     return other
 
 
-def quiet(said: str) -> None:
-    pass
-
-
 @pytest.fixture
 def ready_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments that were exported already: what is tested here is what becomes of them."""
@@ -49,8 +45,8 @@ def ready_stages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("ready_stages")
 def test_a_bundle_goes_out_and_answers(subject: MakeSubject, tmp_path: Path) -> None:
     it = subject("gfnet")
-    said: list[str] = []
-    exported = export_net(it.net, it.spec, {**PROVENANCE, "seed": 3}, held_out(it), it.images, said.append)
+    lines: list[str] = []
+    exported = export_net(it.net, it.spec, {**PROVENANCE, "seed": 3}, held_out(it), it.images, lines.append)
     path = write_bundle(tmp_path / "scene.gfd", exported.manifest, exported.files)
     manifest = read_bundle(path).manifest
     assert set(manifest.precisions) == {"fp32", "int8"}
@@ -60,7 +56,7 @@ def test_a_bundle_goes_out_and_answers(subject: MakeSubject, tmp_path: Path) -> 
     assert manifest.provenance["seed"] == 3
     assert manifest.report["measured_on"] == "selection split, 9 images"
     assert manifest.report["parity"]["logits"] < 1e-5
-    assert any(line.startswith("same answers on 9 images") for line in said)
+    assert any(line.startswith("same answers on 9 images") for line in lines)
     answers = load(path, precision="fp32", threads=1).classify(list(it.images), threshold=0.0)
     expected = it.compiled().all_exits(it.images)[0][:, 0].argmax(axis=1)
     assert [answer.label for answer in answers] == [it.spec.classes[index] for index in expected]
@@ -69,14 +65,14 @@ def test_a_bundle_goes_out_and_answers(subject: MakeSubject, tmp_path: Path) -> 
 @pytest.mark.usefixtures("ready_stages")
 def test_the_report_says_what_int8_changes(subject: MakeSubject) -> None:
     it = subject("gfnet")
-    report = export_net(it.net, it.spec, PROVENANCE, held_out(it), it.images, quiet).manifest.report
+    report = export_net(it.net, it.spec, PROVENANCE, held_out(it), it.images).manifest.report
     logits = it.compiled().all_exits(it.images)[0]
     exact = float((logits[:, -1].argmax(axis=1) == held_out(it).labels).mean())
     assert report["precisions"]["fp32"]["full"]["accuracy"] == pytest.approx(exact, abs=1e-4)
     for precision in ("fp32", "int8"):
-        assert set(report["precisions"][precision]) == {"gates", "plain", "full"}
+        assert set(report["precisions"][precision]) == {"gates", "max-softmax", "full"}
         assert sum(report["precisions"][precision]["gates"]["exit_shares"]) == pytest.approx(1, abs=1e-4)
-        assert report["precisions"][precision]["full"]["mean_cost"] == 1
+        assert report["precisions"][precision]["full"]["macs_share"] == 1
 
 
 @pytest.mark.usefixtures("ready_stages")
@@ -89,17 +85,31 @@ def test_int8_that_loses_too_much_is_left_out(subject: MakeSubject, monkeypatch:
 
     monkeypatch.setattr(bundling, "quantise_segments", ruined)
     images = LabelledImages(it.images, labels, "selection")
-    exported = export_net(it.net, it.spec, PROVENANCE, images, it.images, quiet)
+    exported = export_net(it.net, it.spec, PROVENANCE, images, it.images)
     assert set(exported.manifest.precisions) == {"fp32"}
     assert not any(name.startswith("int8") for name in exported.files)
-    assert exported.notes[0].startswith("int8 is left out: by the policy")
-    assert "int8" in exported.manifest.report["precisions"]  # what was found is told all the same
+    assert exported.differences["int8"]["full"].high < -ALLOWED_LOSS
+    assert "int8" in exported.manifest.report["precisions"]  # what was found is stored all the same
+    assert exported.manifest.auto_precisions == ("fp32",)
+
+
+@pytest.mark.usefixtures("ready_stages")
+@pytest.mark.parametrize(("copies", "automatic"), [(84, ("fp32",)), (86, ("fp32", "int8"))])
+def test_auto_takes_int8_only_where_enough_images_show_no_loss(
+    subject: MakeSubject, monkeypatch: pytest.MonkeyPatch, copies: int, automatic: tuple[str, ...]
+) -> None:
+    it = subject("gfnet")  # 9 images; with 9 · 85 = 765 of equal answers the interval ends at -0.5 points
+    monkeypatch.setattr(bundling, "quantise_segments", lambda segments, images: segments)
+    images = LabelledImages(np.tile(it.images, (copies, 1, 1, 1)), np.arange(9 * copies) % 4, "selection")
+    manifest = export_net(it.net, it.spec, PROVENANCE, images, it.images).manifest
+    assert manifest.auto_precisions == automatic
+    assert manifest.report["against_fp32"]["int8"]["gates"]["n"] == 9 * copies
 
 
 @pytest.mark.usefixtures("ready_stages")
 def test_without_calibration_there_is_no_int8(subject: MakeSubject) -> None:
     it = subject("gfnet")
-    exported = export_net(it.net, it.spec, {}, held_out(it), None, quiet)
+    exported = export_net(it.net, it.spec, {}, held_out(it), None)
     assert set(exported.manifest.precisions) == {"fp32"}
     assert [policy.name for policy in exported.manifest.policies] == ["full"]
 
@@ -109,14 +119,14 @@ def test_stages_of_another_network_are_refused(subject: MakeSubject, monkeypatch
     changed = [it.segments[0], biased(it.segments[1], 0.1), it.segments[2]]
     monkeypatch.setattr(bundling, "export_segments", lambda net, spec: changed)
     with pytest.raises(ExportError, match="do not give the network's answers on 9 images"):
-        export_net(it.net, it.spec, PROVENANCE, held_out(it), None, quiet)
+        export_net(it.net, it.spec, PROVENANCE, held_out(it), None)
 
 
 def test_answers_that_are_no_numbers_are_refused(subject: MakeSubject) -> None:
     it = subject("gfnet")
     labels = np.zeros(len(it.images), np.int64)
     network = network_arrays(it.net, it.images, labels, it.spec.input)
-    segments = stage_arrays(it.compiled(), it.images, labels)
+    segments = segment_arrays(it.compiled(), it.images, labels)
     segments.logits[0, 0, 0] = np.nan
     with pytest.raises(ExportError):
         require_parity(compare(network, segments, it.manifest.policy("full"), "test"))
@@ -124,20 +134,10 @@ def test_answers_that_are_no_numbers_are_refused(subject: MakeSubject) -> None:
 
 def test_a_static_network_has_one_stage_and_one_policy(subject: MakeSubject, tmp_path: Path) -> None:
     it = subject("static")
-    exported = export_net(it.net, it.spec, PROVENANCE, held_out(it), None, quiet)
+    exported = export_net(it.net, it.spec, PROVENANCE, held_out(it), None)
     path = write_bundle(tmp_path / "static.gfd", exported.manifest, exported.files)
     assert [policy.name for policy in exported.manifest.policies] == ["full"]
     assert load(path, threads=1).classify([it.images[0]])[0].exit == "final"
-
-
-def test_policies_come_from_training() -> None:
-    gates, plain, full = policies_of(PROVENANCE, 2)
-    assert (gates.name, gates.score, gates.thresholds) == ("gates", "gate", (0.5, 0.5))
-    assert gates.source == "a rule; chosen on the selection split"
-    assert (plain.name, plain.score) == ("plain", "max_softmax")
-    assert full.thresholds == (float("inf"), float("inf"))
-    nothing_saved = {"threshold": {"thresholds": None}, "plain_threshold": None}
-    assert [policy.name for policy in policies_of(nothing_saved, 2)] == ["full"]
 
 
 def test_torch_is_asked_once_for_each_stage(subject: MakeSubject) -> None:

@@ -32,13 +32,13 @@ def middle(values: npt.NDArray[np.float32]) -> float:
 
 
 @pytest.mark.parametrize("kind", ["gfnet", "lite", "hybrid"])
-@pytest.mark.parametrize("name", ["gates", "plain"])
+@pytest.mark.parametrize("name", ["gates", "max-softmax"])
 def test_one_graph_answers_as_the_stages(subject: MakeSubject, kind: str, name: str) -> None:
     it = subject(kind)
     segments, policy = it.compiled(), it.manifest.policy(name)
     logits, gates = segments.all_exits(it.images)
     scores = gates if name == "gates" else np.exp(logits - logits.max(2, keepdims=True))[:, :-1]
-    if name == "plain":
+    if name == "max-softmax":
         scores = 1 / np.exp(logits - logits.max(2, keepdims=True)).sum(2)[:, :-1]
     policy = Policy(name, policy.score, tuple(middle(column) for column in scores.T), "test")
     joined, taken = session(it, policy), []

@@ -1,4 +1,4 @@
-"""What a device benchmark times against each other: networks that treat one image at a time."""
+"""Candidates of a benchmark: networks in one engine and precision that process one image at a time."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from gfnet_dynn.runtime.segments import Images
 
 @dataclass(frozen=True)
 class Identity:
-    """Which network, and how it is run.
+    """Which network, and how it runs.
 
     Attributes:
         name: for tables.
         engine: with its version.
         precision: `fp32` or `int8`.
-        policy: name of the exit policy of its mix, and how its thresholds came about.
-        input_px: side of its input in pixels.
-        macs: of the full network; counted.
-        path: of the bundle or run.
-        sha256: that identifies the bundle, or None.
-        size_bytes: of the graphs in this precision, on disk; None where nothing is deployed.
+        policy: name and source of the exit policy.
+        input_px: side of the input in pixels.
+        macs: multiply-accumulates of the full network; counted from shapes.
+        path: of the bundle or run; a remark where the weights are in no file.
+        sha256: of the bundle; None for other networks.
+        size_bytes: of the graphs in this precision; None for networks that are not deployed.
+        device: `cpu`, or the name of the GPU.
     """
 
     name: str
@@ -43,75 +44,81 @@ class Identity:
     path: str
     sha256: str | None
     size_bytes: int | None
+    device: str = "cpu"
 
     @property
     def label(self) -> str:
-        """Name, engine and precision, short; versions stand among the sources."""
-        return f"{self.name}, {self.engine.split()[0]} {self.precision}"
+        """Name, engine without its version, precision, and the device unless it is the CPU."""
+        device = "" if self.device == "cpu" else f", {self.device}"
+        return f"{self.name}, {self.engine.split()[0]} {self.precision}{device}"
 
 
-class Exit(NamedTuple):
-    """An exit's name, and its MACs over those of the full network."""
+class ExitCost(NamedTuple):
+    """Name of an exit, and its MACs as a share of the full network's."""
 
     name: str
     macs_share: float
 
 
 class Candidate(Protocol):
-    """A network in one engine and precision."""
+    """A network in one engine and precision; an image is uint8 [1, S, S, 3]."""
 
     @property
     def identity(self) -> Identity:
-        """Which it is."""
+        """Which network."""
         ...
 
     @property
-    def exits(self) -> Sequence[Exit]:
-        """G + 1 exits."""
+    def exits(self) -> Sequence[ExitCost]:
+        """G + 1 exits, the final one last."""
         ...
 
-    def leave_at(self, exit_index: int) -> Callable[[Images], object]:
-        """A call that takes one image [1, S, S, 3] and leaves at one exit."""
+    def forced_to(self, exit_index: int) -> Callable[[Images], object]:
+        """A call that runs one image up to the given exit."""
         ...
 
     def decide(self, image: Images) -> int:
-        """Take one image as far as it needs; the position among `exits` of the exit taken."""
+        """Run one image by the exit policy; the index of the exit taken."""
         ...
 
     def read(self, file: Path) -> Images:
-        """A file as the network takes it, [1, S, S, 3]."""
+        """Decode a file and fit it to the input."""
         ...
 
-    def answer(self, file: Path) -> object:
-        """From file to label."""
+    def classify(self, file: Path) -> object:
+        """All of it, from the file to the label."""
         ...
 
-    def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
-        """What every exit says of images, scores in place of gates; None where their classes are not known to it."""
+    def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
+        """Outputs of all exits, the policy's score in place of the gates; None where the classes are unknown."""
         ...
+
+
+def forced_thresholds(exit_index: int, num_gates: int) -> tuple[float, ...]:
+    """Thresholds at which every image takes the given exit; the final one for `exit_index` G."""
+    return tuple(0.0 if index == exit_index else NEVER for index in range(num_gates))
 
 
 @dataclass(frozen=True)
 class BundleCandidate:
-    """A bundle on one engine in one precision, by one of its policies."""
+    """A bundle in one engine and precision, by one of its policies."""
 
     classifier: Classifier
     bundle: Bundle
     policy: Policy
-    name: str
 
     @property
     def identity(self) -> Identity:
-        """Which it is."""
+        """Which network."""
         net, manifest = self.classifier.net, self.bundle.manifest
         return Identity(
-            name=self.name,
+            name=self.bundle.path.stem,
             engine=net.engine_name,
             precision=net.precision,
             policy=f"{self.policy.name} ({self.policy.source})",
             input_px=manifest.input.size,
             macs=manifest.exits[-1].macs,
-            path="ImageNet weights, exported for this" if self._is_untrained else str(self.bundle.path),
+            path="ImageNet weights, exported for this benchmark" if self._is_untrained else str(self.bundle.path),
             sha256=self.bundle.sha256,
             size_bytes=sum(manifest.files[name].bytes for name in manifest.precisions[net.precision]),
         )
@@ -121,14 +128,14 @@ class BundleCandidate:
         return "untrained" in self.bundle.manifest.provenance
 
     @property
-    def exits(self) -> Sequence[Exit]:
-        """As the manifest has them."""
+    def exits(self) -> Sequence[ExitCost]:
+        """Those of the manifest."""
         manifest = self.bundle.manifest
-        return [Exit(way.name, share) for way, share in zip(manifest.exits, manifest.costs, strict=True)]
+        return [ExitCost(each.name, share) for each, share in zip(manifest.exits, manifest.costs, strict=True)]
 
-    def leave_at(self, exit_index: int) -> Callable[[Images], object]:
-        """All segments up to one exit."""
-        thresholds = tuple(0.0 if index == exit_index else NEVER for index in range(len(self.exits) - 1))
+    def forced_to(self, exit_index: int) -> Callable[[Images], object]:
+        """All segments up to the exit."""
+        thresholds = forced_thresholds(exit_index, len(self.exits) - 1)
         policy = Policy("forced", "gate", thresholds, "to time one exit")
         return lambda image: self.classifier.net.decide(image, policy)
 
@@ -140,12 +147,12 @@ class BundleCandidate:
         """Decode and fit."""
         return self.classifier.read(file)[None]
 
-    def answer(self, file: Path) -> object:
+    def classify(self, file: Path) -> object:
         """As `gfnet-dynn classify` does."""
         return self.classifier.classify(file, policy=self.policy.name)
 
-    def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
-        """One image after the other, as when it is timed; None of a classifier that has learned nothing."""
+    def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
+        """One image after the other, as when it is timed; None for an untrained classifier."""
         labels = labels_of(files, self.bundle.manifest.classes)
         if labels is None or self._is_untrained:
             return None
@@ -155,9 +162,9 @@ class BundleCandidate:
 
 
 def labels_of(files: Sequence[Path], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:
-    """Class indices from the names of the folders that the files lie in; None unless every one is a class."""
+    """Class indices, [N], from the names of the files' folders; None unless every folder is a class."""
     index = {name: position for position, name in enumerate(classes)}
-    folders = [file.absolute().parent.name for file in files]  # a link counts where it lies, not where it points
-    if not all(folder in index for folder in folders):
+    folders = [file.absolute().parent.name for file in files]  # of a symbolic link, not of its target
+    if not files or not all(folder in index for folder in folders):
         return None
     return np.array([index[folder] for folder in folders], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What a device pays for its first answer: time from the start of the process, and memory at its highest."""
+"""First prediction of a fresh process: time from its start, and peak memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gfnet_dynn.errors import EngineError
 
+# The process reports its memory itself: its parent would also count its own pages, those between fork and exec.
 _CLASSIFY = """
 import atexit, sys
 
@@ -32,19 +33,17 @@ sys.argv[0] = "gfnet-dynn"
 from gfnet_dynn.cli.app import main
 main()
 """
-# The memory is asked for from inside: a parent sees that of its own pages too, from between fork and exec.
-
 _MARK = "peak_kib="
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """The first answer of a fresh process, as medians.
+    """First prediction of a fresh process, medians over several.
 
     Attributes:
-        seconds: from the start of the process to its end, the label printed.
-        peak_mb: highest resident memory, in 10⁶ bytes; None where the system does not tell.
-        starts: that were measured.
+        seconds: from the start of the process to its end.
+        peak_mb: peak resident memory in 10⁶ bytes; None where the system does not report it.
+        starts: number of processes.
         precision: of the network.
         engine: that ran it.
     """
@@ -57,25 +56,25 @@ class ColdStart:
 
 
 def measure_cold_start(bundle: Path, image: Path, options: dict[str, str], starts: int = 5) -> ColdStart:
-    """Start `gfnet-dynn classify` anew several times.
+    """Run `gfnet-dynn classify` in several fresh processes.
 
     Args:
-        bundle: what it classifies with.
-        image: what it classifies.
-        options: of the command, by name, `engine` and `precision` among them.
-        starts: how often.
+        bundle: to classify with.
+        image: to classify.
+        options: of the command by name, `engine` and `precision` among them.
+        starts: number of processes.
 
     Raises:
-        EngineError: it fails.
+        EngineError: a process fails.
     """
     line = [part for name, value in options.items() for part in (f"--{name}", value)]
-    # -P, as the installed command: modules that lie in the working folder are not the program's.
+    # -P, as the installed command has it: modules in the working folder are not imported.
     command = [sys.executable, "-P", "-c", _CLASSIFY, "classify", str(bundle.absolute()), str(image.absolute()), *line]
     seconds, peaks = [], []
     for _ in range(starts):
-        began = time.perf_counter()
+        start = time.perf_counter()
         result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
         if result.returncode:
             raise EngineError(f"a fresh process cannot classify {image}: {result.stderr.strip()[-300:]}")
         if _MARK in result.stderr:

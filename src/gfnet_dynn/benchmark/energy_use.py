@@ -1,47 +1,35 @@
-"""Energy of an image on a device, by the meters that are there; never a guess that looks like a measurement."""
+"""Energy per image of each candidate, from the meters of the device; an estimate is marked as one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.benchmark.candidates import Candidate, Identity
 from gfnet_dynn.benchmark.energy.meter import Energy, Kind, Meter, estimate, idle_power_w
 from gfnet_dynn.errors import MeterError
+from gfnet_dynn.progress import OnStep, ignore_steps
 
-_SETTLE_S = 3.0  # clocks, temperature and the means that some meters give lag behind the load
-
-
-@dataclass(frozen=True)
-class EnergyRequest:
-    """What is wanted.
-
-    Attributes:
-        seconds: to run each network under a meter, and to watch the idle device before it; 0 leaves energy out.
-        estimate_power_w: power that the user gives, for an estimate beside whatever is measured.
-    """
-
-    seconds: float
-    estimate_power_w: float | None = None
+_SETTLE_S = 3.0  # clocks, temperature and the averages that some meters report lag behind the load
 
 
 @dataclass(frozen=True)
 class EnergyFigures:
-    """One network by one meter, from file to label.
+    """One candidate by one meter, end to end.
 
     Attributes:
-        identity: which network.
+        identity: which candidate.
         meter: its name.
-        covers: what it sees.
+        covers: the parts of the device that it measures.
         kind: measured or estimated.
-        source: files or calls that it comes from.
-        image_mj: millijoules of an image, of all that the meter covers.
-        idle_power_w: of the idle device, measured before this network ran; None for an estimate.
-        above_idle_mj: millijoules of an image beyond what the idle device takes; None for an estimate.
+        source: files or calls that are read.
+        image_mj: millijoules per image, of all that the meter covers.
+        idle_power_w: of the idle device, measured before this candidate ran; None for an estimate.
+        above_idle_mj: millijoules per image beyond the idle power; None for an estimate.
         images: that were classified under the meter.
-        seconds: that it took.
+        seconds: that they took.
     """
 
     identity: Identity
@@ -58,47 +46,50 @@ class EnergyFigures:
 
 @dataclass(frozen=True)
 class EnergyReport:
-    """All figures, and why there are no more."""
+    """All figures, and a reason for each meter that gave none."""
 
     figures: tuple[EnergyFigures, ...]
-    why_not: tuple[str, ...]
+    unavailable: tuple[str, ...]
 
 
 def measure_energy(
     candidates: Sequence[Candidate],
     files: Sequence[Path],
     meters: tuple[Sequence[Meter], Sequence[str]],
-    target: EnergyRequest,
-    told: Callable[[int, int], None],
+    seconds: float,
+    estimate_power_w: float | None = None,
+    on_step: OnStep = ignore_steps,
 ) -> EnergyReport:
-    """Run each network for some seconds under each meter.
+    """Run each candidate under each meter.
 
     Args:
         candidates: the networks.
-        files: images, gone through again and again.
-        meters: those that work here, and why others don't, as `find_meters` gives them.
-        target: how long.
-        told: of networks done, and of all.
+        files: images, classified over and over.
+        meters: result of `find_meters`.
+        seconds: under each meter, and to measure the idle device before; 0: no energy is measured.
+        estimate_power_w: power for an estimate beside what is measured.
+        on_step: called after each candidate.
     """
-    usable, why_not = meters[0], list(meters[1])
-    if target.seconds == 0:
-        return EnergyReport((), ("left out by --energy-seconds 0",))
-    total = len(candidates) * (len(usable) + (target.estimate_power_w is not None))
+    if not (files and seconds):
+        return EnergyReport((), ("--energy-seconds 0" if files else "no image files",))
+    usable, unavailable = meters[0], list(meters[1])
+    total = len(candidates) * (len(usable) + (estimate_power_w is not None))
     figures: list[EnergyFigures] = []
     for meter in usable:
         try:
-            for each in _by_meter(meter, candidates, files, target.seconds):
-                figures.append(each)  # one by one: a meter that fails later takes none of them
-                told(len(figures), total)
+            for each in _by_meter(meter, candidates, files, seconds):
+                figures.append(each)  # one by one: they are kept if the meter fails later
+                on_step(len(figures), total)
         except MeterError as error:
-            why_not.append(str(error))
-    if target.estimate_power_w is not None:
+            unavailable.append(str(error))
+    if estimate_power_w is not None:
         for candidate in candidates:
-            figures.append(_estimated(candidate, files, target.seconds, target.estimate_power_w))
-            told(len(figures), total)
+            images, taken = run_for(candidate, files, seconds)
+            figures.append(_figures(candidate, estimate(estimate_power_w, taken), images, None))
+            on_step(len(figures), total)
     if len(figures) < total:
-        told(total, total)
-    return EnergyReport(tuple(figures), tuple(why_not))
+        on_step(total, total)
+    return EnergyReport(tuple(figures), tuple(unavailable))
 
 
 def _by_meter(
@@ -110,11 +101,6 @@ def _by_meter(
         with meter.measure() as measurement:
             images, _ = run_for(candidate, files, seconds)
         yield _figures(candidate, measurement.energy, images, idle)
-
-
-def _estimated(candidate: Candidate, files: Sequence[Path], seconds: float, power_w: float) -> EnergyFigures:
-    images, taken = run_for(candidate, files, seconds)
-    return _figures(candidate, estimate(power_w, taken), images, None)
 
 
 def _figures(candidate: Candidate, energy: Energy, images: int, idle_w: float | None) -> EnergyFigures:
@@ -133,9 +119,9 @@ def _figures(candidate: Candidate, energy: Energy, images: int, idle_w: float | 
 
 
 def run_for(candidate: Candidate, files: Sequence[Path], seconds: float) -> tuple[int, float]:
-    """Classify files over and over for at least so many seconds: how many images, and how long it took."""
-    began, images = time.perf_counter(), 0
-    while (taken := time.perf_counter() - began) < seconds or not images:
-        candidate.answer(files[images % len(files)])
+    """Classify files over and over for at least the given time: number of images, and seconds that they took."""
+    start, images = time.perf_counter(), 0
+    while (taken := time.perf_counter() - start) < seconds or not images:
+        candidate.classify(files[images % len(files)])
         images += 1
     return images, taken

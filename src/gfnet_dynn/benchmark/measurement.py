@@ -1,4 +1,4 @@
-"""Measures on a device what networks cost there: each exit, the mix of exits that images take, file to label."""
+"""Measure latency and accuracy of candidates: at each exit, by the exit policy, and from the file to the label."""
 
 from __future__ import annotations
 
@@ -16,24 +16,46 @@ from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit
 from gfnet_dynn.images.decode import read_image
 from gfnet_dynn.images.fit import fit
+from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import InputSpec
-
-Told = Callable[[int, int], None]
+from gfnet_dynn.uncertainty.proportion import Proportion
 
 _CURVE = (*(index / 20 for index in range(20)), NEVER)
 
 
 @dataclass(frozen=True)
+class Sample:
+    """The images that all candidates are timed on.
+
+    Attributes:
+        files: images on disk; empty: random pixels.
+        count: number of images.
+        seed: of random pixels.
+    """
+
+    files: tuple[Path, ...]
+    count: int
+    seed: int = 0
+
+    def images(self, candidate: Candidate) -> list[Images]:
+        """As the candidate takes them, each [1, S, S, 3]."""
+        if self.files:
+            return [candidate.read(file) for file in self.files]
+        side = candidate.identity.input_px
+        return list(np.random.default_rng(self.seed).integers(0, 256, (self.count, 1, side, side, 3), np.uint8))
+
+
+@dataclass(frozen=True)
 class ExitFigures:
-    """Leaving at one exit.
+    """One exit.
 
     Attributes:
         name: of the exit.
-        macs_share: of the full network's MACs; counted.
-        latency: network alone; measured.
-        latency_share: median over images and rounds of the ratio to the full pass; measured.
-        share: of the images, which leave here by the exit policy.
+        macs_share: of the full network's MACs; counted from shapes.
+        latency: of the network up to the exit; measured.
+        latency_share: median over images and rounds of the ratio to the full network; measured.
+        share: of the images that take this exit by the policy.
     """
 
     name: str
@@ -45,126 +67,119 @@ class ExitFigures:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The gated network at one threshold; accuracy on the images, latency at the exits that they take."""
+    """One threshold for all exits: accuracy on the images, mean latency at the exits taken; None: no early exit."""
 
-    threshold: float
-    accuracy: float
+    threshold: float | None
+    accuracy: Proportion
     mean_ms: float
 
 
 @dataclass(frozen=True)
 class CandidateFigures:
-    """One network.
+    """One candidate.
 
     Attributes:
-        identity: which it is.
-        exits: each exit.
-        mix: network alone, by its exit policy.
-        end_to_end: from the file to the label, by its exit policy.
-        accuracy: by its exit policy; None where the images' classes are not known to it.
-        full_accuracy: the same through the full network.
-        curve: over thresholds; empty without accuracy or exits.
+        identity: which network.
+        exits: the final one last.
+        mix: latency of the network by its exit policy.
+        end_to_end: latency from the file to the label, by the exit policy; None without files.
+        accuracy: by the exit policy; None where the images' classes are unknown.
+        full_accuracy: of the full network.
+        curve: over thresholds; empty without accuracy or early exits.
     """
 
     identity: Identity
     exits: tuple[ExitFigures, ...]
     mix: Latency
-    end_to_end: Latency
-    accuracy: float | None
-    full_accuracy: float | None
+    end_to_end: Latency | None
+    accuracy: Proportion | None
+    full_accuracy: Proportion | None
     curve: tuple[CurvePoint, ...]
 
     @property
-    def images_per_s(self) -> float:
-        """From file to label, one after the other."""
-        return 1000 / self.end_to_end.mean_ms
-
-    @property
     def full(self) -> Latency:
-        """The full pass."""
+        """Latency of the full network."""
         return self.exits[-1].latency
 
 
 def measure_candidates(
-    candidates: Sequence[Candidate], files: Sequence[Path], rounds: int, told: Told
+    candidates: Sequence[Candidate], sample: Sample, repeats: int, on_step: OnStep = ignore_steps
 ) -> tuple[CandidateFigures, ...]:
     """Time all candidates on the same images in turns.
 
     Args:
-        candidates: the networks.
-        files: images.
-        rounds: times that all is repeated.
-        told: of rounds done, and of all.
+        candidates: in the order of the result.
+        sample: the images.
+        repeats: rounds over all images.
+        on_step: called after each round.
     """
-    images = [[each.read(file) for file in files] for each in candidates]
-    calls = [call for each, own in zip(candidates, images, strict=True) for call in _calls(each, own, files)]
-    times, found, first = time_in_turns(calls, len(files), rounds, told), [], 0
-    for each, own in zip(candidates, images, strict=True):
-        last = first + len(each.exits) + 2
-        found.append(_figures(each, own, files, times[:, :, first:last]))
-        first = last
-    return tuple(found)
+    images = [sample.images(each) for each in candidates]
+    calls = [_calls(each, own, sample.files) for each, own in zip(candidates, images, strict=True)]
+    times = time_in_turns([call for own in calls for call in own], sample.count, repeats, on_step)
+    parts = np.split(times, np.cumsum([len(own) for own in calls])[:-1], axis=2)
+    return tuple(_figures(*each, sample.files) for each in zip(candidates, images, parts, strict=True))
 
 
 def _calls(candidate: Candidate, images: Sequence[Images], files: Sequence[Path]) -> list[Callable[[int], object]]:
-    """The full pass first, then out at each exit from the last to the first, by the policy, and from the file."""
-    forced = [candidate.leave_at(index) for index in reversed(range(len(candidate.exits)))]
-    return [
-        *(partial(_on, call, images) for call in (*forced, candidate.decide)),
-        partial(_on, candidate.answer, files),
-    ]
+    """Each exit from the last to the first, the exit policy, and the whole way from the file."""
+    on_images = [*(candidate.forced_to(index) for index in reversed(range(len(candidate.exits)))), candidate.decide]
+    calls = [partial(_on, call, images) for call in on_images]
+    return [*calls, partial(_on, candidate.classify, files)] if files else [*calls]
 
 
 def _on(call: Callable[..., object], items: Sequence[object], index: int) -> object:
     return call(items[index])
 
 
-def _figures(candidate: Candidate, images: Sequence[Images], files: Sequence[Path], times: Times) -> CandidateFigures:
-    ways = len(candidate.exits)
-    times = np.concatenate((times[:, :, ways - 1 :: -1], times[:, :, ways:]), axis=2)  # exits in their order
-    exits = np.array([candidate.decide(image) for image in images])
-    arrays, rows = candidate.judge(np.concatenate(images), files), np.arange(len(images))
+def _figures(candidate: Candidate, images: Sequence[Images], times: Times, files: Sequence[Path]) -> CandidateFigures:
+    count = len(candidate.exits)
+    of_exits = times[:, :, count - 1 :: -1]
+    taken, rows = np.array([candidate.decide(image) for image in images]), np.arange(len(images))
+    arrays = candidate.exit_outputs(np.concatenate(images), files)
     return CandidateFigures(
         identity=candidate.identity,
         exits=tuple(
             ExitFigures(
-                name=way.name,
-                macs_share=way.macs_share,
-                latency=Latency.of(times[:, :, index]),
-                latency_share=float(np.median(times[:, :, index] / times[:, :, ways - 1])),
-                share=float((exits == index).mean()),
+                name=each.name,
+                macs_share=each.macs_share,
+                latency=Latency.of(of_exits[:, :, index]),
+                latency_share=float(np.median(of_exits[:, :, index] / of_exits[:, :, -1])),
+                share=float((taken == index).mean()),
             )
-            for index, way in enumerate(candidate.exits)
+            for index, each in enumerate(candidate.exits)
         ),
-        mix=Latency.of(times[:, :, ways]),
-        end_to_end=Latency.of(times[:, :, ways + 1]),
-        accuracy=None if arrays is None else float(arrays.correct[rows, exits].mean()),
-        full_accuracy=None if arrays is None else float(arrays.correct[:, -1].mean()),
-        curve=_curve(arrays, np.median(times[:, :, :ways], axis=0)) if arrays is not None and ways > 1 else (),
+        mix=Latency.of(times[:, :, count]),
+        end_to_end=Latency.of(times[:, :, count + 1]) if files else None,
+        accuracy=None if arrays is None else Proportion.of(arrays.correct[rows, taken]),
+        full_accuracy=None if arrays is None else Proportion.of(arrays.correct[:, -1]),
+        curve=() if arrays is None or count == 1 else _curve(arrays, np.median(of_exits, axis=0)),
     )
 
 
 def _curve(arrays: ExitArrays, milliseconds: npt.NDArray[np.float64]) -> tuple[CurvePoint, ...]:
+    """Accuracy and latency over thresholds, from outputs and times [N, G + 1]."""
     rows, points = np.arange(len(arrays.labels)), []
     for threshold in _CURVE:
-        exits = first_exit(arrays.gates, threshold)
-        accuracy, mean_ms = arrays.correct[rows, exits].mean(), milliseconds[rows, exits].mean()
-        points.append(CurvePoint(threshold, float(accuracy), float(mean_ms)))
+        taken = first_exit(arrays.gates, threshold)
+        accuracy, mean_ms = Proportion.of(arrays.correct[rows, taken]), float(milliseconds[rows, taken].mean())
+        points.append(CurvePoint(None if threshold == NEVER else threshold, accuracy, mean_ms))
     return tuple(points)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What comes before the network: the file decoded, the picture resized and padded."""
+    """Latency of decoding a file, and of resizing and padding it."""
 
     decode: Latency
     fit: Latency
 
 
-def measure_preprocessing(files: Sequence[Path], image: InputSpec, rounds: int, told: Told) -> Preprocessing:
-    """Time decoding and resizing apart."""
+def measure_preprocessing(
+    files: Sequence[Path], image: InputSpec, repeats: int, on_step: OnStep = ignore_steps
+) -> Preprocessing:
+    """Time decoding and resizing separately."""
     side = image.size - image.pad
     pictures = [read_image(file, side) for file in files]
     calls = [lambda row: read_image(files[row], side), lambda row: fit(pictures[row], image)]
-    times = time_in_turns(calls, len(files), rounds, told)
+    times = time_in_turns(calls, len(files), repeats, on_step)
     return Preprocessing(Latency.of(times[:, :, 0]), Latency.of(times[:, :, 1]))

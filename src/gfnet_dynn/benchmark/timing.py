@@ -1,4 +1,4 @@
-"""Times several ways to treat an image against each other."""
+"""Time several ways to process an image in turns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gfnet_dynn.progress import OnStep, ignore_steps
+
 Times = npt.NDArray[np.float64]
 """Milliseconds, [rounds, images, calls]."""
 
@@ -17,7 +19,7 @@ _WARM_UP = 2  # images: first runs allocate and plan, later ones find caches tha
 
 @dataclass(frozen=True)
 class Latency:
-    """How long one image takes, in milliseconds, over all images and rounds."""
+    """Latency of one image in milliseconds, over all images and rounds."""
 
     median_ms: float
     mean_ms: float
@@ -26,37 +28,37 @@ class Latency:
 
     @classmethod
     def of(cls, milliseconds: npt.NDArray[np.float64]) -> Latency:
-        """The figures of some measurements, of any shape."""
+        """Statistics of measurements of any shape."""
         median, p90, p99 = np.percentile(milliseconds, (50, 90, 99))
         return cls(float(median), float(milliseconds.mean()), float(p90), float(p99))
 
 
 def time_in_turns(
-    calls: Sequence[Callable[[int], object]], images: int, rounds: int, told: Callable[[int, int], None]
+    calls: Sequence[Callable[[int], object]], images: int, repeats: int, on_step: OnStep = ignore_steps
 ) -> Times:
-    """Milliseconds of each call for each image, one image at a time.
+    """Time each call on each image, one image at a time.
 
-    The calls take turns, so that a change of the machine's speed meets all of them alike; each goes through all images
-    before the next, as on a device where one network meets frame after frame. Before it does, it runs untimed: what
-    another call left in the caches is not this one's cost.
+    The calls alternate, so that a change of the processor's speed affects all of them alike. Each call processes all
+    images before the next call starts, as on a device that runs one network; two untimed images come first, so that
+    no call pays for the caches that another one left.
 
     Args:
-        calls: each takes the number of an image.
-        images: how many there are.
-        rounds: times that all is repeated.
-        told: of rounds done, and of all.
+        calls: each takes the index of an image and returns when its work is done.
+        images: their number.
+        repeats: rounds over all calls and images.
+        on_step: called after each round.
 
     Returns:
-        [rounds, images, calls in order].
+        [repeats, images, len(calls)].
     """
-    times = np.empty((rounds, images, len(calls)))
-    for turn in range(rounds):
-        for index, call in enumerate(calls):
+    times = np.empty((repeats, images, len(calls)))
+    for turn in range(repeats):
+        for column, call in enumerate(calls):
             for image in range(min(_WARM_UP, images)):
                 call(image)
             for image in range(images):
-                began = time.perf_counter()
+                start = time.perf_counter()
                 call(image)
-                times[turn, image, index] = (time.perf_counter() - began) * 1e3
-        told(turn + 1, rounds)
+                times[turn, image, column] = (time.perf_counter() - start) * 1e3
+        on_step(turn + 1, repeats)
     return times

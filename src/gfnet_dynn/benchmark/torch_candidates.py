@@ -1,119 +1,142 @@
-"""Torch as candidate of a device benchmark: what a deployed network is faster than."""
+"""Networks in torch as candidates of a benchmark."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gfnet_dynn.benchmark.candidates import Exit, Identity
-from gfnet_dynn.benchmark.torch_latency import forced_exit
+from gfnet_dynn.benchmark.candidates import ExitCost, Identity, forced_thresholds, labels_of
+from gfnet_dynn.benchmark.torch_latency import processor_of, synchronise
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import per_exit
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gate import Gate
-from gfnet_dynn.model.gfnet import GlobalFilter
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import NetSpec
 
-_Way = Literal["exits", "published"]
-
-_NAMES: Mapping[_Way, str] = {"exits": "eager, real exits", "published": "eager, as published"}
-
 
 class TorchCandidate:
-    """A trained network in torch, as the research code runs it (`published`) or with real exits (`exits`).
+    """A network in torch whose exits stop the computation; the policy's score is the learned gate."""
 
-    As published, filters go through the FFT and no block is ever skipped: exits are chosen, by gates in NumPy, after
-    all has been computed.
-    """
-
-    def __init__(
-        self, net: EarlyExitNet, spec: NetSpec, thresholds: Sequence[float], like: Identity, way: _Way
-    ) -> None:
+    def __init__(self, net: EarlyExitNet, spec: NetSpec, policy: Policy, about: Identity, *, trained: bool) -> None:
         """Wrap a network.
 
         Args:
-            net: trained, in evaluation mode, on the CPU; for this candidate alone.
+            net: in evaluation mode, on the device that it will run on; not shared with another candidate.
             spec: its description.
-            thresholds: of its gates.
-            like: of the bundle that was exported from it.
-            way: how it is run.
+            policy: with thresholds for its gates.
+            about: name and path; the rest is filled in.
+            trained: whether its classes mean anything.
         """
-        self._net, self._spec, self._way = net.eval(), spec, way
-        for module in net.modules():
-            if isinstance(module, GlobalFilter):
-                module.by_products = way == "exits"
-        self._thresholds = per_exit(tuple(thresholds), len(net.gates))
-        self.identity = replace(
-            like, name=_NAMES[way], engine=f"torch {torch.__version__}", precision="fp32", sha256=None, size_bytes=None
+        self._net, self._spec, self._trained = net, spec, trained
+        self._thresholds = per_exit(policy.thresholds, len(net.gates))
+        self._device = next(net.parameters()).device
+        self._mean, self._std = (
+            torch.tensor(values, device=self._device)[:, None, None] for values in (spec.input.mean, spec.input.std)
         )
-        self._mean, self._std = (np.array(values, np.float32) for values in (spec.input.mean, spec.input.std))
+        self._about = about
 
     @property
-    def exits(self) -> Sequence[Exit]:
-        """All exits; as published only the last, which is when all have been computed."""
-        if self._way == "published":
-            return [Exit("final", 1.0)]
-        names = [*(f"exit {index + 1}" for index in range(len(self._net.gates))), "final"]
-        return [Exit(*each) for each in zip(names, self._net.exit_costs(), strict=True)]
+    def identity(self) -> Identity:
+        """Which network."""
+        return replace(self._about, device=self.device_name)
 
-    def leave_at(self, exit_index: int) -> Callable[[Images], object]:
-        """All blocks up to one exit; as published, all blocks."""
-        if self._way == "published":
-            return lambda image: self._after_all_blocks(self._tensor(image))
-        thresholds = forced_exit(exit_index, len(self._net.gates))
-        return lambda image: self._net.decide(self._tensor(image), thresholds)
+    @property
+    def device_name(self) -> str:
+        """`cpu`, or the name of the GPU."""
+        return "cpu" if self._device.type == "cpu" else processor_of(self._device)
+
+    @property
+    def exits(self) -> Sequence[ExitCost]:
+        """All exits."""
+        names = [*(f"exit {index + 1}" for index in range(len(self._net.gates))), "final"]
+        return [ExitCost(*each) for each in zip(names, self._net.exit_costs(), strict=True)]
+
+    def forced_to(self, exit_index: int) -> Callable[[Images], object]:
+        """All blocks up to the exit."""
+        thresholds = forced_thresholds(exit_index, len(self._net.gates))
+        return lambda image: self._finished(self._net.decide(self._tensor(image), thresholds))
 
     def decide(self, image: Images) -> int:
-        """By its thresholds; as published, all blocks run whatever they say."""
-        taken = int(self._run(image).exits[0])
-        return 0 if self._way == "published" else taken
+        """By the gates."""
+        return int(self._run(image).exits[0])
 
     def read(self, file: Path) -> Images:
         """Decode and fit."""
         return load_input(file, self._spec.input)[None]
 
-    def answer(self, file: Path) -> str:
-        """From file to label."""
+    def classify(self, file: Path) -> str:
+        """From the file to the label."""
         return self._spec.classes[int(self._run(self.read(file)).logits[0].argmax())]
 
-    def judge(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
-        """Not asked: its answers are those of the bundle in float32, which export has shown."""
+    @torch.inference_mode()
+    def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
+        """One image after the other, as when it is timed; None for fresh weights."""
+        labels = labels_of(files, self._spec.classes)
+        if labels is None or not self._trained:
+            return None
+        outputs = [self._net(self._tensor(images[row : row + 1])) for row in range(len(images))]
+        logits = torch.cat([each.logits for each in outputs]).cpu().numpy()
+        return ExitArrays(logits, torch.cat([each.gate_logits for each in outputs]).sigmoid().cpu().numpy(), labels)
+
+    def _run(self, image: Images) -> Decision:
+        return self._finished(self._net.decide(self._tensor(image), self._thresholds))
+
+    def _finished(self, decision: Decision) -> Decision:
+        synchronise(self._device)
+        return decision
+
+    def _tensor(self, image: Images) -> Tensor:
+        pixels = torch.from_numpy(image).to(self._device).permute(0, 3, 1, 2)
+        return (pixels / 255 - self._mean) / self._std
+
+
+class PublishedCandidate(TorchCandidate):
+    """The same as the published code runs it: every block always, then the exit is chosen by gates in NumPy."""
+
+    @property
+    def exits(self) -> Sequence[ExitCost]:
+        """Only the final one: all blocks have run when an exit is chosen."""
+        return [ExitCost("final", 1.0)]
+
+    def forced_to(self, exit_index: int) -> Callable[[Images], object]:
+        """All blocks."""
+        del exit_index
+        return self._run
+
+    def decide(self, image: Images) -> int:
+        """All blocks, whichever exit is chosen."""
+        self._run(image)
+        return 0
+
+    def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
+        """None: the answers are those of the network whose exits stop the computation."""
         del images, files
         return None
 
-    def _run(self, image: Images) -> Decision:
-        tensor = self._tensor(image)
-        return (
-            self._after_all_blocks(tensor) if self._way == "published" else self._net.decide(tensor, self._thresholds)
-        )
-
-    def _tensor(self, image: Images) -> Tensor:
-        normalised = (image.astype(np.float32) / 255 - self._mean) / self._std
-        return torch.from_numpy(normalised).permute(0, 3, 1, 2)
-
     @torch.inference_mode()
-    def _after_all_blocks(self, image: Tensor) -> Decision:
-        logits = self._net(image).logits
+    def _run(self, image: Images) -> Decision:
+        logits = self._net(self._tensor(image)).logits
         for index, (gate, threshold) in enumerate(zip(self._net.gates, self._thresholds, strict=True)):
             linear = cast("Gate", gate).linear
-            weight, bias = linear.weight.numpy()[0], linear.bias.numpy()[0]
-            statistics = _statistics(logits[0, index].numpy())
+            weight, bias = linear.weight.cpu().numpy()[0], linear.bias.cpu().numpy()[0]
+            statistics = _statistics(logits[0, index].cpu().numpy())
             if 1 / (1 + np.exp(-(weight @ statistics + bias))) >= threshold:
                 return Decision(logits[:, index], torch.tensor([index]))
-        return Decision(logits[:, -1], torch.tensor([len(self._thresholds)]))
+        return self._finished(Decision(logits[:, -1], torch.tensor([len(self._thresholds)])))
 
 
 def _statistics(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The gate's four statistics, by NumPy: see `gfnet_dynn.model.gate`."""
+    """The gate's four statistics, [4], by NumPy: see `gfnet_dynn.model.gate`."""
     p = np.exp(logits - logits.max(), dtype=np.float64)
     p /= p.sum()
     q = p * p / (p * p).sum()

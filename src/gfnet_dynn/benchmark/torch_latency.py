@@ -1,33 +1,34 @@
-"""Time of one image through the network at each exit, measured by running it, not by adding up parts."""
+"""Latency of a network in torch at each exit, measured by running it, not by adding up parts."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.benchmark.candidates import forced_thresholds
+from gfnet_dynn.benchmark.timing import time_in_turns
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.system.processor import processor
 
 
 @dataclass(frozen=True)
 class LatencySetting:
-    """Under what a latency was measured.
+    """Conditions of a latency measurement.
 
     Attributes:
-        engine: what ran the network.
-        device: kind of processor.
+        engine: with its version.
+        device: kind and name of the processor.
         threads: of the engine.
         batch: images at once.
-        images: that were timed.
-        repeats: of each; their median counts.
-        scope: what is inside the clock.
+        images: different images that were timed.
+        repeats: of each image; the median counts.
+        scope: what was timed.
     """
 
     engine: str
@@ -39,91 +40,51 @@ class LatencySetting:
     scope: str
 
 
-def forced_exit(exit_index: int, num_gates: int) -> tuple[float, ...]:
-    """Thresholds with which every sample leaves at one exit; at the final classifier for `exit_index` G."""
-    return tuple(0.0 if index == exit_index else NEVER for index in range(num_gates))
-
-
 def measure_exits(
     net: EarlyExitNet, images: Tensor, repeats: int, after_round: Callable[[int], None] | None = None
 ) -> tuple[npt.NDArray[np.float64], LatencySetting]:
-    """Milliseconds of each image when it leaves at each exit, batch 1, by the forward pass that really stops.
-
-    The exits take turns within a round, so that a change of the machine's speed meets all of them alike.
+    """Time each image up to each exit, batch 1, with the forward pass that stops there.
 
     Args:
         net: in evaluation mode.
         images: normalised, [N, 3, S, S], on the network's device.
         repeats: rounds; the median over them counts.
-        after_round: told the number of rounds done.
+        after_round: called with the number of rounds that are done.
 
     Returns:
-        [N, G + 1] in milliseconds, and under what they were measured.
+        Milliseconds [N, G + 1], and the conditions.
     """
-    calls = [exit_call(net, index) for index in range(len(net.gates) + 1)]
-    return measure_calls(calls, images, repeats, after_round), latency_setting(images, repeats)
 
+    def run(exit_index: int, row: int) -> None:
+        net.decide(images[row : row + 1], forced_thresholds(exit_index, len(net.gates)))
+        synchronise(images.device)
 
-def exit_call(net: EarlyExitNet, exit_index: int) -> Callable[[Tensor], object]:
-    """One image in, out at one exit."""
-    thresholds = forced_exit(exit_index, len(net.gates))
-    return lambda image: net.decide(image, thresholds)
-
-
-def measure_calls(
-    calls: Sequence[Callable[[Tensor], object]],
-    images: Tensor,
-    repeats: int,
-    after_round: Callable[[int], None] | None = None,
-) -> npt.NDArray[np.float64]:
-    """Milliseconds of several ways to treat an image, the median over the rounds.
-
-    Args:
-        calls: each takes one image [1, 3, S, S].
-        images: [N, 3, S, S].
-        repeats: rounds.
-        after_round: told the number of rounds done.
-
-    Returns:
-        [N, number of calls] in milliseconds.
-    """
-    singles = [images[row : row + 1] for row in range(len(images))]
-    for call in calls:  # first runs allocate and plan
-        for image in singles[:2]:
-            call(image)
-    times = np.empty((repeats, len(singles), len(calls)))
-    for turn in range(repeats):
-        for row, image in enumerate(singles):
-            for column, call in enumerate(calls):
-                times[turn, row, column] = _milliseconds(call, image)
+    def on_step(done: int, total: int) -> None:
+        del total
         if after_round:
-            after_round(turn + 1)
-    return np.asarray(np.median(times, axis=0))
+            after_round(done)
 
-
-def _milliseconds(call: Callable[[Tensor], object], image: Tensor) -> float:
-    _synchronise(image.device)
-    began = time.perf_counter()
-    call(image)
-    _synchronise(image.device)
-    return (time.perf_counter() - began) * 1e3
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-def latency_setting(images: Tensor, repeats: int) -> LatencySetting:
-    """Describe a measurement made now on these images."""
-    return LatencySetting(
+    times = time_in_turns([partial(run, index) for index in range(len(net.gates) + 1)], len(images), repeats, on_step)
+    setting = LatencySetting(
         engine=f"torch {torch.__version__} eager",
-        device=torch.cuda.get_device_name(images.device) if images.is_cuda else f"{images.device.type}: {processor()}",
+        device=f"{images.device.type}: {processor_of(images.device)}",
         threads=torch.get_num_threads(),
         batch=1,
         images=len(images),
         repeats=repeats,
-        scope="network only: the image is decoded, resized and normalised before the clock starts",
+        scope="network only: decoding, resizing and normalisation are not timed",
     )
+    return np.asarray(np.median(times, axis=0)), setting
+
+
+def processor_of(device: torch.device) -> str:
+    """Name of the processor that a device is."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has finished its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -68,6 +68,7 @@ class Manifest:
         report: what export measured: parity with the trained network, accuracy and exit shares by precision.
         provenance: how the network was trained, and on what.
         learned_from: file with the digests of the images that it was trained and selected on; None: not known.
+        auto_precisions: those that the precision `auto` may take, see `bundle.precisions`.
     """
 
     model: Text
@@ -80,6 +81,7 @@ class Manifest:
     report: Mapping[str, Any]
     provenance: Mapping[str, Any]
     learned_from: Text | None = None
+    auto_precisions: tuple[Text, ...] = ("fp32",)
 
     def __post_init__(self) -> None:
         exits = len(self.exits)
@@ -98,6 +100,8 @@ class Manifest:
         _require("fp32" in self.precisions, "has no segments in fp32")
         for precision, segments in self.precisions.items():
             _require(len(segments) == exits, f"has {len(segments)} segments in {precision} for {exits} ways out")
+        automatic = set(self.auto_precisions)
+        _require("fp32" in automatic <= set(self.precisions), f"lets auto take the precisions {sorted(automatic)}")
         used = {file for segments in self.precisions.values() for file in segments}
         used |= {self.learned_from} if self.learned_from else set()
         _require(used == set(self.files), f"disagrees with itself on its files: {sorted(used ^ set(self.files))[:4]}")

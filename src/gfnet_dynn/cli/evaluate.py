@@ -1,32 +1,36 @@
-"""`gfnet-dynn evaluate`: judge a trained network over a range of thresholds."""
+"""`gfnet-dynn evaluate`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+import sys
 
+import typer
 from rich.console import Console
 
-from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, option, with_options
-from gfnet_dynn.errors import CheckpointError
-from gfnet_dynn.workflows.extras import require_torch
+from gfnet_dynn.evaluation.request import EvaluationRequest
+
+REQUEST = EvaluationRequest
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlaceOptions:
-    """With what."""
+def evaluate(request: EvaluationRequest) -> None:
+    """Accuracy with 95% intervals, exits, cost and classes of a run, or of a bundle on your own images.
 
-    device: str = option("auto", "auto, cpu, cuda or mps.")
-    threads: int | None = option(None, "Processor threads. (default: torch's choice)")
+    A run is evaluated on the images that its training held out; a bundle on a folder that has a folder of images for
+    each class, without torch.
+    """
+    from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415 # what other commands need not load
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
+    from gfnet_dynn.workflows.evaluation import evaluate as run  # noqa: PLC0415
 
-
-@with_options(DataOptions, NetOptions, EvaluationOptions, PlaceOptions)
-def evaluate(data: DataOptions, net: NetOptions, options: EvaluationOptions, place: PlaceOptions) -> None:
-    """Accuracy, exits, cost and measured latency over a range of thresholds: a table, JSON and plots."""
-    require_torch("evaluation")
-    from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
-    from gfnet_dynn.workflows.training import set_threads  # noqa: PLC0415
-
-    if net.checkpoint_path is None:
-        raise CheckpointError("which network? Give --checkpoint-path")
-    set_threads(place.threads)
-    run_evaluation(data, net, options, net.checkpoint_path, place.device, Console())
+    console = Console()
+    result = run(request, on_progress=ProgressBars(console))
+    print_tables(result, console)
+    subject = shlex.quote(str(request.subject))
+    following = f"calibrate {subject} FOLDER" if request.is_bundle else f"export {subject} -o scene.gfd"
+    print_files(result.files, console)
+    print_next(console, following)
+    for error in result.unreadable:
+        sys.stderr.write(f"error: {error}\n")
+    if result.unreadable:
+        raise typer.Exit(2)

@@ -3,60 +3,102 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
 from gfnet_dynn.cli.app import run
 from gfnet_dynn.cli.command import command
+from gfnet_dynn.cli.evaluate import evaluate
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.errors import OptionError
+from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.options import option
 from gfnet_dynn.spec.request import NetworkOptions
 from gfnet_dynn.train.config.request import RunOptions, Start, TrainRequest
 from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.workflows.extras import require_torch
 
+_NAME = "main_dynn.py"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """Mode."""
+    """Evaluation."""
 
     eval: bool = option(False, "Evaluate --checkpoint-path, or the run of the same data set and tradeoff.")
+    evaluate: bool = option(False, "Evaluate the result of the training.")
+    report: Path | None = option(None, "Folder of the report. [default: `evaluation` beside the weights]")
+    latency_images: int = option(48, "Images to time at batch 1; 0: no timing.")
+    latency_repeats: int = option(3, "Rounds of timing; the median counts.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedOptions:
     """Options."""
 
-    mode: Mode
     data: DataOptions
-    split: SplitSettings
     network: NetworkOptions
     start: Start
     training: TrainSettings
+    split: SplitSettings
     run: RunOptions
+    mode: Mode
 
 
 def main_dynn(options: PublishedOptions) -> None:
     """Train an early-exit Global Filter Network on remote-sensing scenes, or evaluate one."""
     require_torch("training")
-    from gfnet_dynn.cli.evaluate import evaluate  # noqa: PLC0415
+    from gfnet_dynn.cli.render.training import show_training  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.data.source import locate  # noqa: PLC0415
+    from gfnet_dynn.progress import ignore_progress  # noqa: PLC0415
+    from gfnet_dynn.runlayout import run_folder  # noqa: PLC0415
 
     if options.data.data_set is None and options.data.data_path is None:
         raise OptionError("which data set? Give --data-set")
-    request = TrainRequest(
-        data=options.data,
-        split=options.split,
-        network=options.network,
-        start=options.start,
-        training=options.training,
-        run=options.run,
+    subject = options.start.checkpoint
+    if not options.mode.eval:
+        groups = {name: getattr(options, name) for name in ("data", "network", "start", "training", "split", "run")}
+        subject = show_training(TrainRequest(**groups)).model
+        if not options.mode.evaluate:
+            return
+    if subject is None:
+        name = locate(options.data, ignore_progress).name
+        subject = run_folder(options.run.output, name, options.training.ce_ic_tradeoff)
+    evaluate(_evaluation(options, subject))
+
+
+def _evaluation(options: PublishedOptions, subject: Path) -> EvaluationRequest:
+    data, split, unset = options.data, options.split, SplitSettings()
+
+    def given(name: str) -> float | None:
+        value = getattr(split, name)
+        return None if value == getattr(unset, name) else value
+
+    return EvaluationRequest(
+        subject=subject,
+        report=options.mode.report,
+        latency_images=options.mode.latency_images,
+        latency_repeats=options.mode.latency_repeats,
+        threads=options.run.threads,
+        device=options.training.device,
+        data_set=data.data_set,
+        data_path=data.data_path,
+        dataset_config=data.dataset_config,
+        input_size=data.input_size,
+        pad=data.pad,
+        split_seed=split.split_seed or None,
+        split_ratio=given("split_ratio"),
+        selection_share=given("selection_share"),
+        on_bad_image=split.on_bad_image,
+        model=options.network.model,
+        exits=options.network.exits,
+        exit_pooling=options.network.exit_pooling,
     )
-    del evaluate, request
 
 
 def main() -> None:
     """Entry point of `main_dynn.py`."""
     group = click.Group()
-    command(group, "main_dynn.py", PublishedOptions)(main_dynn)
-    run(lambda: group.commands["main_dynn.py"].main(prog_name="main_dynn.py", standalone_mode=False))
+    command(group, _NAME, PublishedOptions)(main_dynn)
+    run(lambda: group.commands[_NAME].main(prog_name=_NAME, standalone_mode=False))

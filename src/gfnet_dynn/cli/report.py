@@ -1,26 +1,24 @@
-"""`gfnet-dynn report`: evaluated runs side by side."""
+"""`gfnet-dynn report`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
 from rich.console import Console
 
-from gfnet_dynn.cli.options import path
+from gfnet_dynn.evaluation.request import ReportRequest
+
+REQUEST = ReportRequest
 
 
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluated runs.", parser=path)],
-    output: Annotated[Path, typer.Option(help="Folder for the report.", parser=path)] = Path("report"),
-) -> None:
-    """Compare evaluated runs in Markdown, HTML and JSON; those that differ in seed alone share a row, mean ± sd."""
-    from gfnet_dynn.evaluation.comparison import compare, read_run  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.evaluation.comparison_report import write_comparison  # noqa: PLC0415
+def report(request: ReportRequest) -> None:
+    """Compare evaluated runs: Markdown, HTML, JSON and a plot.
 
-    groups = compare([read_run(run) for run in runs])
-    files = write_comparison(groups, output)
+    Runs that differ in their seed alone share a row: mean ± standard deviation, and the 95% interval.
+    """
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415 # what others need not load
+    from gfnet_dynn.workflows.reports import report as run  # noqa: PLC0415
+
     console = Console()
-    console.print(files[0].read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-    console.print("\n".join(f"report: {file}" for file in files), markup=False, soft_wrap=True)
+    result = run(request)
+    print_tables(result, console)
+    print_files(result.files, console)
+    print_next(console, "export RUN -o scene.gfd")

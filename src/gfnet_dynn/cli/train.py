@@ -12,19 +12,17 @@ from gfnet_dynn.train.config.request import TrainRequest
 from gfnet_dynn.workflows.extras import require_torch
 
 
-def _recipes() -> str:
-    return "; ".join(f"{name}: {description}" for name, description in known_recipes().items())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Recipe."""
 
     recipe: str | None = option(
         None,
-        f"A known recipe, or a TOML file with options. {_recipes()}. [default: {DEFAULT_RECIPE}, unless --model or "
-        "--checkpoint-path is given]",
+        f"Name of a recipe ({', '.join(known_recipes())}), or a TOML file with options; see --list-recipes. [default: "
+        f"{DEFAULT_RECIPE}, unless --model or --checkpoint-path is given]",
     )
+    list_recipes: bool = option(False, "List the recipes and exit.")
+    evaluate: bool = option(False, "Evaluate the result.", rare=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class TrainOptions:
 REQUEST = TrainOptions
 
 
-def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its name beside REQUEST
+def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its name, as REQUEST
     """The options of the recipe, which those of the command line replace.
 
     Args:
@@ -50,11 +48,19 @@ def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its nam
 
 
 def train(options: TrainOptions) -> None:
-    """Train an early-exit network: the classes are the names of folders.
+    """Train an early-exit network on a folder of class folders.
 
     Stages: teacher (if any), backbone (unless a checkpoint brings it), warm-up of the exits, joint stage.
     """
+    if options.recipe.list_recipes:
+        print("\n".join(f"{name:<10} {description}" for name, description in known_recipes().items()))  # noqa: T201
+        return
     require_torch("training")
-    from gfnet_dynn.cli.render.training import run_training  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.cli.render.training import show_training  # noqa: PLC0415 # imports torch
 
-    run_training(options.request)
+    result = show_training(options.request)
+    if options.recipe.evaluate:
+        from gfnet_dynn.cli.evaluate import evaluate  # noqa: PLC0415
+        from gfnet_dynn.evaluation.request import EvaluationRequest  # noqa: PLC0415
+
+        evaluate(EvaluationRequest(subject=result.run, device=options.request.training.device))

@@ -1,4 +1,4 @@
-"""Several evaluated runs side by side: what differs between them, and mean and deviation over their seeds."""
+"""Several evaluated runs side by side: what differs between them, and mean and deviation over their seeds. No torch."""
 
 from __future__ import annotations
 
@@ -10,37 +10,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.errors import DataError
-from gfnet_dynn.spec.backbone import BACKBONES
+import numpy as np
 
-_TOLD_PARTS = 3  # of a path: run, stage or data set, file
-_NOT_CHOICES = ("seed", "device", "precision", "checkpoint_minutes")  # precision stands as it was in force
-_REPORT = Path("checkpoint_result") / "evaluation" / "evaluation.json"
+from gfnet_dynn.errors import DataError
+from gfnet_dynn.runlayout import RunLayout
+from gfnet_dynn.spec.backbone import BACKBONES
+from gfnet_dynn.uncertainty.proportion import Proportion
+
+_KEPT_PARTS = 3  # of a path: run, stage or data set, file
+_NOT_CHOICES = ("seed", "device", "precision", "checkpoint_minutes")  # of precisions, the one in force is compared
+
+
+@dataclass(frozen=True, order=True)
+class ReportedImages:
+    """The images that a run was evaluated on: results on the same ones are comparable.
+
+    Attributes:
+        data_set: name.
+        part: of it.
+        images: how many.
+        fingerprint: digest of their names.
+    """
+
+    data_set: str
+    part: str
+    images: int
+    fingerprint: str
 
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A finished run and what its evaluation found.
+    """A finished run with its evaluation.
 
     Attributes:
         folder: of the run.
         choices: every choice but the seed, by name.
         seed: of weights, order and augmentation.
-        data: data set, part, number of images and a digest of their names: what results are comparable on.
+        data: what it was evaluated on.
         evaluation: as stored.
-        train_seconds: spent on training steps, by stage; measured, without the epochs' selection.
+        train_seconds: in training steps, all stages; measured.
     """
 
     folder: Path
     choices: Mapping[str, str]
     seed: int
-    data: tuple[str, str, int, str]
+    data: ReportedImages
     evaluation: Mapping[str, Any]
-    train_seconds: Mapping[str, float]
+    train_seconds: float
 
 
 @dataclass(frozen=True)
-class Figure:
+class SeedMean:
     """A number of several runs that differ in their seed alone.
 
     Attributes:
@@ -51,6 +71,11 @@ class Figure:
     mean: float
     deviation: float | None
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> SeedMean:
+        """Of one value or more."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
     def text(self, scale: float = 1.0, digits: int = 1) -> str:
         """`97.6` or `97.6 ± 0.3`."""
         spread = "" if self.deviation is None else f" ± {scale * self.deviation:.{digits}f}"
@@ -58,20 +83,22 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to use a network: all of it, or leaving early by one rule.
+class PolicyMeans:
+    """One exit policy, over the seeds.
 
     Attributes:
         accuracy: top-1, 0 to 1.
+        interval: 95% interval of the mean accuracy for the number of images, that of the seeds not included.
         macro_f1: 0 to 1.
         mean_macs: multiply-accumulates of an image.
-        cost: the same as a share of the full network's.
+        macs_share: the same as a share of the full network's.
     """
 
-    accuracy: Figure
-    macro_f1: Figure
-    mean_macs: Figure
-    cost: Figure
+    accuracy: SeedMean
+    interval: Proportion
+    macro_f1: SeedMean
+    mean_macs: SeedMean
+    macs_share: SeedMean
 
 
 @dataclass(frozen=True)
@@ -80,64 +107,54 @@ class Group:
 
     Attributes:
         name: the network, and what sets it apart from the other groups.
-        data: as `EvaluatedRun` has it.
+        data: what all were evaluated on.
         runs: at least one.
         parameters: weights of all exits together.
-        full: the whole network.
-        gates: leaving by the learned gates; None where some run has no threshold that saves anything.
-        plain: leaving by the largest probability; None likewise.
+        policies: by name; those that every run has.
         exit_accuracy: top-1 of each exit over all images, [G + 1].
         exit_macs: multiply-accumulates up to each exit, [G + 1].
         train_seconds: in all.
     """
 
     name: str
-    data: tuple[str, str, int, str]
+    data: ReportedImages
     runs: tuple[EvaluatedRun, ...]
     parameters: int
-    full: Way
-    gates: Way | None
-    plain: Way | None
-    exit_accuracy: tuple[Figure, ...]
+    policies: Mapping[str, PolicyMeans]
+    exit_accuracy: tuple[SeedMean, ...]
     exit_macs: tuple[int, ...]
-    train_seconds: Figure
+    train_seconds: SeedMean
 
 
 def read_run(folder: Path) -> EvaluatedRun:
-    """Read a run's record, metrics and evaluation.
-
-    Args:
-        folder: of the run, with `run.json`.
+    """Read the record, metrics and evaluation of a run.
 
     Raises:
-        DataError: it is no run, or it was not evaluated.
+        DataError: some are damaged or of another version.
     """
-    record_file, report_file = folder / "run.json", folder / _REPORT
-    if not record_file.is_file():
-        raise DataError(f"{folder} is no run: it has no run.json; give the folder that a training wrote")
-    if not report_file.is_file():
-        raise DataError(f"{folder} has no evaluation: run `gfnet-dynn evaluate --checkpoint-path {folder}` first")
+    layout = RunLayout(folder)
     try:
-        record = json.loads(record_file.read_text(encoding="utf-8"))
-        evaluation = json.loads(report_file.read_text(encoding="utf-8"))
+        record = json.loads(layout.record.read_text(encoding="utf-8"))
+        evaluation = json.loads(layout.evaluation.read_text(encoding="utf-8"))
         data = evaluation["data"]
+        fingerprint = _fingerprint(layout.split, data["part"])
         return EvaluatedRun(
             folder=folder,
             choices=_choices(record, evaluation),
             seed=record["settings"]["seed"],
-            data=(data["data_set"], data["part"], data["images"], _digest(folder / "split.json", data["part"])),
+            data=ReportedImages(data["data_set"], data["part"], data["images"], fingerprint),
             evaluation=evaluation,
-            train_seconds=_train_seconds(folder / "metrics.jsonl"),
+            train_seconds=_train_seconds(layout.metrics),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"cannot read the run {folder}: {error}; it may be of another version") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"cannot read the run {folder}: {error!r}; it may be of another version") from error
 
 
 def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, str]:
     distillation = record["distillation"]
     choices: dict[str, Any] = {
         "model": evaluation["network"]["model"],
-        "px": evaluation["input_px"],
+        "px": evaluation["network"]["input_px"],
         "exits": ",".join(map(str, record["network"]["exit_blocks"])) or "none",
         "exit pooling": record["network"].get("exit_pooling", "mean"),
         "padding": record["network"]["input"]["pad"],
@@ -154,7 +171,7 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         choices |= {**distillation["settings"], "teacher": distillation["teacher_name"]}
         if unlabelled := distillation["unlabelled"]:
             choices["unlabelled images"] = f"{unlabelled['images']} ({unlabelled['fingerprint'][:8]})"
-        if distillation["teacher_name"] not in BACKBONES:  # one that is named is trained anew for each seed
+        if distillation["teacher_name"] not in BACKBONES:  # a named one is trained anew for each seed
             choices["teacher weights"] = distillation["teacher"]["weights"][:8]
         if start := distillation.get("teacher_start"):
             choices["teacher start"] = start[:8]
@@ -162,45 +179,42 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
 
 
 def _place(checkpoint: str | None) -> str | None:
-    """The end of a path: enough to tell runs apart, and no one's folders."""
-    return "/".join(Path(checkpoint).parts[-_TOLD_PARTS:]) if checkpoint else None
+    """The end of a path: enough to distinguish runs, and no folders of a user."""
+    return "/".join(Path(checkpoint).parts[-_KEPT_PARTS:]) if checkpoint else None
 
 
-def _digest(split_file: Path, part: str) -> str:
+def _fingerprint(split_file: Path, part: str) -> str:
     files = json.loads(split_file.read_text(encoding="utf-8"))["parts"][part]
     return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
 
 
-def _train_seconds(metrics: Path) -> dict[str, float]:
-    seconds: dict[str, dict[int, float]] = {}
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        epoch = json.loads(line)
-        seconds.setdefault(epoch["stage"], {})[epoch["epoch"]] = epoch["seconds"]  # an epoch told twice counts once
-    return {stage: sum(each.values()) for stage, each in seconds.items()}
+def _train_seconds(metrics: Path) -> float:
+    epochs = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
+    seconds = {(each["stage"], each["epoch"]): float(each["seconds"]) for each in epochs}  # repeated ones count once
+    return sum(seconds.values())
 
 
-def compare(runs: Sequence[EvaluatedRun]) -> list[Group]:
-    """Put runs that differ in their seed alone together, and name each group by what sets it apart.
+def compare(runs: Sequence[EvaluatedRun]) -> tuple[Group, ...]:
+    """Group runs that differ in their seed alone, and name each group by what sets it apart.
 
     Args:
         runs: at least one; their order is kept.
 
     Raises:
-        DataError: two runs of one kind have the same seed, so that their deviation would mean nothing.
+        DataError: two runs of a group have the same seed, so their deviation would mean nothing.
     """
     together: dict[tuple[Any, ...], list[EvaluatedRun]] = {}
     for run in runs:
         together.setdefault((run.data, tuple(sorted(run.choices.items()))), []).append(run)
-    members = list(together.values())
-    for group in members:
-        _require_other_seeds(group)
-    varying = _varying([group[0].choices for group in members])
-    return [_group(tuple(group), varying) for group in members]
+    for members in together.values():
+        _require_different_seeds(members)
+    varying = _varying([members[0].choices for members in together.values()])
+    return tuple(_group(tuple(members), varying) for members in together.values())
 
 
-def _require_other_seeds(group: Sequence[EvaluatedRun]) -> None:
+def _require_different_seeds(members: Sequence[EvaluatedRun]) -> None:
     by_seed: dict[int, Path] = {}
-    for run in group:
+    for run in members:
         if run.seed in by_seed:
             raise DataError(
                 f"{by_seed[run.seed]} and {run.folder} are the same run, or repeat it with the same seed {run.seed}: "
@@ -210,40 +224,30 @@ def _require_other_seeds(group: Sequence[EvaluatedRun]) -> None:
 
 
 def _varying(choices: Sequence[Mapping[str, str]]) -> list[str]:
-    """Choices that set runs apart: several values among those that make the choice at all."""
+    """Choices with several values among the groups that make them."""
     keys = dict.fromkeys(key for each in choices for key in each if key not in ("model", "px"))
     return [key for key in keys if len({each[key] for each in choices if key in each}) > 1]
 
 
 def _group(runs: tuple[EvaluatedRun, ...], varying: Sequence[str]) -> Group:
-    first = runs[0]
+    first, found = runs[0], [run.evaluation for run in runs]
     apart = [f"{key.replace('_', ' ')} {first.choices[key]}" for key in varying if key in first.choices]
-    networks = [run.evaluation["network"] for run in runs]
-    accuracies = zip(*(network["exit_accuracy_over_all_images"] for network in networks), strict=True)
+    exits = [each["network"]["exits"] for each in found]
+    names = [name for name in found[0]["policies"] if all(name in each["policies"] for each in found)]
     return Group(
         name=", ".join((f"{first.choices['model']} {first.choices['px']} px", *apart)),
         data=first.data,
         runs=runs,
-        parameters=networks[0]["parameters"],
-        full=_way([run.evaluation["full_network"] for run in runs]),
-        gates=_way_if_all([run.evaluation["chosen_on_selection"] for run in runs]),
-        plain=_way_if_all([run.evaluation["plain_rule"]["chosen_on_selection"] for run in runs]),
-        exit_accuracy=tuple(figure(values) for values in accuracies),
-        exit_macs=tuple(networks[0]["exit_macs"]),
-        train_seconds=figure([sum(run.train_seconds.values()) for run in runs]),
+        parameters=found[0]["network"]["parameters"],
+        policies={name: _means([each["policies"][name] for each in found], first.data.images) for name in names},
+        exit_accuracy=tuple(SeedMean.of([exit_["accuracy"] for exit_ in each]) for each in zip(*exits, strict=True)),
+        exit_macs=tuple(exit_["macs"] for exit_ in exits[0]),
+        train_seconds=SeedMean.of([run.train_seconds for run in runs]),
     )
 
 
-def _way_if_all(judgements: Sequence[Mapping[str, Any] | None]) -> Way | None:
-    there = [judgement for judgement in judgements if judgement is not None]
-    return _way(there) if len(there) == len(judgements) else None
-
-
-def _way(judgements: Sequence[Mapping[str, Any]]) -> Way:
-    names = ("accuracy", "macro_f1", "mean_macs", "mean_cost")
-    return Way(*(figure([judgement[name] for judgement in judgements]) for name in names))
-
-
-def figure(values: Sequence[float]) -> Figure:
-    """Mean and, of several values, sample standard deviation."""
-    return Figure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+def _means(results: Sequence[Mapping[str, Any]], images: int) -> PolicyMeans:
+    means = {
+        key: SeedMean.of([each[key] for each in results]) for key in ("accuracy", "macro_f1", "mean_macs", "macs_share")
+    }
+    return PolicyMeans(**means, interval=Proportion.of(np.arange(images) < round(means["accuracy"].mean * images)))

@@ -1,4 +1,4 @@
-"""Static networks by name as bundles, to be timed beside a trained one: their classifier has learned nothing."""
+"""Static networks by name as bundles, for timing: their classifier has random weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from gfnet_dynn.bundle.archive import write_bundle
 from gfnet_dynn.errors import SpecError
+from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.export.bundle import Draft
-from gfnet_dynn.export.policies import policies_of
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.export.segments import export_segments
 from gfnet_dynn.images.fit import load_input
@@ -26,12 +26,12 @@ _IMAGES_IN_RANGES = 32
 
 @dataclass(frozen=True)
 class BaselineRequest:
-    """What to build.
+    """A static network.
 
     Attributes:
         name: an EfficientNet-Lite.
-        classes: as many as the classifier shall have; their names mean nothing.
-        images: from which int8 takes its ranges.
+        classes: of the classifier; only their number matters.
+        images: for the ranges of int8.
     """
 
     name: str
@@ -59,8 +59,8 @@ def write_baseline(target: BaselineRequest, folder: Path) -> Path:
     int8 = quantise_segments(segments, _read(target.images[:_IMAGES_IN_RANGES], spec.input))
     both = {"fp32": segments, "int8": int8}
     graphs = {name: [segment.SerializeToString() for segment in each] for name, each in both.items()}
-    draft = Draft(spec, net.exit_macs(), policies_of({}, 0), {"untrained": "its classifier has learned nothing"})
-    return write_bundle(folder / f"{target.name}.gfd", draft.manifest(graphs, {}), draft.files(graphs))
+    draft = Draft(spec, net.exit_macs(), trained_policies({}, 0), {"untrained": "the classifier has random weights"})
+    return write_bundle(folder / f"{target.name}.gfd", draft.manifest(graphs, {}, tuple(graphs)), draft.files(graphs))
 
 
 def _read(files: tuple[Path, ...], image: InputSpec) -> Images:

@@ -66,7 +66,7 @@ def network_arrays(net: EarlyExitNet, images: Images, labels: npt.NDArray[np.int
     return ExitArrays(np.concatenate(logits), np.concatenate(gates), labels)
 
 
-def stage_arrays(net: SegmentedNet, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays:
+def segment_arrays(net: SegmentedNet, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays:
     """What exported segments say at all exits."""
     parts = [net.all_exits(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
     return ExitArrays(np.concatenate([each[0] for each in parts]), np.concatenate([each[1] for each in parts]), labels)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gfnet_dynn.errors import MissingExtraError, StorageError
 from gfnet_dynn.system.storage import write_bytes
@@ -24,6 +25,40 @@ def new_figure(width: float, height: float) -> Any:
     except ImportError as error:
         raise MissingExtraError("drawing plots", "plots") from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+class Interval(Protocol):
+    """A share, 0 to 1, with the limits of its confidence interval."""
+
+    @property
+    def value(self) -> float:
+        """The share."""
+
+    @property
+    def low(self) -> float:
+        """Lower limit."""
+
+    @property
+    def high(self) -> float:
+        """Upper limit."""
+
+
+def draw_accuracies(
+    axes: Any, positions: Sequence[float], accuracies: Sequence[Interval], style: str, **more: Any
+) -> None:
+    """Points in per cent with error bars over their intervals.
+
+    Args:
+        axes: of matplotlib.
+        positions: on the horizontal axis.
+        accuracies: one for each.
+        style: format of matplotlib, such as `o-`.
+        more: further arguments of `Axes.errorbar`.
+    """
+    below = [100 * (each.value - each.low) for each in accuracies]
+    above = [100 * (each.high - each.value) for each in accuracies]
+    values = [100 * each.value for each in accuracies]
+    axes.errorbar(positions, values, yerr=[below, above], fmt=style, **{"capsize": 2, "elinewidth": 0.8, **more})
 
 
 def save_figure(figure: Any, path: Path) -> Path:

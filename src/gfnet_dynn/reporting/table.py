@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,14 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+
+    def without_empty_columns(self) -> Table:
+        """The same without columns in which every cell is `–`."""
+        kept = [
+            index for index in range(len(self.headings)) if not self.rows or {row[index] for row in self.rows} != {"–"}
+        ]
+        rows = tuple(tuple(row[index] for index in kept) for row in self.rows)
+        return replace(self, headings=tuple(self.headings[index] for index in kept), rows=rows)
 
     def to_markdown(self) -> str:
         """A section with a GitHub-flavoured table."""

@@ -69,12 +69,12 @@ def paired_difference(
     gained, lost = int((correct_b & ~correct_a).sum()), int((correct_a & ~correct_b).sum())
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     difference = (gained - lost) / count
-    low = _root(lambda delta: _score(gained, lost, count, delta) - z, -1.0, difference)
-    high = _root(lambda delta: _score(gained, lost, count, delta) + z, difference, 1.0)
+    low = _root(lambda delta: tango_score(gained, lost, count, delta) - z, -1.0, difference)
+    high = _root(lambda delta: tango_score(gained, lost, count, delta) + z, difference, 1.0)
     return PairedDifference(gained, lost, difference, low, high, count, confidence)
 
 
-def _score(gained: int, lost: int, count: int, delta: float) -> float:
+def tango_score(gained: int, lost: int, count: int, delta: float) -> float:
     """Standardised distance of the observed difference from a hypothetical one; it falls as `delta` grows."""
     surplus = gained - lost - count * delta
     if surplus == 0:

@@ -1,111 +1,118 @@
-"""What `gfnet-dynn evaluate` and `main_dynn.py --eval` do: from options to table, JSON and plots."""
+"""Evaluate a bundle on class folders (no torch), or a run on the images that its training held out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
-from rich.console import Console
+from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.errors import DataError, MissingExtraError
+from gfnet_dynn.evaluation.evaluation import Evaluator, Mistake, Subject
+from gfnet_dynn.evaluation.labelled_folder import collect_from_files, find_labelled, seen_in_training
+from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.evaluation.result import EvaluationResult
+from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.progress import OnProgress, ignore_progress
+from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
+from gfnet_dynn.reporting.page import html_page
+from gfnet_dynn.runtime.predictor import load
+from gfnet_dynn.spec.network import InputSpec
+from gfnet_dynn.system.storage import require_writable, write_bytes, write_json
+from gfnet_dynn.units import percent
+from gfnet_dynn.workflows.extras import require_plots, require_torch
 
-from gfnet_dynn.benchmark.torch_latency import measure_exits
-from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions
-from gfnet_dynn.cli.render.evaluation import print_evaluation
-from gfnet_dynn.cli.render.progress import ProgressBars
-from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.evaluation.evaluation import Evaluation, ExitTimes, Subject, Thresholds, evaluate, timed_rows
-from gfnet_dynn.evaluation.outputs import collect
-from gfnet_dynn.evaluation.plots import draw_evaluation
-from gfnet_dynn.evaluation.report import evaluation_to_dict
-from gfnet_dynn.exits.scores import by_max_softmax
-from gfnet_dynn.exits.sweep import choose_threshold
-from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.runlayout import find_checkpoint_file
-from gfnet_dynn.spec.backbone import backbone_name
-from gfnet_dynn.system.storage import require_writable, write_json
-from gfnet_dynn.train.engine.device import choose_device
-from gfnet_dynn.train.runs.start import trained_net
-from gfnet_dynn.workflows.subject import Origin, find_origin, find_subject, report_name
-
-_BATCH = 64
+_MISTAKES = 24
 
 
-def run_evaluation(
-    data_options: DataOptions,
-    net_options: NetOptions,
-    options: EvaluationOptions,
-    checkpoint: Path,
-    device_name: str,
-    console: Console,
-) -> Evaluation:
-    """Evaluate a checkpoint on the data that nothing was chosen on; print the table, write JSON and plots."""
-    file = find_checkpoint_file(checkpoint)
-    device = torch.device(choose_device(device_name))
-    origin = find_origin(file)
-    data, spec = find_subject(origin, data_options, net_options, console)
-    folder = require_writable(options.report or file.parent / report_name(origin, data))
-    net = trained_net(origin.trained, spec, file).to(device)
+def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_progress) -> EvaluationResult:
+    """Evaluate exit policies: accuracy with intervals, exits, cost, classes, mistakes.
 
-    part = data.split.report_part
-    arrays = collect(net, data.evaluation_loader(part).in_order(_BATCH, device))
-    thresholds, chosen_where = _thresholds(origin, net, data, device)
-    times = _time(net, data, device, options, console)
+    For a run a report is written beside its weights; for a bundle where the request names a folder.
+
+    Args:
+        request: network, images, where to write.
+        on_progress: called while images are read.
+
+    Raises:
+        BundleError, CheckpointError: the network cannot be read.
+        DataError: the images cannot be used.
+        StorageError: nothing can be written there.
+        MissingExtraError: a run needs torch.
+    """
+    for place in filter(None, (request.report, request.mistakes and request.mistakes.parent)):
+        require_writable(place)
+    folder = request.report
+    if request.is_bundle:
+        result = _evaluate_bundle(request, on_progress)
+    else:
+        require_torch("evaluating a run")
+        from gfnet_dynn.workflows.run_evaluation import evaluate_run  # noqa: PLC0415 # imports torch
+
+        result, folder = evaluate_run(request, _MISTAKES, on_progress)
+    files = _write_report(result, folder) if folder else []
+    if request.mistakes:
+        files.append(_write_mistakes(result, request.mistakes))
+    return replace(result, files=tuple(files))
+
+
+def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress) -> EvaluationResult:
+    assert request.images is not None
+    bundle = read_bundle(request.subject)
+    manifest, chosen = bundle.manifest, bundle.manifest.policy(request.policy)
+    images = find_labelled(request.images, manifest.classes)
+    net = load(request.subject, engine=request.engine, precision=request.precision, threads=request.threads).net
+    unreadable: list[DataError] = []
+    warning = seen_in_training(bundle, images.files, partial(on_progress, "Looking for training images"))
+    arrays, files = collect_from_files(net, images, unreadable.append, partial(on_progress, "Classifying"))
     subject = Subject(
-        data_set=data.source.name,
-        part=part,
-        classes=data.split.classes,
-        exit_macs=net.exit_macs(),
-        parameters=_parameters(net),
-        model=backbone_name(spec.backbone),
-        input_px=data.input.size,
+        model=manifest.model,
+        run_in=f"{net.precision}, {net.engine_name}",
+        input=manifest.input,
+        classes=manifest.classes,
+        exits=tuple(each.name for each in manifest.exits),
+        exit_macs=tuple(each.macs for each in manifest.exits),
+        parameters=None,
+        data_set=request.images.resolve().name,
     )
-    evaluation = evaluate(arrays, subject, times, thresholds)
-
-    described = {
-        **evaluation_to_dict(evaluation),
-        "checkpoint": str(checkpoint),
-        "threshold_chosen": chosen_where,
-    }
-    report = write_json(folder / "evaluation.json", described)
-    plots = draw_evaluation(evaluation, folder)
-    print_evaluation(evaluation, chosen_where, console)
-    console.print(
-        "\n".join([f"report: {report}", *(f"plot:   {plot}" for plot in plots)]), markup=False, soft_wrap=True
+    evaluator = Evaluator(arrays, subject)
+    names = dict.fromkeys((chosen.name, *(each.name for each in manifest.policies)))
+    policies = {name: evaluator.judge(manifest.policy(name)) for name in names}
+    return EvaluationResult.of(
+        evaluator,
+        policies,
+        mistakes=evaluator.mistakes(policies[chosen.name], files, _MISTAKES),
+        remarks=(*images.remarks, *([warning] if warning else [])),
+        unreadable=tuple(unreadable),
     )
-    return evaluation
 
 
-def _thresholds(origin: Origin, net: EarlyExitNet, data: SceneData, device: torch.device) -> tuple[Thresholds, str]:
-    stored = [origin.provenance.get(name) for name in ("threshold", "plain_threshold")]
-    if all(stored):
-        found = (each["thresholds"] for each in stored if each)
-        return Thresholds(*found), "at the end of training, on the selection split"
-    arrays = collect(net, data.evaluation_loader("selection").in_order(_BATCH, device))
-    known = origin.trained_on is not None and origin.trained_on.fingerprint == data.split.fingerprint
-    where = (
-        "now, on the selection split of training"
-        if known
-        else ("now, on a selection split of the training folder; whether the checkpoint was trained on it is not known")
+def _write_report(result: EvaluationResult, folder: Path) -> list[Path]:
+    files = [write_json(folder / "evaluation.json", result.to_dict())]
+    if result.mistakes:
+        files.append(_write_mistakes(result, folder / "mistakes.png"))
+    try:
+        require_plots()
+    except MissingExtraError:  # on a device the figures alone will do
+        return files
+    from gfnet_dynn.evaluation.plots import draw_accuracy, draw_evaluation  # noqa: PLC0415
+
+    page = html_page("Evaluation", result.tables(), [draw_accuracy(result)], result.notes())
+    return [*files, *draw_evaluation(result, folder), write_bytes(folder / "evaluation.html", page)]
+
+
+def _write_mistakes(result: EvaluationResult, path: Path) -> Path:
+    tiles = [_tile(each, result.subject.input) for each in result.mistakes]
+    policy = result.default.policy.name
+    title = f"{len(tiles)} most confident mistakes, policy {policy}: {result.title}"
+    return write_contact_sheet(path, title if tiles else f"No mistakes: {result.title}", tiles)
+
+
+def _tile(mistake: Mistake, image: InputSpec) -> Tile:
+    lines = (
+        f"is: {mistake.true}",
+        f"predicted: {mistake.predicted}",
+        f"{percent(mistake.confidence, 1)}, {mistake.exit}",
+        mistake.file.name,
     )
-    costs = net.exit_costs()
-    found = (choose_threshold(score, costs).thresholds for score in (arrays, by_max_softmax(arrays)))
-    return Thresholds(*found), where
-
-
-def _time(
-    net: EarlyExitNet, data: SceneData, device: torch.device, options: EvaluationOptions, console: Console
-) -> ExitTimes | None:
-    loader = data.evaluation_loader(data.split.report_part)
-    rows = timed_rows(len(loader), options.latency_images)
-    if not len(rows):
-        return None
-    images = next(iter(loader.batches(rows.tolist(), len(rows), device))).images
-    told = partial(ProgressBars(console), "Measuring latency")
-    milliseconds, setting = measure_exits(
-        net, images, options.latency_repeats, lambda done: told(done, options.latency_repeats)
-    )
-    return ExitTimes(rows, milliseconds, setting)
-
-
-def _parameters(net: EarlyExitNet) -> int:
-    return sum(parameter.numel() for parameter in net.parameters())
+    return Tile(load_input(mistake.file, image), lines)

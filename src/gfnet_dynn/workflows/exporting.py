@@ -1,130 +1,166 @@
-"""What `gfnet-dynn export` does."""
+"""Export a run as a bundle, and measure on its selection split what each precision answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from gfnet_dynn.bundle.archive import SUFFIX, write_bundle
-from gfnet_dynn.cli.options import DataOptions, NetOptions
-from gfnet_dynn.cli.render.progress import ProgressBars
+from gfnet_dynn.bundle.archive import write_bundle
+from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.precisions import describe
 from gfnet_dynn.data.loading.loaders import ImageLoader
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import ExportError
+from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.evaluation.result import difference_text
 from gfnet_dynn.export.bundle import Exported, LabelledImages, export_net
+from gfnet_dynn.export.request import ExportRequest
 from gfnet_dynn.export.single_graph import join_segments, require_same_answers, single_graph_metadata
-from gfnet_dynn.model.checkpoint import Checkpoint
-from gfnet_dynn.runlayout import find_checkpoint_file
+from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
+from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.system.storage import require_writable, write_bytes
 from gfnet_dynn.train.runs.lineage import RECORD, Lineage, lineage_of_checkpoint, lineage_of_data
-from gfnet_dynn.train.runs.start import trained_net
-from gfnet_dynn.workflows.subject import find_origin, find_subject
+from gfnet_dynn.uncertainty.paired import PairedDifference
+from gfnet_dynn.units import percent
+from gfnet_dynn.workflows.subject import find_origin, find_source, load_subject
 
 _CALIBRATION_SEED = 0
-_CHECKED = 32  # images by which the single graph is held against the segments
+_CHECKED = 32  # images on which the single graph is compared with the segments
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What to export, as the options of `gfnet-dynn export` say it; no calibration images leave int8 out."""
+class ExportResult(Tabular):
+    """A bundle that was written.
 
-    run: Path
-    output: Path
-    data_path: Path | None
-    dataset_config: Path | None
-    calibration_images: int
+    Attributes:
+        bundle: the file.
+        manifest: of the bundle.
+        differences: accuracy less that of fp32 on the selection split, by precision and policy; of a precision that
+            was left out too.
+        single_graph: the ONNX file beside, or None.
+        remarks: on the data and the lineage of the network.
+    """
+
+    bundle: Path
+    manifest: Manifest
+    differences: Mapping[str, Mapping[str, PairedDifference]]
     single_graph: Path | None
+    remarks: tuple[str, ...]
+
+    def tables(self) -> Sequence[Table]:
+        """Accuracy and exits by precision and policy; precisions against fp32."""
+        rows = tuple(
+            (
+                precision,
+                name,
+                f"{percent(each['accuracy'], 1)} ({_interval(each['accuracy_interval'])})",
+                percent(each["macs_share"], 0),
+                " ".join(f"{100 * share:.0f}" for share in each["exit_shares"]),
+            )
+            for precision, policies in self.manifest.report["precisions"].items()
+            for name, each in policies.items()
+        )
+        title = f"{self.manifest.model}: {self.manifest.report['measured_on']}"
+        headings = ("precision", "policy", "accuracy (95%)", "MACs", "% of images at each exit")
+        return [Table(title, headings, rows), *map(self._against_fp32, self.differences)]
+
+    def _against_fp32(self, precision: str) -> Table:
+        rows = tuple(
+            (
+                name,
+                difference_text(each),
+                str(each.gained),
+                str(each.lost),
+                str(each.n),
+            )
+            for name, each in self.differences[precision].items()
+        )
+        headings = ("policy", "difference (95%)", "gained", "lost", "images")
+        return Table(f"{precision} against fp32, same images", headings, rows)
+
+    def notes(self) -> Sequence[str]:
+        """Which precisions `auto` may take, and remarks."""
+        found = []
+        for precision, each in self.differences.items():
+            if precision in self.manifest.precisions:
+                found.append(describe(precision, each))
+            else:
+                found.append(f"{precision} is left out: it is shown to lose more than half a point against fp32.")
+        return [*found, *self.remarks]
 
 
-def run_export(wanted: Wanted, console: Console) -> Exported:
-    """Export, print what int8 changes, write the bundle."""
-    if wanted.output.is_dir():
-        example = wanted.output / f"scene{SUFFIX}"
-        raise ExportError(f"{wanted.output} is a folder: name the file to write, such as {example}")
-    output = wanted.output if wanted.output.suffix else wanted.output.with_suffix(SUFFIX)
-    for target in filter(None, (output, wanted.single_graph)):
-        if target.is_dir():
-            raise ExportError(f"{target} is a folder: name the file to write")
+def export(request: ExportRequest, *, on_progress: OnProgress = ignore_progress, log: Log = ignore_log) -> ExportResult:
+    """Write a trained network as a bundle.
+
+    Args:
+        request: the run, and where to write.
+        on_progress: called while images are read.
+        log: called with what is being done.
+
+    Raises:
+        CheckpointError: the run cannot be read.
+        DataError: its images cannot be used.
+        ExportError: the network cannot be exported, or its export does not give the same answers.
+        StorageError: nothing can be written there.
+    """
+    for target in filter(None, (request.bundle, request.single_graph)):
         require_writable(target.parent)
-    file = find_checkpoint_file(wanted.run)
-    origin = find_origin(file)
-    if not isinstance(origin.trained, Checkpoint) or origin.trained_on is None:
+    origin = find_origin(request.run)
+    if origin.spec is None or origin.trained_on is None:
         raise ExportError(
-            f"{file} does not say what data it was trained on, so nothing could be checked: go on with it by "
+            f"{origin.file} does not record its training data, so nothing could be checked: train it further with "
             "`gfnet-dynn train --checkpoint-path`, and export that run"
         )
-    options = DataOptions(
-        data_set=origin.trained_on.data_set, data_path=wanted.data_path, dataset_config=wanted.dataset_config
-    )
-    data, spec = find_subject(origin, options, NetOptions(), console)
-    net = trained_net(origin.trained, spec, file)
-    held_out = _images(data, "selection", None, console)
-    own = lineage_of_data(data, ProgressBars(console))
-    lineage = own | lineage_of_checkpoint(file, origin.provenance, data, own)
-    exported = export_net(
-        net,
-        spec,
-        {**origin.provenance, RECORD: lineage.describe()},
-        held_out,
-        _images(data, "train", wanted.calibration_images, console).pixels if wanted.calibration_images else None,
-        lambda said: console.print(said, markup=False, highlight=False, soft_wrap=True),
-        lineage.packed,
-    )
-    exported = replace(exported, notes=(*exported.notes, *_doubts(lineage)))
-    joined = None
-    if wanted.single_graph:
-        policy = exported.manifest.policies[0]
-        joined = join_segments(
-            exported.segments, policy, single_graph_metadata(exported.manifest, policy)
-        ).SerializeToString()
-        require_same_answers(joined, exported, policy, held_out.pixels[:_CHECKED])
-    _print(exported, console)
-    write_bundle(output, exported.manifest, exported.files)
-    written = [f"bundle: {output} ({output.stat().st_size / 1e6:.1f} MB)"]
-    if wanted.single_graph and joined:
-        write_bytes(wanted.single_graph, joined)
-        written.append(f"single graph: {wanted.single_graph} (exit policy {exported.manifest.policies[0].name}, fp32)")
-    console.print("\n".join(written), markup=False, highlight=False, soft_wrap=True)
-    return exported
+    source = find_source(origin, None, request.data_path, request.dataset_config, on_progress)
+    trained = load_subject(origin, source, EvaluationRequest(subject=request.run), on_progress)
+    data = trained.data
+    held_out = _read(data, "selection", None, on_progress)
+    calibration = _read(data, "train", request.calibration_images, on_progress).pixels if request.int8 else None
+    own = lineage_of_data(data, on_progress)
+    lineage = own | lineage_of_checkpoint(origin.file, origin.provenance, data, own)
+    provenance = {**origin.provenance, RECORD: lineage.describe()}
+    exported = export_net(trained.net, trained.spec, provenance, held_out, calibration, log, lineage.packed)
+    joined = _join(exported, held_out) if request.single_graph else b""
+    bundle = write_bundle(request.bundle, exported.manifest, exported.files)
+    if request.single_graph:
+        write_bytes(request.single_graph, joined)
+    remarks = (*trained.remarks, *_doubts(lineage))
+    return ExportResult(bundle, exported.manifest, exported.differences, request.single_graph, remarks)
+
+
+def _join(exported: Exported, held_out: LabelledImages) -> bytes:
+    policy = exported.manifest.policies[0]
+    joined = join_segments(exported.segments, policy, single_graph_metadata(exported.manifest, policy))
+    content = bytes(joined.SerializeToString())
+    require_same_answers(content, exported, policy, held_out.pixels[:_CHECKED])
+    return content
 
 
 def _doubts(lineage: Lineage) -> tuple[str, ...]:
     if not lineage.unknown:
         return ()
     named = " and ".join(lineage.unknown)
-    return (f"what {named} learned from is not known: calibrate on no image that it may have seen",)
+    return (f"The training images of {named} are not known: calibrate on no image that may be among them.",)
 
 
-def _images(data: SceneData, part: str, count: int | None, console: Console) -> LabelledImages:
+def _read(data: SceneData, part: str, count: int | None, on_progress: OnProgress) -> LabelledImages:
     """The images of a part, or `count` of them drawn with a fixed seed."""
     files = data.split.parts[part]
     if count is not None and count < len(files):
         drawn = np.random.default_rng(_CALIBRATION_SEED).permutation(len(files))[:count]
         files = tuple(files[index] for index in sorted(drawn.tolist()))
     loader = ImageLoader(data.source.root, files, data.input, lambda images: images)
-    told, found = partial(ProgressBars(console), f"Reading the {part} images"), []
+    on_step, found = partial(on_progress, f"Reading the {part} images"), []
     for batch in loader.in_order(64, torch.device("cpu")):
         found.append(batch.images.permute(0, 2, 3, 1).contiguous().numpy())
-        told(sum(len(each) for each in found), len(files))
+        on_step(sum(len(each) for each in found), len(files))
     return LabelledImages(np.concatenate(found), loader.labels, part)
 
 
-def _print(exported: Exported, console: Console) -> None:
-    report = exported.manifest.report
-    table = Table(title=f"{exported.manifest.model}: accuracy and exits on the {report['measured_on']}")
-    for heading in ("precision", "exit policy", "top-1 %", "% of MACs", "% leaving at each exit"):
-        table.add_column(heading, justify="right")
-    for precision, policies in report["precisions"].items():
-        for name, figures in policies.items():
-            shares = " ".join(f"{100 * share:.0f}" for share in figures["exit_shares"])
-            accuracy, cost = f"{100 * figures['accuracy']:.1f}", f"{100 * figures['mean_cost']:.0f}"
-            table.add_row(precision, name, accuracy, cost, shares)
-    console.print(table)
-    for note in exported.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+def _interval(limits: Sequence[float]) -> str:
+    return f"{100 * limits[0]:.1f}–{percent(limits[1], 1)}"

@@ -1,4 +1,4 @@
-"""What an evaluation is of: a trained network, and the images that it did not learn from."""
+"""A trained network with the images that its training held out."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, parse_exits
-from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
-from gfnet_dynn.data.source import locate
-from gfnet_dynn.data.splits.split import SplitSettings
+from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.model.checkpoint import Checkpoint
+from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import StateDict
+from gfnet_dynn.options import flag
+from gfnet_dynn.progress import OnProgress
+from gfnet_dynn.runlayout import find_checkpoint_file, run_of_checkpoint
 from gfnet_dynn.spec.backbone import find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.train.runs.start import kept_split, read_trained
-from gfnet_dynn.workflows.training import input_size, say_skipped, split_settings
+from gfnet_dynn.spec.request import DEFAULT_MODEL
+from gfnet_dynn.train.runs.record import remembered_source
+from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
 
 _UNFINISHED = {
-    "backbone": "this is the result of the backbone stage: its exits and gates are not trained, only the final "
-    "classifier is",
-    "warmup": "this is the result of the warm-up: its gates are not trained, so which exit an image takes means "
-    "nothing",
+    "backbone": "This is the result of the backbone stage: its exits and gates are not trained, only the final "
+    "classifier is.",
+    "warmup": "This is the result of the warm-up stage: its gates are not trained, so the exits taken mean nothing.",
 }
 
 
@@ -36,97 +37,149 @@ class Origin:
     """Where a network comes from.
 
     Attributes:
-        trained: what its file holds.
+        file: its weights.
+        trained: what the file holds.
         provenance: empty for a `.pth`.
-        trained_on: its data, where the checkpoint says so.
+        trained_on: its data, where the checkpoint records them.
     """
 
+    file: Path
     trained: Checkpoint | StateDict
     provenance: Mapping[str, Any]
     trained_on: TrainedOn | None
 
+    @property
+    def spec(self) -> NetSpec | None:
+        """The network; None for a `.pth`, which does not record it."""
+        return self.trained.spec if isinstance(self.trained, Checkpoint) else None
 
-def find_origin(file: Path) -> Origin:
-    """Read a trained network's file, and the split of its training where that is kept.
+
+def find_origin(path: Path) -> Origin:
+    """Read the weights that a path means, and the split of their training where it is kept.
 
     Raises:
         CheckpointError: missing, damaged or unsafe.
         DataError: the kept split is damaged.
     """
+    file = find_checkpoint_file(path)
     trained = read_trained(file)
     if not isinstance(trained, Checkpoint) or "data" not in trained.provenance:
-        return Origin(trained, {}, None)
+        return Origin(file, trained, {}, None)
     data = trained.provenance["data"]
     trained_on = TrainedOn(
         data["data_set"], data["fingerprint"], SplitSettings(**data["split"]), kept_split(file, trained.provenance)
     )
-    return Origin(trained, trained.provenance, trained_on)
+    return Origin(file, trained, trained.provenance, trained_on)
 
 
-def find_subject(
-    origin: Origin, options: DataOptions, net_options: NetOptions, console: Console
-) -> tuple[SceneData, NetSpec]:
-    """Data and network: the checkpoint's own split, size and architecture, but for a size that the options ask for.
+def find_source(
+    origin: Origin, name: str | None, path: Path | None, config: Path | None, on_progress: OnProgress
+) -> Source:
+    """The data set that is asked for; by default the one of the run.
 
     Raises:
-        CheckpointError: the options ask for another network or split than those of the checkpoint.
+        CheckpointError: none is asked for, and the checkpoint does not record its own.
+        DataError: it is not known, or not there.
+    """
+    run, own = run_of_checkpoint(origin.file), origin.trained_on
+    if run and own and config is None and (name is None or name.casefold() == own.data_set.casefold()):
+        return remembered_source(run.folder, path)
+    if name is None and own is None and path is None:
+        raise CheckpointError(f"{origin.file} does not record its data set: give --data-set or --data-path")
+    name = name or (own.data_set if own else None)
+    return locate(DataOptions(data_set=name, data_path=path, dataset_config=config), on_progress)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, in evaluation mode on the CPU, with its data.
+
+    Attributes:
+        net: the network.
+        spec: its description, at the size of the evaluation.
+        data: split as in training.
+        remarks: on both.
+    """
+
+    net: EarlyExitNet
+    spec: NetSpec
+    data: SceneData
+    remarks: tuple[str, ...]
+
+
+def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_progress: OnProgress) -> Trained:
+    """Data and network: the checkpoint's own split, size and architecture, but for a size that is asked for.
+
+    Raises:
+        CheckpointError: another network or split is asked for than those of the checkpoint, or it does not fit.
         DataError: the data cannot be used.
         SpecError: the network cannot take the size.
     """
-    progress = ProgressBars(console)
-    source = locate(options.data_set, options.data_path, options.dataset_config, progress)
-    known = origin.trained.spec if isinstance(origin.trained, Checkpoint) else None
+    known = origin.spec
     if known:
-        _refuse_other_network(known, net_options)
-    backbone = known.backbone if known else find_backbone(net_options.model or DEFAULT_MODEL)
-    if known and options.input_size is None and not options.pad:
+        _refuse_other_network(known, request)
+    backbone = known.backbone if known else find_backbone(request.model or DEFAULT_MODEL)
+    if known and request.input_size is None and not request.pad:
         image = known.input
     else:
-        image = make_input(backbone, input_size(options, source), pad=options.pad)
+        image = make_input(backbone, request.input_size or source.config.default_input_size, pad=request.pad)
+    remarks = [_UNFINISHED[stage]] if known and known.exit_blocks and (stage := _stage(origin)) in _UNFINISHED else []
     if origin.trained_on is None:
-        data = prepare(source, image, split_settings(options), None, progress)
+        data = prepare(source, image, _settings(SplitSettings(), request), None, on_progress)
     else:
-        _refuse_other_split(origin.trained_on.settings, options)
-        trained_on = replace(
-            origin.trained_on, settings=replace(origin.trained_on.settings, on_bad_image=options.on_bad_image)
-        )
-        data, note = prepare_report(source, image, trained_on, progress)
-        unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
-        notes = [note, unfinished]
-        for each in filter(None, notes):
-            console.print(f"note: {each}", markup=False, soft_wrap=True)
-    say_skipped(data.split.skipped, console)
-    exits = known.exit_blocks if known else parse_exits(net_options.exits, backbone)
-    pooling = known.exit_pooling if known else backbone.exit_pooling
-    return data, NetSpec(backbone, exits, image, data.split.classes, pooling)
+        _refuse_other_split(origin.trained_on.settings, request)
+        settings = replace(origin.trained_on.settings, on_bad_image=request.on_bad_image)
+        data, note = prepare_report(source, image, replace(origin.trained_on, settings=settings), on_progress)
+        remarks += [note] if note else []
+    remarks += [f"skipped: {reason}" for reason in data.split.skipped.values()]
+    exits = known.exit_blocks if known else backbone.default_exits if request.exits is None else request.exits
+    pooling = known.exit_pooling if known else request.exit_pooling or backbone.exit_pooling
+    spec = NetSpec(backbone, exits, image, data.split.classes, pooling)
+    return Trained(trained_net(origin.trained, spec, origin.file), spec, data, tuple(remarks))
 
 
-def _refuse_other_network(known: NetSpec, options: NetOptions) -> None:
-    if options.model is not None and find_backbone(options.model) != known.backbone:
-        raise CheckpointError(f"the checkpoint holds another network than --model {options.model}: leave that away")
-    if options.exits is not None and parse_exits(options.exits, known.backbone) != known.exit_blocks:
-        stand = ",".join(map(str, known.exit_blocks))
-        raise CheckpointError(f"the exits of the checkpoint stand after blocks {stand}: leave --exits away, or train")
-    if options.exit_pooling not in (None, known.exit_pooling):
-        raise CheckpointError(f"the exits of the checkpoint see the {known.exit_pooling}: leave --exit-pooling away")
+def _stage(origin: Origin) -> str:
+    return str(origin.provenance.get("stage", ""))
 
 
-def _refuse_other_split(then: SplitSettings, options: DataOptions) -> None:
-    """Options that were given, but would have decided another split than that of training."""
-    asked, unasked = split_settings(options), SplitSettings()
-    for name in ("seed", "split_ratio", "selection_share"):
-        if getattr(asked, name) not in (getattr(unasked, name), getattr(then, name)):
-            option = "--split-seed" if name == "seed" else f"--{name.replace('_', '-')}"
+def _settings(settings: SplitSettings, request: EvaluationRequest) -> SplitSettings:
+    asked = {
+        "split_seed": request.split_seed,
+        "split_ratio": request.split_ratio,
+        "selection_share": request.selection_share,
+    }
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return replace(settings, **given, on_bad_image=request.on_bad_image)
+
+
+def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
+    if request.model is not None and find_backbone(request.model) != known.backbone:
+        raise CheckpointError(f"the checkpoint has another network than --model {request.model}: omit that option")
+    if request.exits is not None and request.exits != known.exit_blocks:
+        blocks = ",".join(map(str, known.exit_blocks))
+        raise CheckpointError(f"the checkpoint has exits after blocks {blocks}: omit --exits, or train others")
+    if request.exit_pooling not in (None, known.exit_pooling):
+        raise CheckpointError(f"the exits of the checkpoint pool by {known.exit_pooling}: omit --exit-pooling")
+
+
+def _refuse_other_split(then: SplitSettings, request: EvaluationRequest) -> None:
+    """Refuse options that would have decided another split than that of training."""
+    asked = _settings(then, request)
+    for name in ("split_seed", "split_ratio", "selection_share"):
+        if getattr(asked, name) != getattr(then, name):
+            option = flag(name)
             raise CheckpointError(
                 f"the checkpoint was trained with {option} {getattr(then, name)}, and is evaluated on that split: "
-                f"leave {option} away"
+                f"omit {option}"
             )
 
 
 def report_name(origin: Origin, data: SceneData) -> str:
     """`evaluation`, or a name of its own where data or size are not those of training."""
-    trained, usual = origin.trained, "evaluation"
-    if not isinstance(trained, Checkpoint) or origin.trained_on is None:
-        return usual
-    as_trained = data.split.fingerprint == origin.trained_on.fingerprint and data.input == trained.spec.input
-    return usual if as_trained else f"{usual}_{data.source.name}_{data.input.size}px"
+    spec = origin.spec
+    as_trained = (
+        spec is None
+        or origin.trained_on is None
+        or (data.split.fingerprint == origin.trained_on.fingerprint and data.input == spec.input)
+    )
+    return "evaluation" if as_trained else f"evaluation_{data.source.name}_{data.input.size}px"

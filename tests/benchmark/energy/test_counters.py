@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from gfnet_dynn.benchmark.energy.counters import Counter, CounterMeter
@@ -22,7 +24,7 @@ def test_counters_are_weighed_and_added() -> None:
         counts.update(a=3_500_000, b=6_000)
     assert measurement.energy_j == pytest.approx(2.5 + 1.0)
     assert measurement.seconds == 4.0
-    assert measurement.energy.to_dict() | {"joules": 0} == {
+    assert asdict(measurement.energy) | {"joules": 0} == {
         "joules": 0,
         "seconds": 4.0,
         "meter": "two",
@@ -47,7 +49,7 @@ def test_a_counter_that_never_starts_over_must_not_go_back() -> None:
     meter = CounterMeter("c", "c", "the counter", (Counter(lambda: next(counts), 1.0),), timing=Metronome(0).timing)
     with meter.measure() as measurement:
         pass
-    with pytest.raises(MeterError, match="the counter: the energy counter went back"):
+    with pytest.raises(MeterError, match="the counter: the energy counter went backwards"):
         _ = measurement.energy_j
 
 

@@ -18,7 +18,7 @@ def test_the_energy_counter_is_read_where_there_is_one(monkeypatch: pytest.Monke
     ((meter,), reasons) = find_nvml(timing=metronome.timing)
     assert reasons == []
     assert (meter.name, meter.covers) == ("NVML GPU 0", "GPU 0, Accelerator 9, with its memory")
-    assert (meter.source, meter.kind) == ("nvmlDeviceGetTotalEnergyConsumption", "measured")
+    assert meter.source == "nvmlDeviceGetTotalEnergyConsumption"
     with meter.measure() as measurement:
         metronome.now += 2.0
         gpu.energy_mj = 907_000
@@ -32,7 +32,7 @@ def test_a_counter_that_went_back_gives_no_energy(monkeypatch: pytest.MonkeyPatc
     ((meter,), _) = find_nvml(timing=Metronome(0).timing)
     with meter.measure() as measurement:
         gpu.energy_mj = 0
-    with pytest.raises(MeterError, match="went back"):
+    with pytest.raises(MeterError, match="went backwards"):
         _ = measurement.energy_j
 
 
@@ -57,7 +57,7 @@ def test_each_gpu_has_a_meter_and_one_that_tells_nothing_a_reason(monkeypatch: p
     install(monkeypatch, Gpu(energy_mj=1), Gpu(), Gpu(power_mw=1))
     meters, reasons = find_nvml()
     assert [meter.name for meter in meters] == ["NVML GPU 0", "NVML GPU 2"]
-    assert reasons == ["NVML: GPU 1 tells neither its energy nor its power (Not Supported)"]
+    assert reasons == ["NVML: GPU 1 reports neither energy nor power (Not Supported)"]
 
 
 def test_a_gpu_that_is_lost_meanwhile_gives_no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_driver_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPat
 
 def test_a_driver_without_gpus_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    assert find_nvml() == ([], ["NVML: the driver knows no GPU"])
+    assert find_nvml() == ([], ["NVML: the driver reports no GPU"])
 
 
 def test_with_a_driver_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

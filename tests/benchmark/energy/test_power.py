@@ -18,13 +18,13 @@ def test_less_than_two_samples_hold_no_energy(samples: list[tuple[float, float]]
 
 def test_gaps_are_refused_only_beyond_the_limit() -> None:
     refuse_gaps([(0.0, 1.0), (2.0, 1.0)], 2.0, "log")
-    with pytest.raises(MeterError, match=r"log: no sample for 2\.50 s after 1\.000 s, at most 2 s"):
+    with pytest.raises(MeterError, match=r"log: no sample for 2\.50 s after 1\.000 s."):
         refuse_gaps([(0.0, 1.0), (1.0, 1.0), (3.5, 1.0)], 2.0, "log")
 
 
 def test_power_is_integrated_over_the_block() -> None:
     metronome = Metronome(beats=4)
-    meter = PowerMeter("p", "all", "test", lambda: metronome.now - 100, 0.5, timing=metronome.timing)
+    meter = PowerMeter("p", "all", "test", lambda: metronome.now - 100, interval_s=0.5, timing=metronome.timing)
     with meter.measure() as measurement:
         metronome.wait()
         metronome.now += 1.0
@@ -36,7 +36,7 @@ def test_power_is_integrated_over_the_block() -> None:
 
 def test_a_thread_that_was_held_up_too_long_gives_no_energy() -> None:
     metronome = Metronome(beats=1)
-    meter = PowerMeter("p", "all", "test", lambda: 1.0, 0.5, max_gap_s=3.0, timing=metronome.timing)
+    meter = PowerMeter("p", "all", "test", lambda: 1.0, interval_s=0.5, max_gap_s=3.0, timing=metronome.timing)
     with meter.measure() as measurement:
         metronome.wait()
         metronome.now += 3.25

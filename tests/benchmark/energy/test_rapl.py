@@ -32,7 +32,7 @@ def test_a_package_is_measured_without_its_parts(tmp_path: Path) -> None:
     meters, reasons = find_rapl(tmp_path, metronome.timing)
     assert reasons == []
     (meter,) = meters
-    assert (meter.name, meter.covers, meter.kind) == ("RAPL package", "processor package 0", "measured")
+    assert (meter.name, meter.covers) == ("RAPL package", "processor package 0")
     assert meter.source == str(package / "energy_uj")
     with meter.measure() as measurement:
         metronome.now += 2.0
@@ -84,7 +84,7 @@ def test_a_forbidden_counter_is_named_with_what_to_do(tmp_path: Path, monkeypatc
     meters, reasons = find_rapl(tmp_path)
     assert [meter.name for meter in meters] == ["RAPL psys"]
     assert reasons == [
-        f"RAPL package: {package / 'energy_uj'} may not be read by this user: run as root, or allow it with"
+        f"RAPL package: {package / 'energy_uj'} is not readable for this user: run as root, or allow it with"
         f" `sudo chmod a+r {package / 'energy_uj'}`"
     ]
 
@@ -94,7 +94,7 @@ def test_one_forbidden_package_leaves_no_sum(tmp_path: Path, monkeypatch: pytest
     forbid(monkeypatch, zone(tmp_path, "1", "package-1") / "energy_uj")
     meters, (reason,) = find_rapl(tmp_path)
     assert meters == []
-    assert "intel-rapl:1/energy_uj may not be read" in reason
+    assert "intel-rapl:1/energy_uj is not readable" in reason
 
 
 def test_a_zone_without_a_name_is_reported(tmp_path: Path) -> None:

@@ -1,40 +1,54 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pytest
 
-from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy
-from gfnet_dynn.benchmark.energy.sampling import REAL, Sample, Sampling, Timing, watch
+from gfnet_dynn.benchmark.energy.sampling import REAL, Sample, SampledMeter, Timing
 from gfnet_dynn.errors import MeterError
 from tests.benchmark.energy.metronome import Metronome
 
 
-def span(samples: Sequence[Sample]) -> Energy:
-    return Energy(len(samples), samples[-1].time_s - samples[0].time_s, "count", "nothing", MEASURED, "test")
+@dataclass(frozen=True)
+class Recorder(SampledMeter):
+    """Its energy is the number of samples."""
+
+    value: Callable[[], float]
+    seen: list[Sample]
+
+    def read(self) -> tuple[float, ...]:
+        return (self.value(),)
+
+    def joules(self, samples: Sequence[Sample]) -> float:
+        self.seen.extend(samples)
+        return len(samples)
+
+
+def recorder(value: Callable[[], float], timing: Timing, interval_s: float = 0.5) -> Recorder:
+    return Recorder("count", "nothing", "test", value, [], interval_s=interval_s, timing=timing)
 
 
 def test_samples_are_taken_at_both_ends_and_at_regular_times_between() -> None:
     metronome = Metronome(beats=3)
-    sampling = Sampling(lambda: (metronome.now * 2,), 0.5, metronome.timing)
-    with watch(sampling, span) as measurement:
+    meter = recorder(lambda: metronome.now * 2, metronome.timing)
+    with meter.measure() as measurement:
         metronome.wait()
         metronome.now += 0.25
     assert metronome.pauses == [0.5] * 3
-    assert [sample.time_s for sample in sampling.samples()] == [100.0, 100.5, 101.0, 101.5, 101.75]
-    assert [sample.values for sample in sampling.samples()] == [(200.0,), (201.0,), (202.0,), (203.0,), (203.5,)]
     assert measurement.seconds == 1.75
+    assert [sample.time_s for sample in meter.seen] == [100.0, 100.5, 101.0, 101.5, 101.75]
+    assert [sample.values for sample in meter.seen] == [(200.0,), (201.0,), (202.0,), (203.0,), (203.5,)]
 
 
 def test_a_short_block_has_its_two_ends() -> None:
-    metronome = Metronome(beats=0)
-    with watch(Sampling(lambda: (0.0,), 0.5, metronome.timing), span) as measurement:
+    with recorder(lambda: 0.0, Metronome(beats=0).timing).measure() as measurement:
         pass
     assert measurement.energy_j == 2
 
 
-def test_real_time_goes_forward_and_the_pause_ends_when_told() -> None:
+def test_real_time_goes_forward_and_the_pause_ends_when_stopped() -> None:
     assert REAL.clock() <= REAL.clock()
     stopped = threading.Event()
     stopped.set()
@@ -42,54 +56,36 @@ def test_real_time_goes_forward_and_the_pause_ends_when_told() -> None:
 
 
 def test_the_thread_is_gone_after_the_block_even_after_an_error_in_it() -> None:
-    sampling = Sampling(lambda: (0.0,), 3600.0, Timing())
-    with pytest.raises(ZeroDivisionError), watch(sampling, span) as measurement:
+    meter = recorder(lambda: 0.0, Timing(), interval_s=3600.0)
+    with pytest.raises(ZeroDivisionError), meter.measure() as measurement:
         assert any(thread.name == "energy meter" for thread in threading.enumerate())
         raise ZeroDivisionError
     assert not any(thread.name == "energy meter" for thread in threading.enumerate())
     assert measurement.energy_j == 2
 
 
-def failing_after(good: int) -> Sampling:
+def failing_after(good: int, beats: int) -> Recorder:
     answers = iter(range(good))
-    metronome = Metronome(beats=5)
 
-    def read() -> tuple[float, ...]:
+    def value() -> float:
         if next(answers, None) is None:
             raise MeterError("sensor gone")
-        return (1.0,)
+        return 1.0
 
-    return Sampling(read, 0.5, metronome.timing)
+    return recorder(value, Metronome(beats).timing)
 
 
 def test_a_meter_that_fails_at_once_does_not_let_the_work_begin() -> None:
-    with pytest.raises(MeterError, match="sensor gone"), watch(failing_after(0), span):
+    with pytest.raises(MeterError, match="sensor gone"), failing_after(0, 0).measure():
         pytest.fail("the block was entered")
 
 
-def test_a_meter_that_fails_meanwhile_gives_no_energy_but_lets_the_work_end() -> None:
-    worked = False
-    sampling = failing_after(3)
-    with watch(sampling, span) as measurement:
-        sampling._thread.join(30)
-        assert not sampling._thread.is_alive()
-        worked = True
-    assert worked
-    with pytest.raises(MeterError, match="sensor gone"):
-        _ = measurement.energy_j
-
-
-def test_a_meter_that_fails_at_the_end_gives_no_energy() -> None:
-    metronome = Metronome(beats=0)
-    answers = iter([(1.0,)])
-
-    def read() -> tuple[float, ...]:
-        try:
-            return next(answers)
-        except StopIteration:
-            raise MeterError("sensor gone") from None
-
-    with watch(Sampling(read, 0.5, metronome.timing), span) as measurement:
-        pass
+@pytest.mark.parametrize(("good", "beats"), [(3, 5), (1, 0)])
+def test_a_meter_that_fails_later_gives_no_energy_but_lets_the_work_end(good: int, beats: int) -> None:
+    with failing_after(good, beats).measure() as measurement:
+        for thread in threading.enumerate():
+            if thread.name == "energy meter" and beats:
+                thread.join(30)
+                assert not thread.is_alive()
     with pytest.raises(MeterError, match="sensor gone"):
         _ = measurement.energy

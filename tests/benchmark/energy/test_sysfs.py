@@ -24,7 +24,7 @@ def test_a_forbidden_file_says_how_to_allow_it(tmp_path: Path, monkeypatch: pyte
         read_number(file)
     assert (
         str(caught.value)
-        == f"{file} may not be read by this user: run as root, or allow it with `sudo chmod a+r {file}`"
+        == f"{file} is not readable for this user: run as root, or allow it with `sudo chmod a+r {file}`"
     )
 
 
@@ -44,5 +44,5 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_what_is_no_whole_number_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "value"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(MeterError, match=f"value says '{content}' where a whole number belongs"):
+    with pytest.raises(MeterError, match=f"value contains '{content}'"):
         read_number(file)

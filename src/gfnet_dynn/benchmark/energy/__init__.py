@@ -1,1 +1,1 @@
-"""Energy of a piece of work, read from the meters that the device has."""
+"""Energy measured by the meters of the device."""

@@ -1,4 +1,4 @@
-"""A meter outside the device, by the log that it writes."""
+"""A power meter outside the device, read from its log."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy, Found, Kind, Measurement
+from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy, Found, Measurement, Meter
 from gfnet_dynn.benchmark.energy.power import MAX_GAP_S, integrate, refuse_gaps
 from gfnet_dynn.benchmark.energy.power_log import PowerLog
 from gfnet_dynn.errors import MeterError
@@ -18,43 +19,31 @@ _LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
-class ExternalMeter:
-    """Power that another device logs while the work runs here; its clock and this machine's have to agree.
+class ExternalMeter(Meter):
+    """Power that another device logs; its clock and this machine's must agree.
 
     Attributes:
-        log: read only when the energy is asked for.
-        covers: what the meter is wired to.
+        log: read when the energy is read.
         max_gap_s: seconds between two samples beyond which a measurement is refused.
-        wait_s: seconds to wait after a measurement until the log has reached its end.
+        wait_s: seconds to wait after a measurement for the log to reach its end.
         clock: seconds since 1970.
         sleep: waits.
     """
 
     log: PowerLog
-    covers: str = "all that the external meter feeds"
     max_gap_s: float = MAX_GAP_S
     wait_s: float = 10.0
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
-    @property
-    def name(self) -> str:
-        """Short, for a table."""
-        return "external meter"
-
-    @property
-    def source(self) -> str:
-        """The log's file."""
-        return str(self.log.path)
-
-    @property
-    def kind(self) -> Kind:
-        """The log holds what a meter measured."""
-        return MEASURED
+    @classmethod
+    def of(cls, log: PowerLog, **more: Any) -> ExternalMeter:
+        """The meter that writes a log."""
+        return cls("external meter", "everything that the external meter supplies", str(log.path), log, **more)
 
     @contextmanager
     def measure(self) -> Iterator[Measurement]:
-        """Note when a `with` block begins and ends; the log is read when the energy is asked for."""
+        """Record start and end of a `with` block; the log is read when the energy is read."""
         measurement = Measurement()
         start_s = self.clock()
         try:
@@ -64,7 +53,7 @@ class ExternalMeter:
             measurement.end(lambda: self._energy_once_logged(start_s, end_s))
 
     def energy_between(self, start_s: float, end_s: float) -> Energy:
-        """The energy of an interval, by the log as it is now.
+        """Energy of an interval from the present log.
 
         Args:
             start_s: seconds since 1970.
@@ -76,24 +65,23 @@ class ExternalMeter:
         if not start_s < end_s:
             raise MeterError(
                 f"{self.name}: no time passed from {start_s:.3f} s to {end_s:.3f} s (since 1970), or the clock was set"
-                " back meanwhile; measure again"
+                " back; measure again"
             )
         samples = self.log.read()
         if not samples or samples[0][0] > start_s or samples[-1][0] < end_s:
             covered = f"covers {samples[0][0]:.3f} s to {samples[-1][0]:.3f} s" if samples else "has no samples yet"
             raise MeterError(
                 f"{self.source} {covered}, the measurement took place from {start_s:.3f} s to {end_s:.3f} s"
-                " (since 1970): let the log begin before and end after it, set both clocks alike, and give the time in"
-                " seconds"
+                " (since 1970): let the log begin before and end after it, synchronise both clocks, and log seconds"
             )
         times = [time_s for time_s, _ in samples]
         around = samples[bisect_right(times, start_s) - 1 : bisect_left(times, end_s) + 1]
         refuse_gaps(around, self.max_gap_s, self.source)
         joules = integrate(_cut(around, start_s, end_s))
-        return Energy(joules, end_s - start_s, self.name, self.covers, self.kind, self.source)
+        return Energy(joules, end_s - start_s, self.name, self.covers, MEASURED, self.source)
 
     def _energy_once_logged(self, start_s: float, end_s: float) -> Energy:
-        # The last sample so far is older than the end of the block: the next one has to come in first.
+        # The last sample may be older than the end of the block: wait for the next one.
         waited_s = 0.0
         while waited_s < self.wait_s and not self._reaches(end_s):
             self.sleep(_LOOK_AGAIN_S)
@@ -106,17 +94,17 @@ class ExternalMeter:
 
 
 def find_external(path: Path) -> Found:
-    """The meter that writes this log, if the log is there and can be read."""
+    """The meter of this log, if the log can be read."""
     log = PowerLog(path)
     try:
         log.read()
     except MeterError as error:
         return [], [f"external meter: {error}"]
-    return [ExternalMeter(log)], []
+    return [ExternalMeter.of(log)], []
 
 
 def _cut(around: list[tuple[float, float]], start_s: float, end_s: float) -> list[tuple[float, float]]:
-    """Replace the first and the last sample by what the straight lines give at start and end."""
+    """Replace the first and last sample by values interpolated at start and end."""
     begin = (start_s, _between(around[0], around[1], start_s))
     end = (end_s, _between(around[-2], around[-1], end_s))
     return [begin, *around[1:-1], end]

@@ -1,4 +1,4 @@
-"""Which meters this machine has."""
+"""Find the energy meters of this machine."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from gfnet_dynn.benchmark.energy.nvml import find_nvml
 from gfnet_dynn.benchmark.energy.rapl import find_rapl
 
 
-def find_meters(external: Path | None = None, root: Path = Path("/"), *, gpu: bool = True) -> Found:
-    """All meters that can be read here, those first that cover more of the device.
+def find_meters(external: Path | None = None, root: Path = Path("/"), *, gpu: bool = False) -> Found:
+    """All meters that can be read here, those that cover more of the device first.
 
-    Meters may overlap (`covers` says what each one covers), so their energies are never to be added up unseen.
+    Meters may overlap (see `covers`): never add up their energies.
 
     Args:
-        external: log of a meter outside the device, if there is one.
+        external: log of a meter outside the device.
         root: of the file system.
-        gpu: ask for GPUs too; not where what is measured does not run on one.
+        gpu: include NVIDIA GPUs; for work that runs on one.
 
     Returns:
-        The meters, and for each kind that cannot be read one sentence why; where there are no meters, energy is not
-        measurable here.
+        The meters, and one reason for each kind that cannot be read.
     """
     parts = [find_external(external)] if external is not None else []
     parts += [find_ina(root), find_rapl(root), *([find_nvml(root)] if gpu else [])]

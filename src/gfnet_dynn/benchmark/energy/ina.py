@@ -15,11 +15,11 @@ from gfnet_dynn.errors import MeterError
 _DRIVERS = "sys/bus/i2c/drivers"
 _SENSORS = "*/hwmon/hwmon*"
 
-# Rails that feed the whole module. VIN_SYS_5V0 is none of them: on AGX Orin and Thor it feeds memory and interfaces
-# only, and processor and GPU have rails of their own beside it.
+# Rails that supply the whole module. VIN_SYS_5V0 is none of them: on AGX Orin and Thor it supplies memory and
+# interfaces only; processor and GPU have their own rails.
 INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "5V_IN")
 
-# Rails that hang on another one; where that one is measured too, a sum would count them twice.
+# Rails that are supplied by another one; if that one is measured too, a sum would count them twice.
 _FED_BY = {"VDDQ_VDD2_1V8AO": "VIN_SYS_5V0"}
 
 _NOT_CONNECTED = "NC"
@@ -33,7 +33,7 @@ class Rail:
     """One channel of an INA3221.
 
     Attributes:
-        label: as the board's maker named it.
+        label: set by the manufacturer of the board.
         folder: the sensor's files.
         channel: from 1.
     """
@@ -43,7 +43,7 @@ class Rail:
     channel: int
 
     def power_w(self) -> float:
-        """Watts now.
+        """Present power in watts.
 
         Raises:
             MeterError: the sensor cannot be read.
@@ -54,7 +54,7 @@ class Rail:
 
 
 def find_ina(root: Path = Path("/"), timing: Timing = REAL) -> Found:
-    """One meter for each INA238, and one for all INA3221 together.
+    """One meter for each INA238, and one for all INA3221.
 
     Args:
         root: of the file system.
@@ -76,7 +76,7 @@ def find_ina(root: Path = Path("/"), timing: Timing = REAL) -> Found:
         except MeterError as error:
             reasons.append(f"INA3221: {error}")
     if not singles and not triples:
-        reasons.append(f"INA3221, INA238: no sensor below {drivers}; Jetson boards have them, few others do")
+        reasons.append(f"INA3221, INA238: no sensor below {drivers}; Jetson boards have them")
     return meters, reasons
 
 
@@ -90,15 +90,15 @@ def _ina3221(folders: list[Path], timing: Timing) -> PowerMeter:
     if whole:
         covers = f"module input rail {whole.label}: the module, without its carrier board"
     else:
-        covers = f"sum of the rails {', '.join(rail.label for rail in parts)}, which need not be all of the board"
+        covers = f"sum of the rails {', '.join(rail.label for rail in parts)}, which may not be the whole board"
     files = ", ".join(str(rail.folder / f"{{in,curr}}{rail.channel}_input") for rail in parts)
     return _sampled("INA3221", covers, files, partial(_sum_w, parts), timing)
 
 
 def _rails(folder: Path) -> list[Rail]:
-    """The sensor's rails that are named, connected and switched on."""
+    """Rails of the sensor that are named, connected and enabled."""
     rails = []
-    for channel in (1, 2, 3):  # beyond, the driver lists shunt voltages, which are no rails
+    for channel in (1, 2, 3):  # the driver lists shunt voltages beyond
         label, switch = folder / f"in{channel}_label", folder / f"in{channel}_enable"
         if not label.exists() or (switch.exists() and read_text(switch) == "0"):
             continue
@@ -120,7 +120,7 @@ def _ina238(folder: Path, timing: Timing) -> PowerMeter:
     if label:
         covers = f"rail {label}"
     else:
-        covers = "the rail that the sensor sits on (on Jetson Thor VIN, the input of module and carrier board)"
+        covers = "the rail of the sensor (on Jetson Thor VIN, the input of module and carrier board)"
     return _sampled(f"INA238 {address}", covers, str(file), partial(_from_microwatts, file), timing)
 
 
@@ -129,5 +129,6 @@ def _from_microwatts(file: Path) -> float:
 
 
 def _sampled(name: str, covers: str, files: str, read_power_w: partial[float], timing: Timing) -> PowerMeter:
-    read_power_w()  # a sensor that cannot be read shall be found out now
-    return PowerMeter(name, covers, f"{files}, every {INTERVAL_S * 1e3:g} ms", read_power_w, INTERVAL_S, timing=timing)
+    read_power_w()  # fails now if the sensor cannot be read
+    source = f"{files}, every {INTERVAL_S * 1e3:g} ms"
+    return PowerMeter(name, covers, source, read_power_w, interval_s=INTERVAL_S, timing=timing)

@@ -1,13 +1,13 @@
-"""What every meter has in common: what it says about itself, how it is used, and what it gives."""
+"""The interface of all energy meters, and what they measure."""
 
 from __future__ import annotations
 
-import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 from gfnet_dynn.errors import MeterError
 
@@ -19,15 +19,15 @@ ESTIMATED: Kind = "estimated"
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy over an interval, and how it came about.
+    """Energy over an interval, with its source.
 
     Attributes:
         joules: over the whole interval.
         seconds: length of the interval.
         meter: name of the meter.
-        covers: the parts of the device whose energy this is.
-        kind: whether a meter measured it, or it follows from a power that somebody stated.
-        source: files or calls that the numbers come from.
+        covers: the parts of the device that used it.
+        kind: measured by a meter, or estimated from a given power.
+        source: files or calls that were read.
     """
 
     joules: float
@@ -48,32 +48,28 @@ class Energy:
             raise MeterError(f"{self.meter}: no time passed during the measurement, so it has no power; measure longer")
         return self.joules / self.seconds
 
-    def to_dict(self) -> dict[str, Any]:
-        """For reports."""
-        return asdict(self)
-
 
 class Measurement:
-    """What a meter saw between the begin and the end of a `with` block; to be read after the block."""
+    """Energy used during a `with` block; to be read after the block."""
 
     def __init__(self) -> None:
         self._result: Callable[[], Energy] | None = None
         self._energy: Energy | None = None
 
     def end(self, result: Callable[[], Energy]) -> None:
-        """Told by the meter when the block is left.
+        """Called by the meter at the end of the block.
 
         Args:
-            result: works the energy out when it is first asked for; raises MeterError where that is impossible.
+            result: computes the energy when it is first read; may raise MeterError.
         """
         self._result = result
 
     @property
     def energy(self) -> Energy:
-        """The energy with all that belongs to it.
+        """The energy with its source.
 
         Raises:
-            MeterError: the block is not left yet, or the meter failed during it.
+            MeterError: the block has not ended, or the meter failed during it.
         """
         if self._result is None:
             raise MeterError("the measurement is still going on: read its energy after the with block")
@@ -88,90 +84,56 @@ class Measurement:
 
     @property
     def seconds(self) -> float:
-        """Length of the interval that the energy belongs to; raises as `energy` does."""
+        """Length of the measured interval; raises as `energy` does."""
         return self.energy.seconds
 
 
-class Meter(Protocol):
-    """Something that measures energy; nothing that guesses may call itself one.
+@dataclass(frozen=True)
+class Meter(ABC):
+    """A device that measures energy.
 
     ::
 
         with meter.measure() as measurement:
             work()
         print(measurement.energy_j, measurement.seconds)
+
+    Attributes:
+        name: short, for a table.
+        covers: the parts of the device whose energy it measures.
+        source: files or calls that it reads.
     """
 
-    @property
-    def name(self) -> str:
-        """Short, for a table."""
-        ...
+    name: str
+    covers: str
+    source: str
 
-    @property
-    def covers(self) -> str:
-        """The parts of the device whose energy it measures."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Files or calls that it reads."""
-        ...
-
-    @property
-    def kind(self) -> Kind:
-        """`measured`."""
-        ...
-
+    @abstractmethod
     def measure(self) -> AbstractContextManager[Measurement]:
-        """Measure what the `with` block takes.
+        """Measure the energy used during a `with` block.
 
         Raises:
-            MeterError: when the block is entered and the meter cannot be read; what goes wrong later is raised when
-                the measurement is read.
+            MeterError: the meter cannot be read at the start; later failures are raised when the energy is read.
         """
-        ...
 
 
-# Meters that work here, and for each that does not one sentence why.
 Found = tuple[list[Meter], list[str]]
+"""Meters that work here, and one sentence for each kind that does not."""
 
 
 def idle_power_w(meter: Meter, seconds: float, sleep: Callable[[float], None] = time.sleep) -> float:
-    """Mean power in watts while this process does nothing.
-
-    Args:
-        meter: to be read.
-        seconds: to wait.
-        sleep: waits.
+    """Mean power in watts while this process sleeps for `seconds`.
 
     Raises:
-        MeterError: the meter failed, or no time was given.
+        MeterError: the meter failed, or no time passed.
     """
-    if not seconds > 0:
-        raise MeterError(f"idle power over {seconds:g} s cannot be measured: give it at least a second")
     with meter.measure() as measurement:
         sleep(seconds)
     return measurement.energy.power_w
 
 
 def estimate(power_w: float, seconds: float) -> Energy:
-    """The energy that follows from a stated power; an estimate, only to be made when the user asks for it.
-
-    Args:
-        power_w: watts, given by the user.
-        seconds: that the work took.
-
-    Raises:
-        MeterError: one of the two is negative or no number.
-    """
-    for value, what in ((power_w, "a power of {:g} W"), (seconds, "a time of {:g} s")):
-        if not (math.isfinite(value) and value >= 0):
-            raise MeterError(f"no energy follows from {what.format(value)}: give a number that is not negative")
+    """Energy at a power that the user gave; marked as estimated."""
     return Energy(
-        joules=power_w * seconds,
-        seconds=seconds,
-        meter="estimate",
-        covers="what the given power covers",
-        kind=ESTIMATED,
-        source="power given by the user",
+        power_w * seconds, seconds, "estimate", "what the given power covers", ESTIMATED, "power given by the user"
     )

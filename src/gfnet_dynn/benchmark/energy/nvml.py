@@ -15,15 +15,15 @@ from gfnet_dynn.errors import MeterError
 
 _DRIVER = "proc/driver/nvidia/version"
 
-# The driver renews its power reading about ten times a second; from Ampere on it is a mean over the last second.
+# The driver updates its power reading about ten times a second; since Ampere it is a mean over the last second.
 INTERVAL_S = 0.1
 
 
 def find_nvml(root: Path = Path("/"), timing: Timing = REAL) -> Found:
-    """One meter for each GPU: by its energy counter, or where it has none by its sampled power.
+    """One meter for each GPU: its energy counter, or its sampled power if it has none.
 
     Args:
-        root: of the file system, where a driver is looked for when pynvml is absent.
+        root: of the file system, to look for a driver if pynvml is missing.
         timing: clock and pause of the meters.
     """
     try:
@@ -33,24 +33,24 @@ def find_nvml(root: Path = Path("/"), timing: Timing = REAL) -> Found:
             return [], ["NVML: package pynvml is not installed; pip install nvidia-ml-py"]
         return [], [f"NVML: no NVIDIA driver ({root / _DRIVER}) and no package pynvml"]
     try:
-        nvml.nvmlInit()  # never shut down: the meters that are returned need it as long as the process lives
+        nvml.nvmlInit()  # never shut down: the returned meters need it until the process ends
         count = nvml.nvmlDeviceGetCount()
     except nvml.NVMLError as error:
         return [], [f"NVML: {error}; check the NVIDIA driver with nvidia-smi"]
     meters: list[Meter] = []
-    reasons: list[str] = [] if count else ["NVML: the driver knows no GPU"]
+    reasons: list[str] = [] if count else ["NVML: the driver reports no GPU"]
     for index in range(count):
         try:
             meters.append(_gpu(nvml, index, timing))
         except nvml.NVMLError as error:
-            reasons.append(f"NVML: GPU {index} tells neither its energy nor its power ({error})")
+            reasons.append(f"NVML: GPU {index} reports neither energy nor power ({error})")
     return meters, reasons
 
 
 def _gpu(nvml: Any, index: int, timing: Timing) -> Meter:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     model = nvml.nvmlDeviceGetName(handle)
-    model = model.decode() if isinstance(model, bytes) else model  # as old versions of pynvml give it
+    model = model.decode() if isinstance(model, bytes) else model  # old versions of pynvml
     name, covers = f"NVML GPU {index}", f"GPU {index}, {model}, with its memory"
     try:
         nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
@@ -58,7 +58,7 @@ def _gpu(nvml: Any, index: int, timing: Timing) -> Meter:
         nvml.nvmlDeviceGetPowerUsage(handle)
         milliwatts = _reader(nvml, nvml.nvmlDeviceGetPowerUsage, handle, name)
         source = f"nvmlDeviceGetPowerUsage, every {INTERVAL_S * 1e3:g} ms"
-        return PowerMeter(name, covers, source, lambda: milliwatts() * 1e-3, INTERVAL_S, timing=timing)
+        return PowerMeter(name, covers, source, lambda: milliwatts() * 1e-3, interval_s=INTERVAL_S, timing=timing)
     millijoules = _reader(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle, name)
     counter = Counter(millijoules, 1e-3)
     return CounterMeter(name, covers, "nvmlDeviceGetTotalEnergyConsumption", (counter,), timing=timing)

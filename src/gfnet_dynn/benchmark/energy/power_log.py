@@ -1,4 +1,4 @@
-"""The log of a power meter: CSV with a column of time and one of power."""
+"""The log of a power meter: a CSV file with a time and a power column."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gfnet_dynn.wording import counted
 
 @dataclass(frozen=True)
 class PowerLog:
-    """A file to which a meter adds lines.
+    """A file to which a meter appends lines.
 
-    Columns stand between commas or semicolons, in any order; with semicolons a comma may mark decimals. A last line
-    without a line's end is still being written, and is left out.
+    Columns are separated by commas or semicolons, in any order; with semicolons a comma may be the decimal mark. A last
+    line without a line break is incomplete and skipped.
 
     Attributes:
-        path: the file, with the names of the columns in its first line.
-        time_column: seconds since 1970; upper or lower case.
-        power_column: watts; upper or lower case.
+        path: the file; its first line names the columns.
+        time_column: seconds since 1970; case is ignored.
+        power_column: watts; case is ignored.
     """
 
     path: Path
@@ -63,8 +63,8 @@ class PowerLog:
         except OSError as error:
             raise MeterError(f"cannot read the meter's log {self.path} ({error.strerror}): check its path") from error
         except UnicodeDecodeError as error:
-            raise MeterError(f"{self.path} is no text in UTF-8: save the meter's log as CSV in UTF-8") from error
-        return text.split("\n")[:-1]  # after the last line's end comes nothing, or a line that is being written
+            raise MeterError(f"{self.path} is not UTF-8 text: save the meter's log as CSV in UTF-8") from error
+        return text.split("\n")[:-1]  # the last part is empty, or an incomplete line
 
     def _place(self, columns: list[str], name: str) -> int:
         if columns.count(name.casefold()) != 1:
@@ -81,7 +81,7 @@ class PowerLog:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise MeterError(f"{self.path}, line {number}: {text[:40]!r} is no number; mend or remove the line")
+            raise MeterError(f"{self.path}, line {number}: {text[:40]!r} is not a number; correct or remove the line")
         return value
 
 

@@ -1,4 +1,4 @@
-"""Energy counters of Intel and AMD processors, as Linux shows them (RAPL)."""
+"""Energy counters of Intel and AMD processors in Linux (RAPL)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOLDER = "sys/class/powercap"
 
 
 def find_rapl(root: Path = Path("/"), timing: Timing = REAL) -> Found:
-    """The whole platform where the processor counts it (psys), and all packages together.
+    """One meter for the whole platform (psys) if there is one, and one for all packages.
 
     Args:
         root: of the file system.
@@ -28,7 +28,7 @@ def find_rapl(root: Path = Path("/"), timing: Timing = REAL) -> Found:
         names = {zone: read_text(zone / "name") for zone in zones}
     except MeterError as error:
         return [], [f"RAPL: {error}"]
-    # What has another name (core, uncore, dram) is a part of a package.
+    # Zones of other names (core, uncore, dram) are parts of a package.
     platforms = [zone for zone, name in names.items() if name == "psys"]
     packages = [zone for zone, name in names.items() if name.startswith("package")]
     if not platforms and not packages:
@@ -36,7 +36,7 @@ def find_rapl(root: Path = Path("/"), timing: Timing = REAL) -> Found:
         return [], [f"RAPL: no energy counter at {pattern}; ARM boards and most virtual machines have none"]
     numbers = ", ".join(names[zone].removeprefix("package-") for zone in packages)
     for group, name, covers in (
-        (platforms, "RAPL psys", "whole platform, as the processor sees it"),
+        (platforms, "RAPL psys", "whole platform, by the processor"),
         (packages, "RAPL package", f"processor package {numbers}"),
     ):
         if not group:
@@ -54,5 +54,5 @@ def _meter(zones: list[Path], name: str, covers: str, timing: Timing) -> Counter
         for zone in zones
     )
     meter = CounterMeter(name, covers, ", ".join(str(zone / "energy_uj") for zone in zones), counters, timing=timing)
-    meter.read()  # permissions show only here
+    meter.read()  # fails now if permissions are missing
     return meter

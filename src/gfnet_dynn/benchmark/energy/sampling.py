@@ -1,20 +1,22 @@
-"""Reads a meter at the begin and the end of a block, and at regular times in between, in a thread of its own."""
+"""Meters that are read at start and end of a block, and at regular intervals in between, in a thread."""
 
 from __future__ import annotations
 
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from gfnet_dynn.benchmark.energy.meter import Energy, Measurement
+from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy, Measurement, Meter
 from gfnet_dynn.errors import MeterError
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The time that a meter lives in; another one in tests.
+    """Clock and pause of a meter; replaced in tests.
 
     Attributes:
         clock: seconds, never backwards.
@@ -28,92 +30,70 @@ class Timing:
 REAL = Timing()
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One reading.
-
-    Attributes:
-        time_s: by the clock of the timing.
-        values: one for each thing that is read.
-    """
+class Sample(NamedTuple):
+    """All readings of one time in seconds."""
 
     time_s: float
     values: tuple[float, ...]
 
 
-class Sampling:
-    """Samples of one block, the first and the last at its very ends.
+@dataclass(frozen=True, kw_only=True)
+class SampledMeter(Meter):
+    """A meter that is read every `interval_s` seconds."""
 
-    Args:
-        read: raises MeterError where it cannot.
-        interval_s: seconds between two readings.
-        timing: clock and pause.
-    """
+    interval_s: float
+    timing: Timing = REAL
 
-    def __init__(self, read: Callable[[], tuple[float, ...]], interval_s: float, timing: Timing) -> None:
-        self._read = read
-        self._interval_s = interval_s
-        self._timing = timing
-        self._samples: list[Sample] = []
-        self._failure: MeterError | None = None
-        self._stopped = threading.Event()
-        # A daemon, so that a program that dies within a block is not held up by its meter.
-        self._thread = threading.Thread(target=self._run, name="energy meter", daemon=True)
-
-    def start(self) -> None:
-        """Take the first sample and go on.
+    @abstractmethod
+    def read(self) -> tuple[float, ...]:
+        """Present readings.
 
         Raises:
-            MeterError: the first sample cannot be read.
+            MeterError: it cannot be read.
         """
-        self._take()
-        self._thread.start()
 
-    def stop(self) -> None:
-        """Take the last sample; a failure is kept for whoever asks for the samples."""
-        self._stopped.set()
-        self._thread.join()
-        self._take_or_keep_failure()
-
-    def samples(self) -> Sequence[Sample]:
-        """All samples in order, at least two.
+    @abstractmethod
+    def joules(self, samples: Sequence[Sample]) -> float:
+        """Energy from at least two samples.
 
         Raises:
-            MeterError: one could not be read.
+            MeterError: they do not determine it.
         """
-        if self._failure is not None:
-            raise self._failure
-        return self._samples
 
-    def _run(self) -> None:
-        while self._failure is None:
-            self._timing.pause(self._stopped, self._interval_s)
-            if self._stopped.is_set():
-                return
-            self._take_or_keep_failure()
+    @contextmanager
+    def measure(self) -> Iterator[Measurement]:
+        """Sample during a `with` block; a failure after the first sample is raised when the energy is read."""
+        samples, failures, stopped = [self._sample()], list[MeterError](), threading.Event()
 
-    def _take_or_keep_failure(self) -> None:
+        def take() -> None:
+            try:
+                samples.append(self._sample())
+            except MeterError as error:
+                failures.append(error)
+
+        def run() -> None:
+            while not failures:
+                self.timing.pause(stopped, self.interval_s)
+                if stopped.is_set():
+                    return
+                take()
+
+        def energy() -> Energy:
+            if failures:
+                raise failures[0]
+            seconds = samples[-1].time_s - samples[0].time_s
+            return Energy(self.joules(samples), seconds, self.name, self.covers, MEASURED, self.source)
+
+        measurement = Measurement()
+        thread = threading.Thread(target=run, name="energy meter", daemon=True)  # must not keep the process alive
+        thread.start()
         try:
-            self._take()
-        except MeterError as error:
-            self._failure = error
+            yield measurement
+        finally:
+            stopped.set()
+            thread.join()
+            take()
+            measurement.end(energy)
 
-    def _take(self) -> None:
-        self._samples.append(Sample(self._timing.clock(), self._read()))
-
-
-@contextmanager
-def watch(sampling: Sampling, energy: Callable[[Sequence[Sample]], Energy]) -> Iterator[Measurement]:
-    """Sample during a `with` block.
-
-    Args:
-        sampling: not started.
-        energy: what follows from the samples.
-    """
-    measurement = Measurement()
-    sampling.start()
-    try:
-        yield measurement
-    finally:
-        sampling.stop()
-        measurement.end(lambda: energy(sampling.samples()))
+    def _sample(self) -> Sample:
+        return Sample(self.timing.clock(), self.read())

@@ -1,4 +1,4 @@
-"""Single values from the files by which Linux shows its sensors."""
+"""Read single values from the sensor files of Linux."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gfnet_dynn.errors import MeterError
 
 
 def read_text(path: Path) -> str:
-    """What a file says, without the line's end.
+    """Content of a file, stripped.
 
     Raises:
         MeterError: it cannot be read.
@@ -17,7 +17,7 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except PermissionError as error:
         raise MeterError(
-            f"{path} may not be read by this user: run as root, or allow it with `sudo chmod a+r {path}`"
+            f"{path} is not readable for this user: run as root, or allow it with `sudo chmod a+r {path}`"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
@@ -27,15 +27,13 @@ def read_text(path: Path) -> str:
 
 
 def read_number(path: Path) -> int:
-    """The whole number in a file.
+    """Whole number in a file.
 
     Raises:
-        MeterError: it cannot be read, or holds something else.
+        MeterError: it cannot be read, or contains something else.
     """
     text = read_text(path)
     try:
         return int(text)
     except ValueError as error:
-        raise MeterError(
-            f"{path} says {text[:40]!r} where a whole number belongs: check the sensor's driver"
-        ) from error
+        raise MeterError(f"{path} contains {text[:40]!r}, not a whole number: check the sensor's driver") from error

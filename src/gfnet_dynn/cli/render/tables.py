@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from rich import box
@@ -56,7 +57,7 @@ class _Column:
         heading: first line.
         cells: below it.
         least: width below which a number, or a word of a text, would be cut.
-        natural: width at which nothing wraps but the heading.
+        natural: width at which nothing wraps.
     """
 
     heading: str
@@ -67,8 +68,8 @@ class _Column:
 
 def _column(table: Table, index: int) -> _Column:
     cells = [row[index] for row in table.rows]
-    heading = table.headings[index]
-    least = natural = max(_longest_word(heading), min(cell_len(heading), _HEADING))
+    heading, natural = table.headings[index], cell_len(table.headings[index])
+    least = max(_longest_word(heading), min(natural, _HEADING))
     for cell in cells:
         wraps = cell_len(cell) > _PROSE
         least = max(least, max(min(_longest_word(cell), _WORD), _PROSE) if wraps else cell_len(cell))
@@ -109,3 +110,15 @@ def _grid(columns: Sequence[_Column], chosen: Sequence[int], width: int) -> Grid
     for cells in zip(*(columns[index].cells for index in chosen), strict=True):
         grid.add_row(*map(Text, cells))
     return grid
+
+
+def print_files(files: Iterable[Path], console: Console) -> None:
+    """Name the files that were written; long names are not wrapped, so that they can be copied."""
+    for file in files:
+        console.print(Text(f"written: {file}"), soft_wrap=True)
+
+
+def print_next(console: Console, *commands: str) -> None:
+    """Print the commands to type next, one a line, without the name of the program."""
+    for command in commands:
+        console.print(Text(f"next: gfnet-dynn {command}"), soft_wrap=True)

@@ -216,7 +216,9 @@ def _make(
     skipped = find_unreadable(source.root, [path for scan in found.values() for path, _ in scan.files], on_step)
     if skipped and settings.on_bad_image == "refuse":
         refuse_unreadable(skipped)
-    usable: dict[str, list[tuple[str, int]]] = {part: [file for file in scan.files if file[0] not in skipped] for part, scan in found.items()}
+    usable: dict[str, list[tuple[str, int]]] = {
+        part: [file for file in scan.files if file[0] not in skipped] for part, scan in found.items()
+    }
     _require_images(usable, classes, source.config)
     if source.config.use_random_split:
         usable["train"], usable["val"] = stratified(usable["train"], classes, settings.split_ratio, seed)

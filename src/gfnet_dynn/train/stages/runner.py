@@ -12,8 +12,7 @@ from lightning_fabric import Fabric
 from gfnet_dynn.data.loading.augment import Normalise
 from gfnet_dynn.data.loading.loaders import ImageLoader, cut_into_batches
 from gfnet_dynn.evaluation.outputs import collect
-from gfnet_dynn.exits.scores import by_max_softmax
-from gfnet_dynn.exits.sweep import choose_threshold
+from gfnet_dynn.evaluation.policies import choose_thresholds
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.progress import Log
 from gfnet_dynn.train.engine.loop import fit
@@ -83,12 +82,8 @@ class StageRunner:
         self._reporter.stage_ended(name, found["selection_accuracy"])
         if name != "joint":  # before, the gates have not learned
             return found
-        costs, loss = self._net.exit_costs(), self._plan.settings.allowed_loss
-        scores = {"threshold": arrays, "plain_threshold": by_max_softmax(arrays)}
-        return found | {
-            key: {**choose_threshold(score, costs, loss).to_dict(), "chosen_on": "selection split"}
-            for key, score in scores.items()
-        }
+        allowed_loss = self._plan.settings.allowed_loss
+        return found | choose_thresholds(arrays, self._net.exit_costs(), "selection split", allowed_loss)
 
     def _epochs(self, name: str) -> int:
         settings = self._plan.settings

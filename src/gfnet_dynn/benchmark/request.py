@@ -1,0 +1,99 @@
+"""What to benchmark, on which images, and how often."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gfnet_dynn.bundle.archive import SUFFIX
+from gfnet_dynn.errors import OptionError
+from gfnet_dynn.options import flag, option
+from gfnet_dynn.runtime.engine import most_threads
+
+DeviceName = Literal["cpu", "cuda", "mps", "auto"]
+
+_CANDIDATES, _MEASUREMENT, _ENERGY = "Candidates", "Measurement", "Energy"
+
+
+def is_bundle(subject: str) -> bool:
+    """Whether a candidate's name is that of a bundle; otherwise it runs in torch."""
+    return subject.endswith(SUFFIX)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRequest:
+    """Options."""
+
+    subject: str = option(
+        ..., "Bundle (.gfd), folder of a run, .safetensors file, or named model (fresh weights).", argument=True
+    )
+    images: tuple[Path, ...] = option(
+        (),
+        "Image files, and folders of them; folders named as classes give the accuracy. Without images, a network in "
+        "torch is timed on random ones.",
+        argument=True,
+    )
+    against: tuple[str, ...] = option(
+        (),
+        "Baseline: a bundle, or efficientnet-lite0, -lite1, -lite2 with ImageNet weights and an untrained classifier "
+        "(extras export, teachers); repeatable.",
+        panel=_CANDIDATES,
+        metavar="NAME",
+    )
+    torch: Path | None = option(
+        None,
+        "Run of the bundle, measured in torch: with early exits, and as published (all blocks always).",
+        panel=_CANDIDATES,
+    )
+    engine: tuple[str, ...] = option(
+        (),
+        "onnxruntime or openvino, for bundles; repeatable. [default: all installed]",
+        panel=_CANDIDATES,
+        metavar="NAME",
+    )
+    policy: str | None = option(None, "Exit policy. [default: the subject's default]", panel=_CANDIDATES)
+    input_size: int | None = option(
+        None, "In torch: side of the input in pixels. [default: 256, or the run's]", panel=_CANDIDATES, rare=True
+    )
+    pad: bool = option(False, "In torch: pad the input to whole patches.", panel=_CANDIDATES, rare=True)
+    num_images: int = option(48, "Different images to time.", panel=_MEASUREMENT, flag="--images")
+    repeats: int = option(5, "Rounds over all images and candidates.", panel=_MEASUREMENT)
+    threads: int = option(1, "Processor threads.", panel=_MEASUREMENT)
+    device: DeviceName = option("cpu", "Where torch runs; bundles run on the CPU.", panel=_MEASUREMENT)
+    seed: int = option(0, "Seed of fresh weights and random images.", panel=_MEASUREMENT, rare=True)
+    energy_seconds: float = option(
+        5.0, "Seconds under each energy meter, for each candidate; 0: no energy.", panel=_ENERGY
+    )
+    meter_csv: Path | None = option(
+        None, "Log of an external power meter: columns time_s (Unix time) and power_w.", panel=_ENERGY
+    )
+    estimate_power_w: float | None = option(
+        None, "Estimate the energy from this power too; marked as estimated.", panel=_ENERGY, rare=True
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("num_images", "repeats", "threads"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{flag(name.removeprefix('num_'))} must be at least 1, not {getattr(self, name)}")
+        if self.threads > most_threads():
+            raise OptionError(f"--threads must be at most {most_threads()} on this machine, not {self.threads}")
+        for name in ("energy_seconds", "estimate_power_w"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise OptionError(f"{flag(name)} must be a finite number of at least 0, not {value}")
+        if self.meter_csv is not None and not self.meter_csv.is_file():
+            raise OptionError(f"--meter-csv: no file at {self.meter_csv}")
+        self._check_subject()
+
+    def _check_subject(self) -> None:
+        if is_bundle(self.subject):
+            if not self.images:
+                raise OptionError(f"{self.subject}: name images or folders of them; the exits taken depend on them")
+            if self.input_size is not None or self.pad:
+                raise OptionError(f"--input-size, --pad: for networks in torch; {self.subject} has a fixed input")
+        elif self.torch is not None:
+            raise OptionError(f"--torch: for a bundle ({SUFFIX}); {self.subject} runs in torch anyway")
+        elif self.engine and not any(map(is_bundle, self.against)):
+            raise OptionError(f"--engine: for a bundle ({SUFFIX}); {self.subject} runs in torch")

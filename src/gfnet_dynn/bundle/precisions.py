@@ -1,0 +1,56 @@
+"""Which precisions `auto` may take: those shown not to lose more than half a point of accuracy against fp32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+
+from gfnet_dynn.uncertainty.paired import PairedDifference, tango_score
+from gfnet_dynn.units import points
+
+REFERENCE = "fp32"
+ALLOWED_LOSS = 0.005
+"""Accuracy that `auto` may lose against fp32, at the lower end of the confidence interval."""
+
+
+def auto_precisions(differences: Mapping[str, Mapping[str, PairedDifference]]) -> tuple[str, ...]:
+    """fp32, and each precision that by no policy may lose more than `ALLOWED_LOSS`.
+
+    Args:
+        differences: accuracy less that of fp32, by precision and policy.
+    """
+    allowed = [name for name, each in differences.items() if worst_of(each).low >= -ALLOWED_LOSS]
+    return (REFERENCE, *allowed)
+
+
+def worst_of(differences: Mapping[str, PairedDifference]) -> PairedDifference:
+    """The difference whose interval reaches lowest."""
+    return min(differences.values(), key=lambda each: each.low)
+
+
+def images_needed(difference: PairedDifference) -> int | None:
+    """About how many images would show that no more than `ALLOWED_LOSS` is lost, if they differ as often as these.
+
+    None where the difference itself is a larger loss, which no number of images can change.
+    """
+    if difference.difference <= -ALLOWED_LOSS:
+        return None
+    # The score grows with the root of the number of images; the interval ends where it equals the quantile.
+    found = tango_score(difference.gained, difference.lost, difference.n, -ALLOWED_LOSS)
+    quantile = NormalDist().inv_cdf((1 + difference.confidence) / 2)
+    return math.ceil(difference.n * (quantile / found) ** 2)
+
+
+def describe(precision: str, differences: Mapping[str, PairedDifference]) -> str:
+    """Whether `auto` may take a precision, and why."""
+    worst = worst_of(differences)
+    found = f"against {REFERENCE} its accuracy may be {points(worst.low)} on {worst.n} images (95% interval)"
+    if worst.low >= -ALLOWED_LOSS:
+        return f"{precision}: `auto` takes it where it is faster; {found}."
+    needed = images_needed(worst)
+    remedy = f"about {needed} images are needed to show less" if needed else "more images would not change that"
+    return (
+        f"{precision}: `auto` does not take it, since {found}, below the allowed "
+        f"{points(-ALLOWED_LOSS)}; {remedy}. `--precision {precision}` takes it all the same."
+    )

@@ -1,0 +1,139 @@
+"""Images in class folders, to evaluate a bundle on. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.bundle.archive import Bundle
+from gfnet_dynn.bundle.learned_from import digests, unpack
+from gfnet_dynn.errors import BundleError, DataError, ImageError, nearest
+from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.images.files import find_classes
+from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.progress import OnStep
+from gfnet_dynn.runtime.segments import SegmentedNet
+from gfnet_dynn.wording import counted
+
+_BATCH = 16
+_NAMED = 4  # of many, as examples in a message
+
+
+@dataclass(frozen=True)
+class LabelledFolder:
+    """Image files with their classes.
+
+    Attributes:
+        files: [N].
+        labels: class indices of the bundle, [N].
+        remarks: folders that were omitted, and classes without images.
+    """
+
+    files: tuple[Path, ...]
+    labels: npt.NDArray[np.int64]
+    remarks: tuple[str, ...]
+
+
+def find_labelled(folder: Path, classes: tuple[str, ...]) -> LabelledFolder:
+    """The images below a folder, each in the folder of its class.
+
+    Folders that are no class of the network are omitted, with a remark.
+
+    Args:
+        folder: holds a folder for each class.
+        classes: of the network.
+
+    Raises:
+        DataError: no such folder, or no images of any class.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}: give one with a folder of images for each class")
+    found = {name: files.images for name, files in find_classes(folder).items()}
+    known = {name: files for name, files in found.items() if name in classes and files}
+    if not known:
+        raise DataError(
+            f"{folder} has no images in folders named as the network's classes: {_hint(folder, found, classes)}"
+        )
+    remarks = []
+    if unknown := [name for name, files in found.items() if name not in classes and files]:
+        images = counted(sum(len(found[name]) for name in unknown), "image")
+        remarks.append(f"Omitted, no class of the network: {_some(unknown)} ({images}).")
+    if missing := [name for name in classes if name not in known]:
+        remarks.append(f"Without images, so not evaluated: {_some(missing)}.")
+    files = tuple(file for each in known.values() for file in each)
+    labels = np.array([classes.index(name) for name, each in known.items() for _ in each], np.int64)
+    return LabelledFolder(files, labels, tuple(remarks))
+
+
+def _hint(folder: Path, found: Mapping[str, Sequence[Path]], classes: tuple[str, ...]) -> str:
+    above = [str(folder / name) for name, files in found.items() if any(file.parent.name in classes for file in files)]
+    if above:
+        return f"did you mean {' or '.join(above)}?"
+    return f"it has {_some(list(found))}; {nearest(next(iter(found)), classes)}" if found else "it has no folders"
+
+
+def seen_in_training(bundle: Bundle, files: tuple[Path, ...], on_step: OnStep) -> str | None:
+    """A warning where the network was trained or selected on some of the images.
+
+    Raises:
+        BundleError: the bundle's record of its training images is damaged.
+        DataError: a file cannot be read.
+    """
+    if bundle.manifest.learned_from is None:
+        return "Which images the network was trained on is not known: accuracy on those is too high."
+    try:
+        seen = unpack(bundle.read(bundle.manifest.learned_from))
+    except BundleError as error:
+        raise BundleError(f"{bundle.path}: {error}") from error
+    again = sum(each in seen for each in digests(files, lambda done: on_step(done, len(files))))
+    if not again:
+        return None
+    return (
+        f"WARNING: the network was trained or selected on {again} of these {len(files)} images; its accuracy on new "
+        "images is lower than these figures."
+    )
+
+
+def collect_from_files(
+    net: SegmentedNet, images: LabelledFolder, omit: Callable[[ImageError], None], on_step: OnStep
+) -> tuple[ExitArrays, tuple[Path, ...]]:
+    """The outputs of all exits for images from files.
+
+    Args:
+        net: compiled segments.
+        images: with their labels.
+        omit: called with the error of each image that cannot be decoded.
+        on_step: called with the number of images done.
+
+    Returns:
+        The arrays, and the files of the N images that could be decoded.
+
+    Raises:
+        DataError: none could.
+    """
+    logits, gates, rows = [], [], []
+    for start in range(0, len(images.files), _BATCH):
+        pixels = []
+        for row in range(start, min(start + _BATCH, len(images.files))):
+            try:
+                pixels.append(load_input(images.files[row], net.manifest.input))
+                rows.append(row)
+            except ImageError as error:
+                omit(error)
+        if pixels:
+            outputs = net.all_exits(np.stack(pixels))
+            logits.append(outputs[0])
+            gates.append(outputs[1])
+        on_step(min(start + _BATCH, len(images.files)), len(images.files))
+    if not rows:
+        raise DataError(f"none of the {len(images.files)} images can be decoded, such as {images.files[0]}")
+    arrays = ExitArrays(np.concatenate(logits), np.concatenate(gates), images.labels[rows])
+    return arrays, tuple(images.files[row] for row in rows)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

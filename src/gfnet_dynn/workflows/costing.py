@@ -1,0 +1,122 @@
+"""Count what a network costs: weights, and multiply-accumulates of each exit, from shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gfnet_dynn.errors import OptionError
+from gfnet_dynn.options import option
+from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
+from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.units import percent
+from gfnet_dynn.workflows.extras import require_torch
+
+
+def parse_blocks(text: str) -> tuple[int, ...]:
+    """`3,5,7` → (3, 5, 7), `none` → ().
+
+    Raises:
+        OptionError: not a list of whole numbers.
+    """
+    if text.strip().casefold() == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(f"--exits takes indices of blocks such as 3,5,7,9, or none, not {text!r}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRequest:
+    """Options."""
+
+    model: str | None = option(None, "Named model. [default: all]", argument=True)
+    input_size: int = option(256, "Side of the input in pixels.")
+    num_classes: int = option(45, "Number of classes.")
+    exits: tuple[int, ...] | None = option(
+        None, "Blocks with an exit: 3,5,7,9, or none. [default: the model's]", parse=parse_blocks, metavar="BLOCKS"
+    )
+    pad: bool = option(False, "Pad the input to whole patches.")
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 2:
+            raise OptionError(f"--num-classes must be at least 2, not {self.num_classes}")
+
+    def specs(self) -> dict[str, NetSpec]:
+        """What is counted, by name.
+
+        Raises:
+            SpecError: an unknown model, or a size or exits that it cannot have.
+        """
+        classes, found = tuple(map(str, range(self.num_classes))), {}
+        for name in [self.model] if self.model else BACKBONES:
+            backbone = find_backbone(name)
+            exits = backbone.default_exits if self.exits is None else self.exits
+            image = make_input(backbone, self.input_size, pad=self.pad)
+            found[name] = NetSpec(backbone, exits, image, classes, backbone.exit_pooling)
+        return found
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """One network.
+
+    Attributes:
+        spec: its description.
+        parameters: number of weights.
+        exit_macs: multiply-accumulates of one image up to each exit, [G + 1]; the last is the full network.
+    """
+
+    spec: NetSpec
+    parameters: int
+    exit_macs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CostResult(Tabular):
+    """Cost of each network, by name."""
+
+    networks: dict[str, NetworkCost]
+
+    def tables(self) -> Sequence[Table]:
+        """One row for each exit; what the network has in common stands in the first."""
+        headings = ("model", "px", "weights", "exit after", "M MACs", "of full", "GFLOPs")
+        rows = [row for name, cost in self.networks.items() for row in _rows(name, cost)]
+        classes = len(next(iter(self.networks.values())).spec.classes)
+        return [Table(f"One image, {classes} classes; counted from shapes", headings, tuple(rows))]
+
+
+def _rows(name: str, cost: NetworkCost) -> list[tuple[str, ...]]:
+    image = cost.spec.input
+    size = f"{image.size - image.pad} + {image.pad}" if image.pad else str(image.size)
+    rows: list[tuple[str, ...]] = []
+    first = (name, size, f"{cost.parameters / 1e6:.2f} M")
+    for place, macs in zip(
+        (*(f"block {block}" for block in cost.spec.exit_blocks), "last block"), cost.exit_macs, strict=True
+    ):
+        share = percent(macs / cost.exit_macs[-1], 0)
+        rows.append((*first, place, f"{macs / 1e6:.0f}", share, f"{2 * macs / 1e9:.2f}"))
+        first = ("", "", "")
+    return rows
+
+
+def cost(request: CostRequest) -> CostResult:
+    """Count weights and multiply-accumulates.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        SpecError: an unknown model, or a size or exits that it cannot have.
+    """
+    require_torch("counting costs")
+    import torch  # noqa: PLC0415 # slow to import
+
+    from gfnet_dynn.model.build import build_net  # noqa: PLC0415 # imports torch
+
+    found = {}
+    for name, spec in request.specs().items():
+        with torch.device("meta"):  # shapes only, no memory for weights
+            net = build_net(spec)
+        found[name] = NetworkCost(spec, sum(each.numel() for each in net.parameters()), net.exit_macs())
+    return CostResult(found)

@@ -1,0 +1,110 @@
+"""Find the networks that a benchmark runs in torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from msgspec import structs
+
+from gfnet_dynn.benchmark.candidates import Identity
+from gfnet_dynn.benchmark.request import BenchmarkRequest
+from gfnet_dynn.benchmark.torch_candidates import PublishedCandidate, TorchCandidate
+from gfnet_dynn.bundle.archive import Bundle
+from gfnet_dynn.bundle.manifest import FULL
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.errors import OptionError, nearest
+from gfnet_dynn.export.policies import policies_of
+from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
+from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
+from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.train.engine.device import choose_device
+from gfnet_dynn.train.runs.start import find_checkpoint_file
+
+_DEFAULT_SIZE = 256
+_CLASSES = 45
+
+
+@dataclass(frozen=True)
+class TorchNetwork:
+    """A network, its exit policy, and where it runs; `trained` is None for fresh weights."""
+
+    name: str
+    spec: NetSpec
+    policy: Policy
+    device: str
+    path: str
+    trained: Checkpoint | None
+
+    def candidate(self, kind: type[TorchCandidate] = TorchCandidate) -> TorchCandidate:
+        """A candidate with weights of its own."""
+        net = replace(self.trained, spec=self.spec).build() if self.trained else build_net(self.spec).eval()
+        about = Identity(
+            name=self.name,
+            engine=f"torch {torch.__version__}",
+            precision="fp32",
+            policy=f"{self.policy.name} ({self.policy.source})",
+            input_px=self.spec.input.size,
+            macs=net.exit_macs()[-1],
+            path=self.path,
+            sha256=None,
+            size_bytes=None,
+        )
+        return kind(net.to(self.device), self.spec, self.policy, about, trained=self.trained is not None)
+
+
+def find_network(request: BenchmarkRequest) -> TorchNetwork:
+    """The subject: a named model with fresh weights, or the network of a run.
+
+    Raises:
+        CheckpointError: no run there.
+        OptionError: the policy is unknown, or does not exit by gates.
+        SpecError: an unknown model, or an input size that it cannot take.
+    """
+    device = _prepare(request)
+    if request.subject.casefold() in BACKBONES or not Path(request.subject).exists():
+        backbone = find_backbone(request.subject)
+        image = make_input(backbone, request.input_size or _DEFAULT_SIZE, pad=request.pad)
+        classes = tuple(str(index) for index in range(_CLASSES))
+        spec = NetSpec(backbone, backbone.default_exits, image, classes, backbone.exit_pooling)
+        torch.manual_seed(request.seed)
+        policy = _policy(request.policy, policies_of({}, len(spec.exit_blocks)))
+        return TorchNetwork(request.subject, spec, policy, device, "fresh weights", None)
+    checkpoint = load_checkpoint(find_checkpoint_file(Path(request.subject)))
+    spec = checkpoint.spec
+    if request.input_size is not None:
+        spec = structs.replace(spec, input=make_input(spec.backbone, request.input_size, pad=request.pad))
+    policy = _policy(request.policy, policies_of(checkpoint.provenance, len(spec.exit_blocks)))
+    return TorchNetwork(Path(request.subject).name, spec, policy, device, request.subject, checkpoint)
+
+
+def find_run_of_bundle(request: BenchmarkRequest, bundle: Bundle) -> list[TorchCandidate]:
+    """The run that a bundle was exported from, with early exits and as published, by the bundle's policy.
+
+    Raises:
+        CheckpointError: no run there.
+        OptionError: it is not the bundle's run, or the policy does not exit by gates.
+    """
+    checkpoint = load_checkpoint(find_checkpoint_file(Path(str(request.torch))))
+    spec, manifest = checkpoint.spec, bundle.manifest
+    if (spec.classes, spec.input) != (manifest.classes, manifest.input):
+        raise OptionError(f"--torch {request.torch}: not the run of {request.subject}, its classes or input differ")
+    policy = _policy(manifest.policy(request.policy).name, manifest.policies)
+    network = TorchNetwork("early exits", spec, policy, _prepare(request), str(request.torch), checkpoint)
+    return [network.candidate(), replace(network, name="as published").candidate(PublishedCandidate)]
+
+
+def _prepare(request: BenchmarkRequest) -> str:
+    torch.set_num_threads(request.threads)
+    return choose_device(request.device)
+
+
+def _policy(name: str | None, policies: tuple[Policy, ...]) -> Policy:
+    """The named policy, by default the first that exits by gates; the full network has gates that never exit."""
+    by_gates = {each.name: each for each in policies if each.score == "gate"}
+    chosen = by_gates.get(next(iter(by_gates), FULL) if name is None else name)
+    if chosen is None:
+        raise OptionError(f"--policy {name}: in torch, networks exit by gates; {nearest(str(name), by_gates)}")
+    return chosen
