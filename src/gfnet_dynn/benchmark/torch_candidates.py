@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,10 +13,10 @@ from gfnet_dynn.benchmark.candidates import ExitCost, Identity, forced_threshold
 from gfnet_dynn.benchmark.torch_latency import processor_of, synchronise
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import per_exit
+from gfnet_dynn.exits.rule import first_exit, per_exit
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
-from gfnet_dynn.model.gate import Gate
+from gfnet_dynn.model.gfnet import GlobalFilter
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import NetSpec
 
@@ -101,7 +98,13 @@ class TorchCandidate:
 
 
 class PublishedCandidate(TorchCandidate):
-    """The same as the published code runs it: every block always, then the exit is chosen by gates in NumPy."""
+    """The same as in the published code: filters by FFT, every block runs, then the exit is chosen."""
+
+    def __init__(self, net: EarlyExitNet, spec: NetSpec, policy: Policy, about: Identity, *, trained: bool) -> None:
+        super().__init__(net, spec, policy, about, trained=trained)
+        for module in net.modules():
+            if isinstance(module, GlobalFilter):
+                module.by_products = False
 
     @property
     def exits(self) -> Sequence[ExitCost]:
@@ -125,24 +128,6 @@ class PublishedCandidate(TorchCandidate):
 
     @torch.inference_mode()
     def _run(self, image: Images) -> Decision:
-        logits = self._net(self._tensor(image)).logits
-        for index, (gate, threshold) in enumerate(zip(self._net.gates, self._thresholds, strict=True)):
-            linear = cast("Gate", gate).linear
-            weight, bias = linear.weight.cpu().numpy()[0], linear.bias.cpu().numpy()[0]
-            statistics = _statistics(logits[0, index].cpu().numpy())
-            if 1 / (1 + np.exp(-(weight @ statistics + bias))) >= threshold:
-                return Decision(logits[:, index], torch.tensor([index]))
-        return self._finished(Decision(logits[:, -1], torch.tensor([len(self._thresholds)])))
-
-
-def _statistics(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The gate's four statistics, [4], by NumPy: see `gfnet_dynn.model.gate`."""
-    p = np.exp(logits - logits.max(), dtype=np.float64)
-    p /= p.sum()
-    q = p * p / (p * p).sum()
-    first, second = np.sort(p)[:-3:-1]
-    return np.array([first, _entropy(p), first - second, _entropy(q)])
-
-
-def _entropy(p: npt.NDArray[np.float64]) -> float:
-    return float(-(p * np.log(np.maximum(p, np.finfo(np.float64).tiny))).sum())
+        logits, gate_logits = self._net(self._tensor(image))
+        exits = torch.from_numpy(first_exit(gate_logits.sigmoid().cpu().numpy(), self._thresholds))
+        return self._finished(Decision(logits[:, int(exits[0])], exits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,13 @@ def download(request: DataDownloadRequest) -> None:
     from rich.console import Console  # noqa: PLC0415 # what other commands need not load
 
     from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.data.catalogue.download import download_dataset  # noqa: PLC0415
 
-    print_tables(download_dataset(request, on_progress=ProgressBars(Console(stderr=True))), Console(highlight=False))
+    console = Console(highlight=False)
+    result = download_dataset(request, on_progress=ProgressBars(Console(stderr=True)))
+    print_tables(result, console)
+    print_next(console, f"data check {shlex.quote(str(result.path))}", f"train {shlex.quote(str(result.path))}")
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,15 @@ def check(options: CheckOptions) -> None:
     from rich.console import Console  # noqa: PLC0415 # what other commands need not load
 
     from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.system.storage import write_json  # noqa: PLC0415
     from gfnet_dynn.workflows.datasets import check_dataset  # noqa: PLC0415
 
     result = check_dataset(options.request, on_progress=ProgressBars(Console(stderr=True)))
     if options.output.json is not None:
         write_json(options.output.json, result.to_dict())
-    print_tables(result, Console(highlight=False))
+    console = Console(highlight=False)
+    print_tables(result, console)
     if result.problems:
         raise SystemExit(1)
+    print_next(console, f"train {shlex.quote(result.root)}")

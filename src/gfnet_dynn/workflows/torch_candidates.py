@@ -15,13 +15,13 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import OptionError, nearest
-from gfnet_dynn.export.policies import policies_of
+from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.train.engine.device import choose_device
-from gfnet_dynn.runlayout import find_checkpoint_file
 
 _DEFAULT_SIZE = 256
 _CLASSES = 45
@@ -70,13 +70,13 @@ def find_network(request: BenchmarkRequest) -> TorchNetwork:
         classes = tuple(str(index) for index in range(_CLASSES))
         spec = NetSpec(backbone, backbone.default_exits, image, classes, backbone.exit_pooling)
         torch.manual_seed(request.seed)
-        policy = _policy(request.policy, policies_of({}, len(spec.exit_blocks)))
+        policy = _policy(request.policy, trained_policies({}, len(spec.exit_blocks)))
         return TorchNetwork(request.subject, spec, policy, device, "fresh weights", None)
     checkpoint = load_checkpoint(find_checkpoint_file(Path(request.subject)))
     spec = checkpoint.spec
     if request.input_size is not None:
         spec = structs.replace(spec, input=make_input(spec.backbone, request.input_size, pad=request.pad))
-    policy = _policy(request.policy, policies_of(checkpoint.provenance, len(spec.exit_blocks)))
+    policy = _policy(request.policy, trained_policies(checkpoint.provenance, len(spec.exit_blocks)))
     return TorchNetwork(Path(request.subject).name, spec, policy, device, request.subject, checkpoint)
 
 
