@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 RANKS = {
     "errors": 0,
     "wording": 0,
+    "display": 0,
     "processor": 0,
     "backbone_spec": 1,
     "spec": 2,
@@ -34,7 +35,7 @@ RANKS = {
     "__main__": 10,
 }
 TORCH_FREE = (
-    *("errors", "wording", "processor", "backbone_spec", "spec", "storage", "images"),
+    *("errors", "wording", "display", "processor", "backbone_spec", "spec", "storage", "images"),
     *("exits", "bundle", "energy", "runtime", "calibration"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}

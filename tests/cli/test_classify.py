@@ -149,7 +149,7 @@ def test_a_file_name_that_is_no_text_is_printed_escaped(exact: Exact, form: str)
     name = os.fsdecode(b"pictures/caf\xe9.png")
     Path(PICTURES[0]).rename(name)
     printed = exact("tiny.gfd", name, "--format", form)
-    assert "pictures/caf\\udce9.png" in printed
+    assert ("pictures/caf\\udce9.png" if form == "json" else "pictures/caf\\xe9.png") in printed
     if form == "json":
         assert json.loads(printed)["source"] == name
 

@@ -106,13 +106,13 @@ def test_check_writes_the_report_and_is_fine(small_ucm: Path) -> None:
     assert json.loads(Path("report.json").read_text())["problems"] == []
 
 
-def test_check_exits_with_1_for_problems() -> None:
+def test_check_exits_with_2_for_problems() -> None:
     Path("sets.toml").write_text("[Mine]\nnum_classes = 2\ndefault_input_size = 8\n")
     for number, place in enumerate(("train/a", "train/b", "val/a")):
         write_picture(Path("mine") / place / "[red]x.png", number)
     write_picture(Path("mine/val/b/[red]x.png"), 0)
     result = run("check", "mine", "--data-path", "mine", "--dataset-config", "sets.toml")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "problem: 1 image is in more than one part" in result.stdout
     assert "train/a/[red]x.png = val/b/[red]x.png" in result.stdout
     assert "is fine" not in result.stdout
@@ -123,7 +123,7 @@ def test_check_shows_notes_and_parts_without_images() -> None:
     write_picture(Path("data/UCM/train/b/0.png"), 1, size=9)
     write_picture(Path("data/UCM/train/b/1.png"), 2)
     result = run("check", "UCM")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "note: 3 images of the 2100 published" in result.stdout
     assert "1 to 2" in result.stdout
 

@@ -16,6 +16,7 @@ from gfnet_dynn.benchmark.candidates import Exit, Identity
 from gfnet_dynn.benchmark.torch_latency import forced_exit
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import per_exit
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gate import Gate
@@ -36,7 +37,13 @@ class TorchCandidate:
     """
 
     def __init__(
-        self, net: EarlyExitNet, spec: NetSpec, thresholds: Sequence[float], like: Identity, way: _Way
+        self,
+        net: EarlyExitNet,
+        spec: NetSpec,
+        thresholds: Sequence[float],
+        like: Identity,
+        way: _Way,
+        decode: DecodeOptions = DEFAULT,
     ) -> None:
         """Wrap a network.
 
@@ -46,8 +53,9 @@ class TorchCandidate:
             thresholds: of its gates.
             like: of the bundle that was exported from it.
             way: how it is run.
+            decode: how images are decoded.
         """
-        self._net, self._spec, self._way = net.eval(), spec, way
+        self._net, self._spec, self._way, self._options = net.eval(), spec, way, decode
         for module in net.modules():
             if isinstance(module, GlobalFilter):
                 module.by_products = way == "exits"
@@ -79,7 +87,7 @@ class TorchCandidate:
 
     def read(self, file: Path) -> Images:
         """Decode and fit."""
-        return load_input(file, self._spec.input)[None]
+        return load_input(file, self._spec.input, self._options)[None]
 
     def answer(self, file: Path) -> str:
         """From file to label."""

@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
+from gfnet_dynn.cli.streams import CLOSED_PIPE, discard_output, output_failure, prepare_streams, silence_libraries
 from gfnet_dynn.cli.verbs import build_app
 from gfnet_dynn.errors import GFNetDynnError
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a command line; an error that the user can mend ends it with a message and status 2, Ctrl-C with 130."""
+    """Run a command line and end with its exit status.
+
+    An error that the user can mend, and output that cannot be written, end with a message and 2, Ctrl-C with 130, a
+    closed pipe in silence with 141.
+    """
     wait_politely()
-    _print_whatever_it_is()
+    prepare_streams()
+    silence_libraries()
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()  # a full disk is noticed here at the latest
     except GFNetDynnError as error:
-        _tell("error:", str(error))
+        _print_error("error:", str(error))
         sys.exit(2)
-    except (KeyboardInterrupt, SystemExit) as stop:
+    except (KeyboardInterrupt, SystemExit, OSError) as stop:
         interruption = _interruption(stop)
-        if interruption is None:
+        if interruption is not None:
+            if not isinstance(interruption, TrainingInterrupted):
+                _print_error("interrupted")
+            sys.exit(130)
+        failure = output_failure(stop)
+        if failure is None:
             raise
-        if not isinstance(interruption, TrainingInterrupted):
-            _tell("interrupted")
-        sys.exit(130)
+        discard_output()
+        if failure.errno == errno.EPIPE:
+            sys.exit(CLOSED_PIPE)
+        _print_error("error:", f"cannot write the output: {failure.strerror}; free space, or send it elsewhere")
+        sys.exit(2)
 
 
-def _print_whatever_it_is() -> None:
-    """File names need not be text, nor need the output take every character: what it doesn't take is shown escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def _print_error(heading: str, message: str = "") -> None:
+    from rich.markup import escape  # noqa: PLC0415 # a device's first answer does not wait for it
 
-
-def _tell(heading: str, message: str = "") -> None:
-    from rich.console import Console  # noqa: PLC0415 # a device's first answer does not wait for it
-    from rich.markup import escape  # noqa: PLC0415
+    from gfnet_dynn.cli.terminal import Terminal  # noqa: PLC0415
 
     text = f"[bold red]{heading}[/] {escape(message)}" if message else heading
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+    with suppress(OSError):  # nobody reads it
+        Terminal(stderr=True, highlight=False, soft_wrap=True).print(text)
 
 
 def _interruption(stop: BaseException | None) -> KeyboardInterrupt | None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gfnet_dynn.bundle.archive import SUFFIX
-from gfnet_dynn.cli.options import path
+from gfnet_dynn.cli.options import MaxPixels, Stretch, path
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.errors import SpecError
+from gfnet_dynn.images.decode import MAX_PIXELS, DecodeOptions
 from gfnet_dynn.workflows.extras import require_torch
 
 _ROUNDS_OF_BUNDLE, _ROUNDS_OF_NETWORK = 5, 25
@@ -60,6 +61,8 @@ def benchmark(
     ] = None,
     pad: Annotated[bool, typer.Option("--pad", help="In torch: pad the input to whole patches.")] = False,
     seed: Annotated[int, typer.Option(help="In torch: of fresh weights and images.")] = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    stretch: Stretch = None,
 ) -> None:
     """Measure latency, memory and energy of a bundle on this device; of a network in torch, the latency of each exit.
 
@@ -91,8 +94,9 @@ def benchmark(
                 threads=threads,
                 html=html,
                 json=json,
+                decode=DecodeOptions(max_pixels, stretch),
             ),
-            Console(),
+            Terminal(),
         )
         return
     ignored = {"--against": against, "--eager": eager, "--engine": engine, "--policy": policy, "--html": html}
@@ -108,4 +112,4 @@ def benchmark(
     wanted = Wanted(
         subject, input_size, pad, images or _IMAGES_OF_NETWORK, repeats or _ROUNDS_OF_NETWORK, threads, seed
     )
-    run_benchmark(wanted, json, Console())
+    run_benchmark(wanted, json, Terminal())

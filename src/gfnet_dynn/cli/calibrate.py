@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from gfnet_dynn.cli.options import path
+from gfnet_dynn.cli.options import MaxPixels, Stretch, path
+from gfnet_dynn.cli.terminal import Terminal
+from gfnet_dynn.images.decode import MAX_PIXELS, DecodeOptions
 
 
 def calibrate(
@@ -77,6 +78,8 @@ def calibrate(
     engine: Annotated[Literal["onnxruntime", "openvino"], typer.Option(help="What runs the network.")] = "onnxruntime",
     threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the division of the images.")] = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    stretch: Stretch = None,
 ) -> None:
     """Find the cheapest exit policy that keeps a risk, a budget or both, and store it in the bundle with its guarantee.
 
@@ -108,5 +111,6 @@ def calibrate(
         engine=engine,
         threads=threads,
         seed=seed,
+        decode=DecodeOptions(max_pixels, stretch),
     )
-    run_calibration(wanted, Console())
+    run_calibration(wanted, Terminal())

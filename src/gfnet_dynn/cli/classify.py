@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from gfnet_dynn.cli.options import path
+from gfnet_dynn.cli.options import MaxPixels, Stretch, path
+from gfnet_dynn.images.decode import MAX_PIXELS, DecodeOptions
 
 
 def classify(
@@ -31,6 +32,8 @@ def classify(
     ] = "auto",
     threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
     batch: Annotated[int, typer.Option(help="Images at once.", min=1)] = 1,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    stretch: Stretch = None,
 ) -> None:
     """Classify images with an exported network; no torch, no network connection.
 
@@ -38,6 +41,7 @@ def classify(
     """
     from gfnet_dynn.workflows.classification import Wanted, run_classification  # noqa: PLC0415 # imports the engine
 
-    wanted = Wanted(bundle, tuple(images), policy, threshold, top, form, engine, precision, threads, batch)
+    decode = DecodeOptions(max_pixels, stretch)
+    wanted = Wanted(bundle, tuple(images), policy, threshold, top, form, engine, precision, threads, batch, decode)
     if run_classification(wanted, sys.stdout, sys.stderr):
         raise typer.Exit(2)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from gfnet_dynn.cli.options import parse_exits
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.workflows.extras import require_torch
@@ -42,7 +42,7 @@ def cost(
         for row in _rows(name, spec):
             table.add_row(*row)
         table.add_section()
-    Console().print(table)
+    Terminal().print(table)
 
 
 def _title(asked: int, sizes: set[int], num_classes: int) -> str:

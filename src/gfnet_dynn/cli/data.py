@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from gfnet_dynn.cli.options import path
+from gfnet_dynn.cli.options import MaxPixels, Stretch, path
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.data.catalogue import fetch
 from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset, known_names
 from gfnet_dynn.data.catalogue.download import download_dataset
@@ -22,6 +23,7 @@ from gfnet_dynn.data.catalogue.registry import KNOWN_SETS
 from gfnet_dynn.data.checks.check import CheckReport, check_dataset
 from gfnet_dynn.data.checks.report import PartReport
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.images.decode import MAX_PIXELS, DecodeOptions
 from gfnet_dynn.system.storage import write_json
 
 app = typer.Typer(help="List, download and check data sets.", no_args_is_help=True)
@@ -87,19 +89,22 @@ def check(
     ] = None,
     dataset_config: Config = None,
     json: Annotated[Path | None, typer.Option(help="Write the whole report to this file.", parser=path)] = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    stretch: Stretch = None,
 ) -> None:
-    """Decode and compare every image; exit with 1 if there are problems."""
+    """Decode and compare every image; the exit status is 2 if there are problems."""
     proper, config = find_dataset(name, dataset_config)
     root = data_path or (Path(config.default_data_path) if config.default_data_path else None)
     if root is None:
         raise DataError(f"{proper} has no usual place: say where it is with --data-path")
     with _progress() as report:
-        found = check_dataset(proper, config, root, lambda done, total: report("decoding", done, total))
+        options = DecodeOptions(max_pixels, stretch)
+        found = check_dataset(proper, config, root, lambda done, total: report("decoding", done, total), options)
     if json is not None:
         write_json(json, found.to_dict())
     _show(found)
     if found.problems:
-        raise typer.Exit(1)
+        raise typer.Exit(2)
 
 
 def _show(report: CheckReport) -> None:
@@ -128,16 +133,16 @@ def _row(part: PartReport) -> Iterator[str]:
 
 
 def _stdout() -> Console:
-    return Console(highlight=False)
+    return Terminal(highlight=False)
 
 
 def _say(message: str, style: str | None = None) -> None:
-    Console(highlight=False, soft_wrap=True).print(escape(message), style=style)
+    Terminal(highlight=False, soft_wrap=True).print(escape(message), style=style)
 
 
 @contextmanager
 def _progress() -> Iterator[fetch.Progress]:
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, option, with_options
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.workflows.extras import require_torch
 
@@ -29,4 +28,4 @@ def evaluate(data: DataOptions, net: NetOptions, options: EvaluationOptions, pla
     if net.checkpoint_path is None:
         raise CheckpointError("which network? Give --checkpoint-path")
     set_threads(place.threads)
-    run_evaluation(data, net, options, net.checkpoint_path, place.device, Console())
+    run_evaluation(data, net, options, net.checkpoint_path, place.device, Terminal())

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gfnet_dynn.cli.options import path
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.workflows.extras import require_export
 
 
@@ -42,4 +42,4 @@ def export(
     from gfnet_dynn.workflows.exporting import Wanted, run_export  # noqa: PLC0415 # imports torch
 
     wanted = Wanted(run, output, data_path, dataset_config, calibration_images if int8 else 0, single_graph)
-    run_export(wanted, Console())
+    run_export(wanted, Terminal())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import typer
-from rich.console import Console
 
 from gfnet_dynn.cli.app import run
 from gfnet_dynn.cli.options import (
@@ -17,6 +16,7 @@ from gfnet_dynn.cli.options import (
     option,
     with_options,
 )
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.workflows.extras import require_torch
@@ -45,7 +45,7 @@ def command(  # one for each group of options
     from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
     from gfnet_dynn.workflows.training import run_training, set_threads  # noqa: PLC0415
 
-    console = Console()
+    console = Terminal()
     if not mode.eval:
         model = run_training(data, net, settings, DistillationSettings(), options, console)
         if options.evaluate:

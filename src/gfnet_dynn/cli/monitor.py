@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from gfnet_dynn.cli.options import path
+from gfnet_dynn.cli.options import MaxPixels, Stretch, path
+from gfnet_dynn.cli.terminal import Terminal
+from gfnet_dynn.images.decode import MAX_PIXELS, DecodeOptions
 
 
 def monitor(
@@ -32,6 +33,8 @@ def monitor(
     ] = "auto",
     threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the permutations.", min=0)] = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    stretch: Stretch = None,
 ) -> None:
     """Compare exits and confidences with those at calibration, and say whether the guarantee's premise still holds.
 
@@ -40,6 +43,7 @@ def monitor(
     """
     from gfnet_dynn.workflows.monitoring import Wanted, run_monitor  # noqa: PLC0415 # imports the engine
 
-    wanted = Wanted(bundle, tuple(seen), policy, level / 100, as_json, engine, precision, threads, seed)
-    if status := run_monitor(wanted, Console(), sys.stderr):
+    decode = DecodeOptions(max_pixels, stretch)
+    wanted = Wanted(bundle, tuple(seen), policy, level / 100, as_json, engine, precision, threads, seed, decode)
+    if status := run_monitor(wanted, Terminal(), sys.stderr):
         raise typer.Exit(status)

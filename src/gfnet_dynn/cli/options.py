@@ -11,8 +11,21 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import typer
 
 from gfnet_dynn.errors import DataError, SpecError
+from gfnet_dynn.images.decode import MAX_PIXELS
 from gfnet_dynn.spec.backbone import BACKBONES, BackboneSpec, ExitPooling
 from gfnet_dynn.train.config.training import flag
+
+MaxPixels = Annotated[
+    int,
+    typer.Option(help="Most pixels decoded of one image; a large JPEG is decoded at a part of its size.", min=1),
+]
+Stretch = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        metavar="LOW HIGH",
+        help="Sample values that are black and white, for images of more than 8 bit, such as 0 2047 for 11 bit.",
+    ),
+]
 
 SPELLINGS = {"token_normalize_func": lambda token: token.replace("_", "-")}
 """Context settings with which every option is understood with hyphens and with underscores."""
@@ -39,6 +52,10 @@ class DataOptions:
     selection_share: float = option(0.1, "Share of the training images held out to choose epochs and thresholds on.")
     split_seed: int = option(0, "Seed of the split.")
     on_bad_image: Literal["refuse", "skip"] = option("refuse", "What to do with files that cannot be decoded.")
+    max_pixels: int = option(MAX_PIXELS, "Most pixels decoded of one image.")
+    stretch: tuple[float, float] | None = option(
+        None, "Sample values LOW HIGH that are black and white, for images of more than 8 bit. (default: the run's)"
+    )
 
     def __post_init__(self) -> None:
         if not self.data_set:

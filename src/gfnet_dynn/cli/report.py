@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gfnet_dynn.cli.options import path
+from gfnet_dynn.cli.terminal import Terminal
 
 
 def report(
@@ -21,6 +21,6 @@ def report(
 
     groups = compare([read_run(run) for run in runs])
     files = write_comparison(groups, output)
-    console = Console()
+    console = Terminal()
     console.print(files[0].read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     console.print("\n".join(f"report: {file}" for file in files), markup=False, soft_wrap=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from gfnet_dynn.cli.options import DataOptions, EvaluationOptions, NetOptions, RunOptions, with_options
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.recipes import read_recipe
 from gfnet_dynn.train.config.training import TrainSettings
@@ -30,7 +29,7 @@ def train(  # one for each group of options
     from gfnet_dynn.workflows.evaluation import run_evaluation  # noqa: PLC0415 # imports torch
     from gfnet_dynn.workflows.training import run_training  # noqa: PLC0415
 
-    console = Console()
+    console = Terminal()
     model = run_training(data, net, settings, distillation, run, console)
     if run.evaluate:
         run_evaluation(data, net, evaluation, model, settings.device, console)

@@ -14,12 +14,12 @@ from gfnet_dynn.export.bundle import Draft
 from gfnet_dynn.export.policies import policies_of
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.export.segments import export_segments
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.pretrained import load_imagenet
-from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.backbone import EfficientNetLiteSpec, find_backbone
-from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
+from gfnet_dynn.spec.network import NetSpec, make_input
 
 _IMAGES_IN_RANGES = 32
 
@@ -32,11 +32,13 @@ class BaselineRequest:
         name: an EfficientNet-Lite.
         classes: as many as the classifier shall have; their names mean nothing.
         images: from which int8 takes its ranges.
+        decode: how they are decoded.
     """
 
     name: str
     classes: tuple[str, ...]
     images: tuple[Path, ...]
+    decode: DecodeOptions = DEFAULT
 
 
 def write_baseline(target: BaselineRequest, folder: Path) -> Path:
@@ -56,12 +58,10 @@ def write_baseline(target: BaselineRequest, folder: Path) -> Path:
     net = build_net(spec).eval()
     load_imagenet(net.backbone, backbone)
     segments = export_segments(net, spec)
-    int8 = quantise_segments(segments, _read(target.images[:_IMAGES_IN_RANGES], spec.input))
+    int8 = quantise_segments(
+        segments, np.stack([load_input(file, spec.input, target.decode) for file in target.images[:_IMAGES_IN_RANGES]])
+    )
     both = {"fp32": segments, "int8": int8}
     graphs = {name: [segment.SerializeToString() for segment in each] for name, each in both.items()}
     draft = Draft(spec, net.exit_macs(), policies_of({}, 0), {"untrained": "its classifier has learned nothing"})
     return write_bundle(folder / f"{target.name}.gfd", draft.manifest(graphs, {}), draft.files(graphs))
-
-
-def _read(files: tuple[Path, ...], image: InputSpec) -> Images:
-    return np.stack([load_input(file, image) for file in files])

@@ -23,6 +23,7 @@ from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.cli.render.benchmark import print_device_benchmark
 from gfnet_dynn.cli.render.progress import Counter
 from gfnet_dynn.errors import BundleError, EngineError, MeterError, StorageError
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, ENGINES, EngineOptions, make_engine
 from gfnet_dynn.runtime.precision import compile_net
@@ -50,6 +51,7 @@ class Wanted:
     threads: int
     html: Path | None
     json: Path | None
+    decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
         for value in (self.energy_seconds, self.estimate_power_w):
@@ -71,13 +73,14 @@ def run_device_benchmark(wanted: Wanted, console: Console) -> DeviceReport:
     bundle, files = read_bundle(wanted.bundle), _spread(found, wanted.images)
     engines, notes = _engines(wanted)
     with tempfile.TemporaryDirectory() as folder:
-        others = [_other(name, bundle, files, Path(folder), console) for name in wanted.against]
+        others = [_other(name, wanted, bundle, files, Path(folder), console) for name in wanted.against]
         own = list(_candidates(wanted, bundle, bundle.manifest.policy(wanted.policy).name, engines))
         beside = [each for other in others for each in _candidates(wanted, other, None, engines)]
     candidates: list[Candidate] = [*own, *beside, *(_eager(wanted.eager, bundle, own[0].identity, wanted))]
     told = Counter(console)
     figures = measure_candidates(candidates, files, wanted.rounds, told("Measuring"))
-    preprocessing = measure_preprocessing(files, bundle.manifest.input, wanted.rounds, told("Measuring decoding"))
+    image, decoding = bundle.manifest.input, told("Measuring decoding")
+    preprocessing = measure_preprocessing(files, image, wanted.rounds, decoding, wanted.decode)
     starts = _cold_starts(wanted, bundle, files[0], engines)
     energy_request = EnergyRequest(wanted.energy_seconds, wanted.estimate_power_w)
     energy = measure_energy(
@@ -129,7 +132,7 @@ def _engines(wanted: Wanted) -> tuple[list[str], list[str]]:
     return working or [DEFAULT_ENGINE], notes
 
 
-def _other(name: str, subject: Bundle, files: Sequence[Path], folder: Path, console: Console) -> Bundle:
+def _other(name: str, wanted: Wanted, subject: Bundle, files: Sequence[Path], folder: Path, console: Console) -> Bundle:
     """What stands beside the bundle: another one, or a static network that is exported for this."""
     if name.casefold() not in BACKBONES:
         return read_bundle(Path(name))
@@ -137,7 +140,9 @@ def _other(name: str, subject: Bundle, files: Sequence[Path], folder: Path, cons
     from gfnet_dynn.export.baselines import BaselineRequest, write_baseline  # noqa: PLC0415 # imports torch
 
     console.print(f"exporting {name} with ImageNet weights", markup=False, highlight=False)
-    return read_bundle(write_baseline(BaselineRequest(name, subject.manifest.classes, tuple(files)), folder))
+    return read_bundle(
+        write_baseline(BaselineRequest(name, subject.manifest.classes, tuple(files), wanted.decode), folder)
+    )
 
 
 def _candidates(
@@ -147,7 +152,9 @@ def _candidates(
     for engine in engines:
         for precision in bundle.manifest.precisions:
             net = compile_net(bundle, precision, make_engine(engine, EngineOptions(wanted.threads)))
-            yield BundleCandidate(Classifier(net), bundle, bundle.manifest.policy(policy), bundle.path.stem)
+            yield BundleCandidate(
+                Classifier(net, wanted.decode), bundle, bundle.manifest.policy(policy), bundle.path.stem
+            )
 
 
 def _eager(run: Path | None, bundle: Bundle, like: Identity, wanted: Wanted) -> list[Candidate]:
@@ -168,15 +175,17 @@ def _eager(run: Path | None, bundle: Bundle, like: Identity, wanted: Wanted) -> 
         raise BundleError(f"--eager leaves by gates, and the policy {policy.name} does not: name another by --policy")
     about = replace(like, path=str(run))
     return [
-        TorchCandidate(checkpoint.build(), checkpoint.spec, policy.thresholds, about, way)
+        TorchCandidate(checkpoint.build(), checkpoint.spec, policy.thresholds, about, way, wanted.decode)
         for way in ("exits", "published")
     ]
 
 
 def _cold_starts(wanted: Wanted, bundle: Bundle, image: Path, engines: Sequence[str]) -> list[ColdStart]:
-    fixed = {"policy": bundle.manifest.policy(wanted.policy).name, "threads": str(wanted.threads)}
+    low_high = [f"{value:.17g}" for value in wanted.decode.stretch or ()]
+    fixed = ["--policy", bundle.manifest.policy(wanted.policy).name, "--threads", str(wanted.threads)]
+    fixed += ["--max-pixels", str(wanted.decode.max_pixels), *(["--stretch", *low_high] if low_high else [])]
     return [
-        measure_cold_start(wanted.bundle, image, {"engine": engine, "precision": precision, **fixed})
+        measure_cold_start(wanted.bundle, image, engine, precision, fixed)
         for engine in engines
         for precision in bundle.manifest.precisions
     ]

@@ -24,6 +24,8 @@ from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.guarantees.budget import Costs, require_in_reach
 from gfnet_dynn.guarantees.control import Method, RiskTarget, default_method
 from gfnet_dynn.guarantees.risk import RiskName
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.files import describe_skipped
 from gfnet_dynn.runtime.engine import EngineOptions, default_threads, make_engine
 from gfnet_dynn.system.storage import require_writable, write_json
 
@@ -57,6 +59,7 @@ class Wanted:
     engine: str
     threads: int | None
     seed: int
+    decode: DecodeOptions = DEFAULT
 
     def order(self, manifest: Manifest) -> CalibrationRequest:
         """The same as calibration understands it."""
@@ -174,4 +177,7 @@ def _outputs(wanted: Wanted, bundle: Bundle, console: Console) -> Outputs:
     threads = default_threads() if wanted.threads is None else wanted.threads
     engine, told = make_engine(wanted.engine, EngineOptions(threads)), Counter(console)
     labelled = find_labelled(wanted.images, bundle, told("Reading the images"))
-    return collect_outputs(bundle, labelled, engine, told("Classifying at every exit"))
+    if labelled.skipped:
+        note = f"note: {describe_skipped(labelled.skipped)} skipped, such as {labelled.skipped[0]}"
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    return collect_outputs(bundle, labelled, engine, told("Classifying at every exit"), wanted.decode)

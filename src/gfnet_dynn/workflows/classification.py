@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from gfnet_dynn.display import printable, spreadsheet_cell
 from gfnet_dynn.errors import DataError, ThresholdError
-from gfnet_dynn.images.files import require_images
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.files import describe_skipped, require_images
 from gfnet_dynn.runtime import Prediction, load
 
 _AMONG = "\t"  # between classes in one cell of CSV: their names may hold whatever else can be printed
@@ -30,6 +32,7 @@ class Wanted:
     precision: str
     threads: int | None
     batch: int
+    decode: DecodeOptions = DEFAULT
 
 
 def run_classification(wanted: Wanted, out: TextIO, err: TextIO) -> int:
@@ -41,7 +44,13 @@ def run_classification(wanted: Wanted, out: TextIO, err: TextIO) -> int:
     threshold = parse_threshold(wanted.threshold)
     unread = Unread(err)
     files = find_readable(wanted.images, unread)
-    classifier = load(wanted.bundle, engine=wanted.engine, precision=wanted.precision, threads=wanted.threads)
+    classifier = load(
+        wanted.bundle,
+        engine=wanted.engine,
+        precision=wanted.precision,
+        threads=wanted.threads,
+        decode=wanted.decode,
+    )
     write = _WRITERS[wanted.form](out, min(wanted.top, len(classifier.manifest.classes)))
     for prediction in classifier.classify_each(
         files, policy=wanted.policy, threshold=threshold, batch=wanted.batch, unreadable=unread
@@ -64,7 +73,12 @@ class Unread:
     def __call__(self, error: DataError) -> None:
         """Name one."""
         self.count += 1
-        self._err.write(f"error: {error}\n")
+        self._err.write(f"error: {printable(error)}\n")
+
+    def note_skipped(self, skipped: Sequence[Path]) -> None:
+        """State how many files of other formats were passed over."""
+        if skipped:
+            self._err.write(f"note: {describe_skipped(skipped)} skipped, such as {printable(skipped[0])}\n")
 
 
 def find_readable(places: Sequence[Path], unread: Unread) -> list[Path]:
@@ -76,20 +90,23 @@ def find_readable(places: Sequence[Path], unread: Unread) -> list[Path]:
     files: list[Path] = []
     for place in places:
         try:
-            files += require_images(place).images
+            found = require_images(place)
         except DataError as error:
             if len(places) == 1:
                 raise
             unread(error)
+        else:
+            files += found.images
+            unread.note_skipped(found.skipped)
     return files
 
 
 def _text_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
     def write(prediction: Prediction) -> None:
-        ranked = "  ".join(f"{name} {100 * value:.1f} %" for name, value in prediction.ranked(top))
+        ranked = "  ".join(f"{printable(name)} {100 * value:.1f} %" for name, value in prediction.ranked(top))
         warned = "unknown, most like " if prediction.unknown else ""
-        among = f"  among: {', '.join(prediction.among)}" if prediction.among else ""
-        out.write(f"{prediction.source}: {warned}{ranked}  ({prediction.exit}){among}\n")
+        among = f"  among: {', '.join(map(printable, prediction.among))}" if prediction.among else ""
+        out.write(f"{printable(prediction.source)}: {warned}{ranked}  ({prediction.exit}){among}\n")
 
     return write
 
@@ -104,11 +121,11 @@ def _csv_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
     writer.writerow(["source", "exit", *ranks, "unknown", "among", "policy", "precision"])
 
     def write(prediction: Prediction) -> None:
-        ranked = [cell for name, value in prediction.ranked(top) for cell in (name, f"{value:.6f}")]
+        ranked = [cell for name, value in prediction.ranked(top) for cell in (spreadsheet_cell(name), f"{value:.6f}")]
         unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
-        among = _AMONG.join(prediction.among or ())
+        among = spreadsheet_cell(_AMONG.join(prediction.among or ()), keep=_AMONG)
         made = (prediction.policy, prediction.precision)
-        writer.writerow([prediction.source, prediction.exit, *ranked, unknown, among, *made])
+        writer.writerow([spreadsheet_cell(prediction.source), prediction.exit, *ranked, unknown, among, *made])
 
     return write
 

@@ -13,7 +13,6 @@ from rich.table import Table
 from gfnet_dynn.bundle.archive import SUFFIX, write_bundle
 from gfnet_dynn.cli.options import DataOptions, NetOptions
 from gfnet_dynn.cli.render.progress import Counter
-from gfnet_dynn.data.loading.loaders import ImageLoader
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export.bundle import Exported, LabelledImages, export_net
@@ -105,7 +104,7 @@ def _images(data: SceneData, part: str, count: int | None, console: Console) -> 
     if count is not None and count < len(files):
         drawn = np.random.default_rng(_CALIBRATION_SEED).permutation(len(files))[:count]
         files = tuple(files[index] for index in sorted(drawn.tolist()))
-    loader = ImageLoader(data.source.root, files, data.input, lambda images: images)
+    loader = data.raw_loader(files)
     told, found = Counter(console)(f"Reading the {part} images"), []
     for batch in loader.in_order(64, torch.device("cpu")):
         found.append(batch.images.permute(0, 2, 3, 1).contiguous().numpy())

@@ -86,10 +86,7 @@ def find_subject(
         data = prepare(source, image, split_settings(options), None, progress)
     else:
         _refuse_other_split(origin.trained_on.settings, options)
-        trained_on = replace(
-            origin.trained_on, settings=replace(origin.trained_on.settings, on_bad_image=options.on_bad_image)
-        )
-        data, note = prepare_report(source, image, trained_on, progress)
+        data, note = prepare_report(source, image, _read_as(origin.trained_on, options), progress)
         unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
         notes = [note, unfinished]
         for each in filter(None, notes):
@@ -98,6 +95,18 @@ def find_subject(
     exits = known.exit_blocks if known else parse_exits(net_options.exits, backbone)
     pooling = known.exit_pooling if known else backbone.exit_pooling
     return data, NetSpec(backbone, exits, image, data.split.classes, pooling)
+
+
+def _read_as(trained_on: TrainedOn, options: DataOptions) -> TrainedOn:
+    """Images are decoded as in training, but for what the options ask for."""
+    then, split = trained_on.settings, trained_on.split
+    settings = replace(
+        then,
+        on_bad_image=options.on_bad_image,
+        max_pixels=max(then.max_pixels, options.max_pixels),
+        stretch=then.stretch if options.stretch is None else options.stretch,
+    )
+    return replace(trained_on, settings=settings, split=split and replace(split, settings=settings))
 
 
 def _refuse_other_network(known: NetSpec, options: NetOptions) -> None:

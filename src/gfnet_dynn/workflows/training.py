@@ -48,7 +48,14 @@ def set_threads(threads: int | None) -> None:
 
 def split_settings(options: DataOptions) -> SplitSettings:
     """What the options say about the split."""
-    return SplitSettings(options.split_seed, options.split_ratio, options.selection_share, options.on_bad_image)
+    return SplitSettings(
+        seed=options.split_seed,
+        split_ratio=options.split_ratio,
+        selection_share=options.selection_share,
+        on_bad_image=options.on_bad_image,
+        max_pixels=options.max_pixels,
+        stretch=options.stretch,
+    )
 
 
 def input_size(options: DataOptions, source: Source) -> int:
@@ -166,7 +173,12 @@ def _unlabelled(
 ) -> UnlabelledImages | None:
     if distillation.unlabelled is None:
         return None
-    found = find_unlabelled(distillation.unlabelled, on_bad_image, Counter(console)("Checking the unlabelled images"))
+    found = find_unlabelled(
+        distillation.unlabelled,
+        on_bad_image,
+        Counter(console)("Checking the unlabelled images"),
+        data.split.settings.decode,
+    )
     require_unseen(found, data.source.root, data.split)
     say_skipped(found.skipped, console)
     return found

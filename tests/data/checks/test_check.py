@@ -96,10 +96,31 @@ def test_an_empty_class_and_a_missing_part(root: Path) -> None:
     ]
 
 
-def test_duplicates_in_one_part_are_a_note(root: Path) -> None:
-    picture(1).save(root / "train/river/copy.bmp")  # other name, class and format, same pixels
+def test_one_image_under_two_classes_is_a_problem(root: Path) -> None:
+    picture(1).save(root / "train/river/copy.bmp")  # other name and format, same pixels
+    write_picture(root / "val/river/leak.png", 2)
     report = check(root)
-    assert report.parts[0].duplicates == (("train/field/01.png", "train/river/copy.bmp"),)
+    assert report.conflicts == (
+        ("train/field/01.png", "train/river/copy.bmp"),
+        ("train/field/02.png", "val/river/leak.png"),
+    )
+    (problem,) = (each for each in report.problems if "more than one class" in each)
+    assert "2 images" in problem
+    assert "train/field/01.png = train/river/copy.bmp" in problem
+    assert not any("more than once" in note for note in report.notes)
+
+
+def test_names_that_would_steer_a_terminal_are_shown_escaped(root: Path) -> None:
+    (root / "train/field/\x1b[31m\nx.png").write_bytes(b"")
+    (problem,) = check(root).problems
+    assert "\x1b" not in problem
+    assert "\\x1b[31m\\nx.png" in problem
+
+
+def test_duplicates_in_one_class_are_a_note(root: Path) -> None:
+    picture(1).save(root / "train/field/copy.bmp")
+    report = check(root)
+    assert report.parts[0].duplicates == (("train/field/01.png", "train/field/copy.bmp"),)
     assert report.problems == []
     assert "train: 1 image is there more than once" in report.notes[-1]
 
@@ -124,7 +145,9 @@ def test_hidden_and_other_files_are_passed_over(root: Path) -> None:
     (root / "train/field/.hidden.png").write_bytes(b"x")
     (root / "train/field/notes.txt").write_text("x")
     (root / "train/.cache").mkdir()
-    assert check(root).problems == []
+    report = check(root)
+    assert (report.problems, report.parts[0].skipped) == ([], ("train/field/notes.txt",))
+    assert "1 .txt" in report.notes[0]
 
 
 @pytest.mark.parametrize(("published", "whole"), [(5, True), (50, False)])
@@ -175,7 +198,7 @@ def test_several_of_a_kind_are_told_in_the_plural(root: Path) -> None:
         (root / f"train/field/bad{number}.png").write_bytes(b"x")
         write_picture(root / f"train/river/big{number}.png", 90 + number, size=9)
         write_picture(root / f"val/field/leak{number}.png", number)
-        write_picture(root / f"val/river/copy{number}.png", 6 + 2 * number)
+        write_picture(root / f"val/river/copy{number}.png", 8 + number)
     report = check(root)
     assert "train: 2 files cannot be decoded" in report.problems[0]
     assert "2 images are in more than one part" in report.problems[1]

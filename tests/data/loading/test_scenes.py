@@ -14,6 +14,7 @@ from gfnet_dynn.data.loading import scenes as scenes_module
 from gfnet_dynn.data.loading.scenes import SceneData, Source, keep_split, locate, prepare
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.images.decode import MAX_PIXELS
 from gfnet_dynn.spec.network import InputSpec
 from tests.conftest import CLASSES, make_scenes
 from tests.data.small_sets import write_picture
@@ -116,7 +117,8 @@ def test_data_and_split_are_described_in_json(data: SceneData) -> None:
     described = json.loads(json.dumps(data.describe()))
     assert described["data_set"] == "Stripes"
     assert described["images"] == {"train": 72, "selection": 8, "val": 24}
-    assert described["split"] == {"seed": 0, "split_ratio": 0.8, "selection_share": 0.1, "on_bad_image": "refuse"}
+    drawn = {"seed": 0, "split_ratio": 0.8, "selection_share": 0.1, "on_bad_image": "refuse"}
+    assert described["split"] == {**drawn, "max_pixels": MAX_PIXELS, "stretch": None}
     assert described["skipped"] == 0
     assert len(described["fingerprint"]) == 64
     assert data.split.classes == CLASSES

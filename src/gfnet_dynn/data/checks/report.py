@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.catalogue.registry import KNOWN_SETS
+from gfnet_dynn.display import printable
+from gfnet_dynn.images.files import describe_skipped
 from gfnet_dynn.wording import counted
 
 _SHOWN = 5
@@ -44,6 +47,7 @@ class PartReport:
         odd_sizes: the other sizes, most images first.
         corrupt: files that cannot be decoded.
         duplicates: groups of paths with the same pixels.
+        skipped: other files among the images.
     """
 
     part: str
@@ -54,6 +58,7 @@ class PartReport:
     odd_sizes: tuple[OddSize, ...]
     corrupt: tuple[CorruptFile, ...]
     duplicates: tuple[tuple[str, ...], ...]
+    skipped: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class CheckReport:
         root: its folder.
         parts: one report for each part.
         leaks: groups of paths with the same pixels that lie in more than one part.
+        conflicts: groups of paths with the same pixels that lie in more than one class.
         problems: what should be mended before training, in words.
         notes: what is worth knowing but does no harm, in words.
     """
@@ -73,6 +79,7 @@ class CheckReport:
     root: str
     parts: tuple[PartReport, ...]
     leaks: tuple[tuple[str, ...], ...]
+    conflicts: tuple[tuple[str, ...], ...]
     problems: list[str]
     notes: list[str]
 
@@ -82,18 +89,28 @@ class CheckReport:
 
 
 def find_problems(
-    config: DatasetConfig, parts: Sequence[PartReport], leaks: Sequence[tuple[str, ...]], name: str
+    config: DatasetConfig,
+    parts: Sequence[PartReport],
+    leaks: Sequence[tuple[str, ...]],
+    conflicts: Sequence[tuple[str, ...]],
+    name: str,
 ) -> list[str]:
     """What should be mended before training, worst first; empty where there is nothing."""
-    found = [*_corrupt(parts), *_leaked(leaks), *_class_counts(config, parts), *_missing_classes(parts)]
+    found = [
+        *_corrupt(parts),
+        *_leaked(leaks),
+        *_in_two_classes(conflicts),
+        *_class_counts(config, parts),
+        *_missing_classes(parts),
+    ]
     unlike = _unlike_published(parts, name)
     return [*found, *unlike] if _is_nearly_whole(parts, name) else found
 
 
-def find_notes(parts: Sequence[PartReport], name: str) -> list[str]:
+def find_notes(parts: Sequence[PartReport], conflicts: Sequence[tuple[str, ...]], name: str) -> list[str]:
     """What does no harm but is worth knowing."""
     unlike = [] if _is_nearly_whole(parts, name) else _part_of_the_set(parts, name)
-    return [*unlike, *_odd_sizes(parts), *_mixed_formats(parts), *_repeated(parts)]
+    return [*unlike, *_odd_sizes(parts), *_mixed_formats(parts), *_repeated(parts, conflicts), *_skipped(parts)]
 
 
 def _corrupt(parts: Sequence[PartReport]) -> Iterator[str]:
@@ -108,6 +125,13 @@ def _leaked(leaks: Sequence[tuple[str, ...]]) -> Iterator[str]:
         shown = _listed([" = ".join(group) for group in leaks])
         images = "1 image is" if len(leaks) == 1 else f"{len(leaks)} images are"
         yield f"{images} in more than one part, so reports would be too good:{shown}"
+
+
+def _in_two_classes(conflicts: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    if conflicts:
+        shown = _listed([" = ".join(group) for group in conflicts])
+        images = "1 image is" if len(conflicts) == 1 else f"{len(conflicts)} images are"
+        yield f"{images} in more than one class, so no answer is right:{shown}"
 
 
 def _class_counts(config: DatasetConfig, parts: Sequence[PartReport]) -> Iterator[str]:
@@ -182,22 +206,31 @@ def _mixed_formats(parts: Sequence[PartReport]) -> Iterator[str]:
         yield f"several formats: {', '.join(f'{count} {kind}' for kind, count in formats.most_common())}"
 
 
-def _repeated(parts: Sequence[PartReport]) -> Iterator[str]:
+def _skipped(parts: Sequence[PartReport]) -> Iterator[str]:
     for part in parts:
-        if part.duplicates:
-            shown = _listed([" = ".join(group) for group in part.duplicates])
-            count = len(part.duplicates)
+        if part.skipped:
+            yield f"{part.part}: {describe_skipped(map(Path, part.skipped))} skipped, such as {part.skipped[0]}"
+
+
+def _repeated(parts: Sequence[PartReport], conflicts: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    known = {path for group in conflicts for path in group}
+    for part in parts:
+        groups = [group for group in part.duplicates if not known.issuperset(group)]
+        if groups:
+            shown = _listed([" = ".join(group) for group in groups])
+            count = len(groups)
             images = "1 image is" if count == 1 else f"{count} different images are"
             yield f"{part.part}: {images} there more than once:{shown}"
 
 
 def _shorten(items: Sequence[str]) -> str:
-    return ", ".join(_first(items))
+    return ", ".join(map(printable, _first(items)))
 
 
 def _listed(items: Sequence[str]) -> str:
     """One item goes on in the line; several get a line each."""
-    return f" {items[0]}" if len(items) == 1 else "".join(f"\n  {item}" for item in _first(items))
+    shown = [printable(item) for item in _first(items)]
+    return f" {shown[0]}" if len(shown) == 1 else "".join(f"\n  {item}" for item in shown)
 
 
 def _first(items: Sequence[str]) -> list[str]:

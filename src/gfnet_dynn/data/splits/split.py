@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,8 @@ from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders
 from gfnet_dynn.data.splits.stratify import stratified
 from gfnet_dynn.errors import DataError, ImageError
-from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.decode import DEFAULT, MAX_PIXELS, DecodeOptions, read_image
+from gfnet_dynn.images.samples import Stretch
 from gfnet_dynn.system.storage import write_json
 
 Files = tuple[tuple[str, int], ...]
@@ -40,12 +41,16 @@ class SplitSettings:
         split_ratio: share of a random-split data set that is used for training, selection included.
         selection_share: share of the training images of each class that is held out for selection.
         on_bad_image: whether a file that cannot be decoded stops the run or is left out.
+        max_pixels: as `DecodeOptions`.
+        stretch: as `DecodeOptions`.
     """
 
     seed: int = 0
     split_ratio: float = 0.8
     selection_share: float = 0.1
     on_bad_image: Literal["refuse", "skip"] = "refuse"
+    max_pixels: int = MAX_PIXELS
+    stretch: Stretch | None = None
 
     def __post_init__(self) -> None:
         for name, share in (("--split-ratio", self.split_ratio), ("--selection-share", self.selection_share)):
@@ -53,6 +58,12 @@ class SplitSettings:
                 raise DataError(f"{name} must lie between 0 and 1, not {share}")
         if self.on_bad_image not in ("refuse", "skip"):
             raise DataError(f"--on-bad-image must be refuse or skip, not {self.on_bad_image!r}")
+        _ = self.decode  # checks the values
+
+    @property
+    def decode(self) -> DecodeOptions:
+        """How the images are decoded."""
+        return DecodeOptions(self.max_pixels, None if self.stretch is None else (self.stretch[0], self.stretch[1]))
 
 
 @dataclass(frozen=True)
@@ -197,7 +208,7 @@ def _reuse(path: Path, data_set: str, config: DatasetConfig, settings: SplitSett
         )
     if split.skipped and settings.on_bad_image == "refuse":
         refuse_unreadable(split.skipped)
-    return split
+    return replace(split, settings=replace(split.settings, max_pixels=settings.max_pixels, stretch=settings.stretch))
 
 
 def same_draw(one: SplitSettings, other: SplitSettings, config: DatasetConfig) -> bool:
@@ -235,7 +246,7 @@ def _make(
     progress: Progress | None,
 ) -> Split:
     everything = [path for _, files in found.values() for path, _ in files]
-    skipped = find_unreadable(root, everything, progress)
+    skipped = find_unreadable(root, everything, settings.decode, progress)
     if skipped and settings.on_bad_image == "refuse":
         refuse_unreadable(skipped)
     usable = {part: [file for file in files if file[0] not in skipped] for part, (_, files) in found.items()}
@@ -265,12 +276,15 @@ def _require_images(
                 )
 
 
-def find_unreadable(root: Path, paths: Sequence[str], progress: Progress | None = None) -> dict[str, str]:
+def find_unreadable(
+    root: Path, paths: Sequence[str], decode: DecodeOptions = DEFAULT, progress: Progress | None = None
+) -> dict[str, str]:
     """Decode every image once and name those that fail.
 
     Args:
         root: folder that the paths are relative to.
         paths: image files.
+        decode: how they are decoded.
         progress: called with (files done, files in all).
 
     Returns:
@@ -279,7 +293,7 @@ def find_unreadable(root: Path, paths: Sequence[str], progress: Progress | None 
 
     def reason(path: str) -> str | None:
         try:
-            read_image(root / path)
+            read_image(root / path, decode)
         except ImageError as error:
             return str(error)
         return None

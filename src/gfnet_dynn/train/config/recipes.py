@@ -75,6 +75,8 @@ def _value(path: Path, table: str, key: str, value: Any) -> Any:
     for choice in choices:
         if choice is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
+        if get_origin(choice) is tuple and isinstance(value, list) and len(value) == len(get_args(choice)):
+            return tuple(value)  # of what, its owner checks
         if choice is Path and isinstance(value, str) and value:
             return Path(value)
         if get_origin(choice) is Literal and value in get_args(choice):
@@ -88,4 +90,6 @@ def _value(path: Path, table: str, key: str, value: Any) -> Any:
 def _name(choice: Any) -> str:
     if get_origin(choice) is Literal:
         return " or ".join(map(repr, get_args(choice)))
+    if get_origin(choice) is tuple:
+        return f"a list of {len(get_args(choice))} numbers"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}[choice]
