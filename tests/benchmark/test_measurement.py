@@ -333,5 +333,4 @@ def test_names_of_files_are_printed_as_they_are(clock: Clock, capsys: pytest.Cap
 def test_a_fresh_process_that_fails_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(EngineError, match="a fresh process cannot classify"):
-        options = {"engine": "onnxruntime", "precision": "fp32"}
-        measure_cold_start(tmp_path / "none.gfd", tmp_path / "a.png", options, starts=1)
+        measure_cold_start(tmp_path / "none.gfd", tmp_path / "a.png", "onnxruntime", "fp32", starts=1)

@@ -14,6 +14,7 @@ from gfnet_dynn.benchmark.torch_latency import processor_of, synchronise
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit, per_exit
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gfnet import GlobalFilter
@@ -24,7 +25,16 @@ from gfnet_dynn.spec.network import NetSpec
 class TorchCandidate:
     """A network in torch whose exits stop the computation; the policy's score is the learned gate."""
 
-    def __init__(self, net: EarlyExitNet, spec: NetSpec, policy: Policy, about: Identity, *, trained: bool) -> None:
+    def __init__(
+        self,
+        net: EarlyExitNet,
+        spec: NetSpec,
+        policy: Policy,
+        about: Identity,
+        *,
+        trained: bool,
+        decode: DecodeOptions = DEFAULT,
+    ) -> None:
         """Wrap a network.
 
         Args:
@@ -33,6 +43,7 @@ class TorchCandidate:
             policy: with thresholds for its gates.
             about: name and path; the rest is filled in.
             trained: whether its classes mean anything.
+            decode: how image files are decoded.
         """
         self._net, self._spec, self._trained = net, spec, trained
         self._thresholds = per_exit(policy.thresholds, len(net.gates))
@@ -40,7 +51,7 @@ class TorchCandidate:
         self._mean, self._std = (
             torch.tensor(values, device=self._device)[:, None, None] for values in (spec.input.mean, spec.input.std)
         )
-        self._about = about
+        self._about, self._decode = about, decode
 
     @property
     def identity(self) -> Identity:
@@ -69,7 +80,7 @@ class TorchCandidate:
 
     def read(self, file: Path) -> Images:
         """Decode and fit."""
-        return load_input(file, self._spec.input)[None]
+        return load_input(file, self._spec.input, self._decode)[None]
 
     def classify(self, file: Path) -> str:
         """From the file to the label."""
@@ -100,7 +111,16 @@ class TorchCandidate:
 class PublishedCandidate(TorchCandidate):
     """The same as in the published code: filters by FFT, every block runs, then the exit is chosen."""
 
-    def __init__(self, net: EarlyExitNet, spec: NetSpec, policy: Policy, about: Identity, *, trained: bool) -> None:
+    def __init__(
+        self,
+        net: EarlyExitNet,
+        spec: NetSpec,
+        policy: Policy,
+        about: Identity,
+        *,
+        trained: bool,
+        decode: DecodeOptions = DEFAULT,
+    ) -> None:
         super().__init__(net, spec, policy, about, trained=trained)
         for module in net.modules():
             if isinstance(module, GlobalFilter):

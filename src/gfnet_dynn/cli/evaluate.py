@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 
-from rich.console import Console
-
+from gfnet_dynn.cli.render.terminal import Terminal
 from gfnet_dynn.evaluation.request import EvaluationRequest
 
 REQUEST = EvaluationRequest
@@ -22,7 +21,7 @@ def evaluate(request: EvaluationRequest) -> None:
     from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.workflows.evaluation import evaluate as run  # noqa: PLC0415
 
-    console = Console()
+    console = Terminal()
     result = run(request, on_progress=ProgressBars(console))
     print_tables(result, console)
     subject = shlex.quote(str(request.subject))

@@ -13,7 +13,6 @@ import torch
 from gfnet_dynn.bundle.archive import write_bundle
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.precisions import describe
-from gfnet_dynn.data.loading.loaders import ImageLoader
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.request import EvaluationRequest
@@ -156,7 +155,7 @@ def _read(data: SceneData, part: str, count: int | None, on_progress: OnProgress
     if count is not None and count < len(files):
         drawn = np.random.default_rng(_CALIBRATION_SEED).permutation(len(files))[:count]
         files = tuple(files[index] for index in sorted(drawn.tolist()))
-    loader = ImageLoader(data.source.root, files, data.input, lambda images: images)
+    loader = data.raw_loader(files)
     on_step, found = partial(on_progress, f"Reading the {part} images"), []
     for batch in loader.in_order(64, torch.device("cpu")):
         found.append(batch.images.permute(0, 2, 3, 1).contiguous().numpy())

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
@@ -123,6 +125,9 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
         image = known.input
     else:
         image = make_input(backbone, request.input_size or source.config.default_input_size, pad=request.pad)
+    if request.decode.stretch:
+        image = structs.replace(image, stretch=request.decode.stretch)
+    source = replace(source, decode=replace(request.decode, stretch=image.stretch))
     unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
     remarks = [unfinished] if unfinished else []
     if origin.trained_on is None:
@@ -134,7 +139,7 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
         remarks += [note] if note else []
     remarks += [f"skipped: {reason}" for reason in data.split.skipped.values()]
     if known:
-        spec = replace(known, input=image, classes=data.split.classes)
+        spec = structs.replace(known, input=image, classes=data.split.classes)
     else:
         exits = backbone.default_exits if request.exits is None else request.exits
         spec = NetSpec(backbone, exits, image, data.split.classes, request.exit_pooling or backbone.exit_pooling)
