@@ -24,7 +24,7 @@ for package in "$folder"/debs/*.deb; do dpkg -x "$package" "$folder/root"; done
 python3 -m pip download -q --only-binary :all: --python-version $python --implementation cp -d "$folder/wheels" \
   --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
   --platform manylinux2014_aarch64 \
-  "onnxruntime==$onnxruntime" numpy pillow typer simplejpeg onnx pytest hypothesis filelock
+  "onnxruntime==$onnxruntime" numpy pillow click msgspec rich simplejpeg onnx pytest hypothesis filelock
 for wheel in "$folder"/wheels/*.whl; do unzip -qo "$wheel" -d "$folder/site"; done
 python3 -m pip install -q --no-deps --upgrade --target "$folder/site" "$project"
 
