@@ -30,17 +30,18 @@ from torch import nn  # noqa: E402
 
 from gfnet_dynn.data.loading.loaders import Batch  # noqa: E402
 from gfnet_dynn.data.loading.scenes import SceneData, prepare  # noqa: E402
+from gfnet_dynn.data.request import DataOptions, SplitSettings  # noqa: E402
 from gfnet_dynn.data.source import locate  # noqa: E402
-from gfnet_dynn.data.splits.split import SplitSettings  # noqa: E402
 from gfnet_dynn.model import gfnet  # noqa: E402
 from gfnet_dynn.model.build import build_net  # noqa: E402
 from gfnet_dynn.spec.backbone import find_backbone  # noqa: E402
 from gfnet_dynn.spec.network import NetSpec, make_input  # noqa: E402
 from gfnet_dynn.system.processor import processor  # noqa: E402
+from gfnet_dynn.train.config.request import Start  # noqa: E402
 from gfnet_dynn.train.config.training import TrainSettings  # noqa: E402
 from gfnet_dynn.train.engine.device import make_fabric  # noqa: E402
 from gfnet_dynn.train.engine.memory import keep_freed_memory  # noqa: E402
-from gfnet_dynn.train.runs.start import Start, initial_net
+from gfnet_dynn.train.runs.start import initial_net  # noqa: E402
 from gfnet_dynn.train.stages.backbone import BackboneStage  # noqa: E402
 from gfnet_dynn.train.stages.stage import StageContext  # noqa: E402
 
@@ -49,7 +50,7 @@ CPU = torch.device("cpu")
 CASES = {"gfnet-192x12": (128, 64), "efficientnet-lite0": (224, 32)}  # input px, batch
 WAYS = {
     "gfnet-192x12": {"plain": None, "ours": 0},
-    "efficientnet-lite0": {"plain": None, "ours": 0, "ours, two stages frozen": 2},
+    "efficientnet-lite0": {"plain": None, "ours": 0, "ours, two blocks frozen": 2},
 }
 STEPS, FIRST_STEPS = 8, 2
 
@@ -101,7 +102,7 @@ def rate(model: str, way: str) -> float:
     """Images per second of one way, in this process."""
     size, batch = CASES[model]
     os.chdir(ROOT)
-    source = locate("SyntheticScenes", None, None, lambda title, done, total: None)
+    source = locate(DataOptions(data_set="SyntheticScenes"), lambda title, done, total: None)
     image = make_input(find_backbone(model), size, pad=False)
     data = prepare(source, image, SplitSettings(), None, lambda title, done, total: None)
     frozen = WAYS[model][way]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import resource
@@ -12,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from gfnet_dynn.cli import main_dynn
+from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
@@ -26,6 +26,8 @@ from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
+from gfnet_dynn.train.config.request import Start
+from gfnet_dynn.train.config.training import TrainSettings
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
 
@@ -91,13 +93,15 @@ def test_training_then_evaluation(train: Train) -> None:
 
 
 def test_the_published_spellings_and_defaults(run: Run) -> None:
-    parameters = inspect.signature(main_dynn.command).parameters
-    defaults = {name: parameters[name].default for name in ("checkpoint_path", "input_size", "batch", "num_epoch")}
-    assert defaults == {"checkpoint_path": None, "input_size": None, "batch": 64, "num_epoch": 100}
-    assert (parameters["ce_ic_tradeoff"].default, parameters["split_ratio"].default) == (0.75, 0.8)
-    assert parameters["data_set"].default is inspect.Parameter.empty
+    hints = {
+        each.name: each.default for kind in (DataOptions, SplitSettings, Start, TrainSettings) for each in fields(kind)
+    }
+    names = ("checkpoint", "input_size", "batch", "num_epoch", "ce_ic_tradeoff", "split_ratio")
+    assert [hints[name] for name in names] == [None, None, 64, 100, 0.75, 0.8]
     for spelling in ("--split-ratio", "--split_ratio"):
-        refused(run("main_dynn.py", "--data_set", "NaSC", "--data-path", ".", spelling, "1.5"), "between 0 and 1")
+        refused(run("main_dynn.py", "--data_set", "NaSC", "--data-path", ".", spelling, "1.5"), "split", "1.5")
+    for spelling in ("--num_epoch", "--num-epoch"):
+        refused(run("main_dynn.py", "--data-set", "NaSC", spelling, "0"), "--num-epoch must be above 0, not 0")
     refused(run("main_dynn.py"), "--data-set")
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
 from gfnet_dynn.spec.backbone import BACKBONES
+from gfnet_dynn.train.engine.reporter import StageExtent
 from tests.cli.conftest import Run
 
 COST = ("gfnet-dynn", "cost")
@@ -64,10 +65,10 @@ def test_train_evaluate_and_benchmark_of_a_run(run: Run, scenes: Path, scenes_co
     assert trained.status == 0, trained.err
     folder = Path("out/checkpoint_Stripes_0.75_confEE")
     assert not (folder / "tensorboard").exists()
-    evaluated = run("gfnet-dynn", "evaluate", *where, "--checkpoint-path", folder, "--latency-images", "2")
+    evaluated = run("gfnet-dynn", "evaluate", folder, "--latency-images", "2")
     assert evaluated.status == 0, evaluated.err
     assert run("gfnet-dynn", "benchmark", folder, "--images", "1", "--repeats", "1").status == 0
-    assert run("gfnet-dynn", "evaluate", *where).status == 2
+    assert run("gfnet-dynn", "evaluate").status == 2
     reported = run("gfnet-dynn", "report", folder, "--output", "compared")
     assert reported.status == 0, reported.err
     assert "## Stripes, 24 val images" in reported.out
@@ -81,21 +82,82 @@ def test_help(run: Run) -> None:
         assert run("gfnet-dynn", verb, "--help").status == 0
 
 
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+STAGES = [StageExtent("backbone", 2, 100), StageExtent("warmup", 3, 100), StageExtent("joint", 1, 100)]
+
+
 def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(force_terminal=True, width=120)  # made to think that it is a terminal
-    told = partial(ProgressBars(console), "Reading")
-    told(1, 2)
-    told(2, 2)
-    progress = TrainingProgress(console)
-    progress.stage_started("joint", 2, 32, 0)
-    progress.step_taken("joint", 0, 0, 16, {"loss/network": 1.25})
-    progress.epoch_ended("joint", 0, {"loss/network": 1.25, "accuracy/exit1": 0.5, "images_per_s": 80.0})
-    progress.stage_ended("joint")
-    progress.said("done")
+    on_step = partial(ProgressBars(console), "Reading")
+    on_step(1, 2)
+    on_step(2, 2)
+    clock = Clock()
+    progress = TrainingProgress(console, clock)
+    progress.run_started(STAGES)
+    progress.stage_started("backbone", 2, 100, 0)
+    clock.now = 10
+    progress.step_taken("backbone", 0, 0, 50, {"loss/network": 1.25})
+    progress._bar.refresh()
+    progress.epoch_ended("backbone", 0, {"loss/network": 1.25, "accuracy/final": 0.5, "images_per_s": 80.0})
+    progress.stage_ended("backbone", {"accuracy/final": 0.75})
+    progress.log("done")
     progress.close(completed=True)
     printed = capsys.readouterr().out
-    for words in ("Joint stage", "epoch   1/2", "network 1.250", "exit1 50.0", "80 img/s", "left", "done"):
+    for words in (
+        "Backbone",
+        "epoch 1/2",
+        "50/100",
+        "5 img/s",
+        "epoch   1/2",
+        "network 1.250",
+        "80 img/s",
+        "75.0%",
+        "done",
+    ):
         assert words in printed
+
+
+def test_the_time_left_counts_all_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    progress = TrainingProgress(Console(width=120), clock)
+    progress.run_started(STAGES)
+    progress.stage_started("backbone", 2, 100, 0)
+    clock.now = 100.0
+    progress.step_taken("backbone", 0, 0, 100, {})
+    progress.epoch_ended("backbone", 0, {})
+    # 1 s an image; 100 images are left here, 300 at a third of the cost in warm-up, 100 in the joint stage.
+    assert "≤ 5:00 left in all" in capsys.readouterr().out
+    progress.stage_started("joint", 1, 100, 0)
+    clock.now = 200.0
+    progress.step_taken("joint", 0, 0, 100, {})
+    progress.epoch_ended("joint", 0, {})
+    # The warm-up was not left out; at a third of the joint stage's cost it takes 100 s more.
+    assert "≤ 1:40 left in all" in capsys.readouterr().out
+
+
+def test_a_log_that_is_no_terminal_has_a_line_for_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = TrainingProgress(Console(width=120))
+    progress.run_started([])
+    progress.stage_started("warmup", 2, 32, 0)
+    for epoch in range(2):
+        for step in range(8):
+            progress.step_taken("warmup", epoch, step, 4, {"loss/heads": 1.0})
+        progress.epoch_ended("warmup", epoch, {"loss/heads": 1.0, "accuracy/exit1": 0.25})
+    progress.stage_ended("warmup", {"accuracy/exit1": 0.875})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    # Before the classifiers are refitted, accuracies would mislead.
+    assert not any("25.0%" in line for line in lines)
+    assert "exit1 87.5%" in lines[-1]
 
 
 def test_progress_counts_in_words(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,11 +183,11 @@ def test_training_outlives_its_terminal() -> None:
     progress.stage_started("joint", 2, 32, 0)
     progress.step_taken("joint", 0, 0, 16, {"loss/network": 1.25})
     progress.epoch_ended("joint", 0, {"loss/network": 1.25})
-    progress.said("done")
-    progress.stage_ended("joint")
+    progress.log("done")
+    progress.stage_ended("joint", {})
     progress.close(completed=False)
 
 
 def test_another_fault_of_the_output_is_not_passed_over() -> None:
     with pytest.raises(OSError, match="cannot write"):
-        TrainingProgress(Console(file=Faulty(errno.ENOSPC))).said("done")
+        TrainingProgress(Console(file=Faulty(errno.ENOSPC))).log("done")

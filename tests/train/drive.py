@@ -21,7 +21,7 @@ from gfnet_dynn.train.runs.run_folder import RunPlan
 from tests.train.conftest import QUICK, TINY, tiny_data
 
 
-class Score(Reporter):
+class SendSignal(Reporter):
     """Sends this process a signal at one step of one stage."""
 
     def __init__(self, number: signal.Signals, stage: str, epoch: int = 1, step: int = 2) -> None:
@@ -41,4 +41,4 @@ def plan_run(scenes: Path, folder: Path, minutes: float, **changes: Any) -> RunP
 if __name__ == "__main__":
     torch.set_num_threads(1)
     plan = plan_run(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
-    train(open_run(plan, resume=plan.folder.exists()), Score(signal.SIGKILL, sys.argv[4]))
+    train(open_run(plan, resume=plan.folder.exists()), SendSignal(signal.SIGKILL, sys.argv[4]))

@@ -18,7 +18,7 @@ from gfnet_dynn.train.engine.interruption import Interruption, TrainingInterrupt
 from gfnet_dynn.train.engine.reporter import Reporter, Reporters
 from gfnet_dynn.train.engine.tracking import JsonlTracker
 from gfnet_dynn.train.runs.run import open_run, train
-from tests.train.drive import Score, plan_run
+from tests.train.drive import SendSignal, plan_run
 
 STAGES = ("backbone", "warmup", "joint")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -90,7 +90,7 @@ def test_interrupted(scenes: Path, tmp_path: Path, unbroken: dict[str, torch.Ten
     plan = plan_run(scenes, tmp_path, 5)
     run = open_run(plan, resume=False)
     with pytest.raises(KeyboardInterrupt):
-        train(run, Score(signal.SIGINT, stage))
+        train(run, SendSignal(signal.SIGINT, stage))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler was not put back"
     run = open_run(plan, resume=True)
     assert_same(train(run, Reporter()), unbroken)
@@ -113,7 +113,7 @@ def test_interrupted_under_other_settings(
     wanted = load_checkpoint(train(open_run(whole, resume=False), Reporter())).state
     plan = plan_run(scenes, tmp_path / "broken", 5, **changes)
     with pytest.raises(KeyboardInterrupt):
-        train(open_run(plan, resume=False), Score(signal.SIGINT, stage, epoch, 0))
+        train(open_run(plan, resume=False), SendSignal(signal.SIGINT, stage, epoch, 0))
     assert_same(train(open_run(plan, resume=True), Reporter()), dict(wanted))
 
 
@@ -126,7 +126,7 @@ def test_the_metrics_of_a_broken_epoch_are_those_of_a_whole_one(scenes: Path, tm
     train(open_run(whole, resume=False), JsonlTracker(tmp_path / "whole.jsonl"))
     run = open_run(broken, resume=False)
     with pytest.raises(KeyboardInterrupt):
-        train(run, Reporters([JsonlTracker(tmp_path / "broken.jsonl"), Score(signal.SIGINT, "backbone")]))
+        train(run, Reporters([JsonlTracker(tmp_path / "broken.jsonl"), SendSignal(signal.SIGINT, "backbone")]))
     train(open_run(broken, resume=True), JsonlTracker(tmp_path / "broken.jsonl"))
     assert losses(tmp_path / "broken.jsonl") == losses(tmp_path / "whole.jsonl")
 
@@ -146,7 +146,7 @@ def test_a_damaged_state_is_named(scenes: Path, tmp_path: Path) -> None:
     plan = plan_run(scenes, tmp_path, 5)
     run = open_run(plan, resume=False)
     with pytest.raises(TrainingInterrupted):
-        train(run, Score(signal.SIGHUP, "warmup"))
+        train(run, SendSignal(signal.SIGHUP, "warmup"))
     state = plan.folder / "checkpoint_warmup" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:1000])
     run = open_run(plan, resume=True)

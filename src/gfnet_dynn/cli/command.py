@@ -32,7 +32,7 @@ class GroupedHelp(click.Command):
             sections.setdefault(title, []).append(record)
         names = [len(name) for records in sections.values() for name, _ in records]
         width = max(length for length in names if length <= _FIRST_COLUMN)
-        for title, records in sections.items():
+        for title, records in sorted(sections.items(), key=lambda section: section[0] != "Arguments"):
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), text) for name, text in records], col_max=width)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import click
@@ -10,14 +10,17 @@ import click
 from gfnet_dynn.cli.app import run
 from gfnet_dynn.cli.command import command
 from gfnet_dynn.cli.evaluate import evaluate
+from gfnet_dynn.cli.train import show_training
 from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.source import locate
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.options import option
+from gfnet_dynn.progress import ignore_progress
+from gfnet_dynn.runlayout import run_folder
 from gfnet_dynn.spec.request import NetworkOptions
 from gfnet_dynn.train.config.request import RunOptions, Start, TrainRequest
 from gfnet_dynn.train.config.training import TrainSettings
-from gfnet_dynn.workflows.extras import require_torch
 
 _NAME = "main_dynn.py"
 
@@ -48,18 +51,12 @@ class PublishedOptions:
 
 def main_dynn(options: PublishedOptions) -> None:
     """Train an early-exit Global Filter Network on remote-sensing scenes, or evaluate one."""
-    require_torch("training")
-    from gfnet_dynn.cli.render.training import show_training  # noqa: PLC0415 # imports torch
-    from gfnet_dynn.data.source import locate  # noqa: PLC0415
-    from gfnet_dynn.progress import ignore_progress  # noqa: PLC0415
-    from gfnet_dynn.runlayout import run_folder  # noqa: PLC0415
-
     if options.data.data_set is None and options.data.data_path is None:
         raise OptionError("which data set? Give --data-set")
     subject = options.start.checkpoint
     if not options.mode.eval:
         groups = {name: getattr(options, name) for name in ("data", "network", "start", "training", "split", "run")}
-        subject = show_training(TrainRequest(**groups)).model
+        subject = show_training(TrainRequest(**groups))
         if not options.mode.evaluate:
             return
     if subject is None:
@@ -69,32 +66,15 @@ def main_dynn(options: PublishedOptions) -> None:
 
 
 def _evaluation(options: PublishedOptions, subject: Path) -> EvaluationRequest:
-    data, split, unset = options.data, options.split, SplitSettings()
-
-    def given(name: str) -> float | None:
-        value = getattr(split, name)
-        return None if value == getattr(unset, name) else value
-
-    return EvaluationRequest(
-        subject=subject,
-        report=options.mode.report,
-        latency_images=options.mode.latency_images,
-        latency_repeats=options.mode.latency_repeats,
-        threads=options.run.threads,
-        device=options.training.device,
-        data_set=data.data_set,
-        data_path=data.data_path,
-        dataset_config=data.dataset_config,
-        input_size=data.input_size,
-        pad=data.pad,
-        split_seed=split.split_seed or None,
-        split_ratio=given("split_ratio"),
-        selection_share=given("selection_share"),
-        on_bad_image=split.on_bad_image,
-        model=options.network.model,
-        exits=options.network.exits,
-        exit_pooling=options.network.exit_pooling,
-    )
+    """The evaluation that the options of a training describe; shares and seed count where they are not the defaults."""
+    groups = (options.data, options.network, options.mode, options.run, options.split)
+    given = {each.name: getattr(group, each.name) for group in groups for each in fields(group)}
+    for each in fields(SplitSettings):
+        if given[each.name] == each.default and each.name != "on_bad_image":
+            given[each.name] = None
+    wanted = {each.name for each in fields(EvaluationRequest)}
+    chosen = {key: value for key, value in given.items() if key in wanted}
+    return EvaluationRequest(subject=subject, device=options.training.device, **chosen)
 
 
 def main() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.options import option
@@ -18,8 +21,8 @@ class Recipe:
 
     recipe: str | None = option(
         None,
-        f"Name of a recipe ({', '.join(known_recipes())}), or a TOML file with options; see --list-recipes. [default: "
-        f"{DEFAULT_RECIPE}, unless --model or --checkpoint-path is given]",
+        f"Name of a recipe ({', '.join(known_recipes())}), or a TOML file with options. [default: {DEFAULT_RECIPE}, "
+        "unless --model or --checkpoint-path is given]",
     )
     list_recipes: bool = option(False, "List the recipes and exit.")
     evaluate: bool = option(False, "Evaluate the result.", rare=True)
@@ -50,17 +53,38 @@ def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its nam
 def train(options: TrainOptions) -> None:
     """Train an early-exit network on a folder of class folders.
 
-    Stages: teacher (if any), backbone (unless a checkpoint brings it), warm-up of the exits, joint stage.
+    Stages: teacher (if any), backbone (unless a checkpoint brings it), warm-up
+    of the exits, joint stage. Defaults below hold where the recipe has none.
     """
     if options.recipe.list_recipes:
-        print("\n".join(f"{name:<10} {description}" for name, description in known_recipes().items()))  # noqa: T201
+        sys.stdout.writelines(f"{name:<10} {description}\n" for name, description in known_recipes().items())
         return
-    require_torch("training")
-    from gfnet_dynn.cli.render.training import show_training  # noqa: PLC0415 # imports torch
-
-    result = show_training(options.request)
+    run = show_training(options.request)
     if options.recipe.evaluate:
-        from gfnet_dynn.cli.evaluate import evaluate  # noqa: PLC0415
+        from gfnet_dynn.cli.evaluate import evaluate  # noqa: PLC0415 # what training alone need not load
         from gfnet_dynn.evaluation.request import EvaluationRequest  # noqa: PLC0415
 
-        evaluate(EvaluationRequest(subject=result.run, device=options.request.training.device))
+        evaluate(EvaluationRequest(subject=run, device=options.request.training.device))
+
+
+def show_training(request: TrainRequest) -> Path:
+    """Train, with progress, result and the next commands in the terminal.
+
+    Returns:
+        The folder of the run.
+    """
+    require_torch("training")
+    from rich.console import Console  # noqa: PLC0415 # what --help need not load
+
+    from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
+    from gfnet_dynn.workflows.training import train as run_training  # noqa: PLC0415 # imports torch
+
+    console = Console()
+    progress = TrainingProgress(console)
+    result = run_training(request, on_progress=ProgressBars(console), log=progress.log, reporters=[progress])
+    print_tables(result, console)
+    print_files([result.model], console)
+    run = shlex.quote(str(result.run))
+    print_next(console, f"evaluate {run}", f"export {run} -o scene.gfd")
+    return result.run

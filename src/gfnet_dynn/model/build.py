@@ -14,11 +14,6 @@ from gfnet_dynn.spec.network import NetSpec
 def build_backbone(spec: BackboneSpec, image_size: int, drop_path: float = 0.0) -> Backbone:
     """The backbone that a spec describes, with fresh weights from torch's random generator.
 
-    Args:
-        spec: of any kind.
-        image_size: side in pixels.
-        drop_path: probability of stochastic depth at the last block; it matters in training only.
-
     Raises:
         SpecError: the input does not fit.
     """

@@ -71,11 +71,7 @@ class EarlyExitNet(nn.Module):
         self.intermediate_heads.apply(init_weights)
 
     def forward(self, images: Tensor) -> ExitOutputs:
-        """Run the whole network and every exit.
-
-        Args:
-            images: normalised, [B, 3, S, S].
-        """
+        """Run the whole network and every exit on normalised images [B, 3, S, S]."""
         stacked = torch.stack(
             [head(pooled) for head, pooled in zip(self.heads, self.pooled(images), strict=True)], dim=1
         )
@@ -87,19 +83,11 @@ class EarlyExitNet(nn.Module):
         return [*(cast("nn.Linear", head) for head in self.intermediate_heads), self.head]
 
     def last_features(self, images: Tensor) -> Tensor:
-        """Features after the last block, in the form of the backbone; no exit is computed.
-
-        Args:
-            images: normalised, [B, 3, S, S].
-        """
+        """Normalised images [B, 3, S, S] → features after the last block; no exit is computed."""
         return self._run_blocks(0, self.backbone.num_blocks, self.backbone.stem(images))
 
     def pooled(self, images: Tensor) -> list[Tensor]:
-        """Input of each classifier: for each exit [B, width of its input].
-
-        Args:
-            images: normalised, [B, 3, S, S].
-        """
+        """Normalised images [B, 3, S, S] → input of each classifier: for each exit [B, width]."""
         features = self.backbone.stem(images)
         pooled: list[Tensor] = []
         for index in range(self.backbone.num_blocks):
@@ -109,7 +97,7 @@ class EarlyExitNet(nn.Module):
         return [*pooled, self.pool_exit(self.backbone.num_blocks - 1, features)]
 
     def pool_exit(self, block: int, features: Tensor) -> Tensor:
-        """What the head after a block sees of its features; the final classifier sees their mean."""
+        """Input of the head after a block, from its features; the final classifier sees their mean."""
         by_mean = self.exit_pooling == "mean" or block == self.backbone.num_blocks - 1
         return self.backbone.pool(block, features) if by_mean else self.backbone.pool_with_deviation(block, features)
 
@@ -120,11 +108,7 @@ class EarlyExitNet(nn.Module):
 
     @torch.inference_mode()
     def decide(self, images: Tensor, threshold: float | Sequence[float]) -> Decision:
-        """Run each sample only as far as its exit; samples that continue are compacted.
-
-        Args:
-            images: normalised, [B, 3, S, S].
-            threshold: τ, one for all exits or one each.
+        """Run each sample [3, S, S] only as far as its exit; samples that continue are compacted.
 
         Raises:
             ThresholdError: the thresholds do not fit the exits.

@@ -125,13 +125,7 @@ class EfficientNetLite(Backbone):
     """Stem and blocks; the last one ends with the convolution to 1,280 channels."""
 
     def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float = 0.0) -> None:
-        """Build with fresh weights.
-
-        Args:
-            spec: which variant.
-            image_size: side in pixels.
-            drop_path: it rises linearly from 0 at the first block and would reach this after the last, as published.
-        """
+        """Build with fresh weights."""
         super().__init__()
         self.trunk = LiteTrunk(spec, image_size, drop_path)
         self.last = ConvNorm(self.trunk.widths[-1], LITE_HEAD_WIDTH, 1)

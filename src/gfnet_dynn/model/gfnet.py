@@ -146,11 +146,6 @@ class GFNet(Backbone):
     def __init__(self, spec: GFNetSpec, image_size: int, drop_path: float = 0.0) -> None:
         """Build with fresh weights.
 
-        Args:
-            spec: width, depth, patch.
-            image_size: side in pixels; a multiple of the patch.
-            drop_path: probability at the last block; it rises linearly from 0 at the first.
-
         Raises:
             SpecError: the patch does not divide the input.
         """
@@ -172,7 +167,7 @@ class GFNet(Backbone):
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 
     def first_modules(self, count: int) -> list[nn.Module]:
-        """The patch embedding and the first blocks; the position goes on learning."""
+        """The patch embedding and the first blocks; the position is still trained."""
         return [self.patch_embed, *self.blocks[:count]]
 
     def stem(self, images: Tensor) -> Tensor:

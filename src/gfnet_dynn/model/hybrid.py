@@ -16,13 +16,7 @@ class Hybrid(Backbone):
     """Trunk blocks, then global-filter blocks; a linear map and a position stand before the first of these."""
 
     def __init__(self, spec: HybridSpec, image_size: int, drop_path: float = 0.0) -> None:
-        """Build with fresh weights.
-
-        Args:
-            spec: trunk, cut, width and number of global-filter blocks.
-            image_size: side in pixels.
-            drop_path: probability at the last block; it rises linearly over the global-filter blocks.
-        """
+        """Build with fresh weights."""
         super().__init__()
         grid, kept = spec.grid(image_size), spec.cut + 1
         blocks = GFNetSpec(spec.width, spec.depth_after, mlp_ratio=spec.mlp_ratio)

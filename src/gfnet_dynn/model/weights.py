@@ -153,11 +153,6 @@ def _fit(name: str, tensor: Tensor, wanted: Tensor, source: str) -> Tensor:
 def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
     """Resize a filter to another grid, the real and the imaginary part each, bilinearly.
 
-    Args:
-        weight: [H, W // 2 + 1, D, 2].
-        height: H of the new grid.
-        half_width: W // 2 + 1 of the new grid.
-
     Returns:
         [height, half_width, D, 2].
     """
@@ -169,10 +164,6 @@ def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
 
 def resize_position(position: Tensor, tokens: int) -> Tensor:
     """Resize the position embedding of a square grid to another square grid, bilinearly.
-
-    Args:
-        position: [1, T, D].
-        tokens: T of the new grid.
 
     Returns:
         [1, tokens, D].

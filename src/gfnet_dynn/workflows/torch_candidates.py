@@ -21,7 +21,7 @@ from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.train.engine.device import choose_device
-from gfnet_dynn.train.runs.start import find_checkpoint_file
+from gfnet_dynn.runlayout import find_checkpoint_file
 
 _DEFAULT_SIZE = 256
 _CLASSES = 45

@@ -74,7 +74,7 @@ def test_other_sets_lie_at_their_usual_place(drawn: list[Path]) -> None:
 
 
 def test_a_set_without_a_usual_place_needs_a_path(scenes: Path, scenes_config: Path) -> None:
-    with pytest.raises(DataError, match="the data set Stripes has no default path: .*--data-path"):
+    with pytest.raises(DataError, match=r"the data set Stripes has no default path: .*--data-path"):
         locate(DataOptions(data_set="stripes", dataset_config=scenes_config), teller([]))
     assert (
         locate(DataOptions(data_set="stripes", data_path=scenes, dataset_config=scenes_config), teller([])).root

@@ -32,7 +32,7 @@ from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
 from tests.train.conftest import QUICK, TINY, tiny_data
-from tests.train.drive import Score
+from tests.train.drive import SendSignal
 
 SMALL = DistillationSettings(
     teacher="GFNet-96x8", teacher_size=32, teacher_epochs=2, teacher_batch=32, views=2, temperature=1.0
@@ -104,7 +104,7 @@ def test_a_named_teacher_is_fine_tuned_once_and_kept(
 
 def test_an_interrupted_teacher_goes_on(make_context: Callable[[Reporter], TeacherContext]) -> None:
     said: list[str] = []
-    context = replace(make_context(Score(signal.SIGINT, "backbone", epoch=1, step=0)), log=said.append)
+    context = replace(make_context(SendSignal(signal.SIGINT, "backbone", epoch=1, step=0)), log=said.append)
     with pytest.raises(TrainingInterrupted):
         find_teacher(SMALL, context)
     assert "interrupted" in said[-1]
@@ -191,7 +191,9 @@ def test_a_run_with_a_teacher_and_unlabelled_images_resumes_to_the_same_weights(
     assert whole.provenance["distillation"]["unlabelled"]["images"] == 80
     for stage in ("backbone", "warmup", "joint"):
         with pytest.raises(TrainingInterrupted):
-            train(open_run(plan("broken"), resume=stage != "backbone"), Score(signal.SIGINT, stage, epoch=1, step=1))
+            train(
+                open_run(plan("broken"), resume=stage != "backbone"), SendSignal(signal.SIGINT, stage, epoch=1, step=1)
+            )
     state = load_checkpoint(train(open_run(plan("broken"), resume=True), Reporter())).state
     assert not [name for name in whole.state if not torch.equal(whole.state[name], state[name])]
     other = replace(plan("broken"), distillation=replace(SMALL, distillation=distillation, temperature=3.0))

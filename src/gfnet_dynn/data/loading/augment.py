@@ -21,7 +21,7 @@ class Normalise(nn.Module):
         self.mean, self.std = spec.mean, spec.std
 
     def forward(self, images: Tensor) -> Tensor:
-        """As the class says; the device stays."""
+        """See the class; the device stays."""
         return self.normalise(images.float() / 255)
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -54,9 +54,6 @@ def random_symmetry(images: Tensor) -> Tensor:
     """Apply to each image one of the eight symmetries of the square, drawn uniformly.
 
     From above there is no up, so all eight are as likely as the image itself. Pixels move without interpolation.
-
-    Args:
-        images: [B, C, S, S].
     """
     choice = torch.randint(8, (len(images),), device=images.device).view(-1, 1, 1, 1)
     images = torch.where(choice & 1 > 0, images.flip(2), images)

@@ -86,7 +86,7 @@ class ImageLoader:
             order: image indices.
             size: images in a batch; the last one may hold fewer, or one more.
             device: where the batch goes and the transform runs.
-            first: the batch to begin with, to go on in the middle of an epoch.
+            first: the batch to begin with, to resume in the middle of an epoch.
 
         Raises:
             ImageError: a file that cannot be decoded (it could when the split was made).

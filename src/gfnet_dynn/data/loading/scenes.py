@@ -67,7 +67,7 @@ def prepare(
 
 
 def keep_split(data: SceneData, folder: Path) -> None:
-    """Store the split in the folder where `prepare` looks for it, under a name that says how it was drawn.
+    """Store the split in the folder where `prepare` looks for it, under a name with its settings.
 
     Raises:
         StorageError: it cannot be written.

@@ -48,12 +48,7 @@ def scan_folders(root: Path) -> ClassFolders:
 
 
 def parent_hint(root: Path, folder: str) -> str:
-    """A question that ends an error message, where not `root` but the folder above it has the folder of a part.
-
-    Args:
-        root: given as the data set's folder; without `folder`.
-        folder: of a part.
-    """
+    """A question that ends an error message, where not `root` but the folder above it has the folder of a part."""
     above = root.resolve().parent
     if not Path(folder).name or not (above / folder).is_dir():  # the former: of a part that is the data set's folder
         return ""

@@ -41,7 +41,7 @@ class Split:
         fingerprint: SHA-256 over the paths and sizes of all images found, to notice that the data changed.
         classes: names; a label is a position here.
         parts: `train`, `selection`, `val` and, where the data set has one, `test`.
-        skipped: files left out, each with the reason.
+        skipped: files skipped, each with the reason.
     """
 
     data_set: str
@@ -83,12 +83,6 @@ class DataRecord:
 
 def find_split(path: Path | None, source: Source, settings: SplitSettings, on_step: OnStep = ignore_steps) -> Split:
     """The split stored at `path`, or a new one; `store_split` keeps that, once all else has proved good.
-
-    Args:
-        path: JSON file, or None to draw anew in any case.
-        source: the data set.
-        settings: what decides the draw.
-        on_step: called while the images of a new split are decoded.
 
     Raises:
         DataError: folders, classes or images that cannot be used, or data that changed since the split was stored.
@@ -244,13 +238,7 @@ def _require_images(
 
 
 def find_unreadable(root: Path, paths: Sequence[str], on_step: OnStep = ignore_steps) -> dict[str, str]:
-    """Decode every image once: path → reason, for the files that cannot be decoded.
-
-    Args:
-        root: folder that the paths are relative to.
-        paths: image files.
-        on_step: called with (files done, files in all).
-    """
+    """Decode every image once: path → reason, for the files that cannot be decoded."""
 
     def reason(path: str) -> str | None:
         try:

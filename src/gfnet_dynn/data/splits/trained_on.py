@@ -15,7 +15,7 @@ from gfnet_dynn.spec.network import InputSpec
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What a checkpoint says of the data that it learned from.
+    """The data that a checkpoint learned from, as it records them.
 
     Attributes:
         data_set: name in its proper spelling.
@@ -39,13 +39,13 @@ def prepare_report(
         source: the data set to report on.
         image: what the network takes.
         trained_on: where the network comes from.
-        on_progress: told while images are tried.
+        on_progress: called while images are decoded.
 
     Returns:
         The data, and what the user should know of them, or None.
 
     Raises:
-        DataError: the images of training have changed so that those it learned from can no longer be told.
+        DataError: the images of training have changed so that those it learned from cannot be identified any more.
     """
     now, before = fingerprint_of(source), trained_on.split
     if now == trained_on.fingerprint:

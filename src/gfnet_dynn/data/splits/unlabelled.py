@@ -18,7 +18,7 @@ class UnlabelledImages:
 
     Attributes:
         files: absolute paths, each with `UNLABELLED`.
-        skipped: files left out, each with the reason.
+        skipped: files skipped, each with the reason.
         fingerprint: SHA-256 over the relative paths and sizes of the images used.
     """
 
@@ -32,7 +32,7 @@ def find_unlabelled(root: Path, on_bad_image: str, progress: OnStep = ignore_ste
 
     Args:
         root: folder.
-        on_bad_image: `refuse`, or `skip` to leave out files that cannot be decoded.
+        on_bad_image: `refuse`, or `skip` to omit files that cannot be decoded.
         progress: called with (files decoded, files in all).
 
     Raises:

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from gfnet_dynn.errors import RecipeError, nearest
+from gfnet_dynn.errors import OptionError, RecipeError, nearest
 from gfnet_dynn.system.structured import refuse_unknown_keys, structured
 from gfnet_dynn.train.config.request import TrainRequest
 
@@ -28,11 +28,10 @@ Preset = Mapping[type, Mapping[str, Any]]
 
 def known_recipes() -> dict[str, str]:
     """The recipes that are shipped: name → description."""
-    shipped = sorted(each.name.removesuffix(".toml") for each in _folder().iterdir() if each.name.endswith(".toml"))
-    return {name: str(_load(name)["description"]) for name in shipped}
+    return {name: str(_load(name)["description"]) for name in _shipped()}
 
 
-def read_recipe(name: str) -> Preset:
+def read_recipe(name: str | Path) -> Preset:
     """The options of a recipe and its bases.
 
     Args:
@@ -41,7 +40,7 @@ def read_recipe(name: str) -> Preset:
     Raises:
         RecipeError: missing, no TOML, an unknown table or key (the nearest is named), or a value of the wrong type.
     """
-    kinds, tables = _groups(), _merged(name, ())
+    kinds, tables = _groups(), _merged(str(name), ())
     preset = {}
     for table, values in tables.items():
         made = structured(kinds[table], values, f"recipe {name}: [{table}]", RecipeError)
@@ -49,7 +48,7 @@ def read_recipe(name: str) -> Preset:
     return preset
 
 
-def recipe_request(name: str = DEFAULT_RECIPE, **options: Any) -> TrainRequest:
+def recipe_request(name: str | Path = DEFAULT_RECIPE, **options: Any) -> TrainRequest:
     """A request from a recipe, with options that win over it.
 
     Args:
@@ -60,14 +59,16 @@ def recipe_request(name: str = DEFAULT_RECIPE, **options: Any) -> TrainRequest:
         RecipeError: as `read_recipe`.
         OptionError: there is no such option, or it is out of range.
     """
-    preset, made = read_recipe(name), {}
-    rest = {key: value for key, value in options.items() if key != "folder"}
-    for group, kind in _groups().items():
-        own = {each.name: rest.pop(each.name) for each in fields(kind) if each.name in rest}
-        made[group] = kind(**{**preset.get(kind, {}), **own})
-    if rest:
-        raise RecipeError(f"unknown options: {', '.join(rest)}")
-    return TrainRequest(folder=options.get("folder"), **made)
+    preset = read_recipe(name)
+    values: dict[type, dict[str, Any]] = {kind: dict(preset.get(kind, {})) for kind in _groups().values()}
+    owners = {each.name: kind for kind in values for each in fields(kind)}
+    folder = options.pop("folder", None)
+    for key, value in options.items():
+        if key not in owners:
+            raise OptionError(f"no option '{key}': {nearest(key, owners)}")
+        values[owners[key]][key] = value
+    made = {group: kind(**values[kind]) for group, kind in _groups().items()}
+    return TrainRequest(folder=None if folder is None else Path(folder), **made)
 
 
 def _groups() -> dict[str, Any]:
@@ -96,19 +97,21 @@ def _merged(name: str, readers: tuple[str, ...]) -> dict[str, dict[str, Any]]:
 
 
 def _relative(base: str, name: str) -> str:
-    return str(Path(name).parent / base) if base.endswith(".toml") else base
+    return base if base in _shipped() else str(Path(name).parent / base)
 
 
 def _load(name: str) -> dict[str, Any]:
-    file: Traversable | Path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    file: Traversable | Path = _folder() / f"{name}.toml" if name in _shipped() else Path(name)
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        names = [each.name.removesuffix(".toml") for each in _folder().iterdir()]
-        hint = "check its path" if name.endswith(".toml") else nearest(name, names)
-        raise RecipeError(f"no recipe {name}: {hint}") from error
+        raise RecipeError(f"no recipe {name}: {nearest(name, _shipped())}; or give the path of a TOML file") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"cannot read the recipe {name}: {error}") from error
+
+
+def _shipped() -> list[str]:
+    return sorted(each.name.removesuffix(".toml") for each in _folder().iterdir() if each.name.endswith(".toml"))
 
 
 def _folder() -> Traversable:

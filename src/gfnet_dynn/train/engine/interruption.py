@@ -1,4 +1,4 @@
-"""Ctrl-C, a terminating signal or a lost terminal becomes a wish, granted between two steps and never within one."""
+"""Ctrl-C, a terminating signal or a lost terminal interrupts training between two steps, never within one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Training was interrupted; whoever started it says where its state is."""
+    """Training was interrupted, and its caller has printed where the state is."""
 
 
 class Interruption:
     """While active, the first signal sets `requested`; a second one interrupts at once, as usual.
 
-    Scores that the process was started to ignore, as in the background of a shell or by nohup, stay ignored.
+    Signals that the process was started to ignore, as in the background of a shell or by nohup, stay ignored.
     """
 
     def __init__(self) -> None:

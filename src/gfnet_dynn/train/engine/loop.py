@@ -1,4 +1,4 @@
-"""One fit: takes a stage through its epochs, saves its state on the way and goes on from a saved one."""
+"""One fit: runs the epochs of a stage, saves its state on the way and resumes from a saved one."""
 
 from __future__ import annotations
 
@@ -15,17 +15,11 @@ from gfnet_dynn.train.stages.stage import Stage
 
 
 def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter) -> None:
-    """Train a stage to its end; where `state_path` exists, go on from it.
+    """Train a stage to its end; where `state_path` exists, resume from it.
 
     The state is saved at the end of each epoch, every `checkpoint_minutes` within one, and on Ctrl-C, a terminating
-    score or a lost terminal. A run that goes on ends with the same weights as one that was never broken, on the CPU
+    signal or a lost terminal. A resumed run ends with the same weights as one that was never interrupted, on the CPU
     to the last bit.
-
-    Args:
-        stage: freshly made.
-        loader: training images.
-        state_path: where the state is kept; left in place at the end.
-        reporter: receives every step and epoch.
 
     Raises:
         TrainingInterrupted: it was interrupted; the state is saved.
@@ -75,7 +69,7 @@ def _epoch(
 def _end_epoch(stage: Stage, state_path: Path, reporter: Reporter, epoch: int, tally: EpochTally) -> Position:
     summary = stage.end_epoch(epoch)
     position = Position(epoch + 1, finished=summary.finished)
-    # Before saving: after a kill in between, the epoch is told twice, which a reader can mend, and never not at all.
+    # Before saving: after a kill in between, the epoch is reported twice, which a reader can correct, never omitted.
     reporter.epoch_ended(stage.name, epoch, {**summary.metrics, **tally.metrics()})
     save_state(state_path, stage, position)
     return position

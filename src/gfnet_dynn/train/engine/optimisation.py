@@ -50,12 +50,7 @@ def make_gate_optimizer(gates: nn.Module, settings: TrainSettings) -> Optimizer:
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """Share of the peak rate at a step: linear rise over the first twentieth, then a cosine to zero.
-
-    Args:
-        step: 0-based, counted over the whole stage.
-        steps: of the whole stage.
-    """
+    """Share of the peak rate at a step: linear rise over the first twentieth, then a cosine to zero."""
     rise = max(1, round(steps * _WARMUP_SHARE))
     if step < rise:
         return (step + 1) / rise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 
@@ -44,36 +45,17 @@ class Reporter:
         """Nothing follows; `completed`: all stages ended."""
 
 
+EVENTS = tuple(name for name in vars(Reporter) if not name.startswith("_"))
+
+
 class Reporters(Reporter):
     """Passes every event on to several reporters."""
 
     def __init__(self, reporters: Sequence[Reporter]) -> None:
         self._reporters = tuple(reporters)
+        for event in EVENTS:
+            setattr(self, event, partial(self._pass_on, event))
 
     def _pass_on(self, event: str, *details: Any, **named: Any) -> None:
         for reporter in self._reporters:
             getattr(reporter, event)(*details, **named)
-
-    def run_started(self, *details: Any) -> None:
-        """To all."""
-        self._pass_on("run_started", *details)
-
-    def stage_started(self, *details: Any) -> None:
-        """To all."""
-        self._pass_on("stage_started", *details)
-
-    def step_taken(self, *details: Any) -> None:
-        """To all."""
-        self._pass_on("step_taken", *details)
-
-    def epoch_ended(self, *details: Any) -> None:
-        """To all."""
-        self._pass_on("epoch_ended", *details)
-
-    def stage_ended(self, *details: Any) -> None:
-        """To all."""
-        self._pass_on("stage_ended", *details)
-
-    def close(self, *, completed: bool) -> None:
-        """To all."""
-        self._pass_on("close", completed=completed)

@@ -1,4 +1,4 @@
-"""The state of an unfinished stage on disk: complete, so that training goes on as if it had not stopped.
+"""The state of an unfinished stage on disk: complete, so that a resumed training gives the same weights.
 
 One safetensors file, written in one step; nothing is pickled.
 """
@@ -16,7 +16,7 @@ from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.checkpoint import load_tensors, save_tensors
 from gfnet_dynn.train.engine.optimisation import optimizer_tensors, restore_optimizer
 from gfnet_dynn.train.engine.tally import EpochTally
-from gfnet_dynn.train.stages.stage import Stage, StageMemory
+from gfnet_dynn.train.stages.stage import Stage, below
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ def save_state(path: Path, stage: Stage, position: Position) -> None:
     Raises:
         StorageError: no space or no permission; an older state is intact.
     """
-    memory = stage.memory()
+    memory, values = stage.memory()
     tensors: dict[str, Tensor] = {f"net/{name}": tensor for name, tensor in stage.context.net.state_dict().items()}
-    tensors |= {f"memory/{name}": tensor for name, tensor in memory.tensors.items()}
+    tensors |= {f"memory/{name}": tensor for name, tensor in memory.items()}
     for name, optimizer in stage.optimizers.items():
         tensors |= {f"optimizer/{name}/{key}": value for key, value in optimizer_tensors(optimizer).items()}
     precision = stage.context.fabric.strategy.precision.state_dict()
-    save_tensors(path, tensors, _Header(stage.name, position, dict(memory.values), precision))
+    save_tensors(path, tensors, _Header(stage.name, position, values, precision))
 
 
 def load_state(path: Path, stage: Stage) -> Position:
@@ -70,15 +70,11 @@ def load_state(path: Path, stage: Stage) -> Position:
     if header.stage != stage.name:
         raise CheckpointError(f"{path} is a state of the {header.stage} stage, not of {stage.name}")
     try:
-        stage.recall(StageMemory(_below(tensors, "memory/"), header.memory))
-        stage.context.net.load_state_dict(_below(tensors, "net/"))
+        stage.recall(below("memory/", tensors), header.memory)
+        stage.context.net.load_state_dict(below("net/", tensors))
         for name, optimizer in stage.optimizers.items():
-            restore_optimizer(optimizer, _below(tensors, f"optimizer/{name}/"))
+            restore_optimizer(optimizer, below(f"optimizer/{name}/", tensors))
         stage.context.fabric.strategy.precision.load_state_dict(header.precision)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is a state of another network or version: {error}") from error
     return header.position
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

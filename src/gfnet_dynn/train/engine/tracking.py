@@ -1,4 +1,4 @@
-"""Metrics on record: JSON lines always, TensorBoard and MLflow where wanted."""
+"""Metrics on record: JSON lines always, TensorBoard and MLflow where asked for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from types import ModuleType
 from typing import Any
 
 from gfnet_dynn.errors import MissingExtraError, StorageError, TrainingError
+from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.system.storage import make_folder, write_bytes
 from gfnet_dynn.train.engine.reporter import Reporter
 
 
 class JsonlTracker(Reporter):
-    """Appends one JSON object for each epoch to a file; a resumed run goes on in the same file."""
+    """Appends one JSON object for each epoch to a file; a resumed run appends to the same file."""
 
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
@@ -68,10 +69,10 @@ class TensorBoardTracker(Reporter):
 
 
 class MLflowTracker(Reporter):
-    """Logs settings and metrics to MLflow, where MLFLOW_TRACKING_URI says; a resumed run goes on in the same one.
+    """Logs settings and metrics to the MLflow server at MLFLOW_TRACKING_URI; a resumed run continues its MLflow run.
 
-    A server that no longer answers must not end hours of training: such an error is noted once, and the JSON lines have
-    all metrics anyway. One that does not answer at the start is an error.
+    A server that no longer answers must not end hours of training: such an error is reported once, and the JSON lines
+    have all metrics anyway. One that does not answer at the start is an error.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -81,11 +82,11 @@ class MLflowTracker(Reporter):
             self._begin(folder, settings)
         except self._mlflow.exceptions.MlflowException as error:
             raise TrainingError(
-                f"MLflow does not answer: {error}; mend MLFLOW_TRACKING_URI, or train without"
+                f"MLflow does not answer: {error}; correct MLFLOW_TRACKING_URI, or omit --mlflow"
             ) from error
 
     def _begin(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        known = folder / "mlflow_run_id"
+        known = RunLayout(folder).mlflow_run_id
         self._mlflow.set_experiment("gfnet-dynn")
         if known.is_file():
             self._mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
@@ -96,16 +97,16 @@ class MLflowTracker(Reporter):
 
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """All metrics of the epoch."""
-        with self._noted_once():
+        with self._reported_once():
             self._mlflow.log_metrics({f"{stage}/{name}": value for name, value in metrics.items()}, step=epoch)
 
     def close(self, *, completed: bool) -> None:
-        """End the run as what it is."""
-        with self._noted_once():
+        """End the run with its status."""
+        with self._reported_once():
             self._mlflow.end_run(status="FINISHED" if completed else "KILLED")
 
     @contextmanager
-    def _noted_once(self) -> Iterator[None]:
+    def _reported_once(self) -> Iterator[None]:
         try:
             yield
         except self._mlflow.exceptions.MlflowException as error:

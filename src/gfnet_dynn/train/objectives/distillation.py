@@ -24,17 +24,12 @@ _TINY = 1e-5
 
 
 def hard_loss(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy with the teacher's class.
-
-    Args:
-        logits: of the distillation classifier, [B, K].
-        teacher: [B, K].
-    """
+    """Cross-entropy with the teacher's class."""
     return functional.cross_entropy(logits.float(), teacher.argmax(dim=-1))
 
 
 def exit_teacher_losses(logits: Tensor, teacher: Tensor, settings: DistillationSettings) -> Tensor:
-    """What each exit lacks of the teacher, hard or soft as the settings say.
+    """What each exit lacks of the teacher, hard or soft as the settings choose.
 
     Args:
         logits: [B, G + 1, K].
@@ -96,14 +91,7 @@ class Distiller(nn.Module):
     def __init__(
         self, settings: DistillationSettings, width: int, num_classes: int, teacher_channels: int | None
     ) -> None:
-        """Fresh parts, as the settings need them.
-
-        Args:
-            settings: kind and weights.
-            width: of the student's pooled vector, and channels of its last feature map.
-            num_classes: K.
-            teacher_channels: C of the teacher's feature map, where the frequency domain is used.
-        """
+        """Fresh parts, as the settings need them."""
         super().__init__()
         self._settings = settings
         self.head = nn.Linear(width, num_classes) if settings.distillation == "hard" else None
@@ -154,10 +142,5 @@ class Distiller(nn.Module):
 
 
 def labelled_mean(losses: Tensor, labels: Tensor) -> Tensor:
-    """Mean of the losses of the samples that have a label; 0 where none has.
-
-    Args:
-        losses: [B], 0 for those without a label.
-        labels: [B].
-    """
+    """Mean of the losses of the samples that have a label; 0 where none has."""
     return losses.sum() / (labels != UNLABELLED).sum().clamp(min=1)

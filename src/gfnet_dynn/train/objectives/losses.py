@@ -71,10 +71,7 @@ def gate_targets(losses: Tensor, costs: Sequence[float], tradeoff: float) -> Ten
 
 
 def positive_weights(targets: Tensor) -> Tensor:
-    """Weight of the positives of each gate, min(5, (n - n_l) / n_l), from the targets over the selection split.
-
-    Args:
-        targets: [N, G] of zeros and ones.
+    """Weight of the positives of each gate, min(5, (n - n_l) / n_l), from targets [N, G] over the selection split.
 
     Returns:
         [G]; 5 where a gate has no positive, and never 0: a gate that always should let go must still learn it.
@@ -86,21 +83,12 @@ def positive_weights(targets: Tensor) -> Tensor:
 
 
 def gate_loss(gate_logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Binary cross-entropy of the gates, the mean over samples and gates.
-
-    Args:
-        gate_logits: [B, G].
-        targets: [B, G].
-        weights: of the positives, [G].
-    """
+    """Binary cross-entropy of the gates, mean over [B, G]; `weights` [G] are of the positives."""
     return functional.binary_cross_entropy_with_logits(gate_logits, targets, pos_weight=weights)
 
 
 def exit_probabilities(gates: Tensor) -> Tensor:
     """The probability of leaving at each exit: P_l = max(0, min(g_l, 1 - Σ_{j<l} g_j)), the rest at the end.
-
-    Args:
-        gates: probabilities, [B, G].
 
     Returns:
         [B, G + 1]; each row sums to 1.

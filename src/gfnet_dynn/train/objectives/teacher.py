@@ -1,4 +1,4 @@
-"""The teacher: a trained network that says what it sees in the very views that its student is shown."""
+"""The teacher: a trained network that is applied to the very views that its student sees."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TeacherOutput:
 
 
 class WholeNet(nn.Module):
-    """An early-exit network as a teacher sees it: the whole of it, without exits."""
+    """An early-exit network as a teacher: only its final classifier."""
 
     def __init__(self, net: EarlyExitNet) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class Teacher(nn.Module):
         """Wrap a trained network.
 
         Args:
-            net: called with images [B, 3, S, S], normalised as `takes` says; returns logits [B, K], or logits and a
+            net: called with images [B, 3, S, S], normalised for `takes`; returns logits [B, K], or logits and a
                 feature map [B, C, H, W].
-            takes: the input of `net`; padding is left away.
+            takes: input of `net`; padding is omitted.
             student: the input of the student, whose batches are given.
             source: what it is and where it comes from, as JSON values.
             weights: the file of its weights, or None.
@@ -74,7 +74,7 @@ class Teacher(nn.Module):
         self._takes, self._student = takes, student
 
     def train(self, mode: bool = True) -> Teacher:
-        """A teacher learns nothing: it stays in evaluation mode."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     @torch.no_grad()
@@ -118,14 +118,14 @@ class Teacher(nn.Module):
 
 
 class TeacherOutputs:
-    """A teacher's answers, kept for views that come again."""
+    """A teacher's outputs, cached for views that are used again."""
 
     def __init__(self, teacher: Teacher, *, keep: bool) -> None:
-        """Without any answers yet.
+        """With an empty cache.
 
         Args:
-            teacher: who answers.
-            keep: remember the logits of each view; feature maps are never kept, as they would fill the memory.
+            teacher: its outputs are cached.
+            keep: cache the logits of each view; feature maps are never cached, as they would fill the memory.
         """
         self.teacher = teacher
         self._keep = keep
@@ -141,12 +141,12 @@ class TeacherOutputs:
         return self.teacher.feature_channels()
 
     def of(self, images: Tensor, view: tuple[str, int, int], *, with_features: bool = False) -> TeacherOutput:
-        """The lesson on a batch.
+        """The output for a batch.
 
         Args:
             images: normalised for the student.
             view: stage, view and step, which together decide the batch.
-            with_features: whether the feature map is needed, so that the teacher must look each time.
+            with_features: whether the feature map is needed, which is never cached.
         """
         if with_features:
             output: TeacherOutput = self.teacher(images)

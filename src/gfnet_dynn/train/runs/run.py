@@ -53,11 +53,6 @@ def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_pr
     All that can fail comes before the folder is changed. An earlier run that is not resumed is moved aside, never
     overwritten.
 
-    Args:
-        plan: what to train.
-        resume: continue the run in its folder.
-        on_progress: called while the images that a new run learns from are hashed.
-
     Raises:
         TrainingError: there is no run to resume, it was made with other choices, or the device is not there.
         CheckpointError: the weights to start from do not fit.
@@ -172,11 +167,6 @@ def _are_pretrained(initial: InitialNet, blocks: int) -> bool:
 
 def train(run: Run, reporter: Reporter, log: Log = ignore_log) -> Path:
     """Run all stages that are not finished yet.
-
-    Args:
-        run: opened by `open_run`.
-        reporter: receives every step and epoch; closed at the end.
-        log: receives what is fitted in closed form.
 
     Returns:
         The file of the trained network.

@@ -26,7 +26,7 @@ from gfnet_dynn.train.engine.seeding import derived_seed
 
 
 def read_trained(path: Path) -> Checkpoint | StateDict:
-    """What a user's path holds: a checkpoint of ours, which says itself what it is, or the tensors of a `.pth`.
+    """The content of a user's path: a checkpoint of ours with its description, or the tensors of a `.pth`.
 
     Raises:
         CheckpointError: missing, damaged or unsafe.
@@ -37,11 +37,6 @@ def read_trained(path: Path) -> Checkpoint | StateDict:
 
 def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) -> EarlyExitNet:
     """A trained network for evaluation on data with the classes of `spec`, in evaluation mode.
-
-    Args:
-        trained: as `read_trained` gives it.
-        spec: what to build; for a checkpoint of ours its own description, but for size and classes.
-        source: for messages.
 
     Raises:
         CheckpointError: of other classes, of another network, or without early exits.
@@ -98,13 +93,6 @@ class InitialNet:
 def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, start: Start) -> InitialNet:
     """The network to train.
 
-    Args:
-        spec: what to build.
-        data: what it will be trained on.
-        seed: of fresh weights.
-        drop_path: stochastic depth in training.
-        start: what to start from.
-
     Raises:
         CheckpointError: the checkpoint does not fit, or has seen images that are to be reported on.
         MissingExtraError: the ImageNet weights are not installed.
@@ -148,10 +136,6 @@ def _same_exits(one: NetSpec, other: NetSpec) -> bool:
 def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
     """The split that lies with the run that a checkpoint belongs to, if it is the one that the checkpoint speaks of.
 
-    Args:
-        file: the checkpoint, in a stage's folder of a run.
-        provenance: its own.
-
     Raises:
         DataError: it is there but damaged.
     """
@@ -169,7 +153,7 @@ def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> N
     Images are the same where paths and sizes are, whatever the data set is called.
 
     Raises:
-        CheckpointError: it did, or that cannot be told.
+        CheckpointError: it did, or that cannot be known.
     """
     now, drawn = data.split.fingerprint, data.split.settings
     for learned_from in _learned_from(checkpoint.provenance):
@@ -199,7 +183,7 @@ def _require_unseen(checkpoint: Checkpoint, data: SceneData, file: Path) -> None
     if split is None:
         raise CheckpointError(
             f"{changed}, and its split is not kept beside it: whether it has seen images that are held out now cannot "
-            "be told; restore the images, or give the checkpoint inside its run's folder"
+            "be known; restore the images, or give the checkpoint inside its run's folder"
         )
     seen = {path for path, _ in split.parts["train"]}
     if again := [path for path in data.split.held_out if path in seen]:

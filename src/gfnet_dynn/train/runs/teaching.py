@@ -173,7 +173,7 @@ def _wrapped(file: Path, data: SceneData) -> Teacher:
 
 
 def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNetSpec, tuple[int, ...], InputSpec]:
-    """What a published GFNet's tensors say of it: backbone, no exits, and the input that it was trained at.
+    """Backbone, no exits, and input of a published GFNet, from the shapes of its tensors.
 
     Raises:
         CheckpointError: it is no GFNet.
@@ -184,6 +184,8 @@ def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNet
         ratio = state["blocks.0.mlp.fc1.weight"].shape[0] // width
         side = math.isqrt(state["pos_embed"].shape[1])
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"{source} is no published GFNet, so it cannot teach: {error} is missing") from error
+        raise CheckpointError(
+            f"{source} is no published GFNet and cannot be a teacher: {error} is missing"
+        ) from error
     backbone = GFNetSpec(width, depth, patch, ratio)
     return backbone, (), make_input(backbone, side * patch, pad=False)

@@ -12,14 +12,15 @@ from gfnet_dynn.train.engine.optimisation import make_optimizer
 from gfnet_dynn.train.objectives.distillation import Distiller, labelled_mean
 from gfnet_dynn.train.objectives.losses import exit_losses
 from gfnet_dynn.train.stages.best import BestWeights
-from gfnet_dynn.train.stages.stage import EpochSummary, Stage, StageContext, StageMemory, standard_error, train_only
+from gfnet_dynn.train.stages.stage import EpochSummary, Stage, StageContext, standard_error, train_only
 
 
 class BackboneStage(Stage):
-    """Trains backbone and final classifier and keeps the last epoch that is not certainly worse than the best.
+    """Trains backbone and final classifier and keeps the last epoch that is not significantly worse than the best.
 
-    The learning rate falls to zero, so late weights are the more mature; of a hundred images one more that is right, at
-    an epoch in the middle, says nothing. Worse is what differs by more than a standard error on the selection split.
+    The learning rate falls to zero, so late weights are better converged; one
+    more correct image of a hundred, at an epoch in the middle, is noise. Worse means: by more than a standard error on
+    the selection split.
     """
 
     name = "backbone"
@@ -35,7 +36,8 @@ class BackboneStage(Stage):
         self._learner = nn.ModuleList([net, self._distiller] if self._distiller else [net])
         parts = [net.backbone, net.head, *([self._distiller] if self._distiller else [])]
         self.add_optimizer("network", make_optimizer(parts, settings, net.backbone.pretrained_modules()))
-        self._best = BestWeights()
+        self.best["learner"] = BestWeights()
+        self.extra = {"distiller": self._distiller} if self._distiller else {}
 
     def _make_distiller(self) -> Distiller | None:
         context = self.context
@@ -73,29 +75,11 @@ class BackboneStage(Stage):
         """Accuracy of the final classifier, as it will be when a second one is merged into it."""
         with self._distiller.merged(self.context.net.head) if self._distiller else nullcontext():
             right = self.context.selection().correct[:, -1]
-        self._best.offer(float(right.mean()), self._learner, slack=standard_error(right))
+        self.best["learner"].offer(float(right.mean()), self._learner, slack=standard_error(right))
         return EpochSummary({"accuracy/final": float(right.mean())})
-
-    def memory(self) -> StageMemory:
-        """The weights kept and the best score, and the distiller's of the moment."""
-        tensors = {f"best/{name}": tensor for name, tensor in self._best.weights.items()}
-        if self._distiller is not None:
-            tensors |= {f"distiller/{name}": tensor for name, tensor in self._distiller.state_dict().items()}
-        return StageMemory(tensors, {"score": self._best.score})
-
-    def recall(self, memory: StageMemory) -> None:
-        """As `memory` gave it."""
-        self._best.weights = _below("best/", memory.tensors)
-        self._best.score = memory.values["score"]
-        if self._distiller is not None:
-            self._distiller.load_state_dict(_below("distiller/", memory.tensors))
 
     def finish(self) -> None:
         """Go back to the epoch that was kept; a second classifier becomes part of the first."""
-        self._best.restore(self._learner)
+        self.best["learner"].restore(self._learner)
         if self._distiller is not None:
             self._distiller.merge(self.context.net.head)
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +28,6 @@ from gfnet_dynn.train.stages.stage import (
     EpochSummary,
     Stage,
     StageContext,
-    StageMemory,
     exit_accuracies,
     standard_error,
     train_only,
@@ -87,7 +86,7 @@ class JointStage(Stage):
         self._phases = plan_phases(settings.bilevel_batches, settings.gate_share, self.steps)
         self._costs = net.exit_costs()
         self._weights = self._positive_weights(context.selection())
-        self._best = BestWeights()
+        self.best["net"] = BestWeights()
 
     def trains_gates(self, step: int) -> bool:
         """Whether a step, counted over the whole stage, belongs to a gate phase."""
@@ -140,7 +139,7 @@ class JointStage(Stage):
         accuracies = exit_accuracies(arrays)
         right = arrays.correct.mean(axis=1)
         if 2 * (epoch + 1) >= self.epochs:
-            self._best.offer(float(right.mean()), self.context.net, slack=standard_error(right))
+            self.best["net"].offer(float(right.mean()), self.context.net, slack=standard_error(right))
         return EpochSummary({**accuracies, "accuracy/mean": float(right.mean())})
 
     def _positive_weights(self, arrays: ExitArrays) -> Tensor:
@@ -148,16 +147,16 @@ class JointStage(Stage):
         targets = gate_targets(losses, self._costs, self.context.settings.ce_ic_tradeoff)
         return positive_weights(targets).to(self.context.fabric.device)
 
-    def memory(self) -> StageMemory:
-        """The weights kept, the best score, and the weights of the positives."""
-        return StageMemory({**self._best.weights, "positive_weights": self._weights}, {"score": self._best.score})
+    def memory(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """As always, and the weights of the positives."""
+        tensors, values = super().memory()
+        return {**tensors, "positive_weights": self._weights}, values
 
-    def recall(self, memory: StageMemory) -> None:
-        """As `memory` gave it."""
-        tensors = dict(memory.tensors)
-        self._weights = tensors.pop("positive_weights").to(self.context.fabric.device)
-        self._best.weights, self._best.score = tensors, memory.values["score"]
+    def recall(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Restore what `memory` returned."""
+        super().recall(tensors, values)
+        self._weights = tensors["positive_weights"].to(self.context.fabric.device)
 
     def finish(self) -> None:
         """Go back to the epoch that was kept."""
-        self._best.restore(self.context.net)
+        self.best["net"].restore(self.context.net)

@@ -1,4 +1,4 @@
-"""Classifiers refitted to convergence on fixed features: what gradient steps beside a whole network do not reach.
+"""Classifiers refitted to convergence on fixed features: beyond what gradient steps of the whole network reach.
 
 Multinomial logistic regression with smoothed labels and a ridge, by L-BFGS on standardised features; afterwards the
 standardisation is folded into the linear map, so the network stays as it is.
@@ -17,6 +17,7 @@ from gfnet_dynn.data.loading.loaders import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.train.objectives.losses import exit_losses, gate_loss, gate_targets, positive_weights
+from gfnet_dynn.units import percent
 
 RIDGES = (1e-4, 1e-3, 1e-2)
 """Weights of the squared coefficients that are tried; the selection split decides."""
@@ -29,7 +30,7 @@ _GATE_RIDGE = 1e-4  # keeps the optimum of separable targets finite
 
 @dataclass(frozen=True)
 class Features:
-    """What the classifiers see of some images.
+    """Inputs of the classifiers for some images.
 
     Attributes:
         pooled: for each exit [N, width there].
@@ -42,12 +43,12 @@ class Features:
 
 @dataclass(frozen=True)
 class Refit:
-    """What refitting one classifier brought.
+    """Result of refitting one classifier.
 
     Attributes:
         before: accuracy on the selection split with the trained weights.
         after: with the refitted ones, at the best ridge.
-        kept: whether the refitted ones were taken: only where they are better by more than chance.
+        kept: whether the refitted ones replaced them: only where they are better by more than a standard error.
     """
 
     before: float
@@ -55,9 +56,8 @@ class Refit:
     kept: bool
 
     def __str__(self) -> str:
-        """For a person: percent before and after."""
-        after = f"{100 * self.after:.1f}"
-        return f"{100 * self.before:.1f} → {after}" + ("" if self.kept else " (left as it was)")
+        """Accuracy before and after."""
+        return f"{percent(self.before, 1)} → {percent(self.after, 1)}" + ("" if self.kept else " (not used)")
 
 
 @torch.no_grad()
@@ -79,16 +79,9 @@ def refit_heads(
 ) -> list[Refit]:
     """Refit classifiers and keep what is better on the selection split, by more than one standard error.
 
-    Of several ridges the best looks better than it is, and on a hundred images one more that is right says nothing: a
-    classifier that was trained with its backbone must not be given away for that. The error is that of the difference,
-    the root of the number of images that one of the two has right and the other wrong.
-
-    Args:
-        net: its heads are changed in place.
-        train: features of the training images.
-        selection: features of the selection split.
-        label_smoothing: of the targets.
-        exit_indices: which classifiers, 0 to G; G is the final one.
+    The best of several ridges is chosen with an optimistic bias, and one more correct image of a hundred is noise: a
+    classifier that was trained with its backbone must not be replaced for that. The error is that of the difference,
+    the root of the number of images on which exactly one of the two is correct.
 
     Returns:
         One for each of `exit_indices`.
@@ -115,13 +108,8 @@ def refit_heads(
 def refit_gates(net: EarlyExitNet, selection: ExitArrays, tradeoff: float) -> None:
     """Fit the gates to classifiers that changed since they were trained, by the same loss, to convergence.
 
-    On the selection split: of the training images refitted classifiers are surer than of any others, and five numbers
-    for each gate learn little by heart.
-
-    Args:
-        net: its gates are changed in place.
-        selection: outputs of all exits over the selection split.
-        tradeoff: λ.
+    On the selection split: refitted classifiers are overconfident on the training images, and a gate has too few
+    parameters to overfit much.
     """
     device = next(net.parameters()).device
     logits, labels = (torch.from_numpy(each).to(device) for each in (selection.logits, selection.labels))
@@ -183,6 +171,6 @@ def _minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
 
 
 def _right(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-    """Which samples a linear classifier has right, [N] of bool."""
+    """Whether a linear classifier is correct on each sample, [N] of bool."""
     predictions = nn.functional.linear(features, weight, bias).argmax(dim=1)
     return predictions == labels

@@ -32,15 +32,7 @@ class StageRunner:
     """Runs the stages on one network; images with a label are decoded once for all of them."""
 
     def __init__(self, plan: RunPlan, net: EarlyExitNet, fabric: Fabric, reporter: Reporter, log: Log) -> None:
-        """Ready for any stage.
-
-        Args:
-            plan: what to train.
-            net: on the fabric's device; changed in place.
-            fabric: device and precision.
-            reporter: receives every step and epoch.
-            log: receives what is fitted in closed form.
-        """
+        """Ready for any stage."""
         self._plan, self._net, self._fabric = plan, net, fabric
         self._reporter, self._log = reporter, log
         augmentation, unlabelled = plan.settings.augmentation, plan.unlabelled
@@ -60,10 +52,6 @@ class StageRunner:
 
     def run(self, name: str, state: Path) -> dict[str, Any]:
         """Train one stage to its end, or continue it.
-
-        Args:
-            name: `backbone`, `warmup` or `joint`.
-            state: where its state is kept.
 
         Returns:
             What was fitted and chosen on the selection split at its end, as JSON values.

@@ -24,6 +24,7 @@ from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.optimisation import learning_rate_factor, set_learning_rate
 from gfnet_dynn.train.objectives.teacher import TeacherOutput, TeacherOutputs
+from gfnet_dynn.train.stages.best import BestWeights
 
 _LARGEST_GRADIENT_NORM = 1.0
 _REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is intact"
@@ -69,19 +70,6 @@ class EpochSummary:
     finished: bool = False
 
 
-@dataclass
-class StageMemory:
-    """What a stage keeps beside network and optimisers.
-
-    Attributes:
-        tensors: by name.
-        values: JSON values.
-    """
-
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-
-
 class Stage(ABC):
     """One stage of training.
 
@@ -89,6 +77,8 @@ class Stage(ABC):
         name: `backbone`, `warmup` or `joint`.
         epochs: at most so many.
         optimizers: by name; set up with the context's fabric.
+        best: weights kept so far, by name; saved with the stage.
+        extra: modules beside the network that are trained and saved with the stage, by name.
     """
 
     name: str
@@ -97,6 +87,8 @@ class Stage(ABC):
         self.context = context
         self.epochs = epochs
         self.optimizers: dict[str, Optimizer] = {}
+        self.best: dict[str, BestWeights] = {}
+        self.extra: dict[str, nn.Module] = {}
 
     @property
     def steps(self) -> int:
@@ -107,10 +99,6 @@ class Stage(ABC):
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """Take one optimiser step.
 
-        Args:
-            batch: augmented training images.
-            step: 0-based, counted over the whole stage.
-
         Returns:
             Losses by name.
         """
@@ -119,13 +107,18 @@ class Stage(ABC):
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Judge the network on the selection split."""
 
-    @abstractmethod
-    def memory(self) -> StageMemory:
-        """What must be saved beside network and optimisers so that the stage can be resumed."""
+    def memory(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What must be saved beside network and optimisers so that the stage can be resumed: tensors, JSON values."""
+        states = {**{name: best.weights for name, best in self.best.items()}, **_states(self.extra)}
+        tensors = {f"{name}/{key}": tensor for name, state in states.items() for key, tensor in state.items()}
+        return tensors, {name: [best.score, best.epochs_without] for name, best in self.best.items()}
 
-    @abstractmethod
-    def recall(self, memory: StageMemory) -> None:
+    def recall(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Restore what `memory` returned."""
+        for name, best in self.best.items():
+            best.weights, (best.score, best.epochs_without) = below(f"{name}/", tensors), values[name]
+        for name, module in self.extra.items():
+            module.load_state_dict(below(f"{name}/", tensors))
 
     @abstractmethod
     def finish(self) -> None:
@@ -183,6 +176,15 @@ class Stage(ABC):
     def _where(self, step: int) -> str:
         epoch, within = divmod(step, self.context.steps_per_epoch)
         return f"in epoch {epoch + 1} at batch {within + 1}"
+
+
+def _states(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+    return {name: module.state_dict() for name, module in modules.items()}
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def train_only(net: nn.Module, modules: Iterable[nn.Module]) -> None:

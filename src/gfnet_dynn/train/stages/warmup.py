@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
 
 from gfnet_dynn.data.loading.loaders import Batch
 from gfnet_dynn.train.engine.optimisation import make_optimizer
 from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
 from gfnet_dynn.train.objectives.losses import exit_losses, warmup_loss
 from gfnet_dynn.train.stages.best import BestWeights
-from gfnet_dynn.train.stages.stage import EpochSummary, Stage, StageContext, StageMemory, exit_accuracies, train_only
+from gfnet_dynn.train.stages.stage import EpochSummary, Stage, StageContext, exit_accuracies, train_only
 
 
 class WarmupStage(Stage):
@@ -22,7 +25,7 @@ class WarmupStage(Stage):
         net = context.net
         train_only(net, [net.intermediate_heads])
         self.add_optimizer("heads", make_optimizer([net.intermediate_heads], context.settings))
-        self._best = [BestWeights() for _ in net.intermediate_heads]
+        self.best = {str(index): BestWeights() for index in range(len(net.intermediate_heads))}
         self._training = [True] * len(net.intermediate_heads)
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
@@ -44,41 +47,29 @@ class WarmupStage(Stage):
         for index, head in enumerate(self.context.net.intermediate_heads):
             if not self._training[index]:
                 continue
-            self._best[index].offer(accuracies[f"accuracy/exit{index + 1}"], head)
-            if self._best[index].epochs_without >= self.context.settings.patience:
+            best = self.best[str(index)]
+            best.offer(accuracies[f"accuracy/exit{index + 1}"], head)
+            if best.epochs_without >= self.context.settings.patience:
                 self._freeze(index)
         frozen = len(self._training) - sum(self._training)
         return EpochSummary({**accuracies, "frozen": float(frozen)}, finished=not any(self._training))
 
     def _freeze(self, index: int) -> None:
         head = self.context.net.intermediate_heads[index]
-        self._best[index].restore(head)
+        self.best[str(index)].restore(head)
         head.requires_grad_(False)
         for parameter in head.parameters():
             parameter.grad = None  # a frozen head must not be moved by the optimiser's momentum
         self._training[index] = False
 
-    def memory(self) -> StageMemory:
-        """Each head's best weights, score and patience."""
-        tensors = {f"{i}.{name}": tensor for i, best in enumerate(self._best) for name, tensor in best.weights.items()}
-        values = {
-            "scores": [best.score for best in self._best],
-            "epochs_without": [best.epochs_without for best in self._best],
-            "training": list(self._training),
-        }
-        return StageMemory(tensors, values)
-
-    def recall(self, memory: StageMemory) -> None:
-        """As `memory` gave it; frozen heads are frozen again."""
-        for index, best in enumerate(self._best):
-            prefix = f"{index}."
-            best.weights = {n.removeprefix(prefix): t for n, t in memory.tensors.items() if n.startswith(prefix)}
-            best.score = memory.values["scores"][index]
-            best.epochs_without = memory.values["epochs_without"][index]
-            if not memory.values["training"][index]:
+    def recall(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Restore what `memory` returned; frozen heads are frozen again."""
+        super().recall(tensors, values)
+        for index, best in enumerate(self.best.values()):
+            if best.epochs_without >= self.context.settings.patience:
                 self._freeze(index)
 
     def finish(self) -> None:
         """Every head goes back to its best."""
-        for best, head in zip(self._best, self.context.net.intermediate_heads, strict=True):
+        for best, head in zip(self.best.values(), self.context.net.intermediate_heads, strict=True):
             best.restore(head)
