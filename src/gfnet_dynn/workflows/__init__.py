@@ -18,12 +18,16 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.data.checks.report import DataCheckResult
     from gfnet_dynn.runtime.prediction import Prediction
     from gfnet_dynn.runtime.request import ClassifyRequest
+    from gfnet_dynn.train.config.recipes import recipe_request
+    from gfnet_dynn.train.config.request import TrainRequest
     from gfnet_dynn.workflows.classification import ClassifyResult, classify, iter_classify
     from gfnet_dynn.workflows.datasets import DataListResult, check_dataset, list_datasets
+    from gfnet_dynn.workflows.training import TrainResult, train
 
 __all__ = ["DataListRequest", "DataListResult", "list_datasets"]
 __all__ += ["DataDownloadRequest", "DataDownloadResult", "download_dataset"]
 __all__ += ["DataCheckRequest", "DataCheckResult", "check_dataset"]
+__all__ += ["TrainRequest", "TrainResult", "recipe_request", "train"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
 
 _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public names
@@ -32,8 +36,11 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "data.checks.report": ("DataCheckResult",),
     "runtime.prediction": ("Prediction",),
     "runtime.request": ("ClassifyRequest",),
+    "train.config.recipes": ("recipe_request",),
+    "train.config.request": ("TrainRequest",),
     "workflows.classification": ("ClassifyResult", "classify", "iter_classify"),
     "workflows.datasets": ("DataListResult", "check_dataset", "list_datasets"),
+    "workflows.training": ("TrainResult", "train"),
 }
 
 
