@@ -1,4 +1,4 @@
-"""What the base install takes on a device: disk, memory, and the time to the first answer.
+"""Measure the base install: disk space, memory, and time to the first prediction.
 
     python experiments/base_install.py BUNDLE IMAGE
 
@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.bundle.archive import read_bundle
+from figures import ROOT, write_figures
 
-ROOT = Path(__file__).resolve().parents[1]
+from gfnet_dynn.bundle.archive import read_bundle
 
 # Run inside the fresh environment, by its own Python.
 _MEASURE = """
@@ -66,8 +66,7 @@ def main() -> None:
         "beyond_empty_mb": round(installed - empty, 1),
         **measured,
     }
-    (ROOT / "docs" / "base_install.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(described, indent=2) + "\n")
+    write_figures(described, "base_install")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import tell
-from rich.console import Console
+from figures import write_figures
 
+from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
@@ -37,7 +37,8 @@ from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.runtime import Classifier, load
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
-from gfnet_dynn.workflows.benchmarking import Wanted, run_device_benchmark
+from gfnet_dynn.system.storage import write_json
+from gfnet_dynn.workflows.benchmarking import benchmark
 
 SHARES = (-0.1, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Of the way from the cheapest exit to the full network; the first is out of reach."""
@@ -47,23 +48,15 @@ TIMED, REPEATS = 200, 3
 def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:
     """What each exit costs on this device, and the precision that is fastest."""
     file = folder / "benchmark.json"
-    wanted = Wanted(
-        bundle=bundle,
-        pictures=[images],
-        against=(),
-        eager=None,
-        engines=("onnxruntime",),
-        policy=None,
+    request = BenchmarkRequest(
+        subject=str(bundle),
+        images=(images,),
+        engine=("onnxruntime",),
         energy_seconds=0,
-        meter_csv=None,
-        estimate_power_w=None,
-        images=TIMED,
-        rounds=REPEATS,
-        threads=1,
-        html=None,
-        json=file,
+        num_images=TIMED,
+        repeats=REPEATS,
     )
-    run_device_benchmark(wanted, Console(stderr=True))
+    write_json(file, benchmark(request).to_dict())
     manifest = read_bundle(bundle).manifest
     costs = from_benchmark(file, manifest, "latency")
     return costs, next(each for each in manifest.precisions if f", {each}, " in costs.source)
@@ -142,7 +135,7 @@ def main() -> None:
         "exits_ms": costs.means,
         "rows": rows,
     }
-    tell(described, given.write)
+    write_figures(described, given.write)
 
 
 if __name__ == "__main__":

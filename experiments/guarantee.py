@@ -12,14 +12,13 @@ tests that share the level. Writes docs/guarantee.json; with 500 draws it takes 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import write_figures
 
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
@@ -32,7 +31,6 @@ from gfnet_dynn.guarantees.control import GUARANTEED, Method, RiskTarget, contro
 from gfnet_dynn.guarantees.paths import exits_along, losses_at, same_for_all
 from gfnet_dynn.guarantees.risk import RiskName, risk_of
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE, CLASSES = 40_000, 5
 COSTS = (0.2, 0.4, 0.7, 1.0)
 UNITS = Costs("cost", "of the full network's", COSTS, None, "made up")
@@ -140,8 +138,7 @@ def main() -> None:
     ]
     for target, count, per_exit in asked:
         rows.append(judge(everyone, target, count, draws, per_exit=per_exit))
-        sys.stdout.write(json.dumps(rows[-1]) + "\n")
-        sys.stdout.flush()
+        sys.stderr.write(f"{rows[-1]}\n")
     kept = all(row["broken"] <= row["allowed"] for row in rows if row["allowed"] is not None)
     described = {
         "command": f"python experiments/guarantee.py {draws}",
@@ -150,7 +147,7 @@ def main() -> None:
         "every_promise_kept": kept,
         "rows": rows,
     }
-    (ROOT / "docs" / "guarantee.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    write_figures(described, "guarantee")
 
 
 if __name__ == "__main__":

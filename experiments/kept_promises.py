@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import tell
+from figures import write_figures
 
 from gfnet_dynn.calibration.search import take
 from gfnet_dynn.errors import CalibrationError
@@ -108,7 +108,7 @@ def main() -> None:
         "images": len(arrays.labels),
         "rows": rows,
     }
-    tell(described, given.write)
+    write_figures(described, given.write)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from figures import tell
+from figures import write_figures
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.calibration.costs import from_benchmark, macs
@@ -141,7 +141,7 @@ def main() -> None:
             )
         ],
     }
-    tell(described, given.write)
+    write_figures(described, given.write)
 
 
 if __name__ == "__main__":

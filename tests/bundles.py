@@ -175,6 +175,7 @@ def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Mani
         "exits": (Exit("exit 1", 0, 100), Exit("exit 2", 1, 250), Exit("final", 2, 400)),
         "policies": POLICIES,
         "precisions": precisions,
+        "auto_precisions": tuple(each for each in ("fp32", "int8") if each in precisions),
         "files": {name: stored_file(each) for name, each in content.items()},
         "report": {"measured_on": "nothing"},
         "provenance": {"data_set": "made up", "τ": [0.5, None]},

@@ -150,7 +150,7 @@ def test_a_file_name_that_is_no_text_is_printed_escaped(exact: Exact, form: str)
     name = os.fsdecode(b"pictures/caf\xe9.png")
     Path(PICTURES[0]).rename(name)
     printed = exact("tiny.gfd", name, "--format", form)
-    assert "pictures/caf\\udce9.png" in printed
+    assert ("pictures/caf\\udce9.png" if form == "json" else "pictures/caf\\xe9.png") in printed
     if form == "json":
         assert json.loads(printed)["source"] == name
 
@@ -335,3 +335,40 @@ def test_what_cannot_be_done_is_told_without_a_traceback(run: Run, arguments: tu
     assert message in outcome.err
     assert outcome.out == ""
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+@pytest.mark.parametrize("form", ["text", "csv", "json"])
+def test_a_file_name_cannot_steer_the_terminal(exact: Exact, form: str) -> None:
+    name = "pictures/\x1b[31m\n\u202e.png"
+    Path(PICTURES[0]).rename(name)
+    printed = exact("tiny.gfd", name, "--format", form)
+    assert not set("\x1b\u202e") & set(printed)
+    assert printed.count("\n") == (2 if form == "csv" else 1)
+    if form == "json":
+        assert json.loads(printed)["source"] == name
+
+
+def test_csv_holds_no_formula(exact: Exact) -> None:
+    Path(PICTURES[0]).rename("=1+1.png")
+    bundles.write_tiny(Path("tiny.gfd"), classes=("@a", "-b", "+c"))
+    rows = list(csv.reader(io.StringIO(exact("tiny.gfd", "=1+1.png", "--format", "csv"))))
+    assert (rows[1][0], rows[1][2][0]) == ("'=1+1.png", "'")
+
+
+def test_files_of_other_formats_are_counted(run: Run) -> None:
+    Path("pictures/scene.jp2").write_bytes(b"")
+    Path("pictures/.hidden.txt").write_bytes(b"")
+    outcome = run("gfnet-dynn", "classify", "tiny.gfd", "pictures", *QUICK)
+    assert outcome.status == 0
+    assert "1 other file (1 .jp2) skipped, such as pictures/scene.jp2" in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no FIFO there")
+def test_a_fifo_does_not_stop_the_others(run: Run) -> None:
+    os.mkfifo("fifo.png")
+    os.close(os.open("fifo.png", os.O_RDWR | os.O_NONBLOCK))
+    outcome = run("gfnet-dynn", "classify", "tiny.gfd", "fifo.png", PICTURES[0], *QUICK)
+    assert outcome.status == 2
+    assert "fifo.png is a FIFO" in outcome.err
+    assert PICTURES[0] in outcome.out

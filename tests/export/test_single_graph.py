@@ -87,4 +87,4 @@ def test_the_file_says_what_it_is(subject: MakeSubject) -> None:
     metadata = session(it, it.manifest.policy("gates")).get_modelmeta().custom_metadata_map
     assert json.loads(metadata["classes"]) == list(it.spec.classes)
     assert json.loads(metadata["exits"]) == ["exit 1", "exit 2", "final"]
-    assert metadata["policy"].startswith("gates: leave where gate ≥ threshold; a rule; chosen on the selection split")
+    assert metadata["policy"].startswith("gates: exit where gate ≥ threshold; a rule; chosen on the selection split")

@@ -16,13 +16,18 @@ from tests import bundles
 from tests.test_architecture import without_torch
 
 NAMES = {
-    *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
     *("DataListRequest", "DataListResult", "list_datasets"),
-    *("TrainRequest", "TrainResult", "recipe_request", "train"),
     *("DataDownloadRequest", "DataDownloadResult", "download_dataset"),
     *("DataCheckRequest", "DataCheckResult", "check_dataset"),
+    *("TrainRequest", "TrainResult", "recipe_request", "train"),
+    *("EvaluationRequest", "EvaluationResult", "evaluate"),
+    *("ReportRequest", "ReportResult", "report"),
+    *("ExportRequest", "ExportResult", "export"),
+    *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
+    *("CostRequest", "CostResult", "cost"),
+    *("BenchmarkRequest", "BenchmarkResult", "benchmark"),
 }
-NEED_TORCH: set[str] = {"TrainResult", "train"}
+NEED_TORCH = {"TrainResult", "train", "ExportResult", "export"}
 
 
 def test_the_public_names_are_these() -> None:

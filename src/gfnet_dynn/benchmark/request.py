@@ -9,6 +9,7 @@ from typing import Literal
 
 from gfnet_dynn.bundle.archive import SUFFIX
 from gfnet_dynn.errors import OptionError
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, option
 from gfnet_dynn.runtime.engine import most_threads
 
@@ -72,6 +73,8 @@ class BenchmarkRequest:
     estimate_power_w: float | None = option(
         None, "Estimate the energy from this power too; marked as estimated.", panel=_ENERGY, rare=True
     )
+
+    decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
         for name in ("num_images", "repeats", "threads"):

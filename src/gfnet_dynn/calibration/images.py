@@ -29,11 +29,13 @@ class LabelledFiles:
         files: [N], in the order of their names.
         labels: class indices of the bundle, [N].
         sha256: over the labels and the contents of all files; it identifies the data.
+        skipped: files of other formats among them.
     """
 
     files: tuple[Path, ...]
     labels: npt.NDArray[np.int64]
     sha256: str
+    skipped: tuple[Path, ...] = ()
 
 
 def find_labelled(folder: Path, bundle: Bundle, told: Told) -> LabelledFiles:
@@ -54,7 +56,9 @@ def find_labelled(folder: Path, bundle: Bundle, told: Told) -> LabelledFiles:
         raise CalibrationError(f"no folder {folder}: give one that holds a folder of images for each class")
     classes = bundle.manifest.classes
     index = {name: position for position, name in enumerate(classes)}
-    found = {name: below.images for name, below in find_classes(folder).items() if below.images}
+    below = find_classes(folder)
+    skipped = tuple(file for each in below.values() for file in each.skipped)
+    found = {name: each.images for name, each in below.items() if each.images}
     if strange := [name for name in found if name not in index]:
         raise CalibrationError(
             f"{folder / strange[0]} is no class of the network: {nearest(strange[0], classes)}; its folders must be "
@@ -69,7 +73,8 @@ def find_labelled(folder: Path, bundle: Bundle, told: Told) -> LabelledFiles:
     labels = np.array([index[file.relative_to(folder).parts[0]] for file in files], np.int64)
     contents = digests(files, lambda done: told(done, len(files)))
     _require_new(files, contents, bundle)
-    return LabelledFiles(files, labels, hashlib.sha256(b"".join((labels.tobytes(), *contents))).hexdigest())
+    sha256 = hashlib.sha256(b"".join((labels.tobytes(), *contents))).hexdigest()
+    return LabelledFiles(files, labels, sha256, skipped)
 
 
 def _require_new(files: tuple[Path, ...], contents: list[bytes], bundle: Bundle) -> None:

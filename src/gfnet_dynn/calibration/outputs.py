@@ -17,6 +17,7 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.calibration.images import LabelledFiles, Told
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.runtime.engine import Engine
 from gfnet_dynn.runtime.precision import compile_net
@@ -55,7 +56,9 @@ def graphs_of(bundle: Bundle) -> str:
     return " ".join(manifest.files[name].sha256[:16] for stages in manifest.precisions.values() for name in stages)
 
 
-def collect_outputs(bundle: Bundle, labelled: LabelledFiles, engine: Engine, told: Told) -> Outputs:
+def collect_outputs(
+    bundle: Bundle, labelled: LabelledFiles, engine: Engine, told: Told, decode: DecodeOptions = DEFAULT
+) -> Outputs:
     """Run every stage of every precision on every image.
 
     Args:
@@ -63,6 +66,7 @@ def collect_outputs(bundle: Bundle, labelled: LabelledFiles, engine: Engine, tol
         labelled: images that it has not learned from.
         engine: that runs it.
         told: of the number of images done, and of all.
+        decode: how the images are decoded.
 
     Raises:
         ImageError: a file cannot be read.
@@ -74,7 +78,7 @@ def collect_outputs(bundle: Bundle, labelled: LabelledFiles, engine: Engine, tol
     gates: dict[str, list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]] = {name: [] for name in names}
     for start in range(0, len(labelled.files), _BATCH):
         files = labelled.files[start : start + _BATCH]
-        images = np.stack([load_input(file, bundle.manifest.input) for file in files])
+        images = np.stack([load_input(file, bundle.manifest.input, decode) for file in files])
         for name, net in nets.items():
             said = net.all_exits(images)
             logits[name].append(said[0])

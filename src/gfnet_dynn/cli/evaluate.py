@@ -5,9 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 
-import typer
-from rich.console import Console
-
+from gfnet_dynn.cli.render.terminal import Terminal
 from gfnet_dynn.evaluation.request import EvaluationRequest
 
 REQUEST = EvaluationRequest
@@ -23,7 +21,7 @@ def evaluate(request: EvaluationRequest) -> None:
     from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.workflows.evaluation import evaluate as run  # noqa: PLC0415
 
-    console = Console()
+    console = Terminal()
     result = run(request, on_progress=ProgressBars(console))
     print_tables(result, console)
     subject = shlex.quote(str(request.subject))
@@ -33,4 +31,4 @@ def evaluate(request: EvaluationRequest) -> None:
     for error in result.unreadable:
         sys.stderr.write(f"error: {error}\n")
     if result.unreadable:
-        raise typer.Exit(2)
+        raise SystemExit(2)

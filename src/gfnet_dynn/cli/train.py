@@ -76,13 +76,12 @@ def show_training(request: TrainRequest) -> Path:
         The folder of the run.
     """
     require_torch("training")
-    from rich.console import Console  # noqa: PLC0415 # what --help need not load
-
     from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress  # noqa: PLC0415
     from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what --help need not load
     from gfnet_dynn.workflows.training import train as run_training  # noqa: PLC0415 # imports torch
 
-    console = Console()
+    console = Terminal()
     progress = TrainingProgress(console)
     result = run_training(request, on_progress=ProgressBars(console), log=progress.log, reporters=[progress])
     print_tables(result, console)

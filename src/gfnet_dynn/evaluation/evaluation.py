@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.metrics import confusion_matrix, macro_f1
@@ -47,6 +48,14 @@ class Subject:
     parameters: int | None
     data_set: str
     part: str = ""
+
+    @classmethod
+    def of_bundle(cls, manifest: Manifest, run_in: str, data_set: str, part: str = "") -> Subject:
+        """The network of a bundle."""
+        names, macs = [each.name for each in manifest.exits], [each.macs for each in manifest.exits]
+        return cls(
+            manifest.model, run_in, manifest.input, manifest.classes, tuple(names), tuple(macs), None, data_set, part
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.learned_from import digests, unpack
 from gfnet_dynn.errors import BundleError, DataError, ImageError, nearest
 from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import find_classes
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.progress import OnStep
@@ -99,7 +100,11 @@ def seen_in_training(bundle: Bundle, files: tuple[Path, ...], on_step: OnStep) -
 
 
 def collect_from_files(
-    net: SegmentedNet, images: LabelledFolder, omit: Callable[[ImageError], None], on_step: OnStep
+    net: SegmentedNet,
+    images: LabelledFolder,
+    omit: Callable[[ImageError], None],
+    on_step: OnStep,
+    decode: DecodeOptions = DEFAULT,
 ) -> tuple[ExitArrays, tuple[Path, ...]]:
     """The outputs of all exits for images from files.
 
@@ -108,6 +113,7 @@ def collect_from_files(
         images: with their labels.
         omit: called with the error of each image that cannot be decoded.
         on_step: called with the number of images done.
+        decode: how the files are decoded.
 
     Returns:
         The arrays, and the files of the N images that could be decoded.
@@ -120,7 +126,7 @@ def collect_from_files(
         pixels = []
         for row in range(start, min(start + _BATCH, len(images.files))):
             try:
-                pixels.append(load_input(images.files[row], net.manifest.input))
+                pixels.append(load_input(images.files[row], net.manifest.input, decode))
                 rows.append(row)
             except ImageError as error:
                 omit(error)

@@ -1,4 +1,4 @@
-"""Runs a network over a split and keeps what every exit said."""
+"""The outputs of all exits of a network over a split."""
 
 from __future__ import annotations
 

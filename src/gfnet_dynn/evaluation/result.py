@@ -214,7 +214,7 @@ class EvaluationResult(Tabular):
             },
             "latency": dict(times.setting) if times else None,
             "policies": {name: self._detailed(name, each) for name, each in self.policies.items()},
-            "sweeps": {score: [_described(each) for each in results] for score, results in self.sweeps.items()},
+            "sweeps": {score: [describe_policy(each) for each in results] for score, results in self.sweeps.items()},
             "mistakes": [{**asdict(each), "file": str(each.file)} for each in self.mistakes],
             "remarks": [*self.remarks, *map(str, self.unreadable)],
         }
@@ -231,7 +231,7 @@ class EvaluationResult(Tabular):
             for index, label in enumerate(self.subject.classes)
         }
         return {
-            **_described(result),
+            **describe_policy(result),
             "score": result.policy.score,
             "source": result.policy.source,
             "difference": difference.difference,
@@ -260,7 +260,8 @@ def _accuracy(value: Proportion) -> dict[str, Any]:
     return {"accuracy": value.value, "accuracy_interval": [value.low, value.high]}
 
 
-def _described(result: PolicyResult) -> dict[str, Any]:
+def describe_policy(result: PolicyResult) -> dict[str, Any]:
+    """Its figures as JSON values; null for what is not finite or not measured."""
     return {
         "thresholds": [value if math.isfinite(value) else None for value in result.policy.thresholds],
         **_accuracy(result.accuracy),

@@ -1,1 +1,1 @@
-"""From a trained network to a bundle whose answers are shown to be the same."""
+"""From a trained network to a bundle with the same outputs."""

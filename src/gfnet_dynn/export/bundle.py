@@ -15,9 +15,10 @@ from gfnet_dynn.bundle.learned_from import NAME
 from gfnet_dynn.bundle.manifest import Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.bundle.precisions import ALLOWED_LOSS, REFERENCE, auto_precisions
+from gfnet_dynn.evaluation.evaluation import Evaluator, PolicyResult, Subject
 from gfnet_dynn.evaluation.policies import trained_policies
+from gfnet_dynn.evaluation.result import describe_policy
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.sweep import OperatingPoint, operate
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, segment_arrays
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.export.segments import export_segments
@@ -27,8 +28,7 @@ from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_
 from gfnet_dynn.runtime.segments import Images, SegmentedNet
 from gfnet_dynn.spec.backbone import backbone_name
 from gfnet_dynn.spec.network import NetSpec
-from gfnet_dynn.uncertainty.paired import PairedDifference, paired_difference
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.paired import PairedDifference
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def export_net(
         learned_from: digests of the images that the network was trained and selected on.
 
     Raises:
-        ExportError: torch cannot express the network, or the segments give other answers.
+        ExportError: torch cannot express the network, or the outputs of the segments differ.
     """
     policies = trained_policies(provenance, len(net.gates))
     log(f"exporting {spec.num_exits} segments")
@@ -94,30 +94,37 @@ def export_net(
     draft = Draft(spec, net.exit_macs(), policies, provenance, learned_from)
     engine = make_engine("onnxruntime", EngineOptions(available_processors()))
 
+    def judge(precision: str) -> tuple[ExitArrays, Evaluator, dict[str, PolicyResult]]:
+        manifest = draft.manifest(graphs, {})
+        compiled = SegmentedNet(manifest, graphs[precision], precision, engine)
+        arrays = segment_arrays(compiled, held_out.pixels, held_out.labels)
+        evaluator = Evaluator(arrays, Subject.of_bundle(manifest, precision, held_out.name))
+        return arrays, evaluator, {policy.name: evaluator.judge(policy) for policy in policies}
+
     network = network_arrays(net, held_out.pixels, held_out.labels, spec.input)
-    compiled = SegmentedNet(draft.manifest(graphs, {}), graphs["fp32"], "fp32", engine)
-    arrays = segment_arrays(compiled, held_out.pixels, held_out.labels)
+    arrays, evaluator, exact = judge("fp32")
     parity = compare(network, arrays, policies[0], engine.name)
     require_parity(parity)
-    log(f"same answers on {parity.images} images of the {held_out.name} split: logits within {parity.logits:.0e}")
+    log(f"same outputs on {parity.images} images of the {held_out.name} split: logits within {parity.logits:.0e}")
 
-    points = {"fp32": _operate(arrays, policies, draft.costs)}
-    differences: dict[str, dict[str, PairedDifference]] = {}
+    results, differences = {"fp32": exact}, {}
     if calibration is not None:
         log(f"quantising on {len(calibration)} training images")
-        int8 = [segment.SerializeToString() for segment in quantise_segments(segments, calibration)]
-        compiled = SegmentedNet(draft.manifest({**graphs, "int8": int8}, {}), int8, "int8", engine)
-        arrays = segment_arrays(compiled, held_out.pixels, held_out.labels)
-        points["int8"] = _operate(arrays, policies, draft.costs)
-        differences["int8"] = _differences(points["fp32"], points["int8"], held_out.labels)
-        if min(each.high for each in differences["int8"].values()) >= -ALLOWED_LOSS:
-            graphs["int8"] = int8
+        graphs["int8"] = [segment.SerializeToString() for segment in quantise_segments(segments, calibration)]
+        _, _, results["int8"] = judge("int8")
+        found = {name: evaluator.compare(each, exact[name]) for name, each in results["int8"].items()}
+        differences["int8"] = found
+        if min(each.high for each in found.values()) < -ALLOWED_LOSS:
+            del graphs["int8"]
     report = {
         "measured_on": f"{held_out.name} split, {len(held_out.labels)} images",
-        "parity": parity.to_dict(),
-        "precisions": {name: _figures(found, held_out.labels) for name, found in points.items()},
+        "parity": asdict(parity),
+        "precisions": {
+            precision: {name: describe_policy(each) for name, each in found.items()}
+            for precision, found in results.items()
+        },
         "against_fp32": {
-            name: {policy: asdict(each) for policy, each in found.items()} for name, found in differences.items()
+            precision: {name: asdict(each) for name, each in found.items()} for precision, found in differences.items()
         },
     }
     kept = auto_precisions({name: each for name, each in differences.items() if name in graphs})
@@ -141,11 +148,6 @@ class Draft:
     policies: tuple[Policy, ...]
     provenance: Mapping[str, Any]
     learned_from: bytes | None = None
-
-    @property
-    def costs(self) -> list[float]:
-        """MACs of each exit as a share of the full network's."""
-        return [count / self.macs[-1] for count in self.macs]
 
     def files(self, graphs: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
         """All files by their names in the bundle."""
@@ -179,31 +181,3 @@ class Draft:
 
 def _file(precision: str, segment: int) -> str:
     return f"{precision}/segment{segment}.onnx"
-
-
-def _operate(arrays: ExitArrays, policies: Sequence[Policy], costs: Sequence[float]) -> dict[str, OperatingPoint]:
-    """Each policy on the outputs of all exits."""
-    return {policy.name: operate(policy.scores(arrays), costs, policy.thresholds) for policy in policies}
-
-
-def _figures(points: Mapping[str, OperatingPoint], labels: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Accuracy with its 95% interval, exit shares and mean cost by each policy."""
-    accuracies = {name: Proportion.of(point.predictions == labels) for name, point in points.items()}
-    return {
-        name: {
-            "accuracy": accuracies[name].value,
-            "accuracy_interval": [accuracies[name].low, accuracies[name].high],
-            "exit_shares": list(point.shares),
-            "macs_share": point.mean_cost,
-        }
-        for name, point in points.items()
-    }
-
-
-def _differences(
-    exact: Mapping[str, OperatingPoint], rough: Mapping[str, OperatingPoint], labels: npt.NDArray[np.int64]
-) -> dict[str, PairedDifference]:
-    return {
-        name: paired_difference(point.predictions == labels, rough[name].predictions == labels)
-        for name, point in exact.items()
-    }

@@ -3,7 +3,7 @@
 A filter is a circular convolution with a real kernel. Down the grid, a real DFT makes of H rows P = ⌈H / 2⌉ pairs:
 real and imaginary part of a frequency; the frequencies 0 and H / 2, which are real, share the first. Across the grid, a
 DFT of each pair meets the kernel's spectrum. A complex product a·w = (re·w_re − im·w_im, im·w_re + re·w_im) is a
-multiplication element by element once (re, im) stands above (−im, re): the matrix of the DFT gives both, and that of
+multiplication element by element once (re, im) stands above (−im, re): the matrix of the DFT yields both, and that of
 the inverse adds them up again. So no tensor is split, joined or transposed on the way.
 """
 
@@ -22,7 +22,7 @@ _Matrix = npt.NDArray[np.float64]
 
 
 class ProductFilter(nn.Module):
-    """Gives what a `GlobalFilter` gives: [B, T, D] → [B, T, D]."""
+    """A `GlobalFilter` as matrix products: [B, T, D] → [B, T, D]."""
 
     down: Tensor
     across: Tensor

@@ -1,4 +1,4 @@
-"""Small work on ONNX graphs."""
+"""Smaller ONNX graphs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ _WORTH_SHARING = 64  # bytes; shapes and axes below it stay where they are read
 
 
 def share_constants(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep one of several equal constants: each filter of a network brings the same transforms.
-
-    Also drops what export notes for its own sake: where in Python a node came from.
-    """
+    """Keep one of several equal constants (filters have the same transforms), and drop notes on the Python source."""
     graph = model.graph
     first: dict[bytes, str] = {}
     kept, renamed = [], {}

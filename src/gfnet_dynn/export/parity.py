@@ -1,16 +1,17 @@
-"""Shows that exported segments give the answers of the network that they come from, on real images."""
+"""Compares the outputs of exported segments with those of the network, on real images."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.data.loading.loaders import Batch
 from gfnet_dynn.errors import ExportError
+from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.model.early_exit import EarlyExitNet
@@ -18,7 +19,7 @@ from gfnet_dynn.runtime.segments import Images, SegmentedNet
 from gfnet_dynn.spec.network import InputSpec
 
 TOLERANCE = 1e-4
-"""Largest difference of a gate, and of a logit as a share of the largest one or of 1, that is still the same answer."""
+"""Allowed difference of a gate, and of a logit as a share of the largest one or of 1."""
 
 _BATCH = 32
 
@@ -31,7 +32,7 @@ class Parity:
         images: compared.
         logits: largest difference over all exits, as a share of the largest logit or of 1 if that is more.
         gates: largest difference over all exits.
-        other_exits: images that leave elsewhere, by thresholds that their scores straddle.
+        other_exits: images that take another exit, as their scores lie on both sides of a threshold.
         engine: that ran the segments.
     """
 
@@ -41,39 +42,33 @@ class Parity:
     other_exits: int
     engine: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
-
-@torch.inference_mode()
 def network_arrays(net: EarlyExitNet, images: Images, labels: npt.NDArray[np.int64], image: InputSpec) -> ExitArrays:
-    """What the network says at all exits, in float32.
+    """The network's outputs at all exits, in float32.
 
     Args:
-        net: in evaluation mode, on the CPU.
+        net: on the CPU.
         images: uint8 [N, S, S, 3].
         labels: [N].
         image: how they are normalised.
     """
-    logits, gates = [], []
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (image.mean, image.std))
-    for start in range(0, len(images), _BATCH):
+
+    def batch(start: int) -> Batch:
         pixels = torch.from_numpy(images[start : start + _BATCH]).permute(0, 3, 1, 2).float() / 255
-        outputs = net((pixels - mean) / std)
-        logits.append(outputs.logits.numpy())
-        gates.append(outputs.gate_logits.sigmoid().numpy())
-    return ExitArrays(np.concatenate(logits), np.concatenate(gates), labels)
+        return Batch((pixels - mean) / std, torch.from_numpy(labels[start : start + _BATCH]))
+
+    return collect(net, map(batch, range(0, len(images), _BATCH)))
 
 
 def segment_arrays(net: SegmentedNet, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays:
-    """What exported segments say at all exits."""
+    """The outputs of exported segments at all exits."""
     parts = [net.all_exits(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
     return ExitArrays(np.concatenate([each[0] for each in parts]), np.concatenate([each[1] for each in parts]), labels)
 
 
 def compare(network: ExitArrays, segments: ExitArrays, policy: Policy, engine: str) -> Parity:
-    """Hold the answers of both against each other."""
+    """The largest differences."""
     scale = max(1.0, float(np.abs(network.logits).max()))
     exits = [first_exit(policy.scores(each).gates, policy.thresholds) for each in (network, segments)]
     return Parity(
@@ -86,13 +81,13 @@ def compare(network: ExitArrays, segments: ExitArrays, policy: Policy, engine: s
 
 
 def require_parity(parity: Parity) -> None:
-    """Refuse an export that gives other answers.
+    """Refuse an export whose outputs differ.
 
     Raises:
-        ExportError: it does, or gives no numbers.
+        ExportError: they differ by more than `TOLERANCE`, or are not numbers.
     """
     if not (parity.logits <= TOLERANCE and parity.gates <= TOLERANCE):
         raise ExportError(
-            f"the exported segments do not give the network's answers on {parity.images} images (logits differ by "
+            f"the exported segments' outputs differ from the network's on {parity.images} images (logits differ by "
             f"{parity.logits:.1e}, gates by {parity.gates:.1e}; at most {TOLERANCE:g} is allowed): nothing was written"
         )

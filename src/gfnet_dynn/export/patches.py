@@ -16,7 +16,7 @@ _MIDDLE = 128.0
 
 
 class PatchProduct(nn.Module):
-    """Gives what a `PatchEmbedding` gives of the normalised image: uint8 [B, S, S, 3] → [B, T, D]."""
+    """A `PatchEmbedding` with the normalisation of the image: uint8 [B, S, S, 3] → [B, T, D]."""
 
     weight: Tensor
     bias: Tensor

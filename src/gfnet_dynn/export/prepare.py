@@ -31,7 +31,7 @@ class FoldedConvolution(nn.Module):
 
 
 def prepare(net: EarlyExitNet) -> EarlyExitNet:
-    """A copy in evaluation mode whose every part has an efficient form in ONNX; its answers are the same.
+    """A copy in evaluation mode with the same outputs, whose parts all have an efficient form in ONNX.
 
     Args:
         net: trained, on any device.

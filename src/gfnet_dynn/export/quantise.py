@@ -1,7 +1,7 @@
 """Segments in int8: the large products of a network, and nothing else, between quantise and dequantise nodes.
 
-Linear maps of MLPs, patches of the image and convolutions with their residual sums hold nearly all of the work and bear
-eight bits; filters, norms, the first convolution of a trunk, heads and gates stay in float32.
+Linear maps of MLPs, patches of the image and convolutions with their residual sums are nearly all of the work and
+tolerate eight bits; filters, norms, the first convolution of a trunk, heads and gates stay in float32.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IMAGE_CHANNELS = 3
 
 
 def quantise_segments(segments: Sequence[onnx.ModelProto], images: Images) -> list[onnx.ModelProto]:
-    """Each segment in int8, ranges taken from what the float32 segments before it give for some images.
+    """Each segment in int8, with ranges from the outputs of the float32 segments before it for some images.
 
     Args:
         segments: float32, [G + 1].
@@ -36,30 +36,29 @@ def quantise_segments(segments: Sequence[onnx.ModelProto], images: Images) -> li
     entering_rough, quantised = entering, []
     for segment in segments:
         rough = _quantise(segment, entering)
-        exact_says, rough_says = (
+        exact, rounded = (
             [list(map(np.array, graph.run(each))) for each in inputs]
             for graph, inputs in (
                 (engine.compile(segment.SerializeToString()), entering),
                 (engine.compile(rough.SerializeToString()), entering_rough),
             )
         )
-        _correct_head(rough, _mean_logits(exact_says) - _mean_logits(rough_says))
+        _correct_head(rough, _mean_logits(exact) - _mean_logits(rounded))
         quantised.append(rough)
-        entering, entering_rough = ([each[0] for each in said] for said in (exact_says, rough_says))
+        entering, entering_rough = ([each[0] for each in outputs] for outputs in (exact, rounded))
     return quantised
 
 
-def _mean_logits(said: Sequence[Sequence[Array]]) -> Array:
-    """Over all images, [K]; of what a segment gives, the last one gives logits alone."""
-    logits = np.concatenate([each[1] if len(each) > 1 else each[0] for each in said])
+def _mean_logits(outputs: Sequence[Sequence[Array]]) -> Array:
+    """Over all images, [K]; the last segment has no other output than logits."""
+    logits = np.concatenate([each[1] if len(each) > 1 else each[0] for each in outputs])
     return np.asarray(logits.mean(axis=0))
 
 
 def _correct_head(segment: onnx.ModelProto, missing: Array) -> None:
-    """Give back to the classifier's bias what rounding takes from its mean logits.
+    """Add to the classifier's bias what rounding takes from its mean logits.
 
-    Rounding adds to every deviation that an exit sees, most to small ones, so its errors have a direction. Source:
-    Nagel et al., Data-free quantization through weight equalization and bias correction, arXiv 1906.04721.
+    Source: Nagel et al., Data-free quantization through weight equalization and bias correction, arXiv 1906.04721.
     """
     head = next(node for node in segment.graph.node if "logits" in node.output)
     biases = [each for each in segment.graph.initializer if len(head.input) > 2 and each.name == head.input[2]]
@@ -91,7 +90,7 @@ def _quantise(segment: onnx.ModelProto, batches: Sequence[Array]) -> onnx.ModelP
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={
                 "ActivationSymmetric": not convolves,
-                # What a product gives goes into an activation or a sum of float32: eight bits on the way only cost.
+                # A product is followed by an activation or a sum in float32: eight bits between them only cost time.
                 "OpTypesToExcludeOutputQuantization": ["MatMul"],
             },
         )
@@ -100,7 +99,7 @@ def _quantise(segment: onnx.ModelProto, batches: Sequence[Array]) -> onnx.ModelP
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser asks on the root logger for a pre-processing that export has done already."""
+    """Without the quantiser's warning on the root logger of a pre-processing that export has done already."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -110,7 +109,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _heavy_nodes(segment: onnx.ModelProto) -> list[str]:
-    """Names of the nodes worth quantising; nodes without a name get one."""
+    """Names of the nodes to quantise; nodes without a name get one."""
     for index, node in enumerate(segment.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
     shapes = {constant.name: tuple(constant.dims) for constant in segment.graph.initializer}

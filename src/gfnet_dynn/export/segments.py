@@ -105,7 +105,7 @@ def _to_onnx(segment: Segment, example: Tensor, *, last: bool) -> onnx.ModelProt
                 optimize=True,
                 verbose=False,
             )
-        except Exception as error:  # whatever its many layers raise
+        except Exception as error:  # of many classes
             raise ExportError(
                 f"torch cannot express the part of the network up to {_name(segment, last)} in ONNX: {error}"
             ) from error
@@ -119,7 +119,7 @@ def _name(segment: Segment, last: bool) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Torch's exporter warns of its own deprecations and of packages that nobody asked for."""
+    """Without the warnings of torch's exporter on its own deprecations and optional packages."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,6 +1,6 @@
 """All segments as one ONNX graph with nested If: any ONNX runtime runs it unaided, one image at a time.
 
-Where an image leaves, the branch with the later segments is not entered.
+Where an image exits, the branch with the later segments is not entered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gfnet_dynn.export.parity import TOLERANCE
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 from gfnet_dynn.runtime.segments import Images, SegmentedNet
 
-_ERRORS_ONLY = 3  # that thresholds may be given by the caller is worth a warning to onnxruntime
+_ERRORS_ONLY = 3  # onnxruntime warns of optional inputs
 _BATCH = 1  # If takes one condition
 _EXPRESSED: frozenset[Score] = frozenset({"gate", "max_softmax"})
 
@@ -30,10 +30,10 @@ _EXPRESSED: frozenset[Score] = frozenset({"gate", "max_softmax"})
 def join_segments(segments: Sequence[onnx.ModelProto], policy: Policy, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """One graph: `images` uint8 [1, S, S, 3] → `logits` [1, K] and `exit` int64 [1], 0 to G.
 
-    A second input, `thresholds` [G], has the policy's as default, so that a caller may but need not give it.
+    A second, optional input `thresholds` [G] replaces those of the policy.
 
     Args:
-        segments: as `export_segments` gives them, [G + 1].
+        segments: of `export_segments`, [G + 1].
         policy: what is compared with which thresholds.
         metadata: kept in the file.
 
@@ -70,7 +70,7 @@ def single_graph_metadata(manifest: Manifest, policy: Policy) -> dict[str, str]:
         "input": f"uint8 RGB [1, {manifest.input.size}, {manifest.input.size}, 3]; normalisation is inside",
         "exits": json.dumps([exit_.name for exit_ in manifest.exits]),
         "exit_macs": json.dumps([exit_.macs for exit_ in manifest.exits]),
-        "policy": f"{policy.name}: leave where {policy.score} ≥ threshold; {policy.source}",
+        "policy": f"{policy.name}: exit where {policy.score} ≥ threshold; {policy.source}",
     }
 
 
@@ -84,7 +84,7 @@ def require_same_answers(joined: bytes, exported: Exported, policy: Policy, imag
         images: uint8 [N, S, S, 3].
 
     Raises:
-        ExportError: it leaves elsewhere, or says something else.
+        ExportError: exits or logits differ.
     """
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -96,7 +96,7 @@ def require_same_answers(joined: bytes, exported: Exported, policy: Policy, imag
         expected, (logits, exits) = segments.decide(image, policy), session.run(["logits", "exit"], {"images": image})
         scale = max(1.0, float(np.abs(expected.logits).max()))
         if exits[0] != expected.exits[0] or not np.abs(logits - expected.logits).max() <= TOLERANCE * scale:
-            raise ExportError("the single graph does not answer as the segments do: nothing was written")
+            raise ExportError("the outputs of the single graph differ from those of the segments: nothing was written")
 
 
 def _decide(segments: Sequence[onnx.ModelProto], policy: Policy, index: int, classes: int) -> list[onnx.NodeProto]:
@@ -107,19 +107,19 @@ def _decide(segments: Sequence[onnx.ModelProto], policy: Policy, index: int, cla
             helper.make_node("Identity", [f"{mine}logits"], [f"logits{out}"]),
             _constant(f"exit{out}", [index]),
         ]
-    leave = helper.make_graph(
+    stop = helper.make_graph(
         [
-            helper.make_node("Identity", [f"{mine}logits"], [f"logits_leave{index}"]),
-            _constant(f"exit_leave{index}", [index]),
+            helper.make_node("Identity", [f"{mine}logits"], [f"logits_stop{index}"]),
+            _constant(f"exit_stop{index}", [index]),
         ],
-        f"leave_at_exit_{index + 1}",
+        f"stop_at_exit_{index + 1}",
         [],
-        _outputs(f"_leave{index}", classes),
+        _outputs(f"_stop{index}", classes),
     )
     following = _prefixed(segments[index + 1], index + 1, f"{mine}features")
-    stay = helper.make_graph(
+    go_on = helper.make_graph(
         [*following.graph.node, *_decide(segments, policy, index + 1, classes)],
-        f"stay_at_exit_{index + 1}",
+        f"go_on_after_exit_{index + 1}",
         [],
         _outputs(_suffix(index + 1), classes),
         initializer=following.graph.initializer,
@@ -128,16 +128,16 @@ def _decide(segments: Sequence[onnx.ModelProto], policy: Policy, index: int, cla
         *_score(policy, mine),
         _constant(f"{mine}position", [index]),
         helper.make_node("Gather", ["thresholds", f"{mine}position"], [f"{mine}threshold"], axis=0),
-        helper.make_node("GreaterOrEqual", [f"{mine}score", f"{mine}threshold"], [f"{mine}leaves"]),
-        helper.make_node("If", [f"{mine}leaves"], [f"logits{out}", f"exit{out}"], then_branch=leave, else_branch=stay),
+        helper.make_node("GreaterOrEqual", [f"{mine}score", f"{mine}threshold"], [f"{mine}exits"]),
+        helper.make_node("If", [f"{mine}exits"], [f"logits{out}", f"exit{out}"], then_branch=stop, else_branch=go_on),
     ]
 
 
 def _score(policy: Policy, mine: str) -> list[onnx.NodeProto]:
     if policy.score not in _EXPRESSED or policy.fitted.temperatures:
         raise ExportError(
-            f"a single graph leaves by gates or by plain probabilities, and the policy {policy.name} does not: name "
-            "another"
+            f"a single graph supports the scores {' and '.join(sorted(_EXPRESSED))} without temperatures, not those of "
+            f"the policy {policy.name}"
         )
     if policy.score == "gate":
         return [helper.make_node("Identity", [f"{mine}gate"], [f"{mine}score"])]

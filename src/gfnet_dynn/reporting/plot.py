@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gfnet_dynn.errors import MissingExtraError, StorageError
 from gfnet_dynn.system.storage import write_bytes
@@ -27,31 +27,13 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-class Interval(Protocol):
-    """A share, 0 to 1, with the limits of its confidence interval."""
-
-    @property
-    def value(self) -> float:
-        """The share."""
-
-    @property
-    def low(self) -> float:
-        """Lower limit."""
-
-    @property
-    def high(self) -> float:
-        """Upper limit."""
-
-
-def draw_accuracies(
-    axes: Any, positions: Sequence[float], accuracies: Sequence[Interval], style: str, **more: Any
-) -> None:
+def draw_accuracies(axes: Any, positions: Sequence[float], accuracies: Sequence[Any], style: str, **more: Any) -> None:
     """Points in per cent with error bars over their intervals.
 
     Args:
         axes: of matplotlib.
         positions: on the horizontal axis.
-        accuracies: one for each.
+        accuracies: one for each, with `value`, `low` and `high` from 0 to 1.
         style: format of matplotlib, such as `o-`.
         more: further arguments of `Axes.errorbar`.
     """

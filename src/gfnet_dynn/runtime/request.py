@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.errors import OptionError
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.options import option
 
 EngineName = Literal["onnxruntime", "openvino"]
@@ -51,6 +52,7 @@ class ClassifyRequest:
         panel=_ENGINE,
     )
     threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
+    decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
         if self.batch < 1:

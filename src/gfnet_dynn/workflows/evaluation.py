@@ -64,17 +64,11 @@ def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress) -> Eva
     net = load(request.subject, engine=request.engine, precision=request.precision, threads=request.threads).net
     unreadable: list[DataError] = []
     warning = seen_in_training(bundle, images.files, partial(on_progress, "Looking for training images"))
-    arrays, files = collect_from_files(net, images, unreadable.append, partial(on_progress, "Classifying"))
-    subject = Subject(
-        model=manifest.model,
-        run_in=f"{net.precision}, {net.engine_name}",
-        input=manifest.input,
-        classes=manifest.classes,
-        exits=tuple(each.name for each in manifest.exits),
-        exit_macs=tuple(each.macs for each in manifest.exits),
-        parameters=None,
-        data_set=request.images.resolve().name,
+    arrays, files = collect_from_files(
+        net, images, unreadable.append, partial(on_progress, "Classifying"), request.decode
     )
+    run_in = f"{net.precision}, {net.engine_name}"
+    subject = Subject.of_bundle(manifest, run_in, request.images.resolve().name)
     evaluator = Evaluator(arrays, subject)
     names = dict.fromkeys((chosen.name, *(each.name for each in manifest.policies)))
     policies = {name: evaluator.judge(manifest.policy(name)) for name in names}

@@ -1,4 +1,4 @@
-"""Export a run as a bundle, and measure on its selection split what each precision answers."""
+"""Export a run as a bundle, and measure each precision on its selection split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 from gfnet_dynn.bundle.archive import write_bundle
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.precisions import describe
-from gfnet_dynn.data.loading.loaders import ImageLoader
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.request import EvaluationRequest
@@ -26,6 +25,7 @@ from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.system.storage import require_writable, write_bytes
 from gfnet_dynn.train.runs.lineage import RECORD, Lineage, lineage_of_checkpoint, lineage_of_data
 from gfnet_dynn.uncertainty.paired import PairedDifference
+from gfnet_dynn.uncertainty.proportion import Proportion
 from gfnet_dynn.units import percent
 from gfnet_dynn.workflows.subject import find_origin, find_source, load_subject
 
@@ -54,11 +54,12 @@ class ExportResult(Tabular):
 
     def tables(self) -> Sequence[Table]:
         """Accuracy and exits by precision and policy; precisions against fp32."""
+        images = self.manifest.report["parity"]["images"]
         rows = tuple(
             (
                 precision,
                 name,
-                f"{percent(each['accuracy'], 1)} ({_interval(each['accuracy_interval'])})",
+                str(Proportion(each["accuracy"], each["accuracy_interval"][0], each["accuracy_interval"][1], images)),
                 percent(each["macs_share"], 0),
                 " ".join(f"{100 * share:.0f}" for share in each["exit_shares"]),
             )
@@ -105,7 +106,7 @@ def export(request: ExportRequest, *, on_progress: OnProgress = ignore_progress,
     Raises:
         CheckpointError: the run cannot be read.
         DataError: its images cannot be used.
-        ExportError: the network cannot be exported, or its export does not give the same answers.
+        ExportError: the network cannot be exported, or the outputs of its export differ.
         StorageError: nothing can be written there.
     """
     for target in filter(None, (request.bundle, request.single_graph)):
@@ -154,13 +155,9 @@ def _read(data: SceneData, part: str, count: int | None, on_progress: OnProgress
     if count is not None and count < len(files):
         drawn = np.random.default_rng(_CALIBRATION_SEED).permutation(len(files))[:count]
         files = tuple(files[index] for index in sorted(drawn.tolist()))
-    loader = ImageLoader(data.source.root, files, data.input, lambda images: images)
+    loader = data.raw_loader(files)
     on_step, found = partial(on_progress, f"Reading the {part} images"), []
     for batch in loader.in_order(64, torch.device("cpu")):
         found.append(batch.images.permute(0, 2, 3, 1).contiguous().numpy())
         on_step(sum(len(each) for each in found), len(files))
     return LabelledImages(np.concatenate(found), loader.labels, part)
-
-
-def _interval(limits: Sequence[float]) -> str:
-    return f"{100 * limits[0]:.1f}–{percent(limits[1], 1)}"

@@ -15,6 +15,7 @@ from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import CalibrationError, DataError
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.runtime.precision import AUTO
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Reference, compare
@@ -50,6 +51,7 @@ class Wanted:
     precision: str
     threads: int | None
     seed: int
+    decode: DecodeOptions = DEFAULT
 
 
 def run_monitor(wanted: Wanted, console: Console, err: TextIO) -> int:
@@ -108,7 +110,9 @@ def _reference(policy: Policy, precision: str) -> Reference:
 
 def _classify(wanted: Wanted, policy: Policy, precision: str, pictures: Sequence[Path], unread: Unread) -> list[Answer]:
     files = find_readable(pictures, unread)
-    classifier = load(wanted.bundle, engine=wanted.engine, precision=precision, threads=wanted.threads)
+    classifier = load(
+        wanted.bundle, engine=wanted.engine, precision=precision, threads=wanted.threads, decode=wanted.decode
+    )
     _reference(policy, classifier.net.precision)  # to refuse before the images are classified, not after
     places = {way.name: index for index, way in enumerate(classifier.manifest.exits)}
     made = [

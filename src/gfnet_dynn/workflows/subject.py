@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
@@ -19,7 +21,7 @@ from gfnet_dynn.model.weights import StateDict
 from gfnet_dynn.options import flag
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.runlayout import find_checkpoint_file, run_of_checkpoint
-from gfnet_dynn.spec.backbone import find_backbone
+from gfnet_dynn.spec.backbone import backbone_name, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.spec.request import DEFAULT_MODEL
 from gfnet_dynn.train.runs.record import remembered_source
@@ -123,7 +125,11 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
         image = known.input
     else:
         image = make_input(backbone, request.input_size or source.config.default_input_size, pad=request.pad)
-    remarks = [_UNFINISHED[stage]] if known and known.exit_blocks and (stage := _stage(origin)) in _UNFINISHED else []
+    if request.decode.stretch:
+        image = structs.replace(image, stretch=request.decode.stretch)
+    source = replace(source, decode=replace(request.decode, stretch=image.stretch))
+    unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
+    remarks = [unfinished] if unfinished else []
     if origin.trained_on is None:
         data = prepare(source, image, _settings(SplitSettings(), request), None, on_progress)
     else:
@@ -132,14 +138,12 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
         data, note = prepare_report(source, image, replace(origin.trained_on, settings=settings), on_progress)
         remarks += [note] if note else []
     remarks += [f"skipped: {reason}" for reason in data.split.skipped.values()]
-    exits = known.exit_blocks if known else backbone.default_exits if request.exits is None else request.exits
-    pooling = known.exit_pooling if known else request.exit_pooling or backbone.exit_pooling
-    spec = NetSpec(backbone, exits, image, data.split.classes, pooling)
+    if known:
+        spec = structs.replace(known, input=image, classes=data.split.classes)
+    else:
+        exits = backbone.default_exits if request.exits is None else request.exits
+        spec = NetSpec(backbone, exits, image, data.split.classes, request.exit_pooling or backbone.exit_pooling)
     return Trained(trained_net(origin.trained, spec, origin.file), spec, data, tuple(remarks))
-
-
-def _stage(origin: Origin) -> str:
-    return str(origin.provenance.get("stage", ""))
 
 
 def _settings(settings: SplitSettings, request: EvaluationRequest) -> SplitSettings:
@@ -153,13 +157,15 @@ def _settings(settings: SplitSettings, request: EvaluationRequest) -> SplitSetti
 
 
 def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
-    if request.model is not None and find_backbone(request.model) != known.backbone:
-        raise CheckpointError(f"the checkpoint has another network than --model {request.model}: omit that option")
-    if request.exits is not None and request.exits != known.exit_blocks:
-        blocks = ",".join(map(str, known.exit_blocks))
-        raise CheckpointError(f"the checkpoint has exits after blocks {blocks}: omit --exits, or train others")
-    if request.exit_pooling not in (None, known.exit_pooling):
-        raise CheckpointError(f"the exits of the checkpoint pool by {known.exit_pooling}: omit --exit-pooling")
+    backbone = find_backbone(request.model) if request.model is not None else None
+    for option, asked, own in (
+        ("--model", backbone, known.backbone),
+        ("--exits", request.exits, known.exit_blocks),
+        ("--exit-pooling", request.exit_pooling, known.exit_pooling),
+    ):
+        if asked not in (None, own):
+            text = backbone_name(own) if option == "--model" else str(own)  # type: ignore[arg-type] # a backbone
+            raise CheckpointError(f"the checkpoint has {option} {text}, and is evaluated as it is: omit that option")
 
 
 def _refuse_other_split(then: SplitSettings, request: EvaluationRequest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.options import option
 from gfnet_dynn.units import parse_share
 
@@ -43,3 +44,4 @@ class DataCheckRequest:
     )
     data_path: Path | None = option(None, "Folder of the named data set. [default: its usual place]")
     dataset_config: Path | None = option(None, _CONFIG)
+    decode: DecodeOptions = DEFAULT

@@ -19,7 +19,7 @@ from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders
 from gfnet_dynn.data.splits.stratify import stratified
 from gfnet_dynn.errors import DataError, ImageError
-from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, read_image
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.system.storage import write_json
 from gfnet_dynn.system.structured import structured_file
@@ -207,7 +207,8 @@ def _make(
     source: Source, found: Mapping[str, ClassFolders], fingerprint: str, settings: SplitSettings, on_step: OnStep
 ) -> Split:
     classes, seed = found["train"].classes, settings.split_seed
-    skipped = find_unreadable(source.root, [path for scan in found.values() for path, _ in scan.files], on_step)
+    paths = [path for scan in found.values() for path, _ in scan.files]
+    skipped = find_unreadable(source.root, paths, source.decode, on_step)
     if skipped and settings.on_bad_image == "refuse":
         refuse_unreadable(skipped)
     usable: dict[str, list[tuple[str, int]]] = {
@@ -237,12 +238,14 @@ def _require_images(
                 )
 
 
-def find_unreadable(root: Path, paths: Sequence[str], on_step: OnStep = ignore_steps) -> dict[str, str]:
+def find_unreadable(
+    root: Path, paths: Sequence[str], decode: DecodeOptions = DEFAULT, on_step: OnStep = ignore_steps
+) -> dict[str, str]:
     """Decode every image once: path → reason, for the files that cannot be decoded."""
 
     def reason(path: str) -> str | None:
         try:
-            read_image(root / path)
+            read_image(root / path, decode)
         except ImageError as error:
             return str(error)
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gfnet_dynn.data.splits.split import UNLABELLED, Files, Split, find_unreadable, refuse_unreadable
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import find_images, no_images
 from gfnet_dynn.progress import OnStep, ignore_steps
 
@@ -27,13 +28,16 @@ class UnlabelledImages:
     fingerprint: str
 
 
-def find_unlabelled(root: Path, on_bad_image: str, progress: OnStep = ignore_steps) -> UnlabelledImages:
+def find_unlabelled(
+    root: Path, on_bad_image: str, progress: OnStep = ignore_steps, decode: DecodeOptions = DEFAULT
+) -> UnlabelledImages:
     """List the images below a folder and decode each once.
 
     Args:
         root: folder.
         on_bad_image: `refuse`, or `skip` to omit files that cannot be decoded.
         progress: called with (files decoded, files in all).
+        decode: how they are decoded.
 
     Raises:
         DataError: no such folder, no images in it, or files that cannot be decoded.
@@ -42,7 +46,7 @@ def find_unlabelled(root: Path, on_bad_image: str, progress: OnStep = ignore_ste
         raise DataError(f"no folder {root} of unlabelled images: check --unlabelled")
     found = find_images(root)
     paths = [path.relative_to(root).as_posix() for path in found.images]
-    skipped = find_unreadable(root, paths, progress)
+    skipped = find_unreadable(root, paths, decode, progress)
     if skipped and on_bad_image == "refuse":
         refuse_unreadable(skipped)
     usable = [path for path in paths if path not in skipped]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.errors import OptionError
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.options import option
 from gfnet_dynn.spec.request import NetworkOptions
 from gfnet_dynn.train.config.distillation import DistillationSettings
@@ -57,6 +58,7 @@ class TrainRequest:
     )
     data: DataOptions = field(default_factory=DataOptions)
     split: SplitSettings = field(default_factory=SplitSettings)
+    decode: DecodeOptions = DEFAULT
     network: NetworkOptions = field(default_factory=NetworkOptions)
     start: Start = field(default_factory=Start)
     training: TrainSettings = field(default_factory=TrainSettings)
