@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,14 +67,9 @@ def test_a_folder_becomes_a_run(scenes: Path, tmp_path: Path, capsys: pytest.Cap
     assert table.rows[-1][-1] == "100%"
     assert "<table>" in result._repr_html_()
     # The same request resumes, to the same result.
-    again = train(TrainRequest(**{**_groups(request), "run": RunOptions(output=tmp_path / "out", resume=True)}))
+    again = train(replace(request, run=RunOptions(output=tmp_path / "out", resume=True)))
     assert (again.accuracies, again.remarks) == (result.accuracies, ("the run is finished already",))
     assert capsys.readouterr() == ("", "")
-
-
-def _groups(request: TrainRequest) -> dict[str, object]:
-    names = ("data", "split", "network", "start", "training", "distillation", "run")
-    return {name: getattr(request, name) for name in names}
 
 
 def test_requests_that_cannot_be_met_are_refused(scenes: Path, tmp_path: Path) -> None:
@@ -83,5 +79,5 @@ def test_requests_that_cannot_be_met_are_refused(scenes: Path, tmp_path: Path) -
         Start(new_head=True)
     with pytest.raises(DataError, match="--data-set"):
         train(TrainRequest(run=RunOptions(output=tmp_path)))
-    with pytest.raises(OptionError, match="--threads must lie from 1 to .*, not 0"):
+    with pytest.raises(OptionError, match=r"--threads must lie from 1 to .*, not 0"):
         train(TrainRequest(folder=scenes, run=RunOptions(output=tmp_path, threads=0)))
