@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import typer
-from gfnet_dynn.cli.render.terminal import Terminal
 from rich.table import Table
 
 from gfnet_dynn.cli.app import run
+from gfnet_dynn.cli.render.terminal import Terminal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
 

@@ -61,7 +61,8 @@ def _end(stop: BaseException) -> NoReturn:
 
 
 def _end_with_error(message: str, hint: str = "") -> NoReturn:
-    _print_error(f"error: {printable(message, keep='\n')}\n{hint}")
+    shown = printable(message, keep="\n")
+    _print_error(f"error: {shown}\n{hint}")
     sys.exit(2)
 
 
