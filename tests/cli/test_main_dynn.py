@@ -199,7 +199,7 @@ def test_an_unfinished_run_that_is_not_resumed_is_named(train: Train) -> None:
     assert train("--num_epoch", "1").status == 0
     shutil.rmtree(RESULT)
     outcome = train("--num_epoch", "1")
-    assert "the earlier, unfinished run (--resume would have gone on with it) was moved to" in outcome.out
+    assert "the earlier, unfinished run (--resume would have continued it) was moved to" in outcome.out
 
 
 def test_padding_an_odd_size(train: Train) -> None:
@@ -230,7 +230,7 @@ def test_a_data_set_that_is_not_there(run: Run) -> None:
 def test_an_empty_class_folder(train: Train, own_scenes: Path) -> None:
     shutil.rmtree(own_scenes / "train" / "river")
     (own_scenes / "train" / "river").mkdir()
-    refused(train(data=own_scenes), "the class folder", "train/river has no images")
+    refused(train(data=own_scenes), "train/river", "no images")
 
 
 def test_another_number_of_classes(run: Run, scenes: Path) -> None:
@@ -339,7 +339,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_with(scenes: Path, scenes_config: P
                 break
         rest = process.stdout.read()
     assert process.returncode == 130
-    assert "go on with the same command and --resume" in rest
+    assert "continue with the same command and --resume" in rest
     assert (tmp_path / RESULT.parent / "checkpoint_backbone" / "state.safetensors").is_file()
 
 
@@ -389,5 +389,5 @@ def test_impossible_timings_are_refused(train: Train, options: tuple[str, ...]) 
 def test_names_with_brackets_are_printed_as_they_are(train: Train) -> None:
     outcome = train("--output", "ru[red]ns", "--num_epoch", "1")
     assert outcome.status == 0, outcome.err
-    assert "trained: ru[red]ns/checkpoint_Stripes_0.75_confEE" in outcome.out
+    assert "written: ru[red]ns/checkpoint_Stripes_0.75_confEE" in outcome.out
     refused(train("--checkpoint-path", "[/x].pth"), "no checkpoint at [/x].pth")
