@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 
-import typer
 from rich.console import Console
 
 from gfnet_dynn.evaluation.request import EvaluationRequest
@@ -33,4 +32,4 @@ def evaluate(request: EvaluationRequest) -> None:
     for error in result.unreadable:
         sys.stderr.write(f"error: {error}\n")
     if result.unreadable:
-        raise typer.Exit(2)
+        sys.exit(2)
