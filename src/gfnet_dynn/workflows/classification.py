@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TextIO
 from gfnet_dynn.errors import DataError, ThresholdError
 from gfnet_dynn.image import SUFFIXES
 from gfnet_dynn.runtime import Prediction, load
+from gfnet_dynn.system.storage import json_line
 
 _AMONG = "\t"  # between classes in one cell of CSV: their names may hold whatever else can be printed
 
@@ -95,7 +95,7 @@ def _text_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
 
 
 def _json_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:
-    return lambda prediction: _say(out, json.dumps(prediction.to_dict(top)))  # ASCII, which every output takes
+    return lambda prediction: _say(out, json_line(prediction.to_dict(top)))
 
 
 def _csv_writer(out: TextIO, top: int) -> Callable[[Prediction], None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.split import SplitSettings
@@ -129,7 +130,7 @@ def test_a_published_gfnet_teaches_whatever_its_shape(school: TeacherContext, tm
 
 
 def test_a_teacher_of_other_classes_is_refused(data: SceneData, school: TeacherContext, tmp_path: Path) -> None:
-    other = replace(TINY, classes=("a", "b", "c"))
+    other = structs.replace(TINY, classes=("a", "b", "c"))
     save_checkpoint(tmp_path / "t.safetensors", build_net(other), other, {})
     torch.save(published_state(build_net(other)), tmp_path / "t.pth")
     for file in ("t.safetensors", "t.pth"):
