@@ -11,8 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from gfnet_dynn.bundle.archive import stored_file
-from gfnet_dynn.bundle.learned_from import NAME
-from gfnet_dynn.bundle.manifest import Exit, Manifest
+from gfnet_dynn.bundle.manifest import LEARNED_FROM, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.sweep import OperatingPoint, operate
@@ -78,7 +77,7 @@ def export_net(
         held_out: images that it did not learn from, on which parity and accuracy are shown.
         calibration: training images from which int8 takes its ranges; None leaves int8 out.
         say: told what is being done.
-        learned_from: digests of the images that the network was trained and selected on.
+        learned_from: fingerprints of the images that the network was trained and selected on.
 
     Raises:
         ExportError: torch cannot express the network, or the segments give other answers.
@@ -126,7 +125,7 @@ class Draft:
         macs: up to each way out, [G + 1].
         policies: of exit.
         provenance: of the network.
-        learned_from: digests of the images that it was trained and selected on; None: not known.
+        learned_from: fingerprints of the images that it was trained and selected on; None: not known.
     """
 
     spec: NetSpec
@@ -143,7 +142,7 @@ class Draft:
     def files(self, graphs: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
         """All files by their names in the bundle."""
         named = {_file(precision, index): g for precision, all_ in graphs.items() for index, g in enumerate(all_)}
-        return named if self.learned_from is None else {**named, NAME: self.learned_from}
+        return named if self.learned_from is None else {**named, LEARNED_FROM: self.learned_from}
 
     def manifest(self, graphs: Mapping[str, Sequence[bytes]], report: Mapping[str, Any]) -> Manifest:
         """The manifest for graphs of one precision or more."""
@@ -160,7 +159,7 @@ class Draft:
             files={name: stored_file(content) for name, content in self.files(graphs).items()},
             report=report,
             provenance=self.provenance,
-            learned_from=None if self.learned_from is None else NAME,
+            learned_from=None if self.learned_from is None else LEARNED_FROM,
         )
 
 

@@ -176,7 +176,7 @@ def _outputs(wanted: Wanted, bundle: Bundle, console: Console) -> Outputs:
         return load_outputs(wanted.images, bundle)
     threads = default_threads() if wanted.threads is None else wanted.threads
     engine, told = make_engine(wanted.engine, EngineOptions(threads)), Counter(console)
-    labelled = find_labelled(wanted.images, bundle, told("Reading the images"))
+    labelled = find_labelled(wanted.images, bundle, told("Reading the images"), wanted.decode)
     if labelled.skipped:
         note = f"note: {describe_skipped(labelled.skipped)} skipped, such as {labelled.skipped[0]}"
         console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -13,13 +13,14 @@ from rich.table import Table
 from gfnet_dynn.bundle.archive import SUFFIX, write_bundle
 from gfnet_dynn.cli.options import DataOptions, NetOptions
 from gfnet_dynn.cli.render.progress import Counter
+from gfnet_dynn.data.learned_from import RECORD, LearnedFrom
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export.bundle import Exported, LabelledImages, export_net
 from gfnet_dynn.export.single_graph import join_segments, require_same_answers, single_graph_metadata
+from gfnet_dynn.images.fingerprint import BYTES
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.system.storage import require_writable, write_bytes
-from gfnet_dynn.train.runs.lineage import RECORD, Lineage, lineage_of_checkpoint, lineage_of_data
 from gfnet_dynn.train.runs.start import find_checkpoint_file, trained_net
 from gfnet_dynn.workflows.subject import find_origin, find_subject
 
@@ -62,18 +63,18 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
     data, spec = find_subject(origin, options, NetOptions(), console)
     net = trained_net(origin.trained, spec, file)
     held_out = _images(data, "selection", None, console)
-    own = lineage_of_data(data, Counter(console))
-    lineage = own | lineage_of_checkpoint(file, origin.provenance, data, own)
+    learned_from = origin.trained_on.learned_from
+    described = {"images": len(learned_from.images) // BYTES, "unknown": list(learned_from.unknown)}
     exported = export_net(
         net,
         spec,
-        {**origin.provenance, RECORD: lineage.describe()},
+        {**origin.provenance, RECORD: described},
         held_out,
         _images(data, "train", wanted.calibration_images, console).pixels if wanted.calibration_images else None,
         lambda said: console.print(said, markup=False, highlight=False, soft_wrap=True),
-        lineage.packed,
+        learned_from.images or None,
     )
-    exported = replace(exported, notes=(*exported.notes, *_doubts(lineage)))
+    exported = replace(exported, notes=(*exported.notes, *_doubts(learned_from)))
     joined = None
     if wanted.single_graph:
         policy = exported.manifest.policies[0]
@@ -91,10 +92,10 @@ def run_export(wanted: Wanted, console: Console) -> Exported:
     return exported
 
 
-def _doubts(lineage: Lineage) -> tuple[str, ...]:
-    if not lineage.unknown:
+def _doubts(learned_from: LearnedFrom) -> tuple[str, ...]:
+    if not learned_from.unknown:
         return ()
-    named = " and ".join(lineage.unknown)
+    named = " and ".join(learned_from.unknown)
     return (f"what {named} learned from is not known: calibrate on no image that it may have seen",)
 
 

@@ -14,11 +14,15 @@ from rich.console import Console
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.calibration.images import learned
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import CalibrationError, DataError
 from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.runtime.precision import AUTO
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Reference, compare
+from gfnet_dynn.wording import counted
 from gfnet_dynn.workflows.classification import Unread, find_readable
 from gfnet_dynn.workflows.prediction_log import Answer, read_logs
 
@@ -54,7 +58,7 @@ def run_monitor(wanted: Wanted, console: Console, err: TextIO) -> int:
     answers, unread = read_logs(logs, manifest, policy), Unread(err)
     precision = _common_precision(wanted.precision, answers)
     if pictures:
-        answers += _classify(wanted, policy, precision, pictures, unread)
+        answers += _classify(wanted, policy, precision, _new(wanted, pictures, unread, err), unread)
     if not answers:
         raise CalibrationError(f"the logs are empty, so there is nothing to compare: give at least {FEWEST_IMAGES}")
     reference = _reference(policy, answers[0].precision)
@@ -95,8 +99,20 @@ def _reference(policy: Policy, precision: str) -> Reference:
     )
 
 
-def _classify(wanted: Wanted, policy: Policy, precision: str, pictures: Sequence[Path], unread: Unread) -> list[Answer]:
+def _new(wanted: Wanted, pictures: Sequence[Path], unread: Unread, err: TextIO) -> list[Path]:
+    """The images at these places, without copies of those that the network learned from: it is surer of them."""
     files = find_readable(pictures, unread)
+    fingerprints, _ = fingerprint_files(files, decode=wanted.decode)  # what cannot be decoded is reported later
+    known = learned(list(fingerprints), b"".join(fingerprints.values()), read_bundle(wanted.bundle))
+    if known:
+        if len(known) == len(files):
+            raise DataError(f"the network was trained or selected on all {len(files)} images: give images of its use")
+        named = f"{counted(len(known), 'image')} that the network was trained or selected on, such as {known[0]}"
+        err.write(f"note: without {printable(named)}\n")
+    return [file for file in files if file not in set(known)]
+
+
+def _classify(wanted: Wanted, policy: Policy, precision: str, files: Sequence[Path], unread: Unread) -> list[Answer]:
     classifier = load(
         wanted.bundle, engine=wanted.engine, precision=precision, threads=wanted.threads, decode=wanted.decode
     )

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from gfnet_dynn.cli.options import DEFAULT_MODEL, DataOptions, NetOptions, parse_exits
 from gfnet_dynn.cli.render.progress import Counter
+from gfnet_dynn.data.learned_from import learned_from_provenance
 from gfnet_dynn.data.loading.scenes import SceneData, locate, prepare
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
@@ -57,7 +58,11 @@ def find_origin(file: Path) -> Origin:
         return Origin(trained, {}, None)
     data = trained.provenance["data"]
     trained_on = TrainedOn(
-        data["data_set"], data["fingerprint"], SplitSettings(**data["split"]), kept_split(file, trained.provenance)
+        data["data_set"],
+        data["fingerprint"],
+        SplitSettings(**data["split"]),
+        kept_split(file, trained.provenance),
+        learned_from_provenance(trained.provenance, file),
     )
     return Origin(trained, trained.provenance, trained_on)
 

@@ -123,7 +123,7 @@ def run_training(  # one for each group of options
     with one_at_a_time(plan.folder, wait=False):
         check_start(plan, resume=options.resume)  # before the teacher's training, what can be refused without it
         plan = replace(plan, teacher=find_teacher(distillation, _school(data, settings, options, console)))
-        run = open_run(plan, resume=options.resume, progress=progress)
+        run = open_run(plan, resume=options.resume)
         keep_split(data, splits)
         return _train(run, plan, options, console)
 

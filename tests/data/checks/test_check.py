@@ -11,6 +11,7 @@ from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset
 from gfnet_dynn.data.checks.check import CheckReport, check_dataset
 from gfnet_dynn.errors import DataError
 from tests.data.small_sets import picture, write_picture
+from tests.fingerprints import store_anew, write_scene
 
 CONFIG = DatasetConfig(num_classes=2, default_input_size=8)
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -123,6 +124,16 @@ def test_duplicates_in_one_class_are_a_note(root: Path) -> None:
     assert report.parts[0].duplicates == (("train/field/01.png", "train/field/copy.bmp"),)
     assert report.problems == []
     assert "train: 1 image is there more than once" in report.notes[-1]
+
+
+@pytest.mark.parametrize("place", ["val/field", "train/river", "train/field"])
+def test_copies_are_recognised_however_they_are_stored(root: Path, place: str) -> None:
+    copy = store_anew(write_scene(root / "train/field/02.png", 1), root / place / "x.webp", turned=True)
+    report, group = check(root), ("train/field/02.png", f"{place}/x.webp")
+    assert report.leaks == ((group,) if "val" in place else ())
+    assert report.conflicts == ((group,) if "river" in place else ())
+    assert report.parts[0].duplicates == ((group,) if "train" in place else ())
+    assert any(copy.name in each for each in [*report.problems, *report.notes] if " = " in each)
 
 
 def test_duplicates_across_parts_are_a_problem(root: Path) -> None:

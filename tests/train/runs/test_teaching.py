@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from gfnet_dynn.data.learned_from import RECORD, learned_from_split
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.split import SplitSettings
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled
@@ -139,8 +140,9 @@ def test_a_teacher_of_other_classes_is_refused(data: SceneData, school: TeacherC
 
 def test_a_teacher_that_saw_what_is_held_out_is_refused(scenes: Path, school: TeacherContext, tmp_path: Path) -> None:
     other = tiny_data(scenes, tmp_path / "other", SplitSettings(seed=5, selection_share=0.2))
-    save_checkpoint(tmp_path / "t.safetensors", build_net(TINY), TINY, {"data": dict(other.describe())})
-    with pytest.raises(CheckpointError, match="has seen some that would now be held out"):
+    provenance = {RECORD: learned_from_split(other.split).to_dict()}
+    save_checkpoint(tmp_path / "t.safetensors", build_net(TINY), TINY, provenance)
+    with pytest.raises(CheckpointError, match="held out now"):
         find_teacher(DistillationSettings(teacher=str(tmp_path / "t.safetensors")), school)
 
 

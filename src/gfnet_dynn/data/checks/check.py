@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +16,10 @@ from gfnet_dynn.data.catalogue.download import part_folders
 from gfnet_dynn.data.checks.report import CheckReport, CorruptFile, OddSize, PartReport, find_notes, find_problems
 from gfnet_dynn.data.splits.folders import parent_hint
 from gfnet_dynn.errors import DataError, ImageError
+from gfnet_dynn.images.copies import group_copies
 from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, read_image
 from gfnet_dynn.images.files import FoundFiles, find_classes
+from gfnet_dynn.images.fingerprint import fingerprint
 
 __all__ = ["CheckReport", "check_dataset"]
 
@@ -30,7 +31,7 @@ class _Seen:
     path: str
     size: str = ""
     format: str = ""
-    pixels: bytes = b""
+    fingerprint: bytes = b""
     fault: str | None = None
 
 
@@ -43,7 +44,7 @@ def check_dataset(
 ) -> CheckReport:
     """Decode every image of a data set and report what is wrong with it.
 
-    Two images are duplicates where their decoded 8-bit RGB pixels are the same, whatever their names and formats.
+    Copies of an image are recognised as in `images.copies`, re-encoded, resized or turned.
 
     Args:
         name: of the data set; the published counts of the known ones are compared.
@@ -69,7 +70,7 @@ def check_dataset(
         raise DataError(f"no images in {root}: {name} is expected to have {wanted} there{hint}")
     seen = _look_at_all(root, list(places), progress, decode)
     parts = tuple(_report(root, part, folders[part], classes, seen) for part, classes in listings.items())
-    same = _same_pixels(one for one in seen.values() if one.fault is None)
+    same = _copies([one for one in seen.values() if one.fault is None])
     leaks = tuple(group for group in same if len({places[path][0] for path in group}) > 1)
     conflicts = tuple(group for group in same if len({places[path][1] for path in group}) > 1)
     problems = find_problems(config, parts, leaks, conflicts, name)
@@ -108,7 +109,7 @@ def _look_at(root: Path, path: str, decode: DecodeOptions) -> _Seen:
     except (ImageError, OSError) as error:
         return _Seen(path, fault=str(error))
     size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-    return _Seen(path, size, format_name, hashlib.sha256(size.encode() + pixels.tobytes()).digest())
+    return _Seen(path, size, format_name, fingerprint(pixels))
 
 
 def _report(root: Path, part: str, folder: str, classes: dict[str, FoundFiles], seen: dict[str, _Seen]) -> PartReport:
@@ -124,7 +125,7 @@ def _report(root: Path, part: str, folder: str, classes: dict[str, FoundFiles], 
         common_size=sizes[0][0] if sizes else None,
         odd_sizes=tuple(_odd_size(size, count, decoded) for size, count in sizes[1:]),
         corrupt=tuple(CorruptFile(one.path, one.fault) for one in looked_at if one.fault is not None),
-        duplicates=tuple(group for group in _same_pixels(decoded) if len(group) > 1),
+        duplicates=_copies(decoded),
     )
 
 
@@ -132,8 +133,6 @@ def _odd_size(size: str, count: int, decoded: Sequence[_Seen]) -> OddSize:
     return OddSize(size, count, tuple(one.path for one in decoded if one.size == size)[:_EXAMPLES])
 
 
-def _same_pixels(decoded: Iterable[_Seen]) -> list[tuple[str, ...]]:
-    groups: defaultdict[bytes, list[str]] = defaultdict(list)
-    for one in decoded:
-        groups[one.pixels].append(one.path)
-    return [tuple(group) for group in groups.values()]
+def _copies(decoded: Sequence[_Seen]) -> tuple[tuple[str, ...], ...]:
+    groups = group_copies(b"".join(one.fingerprint for one in decoded))
+    return tuple(tuple(decoded[index].path for index in group) for group in groups)

@@ -46,7 +46,7 @@ class PartReport:
         common_size: most common ``WIDTHxHEIGHT`` in pixels, or None without images.
         odd_sizes: the other sizes, most images first.
         corrupt: files that cannot be decoded.
-        duplicates: groups of paths with the same pixels.
+        duplicates: groups of paths of copies of one image.
         skipped: other files among the images.
     """
 
@@ -69,8 +69,8 @@ class CheckReport:
         name: of the data set.
         root: its folder.
         parts: one report for each part.
-        leaks: groups of paths with the same pixels that lie in more than one part.
-        conflicts: groups of paths with the same pixels that lie in more than one class.
+        leaks: groups of paths of copies of one image that lie in more than one part.
+        conflicts: groups of paths of copies of one image that lie in more than one class.
         problems: what should be mended before training, in words.
         notes: what is worth knowing but does no harm, in words.
     """

@@ -6,11 +6,11 @@ choose anything.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,8 +18,9 @@ from typing import Literal
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders
 from gfnet_dynn.data.splits.stratify import stratified
-from gfnet_dynn.errors import DataError, ImageError
-from gfnet_dynn.images.decode import DEFAULT, MAX_PIXELS, DecodeOptions, read_image
+from gfnet_dynn.errors import DataError
+from gfnet_dynn.images.decode import MAX_PIXELS, DecodeOptions
+from gfnet_dynn.images.fingerprint import BYTES, fingerprint_files
 from gfnet_dynn.images.samples import Stretch
 from gfnet_dynn.system.storage import write_json
 
@@ -76,6 +77,7 @@ class Split:
         fingerprint: SHA-256 over the paths and sizes of all images found, to notice that the data changed.
         classes: names; a label is a position here.
         parts: `train`, `selection`, `val` and, where the data set has one, `test`.
+        fingerprints: of the images of each part, in order, as `images.fingerprint` makes them.
         skipped: files left out, each with the reason.
     """
 
@@ -84,6 +86,7 @@ class Split:
     fingerprint: str
     classes: tuple[str, ...]
     parts: Mapping[str, Files]
+    fingerprints: Mapping[str, bytes]
     skipped: Mapping[str, str]
 
     @property
@@ -131,7 +134,8 @@ def store_split(path: Path, split: Split) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    write_json(path, asdict(split))
+    packed = {part: base64.b64encode(content).decode() for part, content in split.fingerprints.items()}
+    write_json(path, asdict(split) | {"fingerprints": packed})
 
 
 def fingerprint_of(data_set: str, config: DatasetConfig, root: Path) -> str:
@@ -228,9 +232,12 @@ def read_split(path: Path) -> Split:
         parts = {name: tuple((file, label) for file, label in files) for name, files in value["parts"].items()}
         if missing := {"train", "selection", "val"} - parts.keys():
             raise ValueError(f"no part {', '.join(sorted(missing))}")
+        packed = {name: base64.b64decode(value["fingerprints"][name], validate=True) for name in parts}
+        if cut := [name for name, content in packed.items() if len(content) != BYTES * len(parts[name])]:
+            raise ValueError(f"it does not have one fingerprint for each image of {cut[0]}")
         settings = SplitSettings(**value["settings"])
         return Split(
-            value["data_set"], settings, value["fingerprint"], tuple(value["classes"]), parts, value["skipped"]
+            value["data_set"], settings, value["fingerprint"], tuple(value["classes"]), parts, packed, value["skipped"]
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise DataError(f"cannot read the split {path}: {error}; remove it to draw a new one") from error
@@ -245,8 +252,9 @@ def _make(
     settings: SplitSettings,
     progress: Progress | None,
 ) -> Split:
-    everything = [path for _, files in found.values() for path, _ in files]
-    skipped = find_unreadable(root, everything, settings.decode, progress)
+    everything = {root / path: path for _, files in found.values() for path, _ in files}
+    fingerprints, unreadable = fingerprint_files(list(everything), progress, settings.decode)
+    skipped = {everything[file]: reason for file, reason in unreadable.items()}
     if skipped and settings.on_bad_image == "refuse":
         refuse_unreadable(skipped)
     usable = {part: [file for file in files if file[0] not in skipped] for part, (_, files) in found.items()}
@@ -259,7 +267,8 @@ def _make(
     parts: dict[str, Files] = {
         part: tuple(usable[part]) for part in ("train", "selection", "val", "test") if part in usable
     }
-    return Split(data_set, settings, fingerprint, found["train"][0].classes, parts, skipped)
+    packed = {part: b"".join(fingerprints[root / path] for path, _ in files) for part, files in parts.items()}
+    return Split(data_set, settings, fingerprint, classes, parts, packed, skipped)
 
 
 def _require_images(
@@ -276,40 +285,8 @@ def _require_images(
                 )
 
 
-def find_unreadable(
-    root: Path, paths: Sequence[str], decode: DecodeOptions = DEFAULT, progress: Progress | None = None
-) -> dict[str, str]:
-    """Decode every image once and name those that fail.
-
-    Args:
-        root: folder that the paths are relative to.
-        paths: image files.
-        decode: how they are decoded.
-        progress: called with (files done, files in all).
-
-    Returns:
-        Path → reason, for the files that cannot be decoded.
-    """
-
-    def reason(path: str) -> str | None:
-        try:
-            read_image(root / path, decode)
-        except ImageError as error:
-            return str(error)
-        return None
-
-    bad: dict[str, str] = {}
-    with ThreadPoolExecutor() as pool:
-        for done, (path, why) in enumerate(zip(paths, pool.map(reason, paths), strict=True), start=1):
-            if why:
-                bad[path] = why
-            if progress:
-                progress(done, len(paths))
-    return bad
-
-
 def refuse_unreadable(bad: Mapping[str, str]) -> None:
-    """Raise a DataError that names some of the files that `find_unreadable` found."""
+    """Raise a DataError that names some of the files that cannot be decoded."""
     shown = "\n  ".join(list(bad.values())[:10])
     more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
     raise DataError(

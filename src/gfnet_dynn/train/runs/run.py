@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
 
-from gfnet_dynn.data.loading.scenes import ProgressFor
-from gfnet_dynn.data.splits.split import Progress, store_split
+from gfnet_dynn.data.learned_from import RECORD
+from gfnet_dynn.data.splits.split import store_split
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import load_published
-from gfnet_dynn.system.storage import move_aside, require_writable, write_bytes, write_json
+from gfnet_dynn.system.storage import move_aside, require_writable, write_json
 from gfnet_dynn.train.engine.device import choose_device, choose_precision, make_fabric
 from gfnet_dynn.train.engine.memory import keep_freed_memory
 from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.runs.lineage import RECORD, lineage_of_plan
+from gfnet_dynn.train.runs.lineage import lineage_of_plan
 from gfnet_dynn.train.runs.run_folder import RunPlan, no_run, read_record, versions
 from gfnet_dynn.train.runs.start import InitialNet, find_checkpoint_file, initial_net
 from gfnet_dynn.train.stages.runner import StageRunner
@@ -46,11 +47,7 @@ class Run:
     notes: tuple[str, ...] = ()
 
 
-def _untold(title: str) -> Progress:
-    return lambda done, total: None
-
-
-def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) -> Run:
+def open_run(plan: RunPlan, *, resume: bool) -> Run:
     """Make everything ready, then make the run's folder, or take up the run in it.
 
     All that can fail comes before the folder is touched. An earlier run that is not resumed is moved aside, never
@@ -59,12 +56,10 @@ def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) ->
     Args:
         plan: what to train.
         resume: go on with the run in its folder.
-        progress: told while the images that a new run learns from are hashed.
 
     Raises:
         TrainingError: there is no run to resume, it was made with other choices, or the device is not there.
         CheckpointError: the weights to start from do not fit.
-        DataError: an image cannot be read.
         StorageError: nothing can be written there.
     """
     settings = plan.settings
@@ -85,21 +80,29 @@ def open_run(plan: RunPlan, *, resume: bool, progress: ProgressFor = _untold) ->
     stages = _stages(plan, has_classifier=initial.has_classifier)
     _require_sense(plan, initial, stages)
     require_writable(plan.folder.parent)
-    lineage = lineage_of_plan(plan, progress)  # before the run that it starts from may be moved aside
-    kept = {"stages": stages, "keeps_statistics": initial.keeps_statistics, "started_from": initial.provenance}
-    record = {**plan.describe(precision), **kept, RECORD: lineage.describe()}
+    learned_from = lineage_of_plan(plan)  # before the run that it starts from may be moved aside
+    kept = {
+        "stages": stages,
+        "keeps_statistics": initial.keeps_statistics,
+        "started_from": _without_images(initial.provenance),
+    }
+    record = {**plan.describe(precision), **kept, RECORD: learned_from.to_dict()}
     broken = plan.has_progress() and not plan.model_file(stages[-1]).is_file()
     start = find_checkpoint_file(plan.start.checkpoint).resolve() if plan.start.checkpoint else None
     place = plan.folder.resolve()
     moved = move_aside(plan.folder)
     if moved and start and start.is_relative_to(place):
         record["start"]["moved_to"] = str(moved.resolve() / start.relative_to(place))
-    write_bytes(plan.learned_from_file, lineage.packed)  # before the record, which speaks of it
     write_json(plan.record_file, record)
     store_split(plan.split_file, plan.data.split)
     what = "the earlier, unfinished run (--resume would have gone on with it)" if broken else "the earlier run"
     notes = (*initial.notes, *((f"{what} was moved to {moved}",) if moved else ()))
     return Run(plan, record, initial.net, fabric, notes)
+
+
+def _without_images(provenance: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """An ancestor's provenance; the images that it learned from are among those of the run."""
+    return None if provenance is None else {key: value for key, value in provenance.items() if key != RECORD}
 
 
 def _net_to_resume(plan: RunPlan, record: dict[str, Any]) -> EarlyExitNet:

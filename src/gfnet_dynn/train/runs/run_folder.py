@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from gfnet_dynn import __version__
-from gfnet_dynn.bundle.learned_from import NAME
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages
 from gfnet_dynn.errors import SpecError, TrainingError
@@ -70,11 +69,6 @@ class RunPlan:
         """Which image served for what in this run."""
         return self.folder / SPLIT_FILE
 
-    @property
-    def learned_from_file(self) -> Path:
-        """Digests of all images that the network of this run learns from, or has learned from before."""
-        return self.folder / NAME
-
     def model_file(self, stage: str) -> Path:
         """The result of a finished stage."""
         return self._stage_folder(stage) / MODEL_FILE
@@ -101,7 +95,7 @@ class RunPlan:
             "settings": {key: value for key, value in self.distillation.to_dict().items() if key not in paths},
             "teacher_name": named.casefold() if named.casefold() in BACKBONES else "checkpoint",
             "teacher": self.teacher.source,
-            "unlabelled": unlabelled and {"images": len(unlabelled.files), "fingerprint": unlabelled.fingerprint},
+            "unlabelled": unlabelled and {"images": len(unlabelled.files), "sha256": unlabelled.sha256},
         }
         return described | ({"teacher_start": weights_digest(start)} if start else {})
 

@@ -1,0 +1,93 @@
+"""What a network has learned from, and whether images that are held out now are copies of it: the guard of training."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gfnet_dynn.data.splits.split import Split
+from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.images.copies import distinct, find_copies
+from gfnet_dynn.images.fingerprint import BYTES
+
+RECORD = "learned_from"
+"""Under this name, a run's record and a checkpoint's provenance hold what `LearnedFrom.to_dict` returns."""
+
+
+@dataclass(frozen=True)
+class LearnedFrom:
+    """The images that a network learned from, those of the networks that it builds upon included.
+
+    Attributes:
+        trained: fingerprints of the images that gradients came from.
+        selected: fingerprints of those that epochs or thresholds were chosen on.
+        unknown: networks that it builds upon, of which it is not known what they learned from.
+    """
+
+    trained: bytes = b""
+    selected: bytes = b""
+    unknown: tuple[str, ...] = ()
+
+    def __or__(self, other: LearnedFrom) -> LearnedFrom:
+        return LearnedFrom(
+            distinct(self.trained + other.trained),
+            distinct(self.selected + other.selected),
+            tuple(dict.fromkeys((*self.unknown, *other.unknown))),
+        )
+
+    @property
+    def images(self) -> bytes:
+        """Fingerprints of all of them."""
+        return distinct(self.trained + self.selected)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        packed = {name: base64.b64encode(getattr(self, name)).decode() for name in ("trained", "selected")}
+        return {**packed, "unknown": list(self.unknown)}
+
+
+def learned_from_split(split: Split) -> LearnedFrom:
+    """What a run on these data learns from, if it starts from nothing."""
+    return LearnedFrom(split.fingerprints["train"], split.fingerprints["selection"])
+
+
+def learned_from_provenance(provenance: Mapping[str, Any], file: Path) -> LearnedFrom:
+    """What a checkpoint has learned from; where it does not record that, it is itself unknown.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
+    if RECORD not in provenance:
+        return LearnedFrom(unknown=(str(file),))
+    try:
+        record = provenance[RECORD]
+        trained, selected = (base64.b64decode(record[name], validate=True) for name in ("trained", "selected"))
+        if len(trained) % BYTES or len(selected) % BYTES:
+            raise ValueError("a fingerprint is cut off")
+        return LearnedFrom(trained, selected, tuple(map(str, record["unknown"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} has a damaged record of the images that it learned from: {error}") from error
+
+
+def held_out_copies(split: Split, learned: LearnedFrom) -> list[tuple[str, int]]:
+    """Held-out images that are copies of images that a network has learned from.
+
+    For the selection part only images that the network was trained on count. What is also a copy of an image that the
+    split itself learns from does not count: that leak is in the data set, where `data check` finds it.
+
+    Returns:
+        For each its path and the index of the original in `learned.trained` or, for other parts, `learned.images`.
+    """
+    own, found = learned_from_split(split), []
+    for part, files in split.parts.items():
+        if part != "train":
+            theirs, ours = (each.trained if part == "selection" else each.images for each in (learned, own))
+            originals = find_copies(split.fingerprints[part], theirs)
+            originals[find_copies(split.fingerprints[part], ours) >= 0] = -1
+            found += [
+                (path, original) for (path, _), original in zip(files, originals.tolist(), strict=True) if original >= 0
+            ]
+    return found
