@@ -19,7 +19,7 @@ NAMES = {
     *("DataListRequest", "DataListResult", "list_datasets"),
     *("DataDownloadRequest", "DataDownloadResult", "download_dataset"),
     *("DataCheckRequest", "DataCheckResult", "check_dataset"),
-    *("TrainRequest", "TrainResult", "train"),
+    *("TrainRequest", "TrainResult", "recipe_request", "train"),
     *("EvaluationRequest", "EvaluationResult", "evaluate"),
     *("ReportRequest", "ReportResult", "report"),
     *("ExportRequest", "ExportResult", "export"),
@@ -43,7 +43,7 @@ def test_each_name_is_there_and_of_its_kind(name: str) -> None:
         assert found.__hash__ is not None  # frozen
     elif name.endswith("Result"):
         assert issubclass(found, Tabular)
-    elif name[0].islower():
+    elif name[0].islower() and name != "recipe_request":  # which makes one
         first = next(iter(inspect.signature(found, eval_str=False).parameters))
         assert first == "request"
 

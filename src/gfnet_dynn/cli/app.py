@@ -52,6 +52,8 @@ def _end(stop: BaseException) -> NoReturn:
         if not isinstance(interruption, TrainingInterrupted):
             _print_error("interrupted\n")
         sys.exit(130)
+    if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):  # as click leaves it where a pipe is closed
+        sys.exit(CLOSED_PIPE)
     if (failure := output_failure(stop)) is None:
         raise stop
     discard_output()
@@ -61,7 +63,8 @@ def _end(stop: BaseException) -> NoReturn:
 
 
 def _end_with_error(message: str, hint: str = "") -> NoReturn:
-    _print_error(f"error: {printable(message, keep='\n')}\n{hint}")
+    shown = printable(message, keep="\n")
+    _print_error(f"error: {shown}\n{hint}")
     sys.exit(2)
 
 

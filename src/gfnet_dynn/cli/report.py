@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from gfnet_dynn.cli.render.terminal import Terminal
 from gfnet_dynn.evaluation.request import ReportRequest
 
@@ -20,4 +22,4 @@ def report(request: ReportRequest) -> None:
     result = run(request)
     print_tables(result, console)
     print_files(result.files, console)
-    print_next(console, "export RUN -o scene.gfd")
+    print_next(console, f"export {shlex.quote(str(result.groups[0].runs[0].folder))} -o scene.gfd")

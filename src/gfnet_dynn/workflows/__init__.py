@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.export.request import ExportRequest
     from gfnet_dynn.runtime.prediction import Prediction
     from gfnet_dynn.runtime.request import ClassifyRequest
+    from gfnet_dynn.train.config.recipes import recipe_request
     from gfnet_dynn.train.config.request import TrainRequest
     from gfnet_dynn.workflows.benchmarking import benchmark
     from gfnet_dynn.workflows.classification import ClassifyResult, classify, iter_classify
@@ -37,7 +38,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
 __all__ = ["DataListRequest", "DataListResult", "list_datasets"]
 __all__ += ["DataDownloadRequest", "DataDownloadResult", "download_dataset"]
 __all__ += ["DataCheckRequest", "DataCheckResult", "check_dataset"]
-__all__ += ["TrainRequest", "TrainResult", "train"]
+__all__ += ["TrainRequest", "TrainResult", "recipe_request", "train"]
 __all__ += ["EvaluationRequest", "EvaluationResult", "evaluate"]
 __all__ += ["ReportRequest", "ReportResult", "report"]
 __all__ += ["ExportRequest", "ExportResult", "export"]
@@ -57,6 +58,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "export.request": ("ExportRequest",),
     "runtime.prediction": ("Prediction",),
     "runtime.request": ("ClassifyRequest",),
+    "train.config.recipes": ("recipe_request",),
     "train.config.request": ("TrainRequest",),
     "workflows.benchmarking": ("benchmark",),
     "workflows.classification": ("ClassifyResult", "classify", "iter_classify"),

@@ -143,11 +143,9 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
         data, note = prepare_report(source, image, replace(origin.trained_on, settings=settings), on_progress)
         remarks += [note] if note else []
     remarks += [f"skipped: {reason}" for reason in data.split.skipped.values()]
-    if known:
-        spec = structs.replace(known, input=image, classes=data.split.classes)
-    else:
-        exits = backbone.default_exits if request.exits is None else request.exits
-        spec = NetSpec(backbone, exits, image, data.split.classes, request.exit_pooling or backbone.exit_pooling)
+    exits = known.exit_blocks if known else backbone.default_exits if request.exits is None else request.exits
+    pooling = known.exit_pooling if known else request.exit_pooling or backbone.exit_pooling
+    spec = NetSpec(backbone, exits, image, data.split.classes, pooling)
     return Trained(trained_net(origin.trained, spec, origin.file), spec, data, tuple(remarks))
 
 
