@@ -6,7 +6,7 @@ CALIBRATION and HELD_OUT are folders of classes. Times every exit on some of the
 for budgets from just above the cheapest exit to just below the full network, then classifies the held-out images one
 by one from file to label as `gfnet-dynn classify` does, all budgets in turns. Beside what was realised stands what the
 thresholds spend on those images by the measured costs: what is left between the two is the timing's own, not the
-policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it as docs/results/NAME.json.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 RUN is the trained network, BUNDLE its export, FOLDER images in folders of classes. Each policy of the bundle is applied
 to each image in each engine, in fp32. Where the exits differ from those in torch, the image counts as a tie if its
-score in torch lies within 1e-5 of the threshold. Writes docs/engine_agreement_NAME.json.
+score in torch lies within 1e-5 of the threshold. Writes docs/results/engine_agreement_NAME.json.
 """
 
 from __future__ import annotations

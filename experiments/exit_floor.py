@@ -4,7 +4,7 @@ The heads are not refitted: that would hide the effect of the gates on their tra
 
     python experiments/exit_floor.py [SEED]
 
-Takes some five minutes on two cores; writes docs/exit_floor.json.
+Takes some five minutes on two cores; writes docs/results/exit_floor.json.
 """
 
 from __future__ import annotations

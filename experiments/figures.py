@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_figures(figures: Mapping[str, Any], name: str | None) -> None:
-    """Print figures; with a name, write them to docs/NAME.json."""
+    """Print figures; with a name, write them to docs/results/NAME.json."""
     text = json.dumps(figures, indent=1) + "\n"
     if name:
-        (ROOT / "docs" / f"{name}.json").write_text(text, encoding="utf-8")
+        (ROOT / "docs" / "results" / f"{name}.json").write_text(text, encoding="utf-8")
     sys.stdout.write(text)

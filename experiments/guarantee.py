@@ -6,7 +6,7 @@ For each method, limit ε, level δ and number of images it counts the draws in 
 were found is above ε. A method that guarantees may fail in a share δ of the draws, up to the binomial error of so many;
 picking the cheapest threshold that looks good is shown beside it. A refusal keeps the full network and breaks none.
 Thresholds of each exit's own are found as `gfnet-dynn calibrate --per-exit` does: a path on some of the images, two
-tests that share the level. Writes docs/guarantee.json; with 500 draws it takes some ten minutes on one core.
+tests that share the level. Writes docs/results/guarantee.json; with 500 draws it takes some ten minutes on one core.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Each row is one command, printed before it runs; all share seed, split and teacher, and see the same number of images;
 those with a teacher see sixteen views of each in turn. Runs below runs/ingredients with the same epochs are not trained
 again: several processes may train rows, each with its own `--only`, and one without it collects the figures. Prints
-JSON; `--write NAME` writes it to docs/NAME.json.
+JSON; `--write NAME` writes it to docs/results/NAME.json.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ chance although the true one is not. Beside δ, what is allowed is the share of 
 would be seen above it, and the binomial error of so many splits; as halves of one set overlap, this error is larger
 than stated. Sharper, as it allows for no such chance: all images are taken for the population from which the first half
 was drawn, and their risk for the true one; what is allowed then is δ and the binomial error. A refusal keeps the full
-network and breaks none. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+network and breaks none. Prints JSON; `--write NAME` stores it as docs/results/NAME.json.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ benchmark BUNDLE IMAGES … --json BENCHMARK.json` measured. Of 100 random halve
 on the other; where a method refuses, the full network runs and nothing is saved. Beside the halves, the same with all
 images, which shows what more images bring: there is no other half then, and only savings are told. A threshold for
 each exit is held against one for all, split by split, where a method offers both. `--at-most POINTS` takes another
-limit. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+limit. Prints JSON; `--write NAME` stores it as docs/results/NAME.json.
 """
 
 from __future__ import annotations

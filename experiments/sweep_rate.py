@@ -3,7 +3,7 @@
     python experiments/sweep_rate.py [IMAGES] [ROUNDS]
 
 Five exits and a thousand thresholds: the exit of every image, its loss by four risks and its cost, and the test of a
-guarantee over all of them. Writes docs/sweep_rate.json: the median of the rounds, measured on this machine.
+guarantee over all of them. Writes docs/results/sweep_rate.json: the median of the rounds, measured on this machine.
 """
 
 from __future__ import annotations

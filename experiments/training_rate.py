@@ -6,7 +6,7 @@ The plain loop runs in float32: for GFNet with filters by torch.fft; for Efficie
 PyTorch (package efficientnet-lite-pytorch). Ours is the step of `gfnet-dynn train`, for EfficientNet-Lite0 with
 ImageNet weights, with and without frozen blocks. All process the same batches, augmented by the same code. Each
 measurement is a fresh process, the loops alternate, the medians count. Takes about eight minutes on two cores; writes
-docs/training_rate.json.
+docs/results/training_rate.json.
 """
 
 from __future__ import annotations

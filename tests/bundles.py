@@ -14,8 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from gfnet_dynn.bundle.archive import MANIFEST, stored_file, write_bundle
-from gfnet_dynn.bundle.learned_from import NAME
-from gfnet_dynn.bundle.manifest import FULL, Exit, Manifest
+from gfnet_dynn.bundle.manifest import FULL, LEARNED_FROM, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import AccuracyTable, Fitted
@@ -166,7 +165,7 @@ def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Mani
     """Of these files, the tiny bundle's own unless others are given."""
     content = files() if content is None else content
     precisions: dict[str, tuple[str, ...]] = {}
-    for name in (each for each in content if each != NAME):
+    for name in (each for each in content if each != LEARNED_FROM):
         precisions[name.split("/")[0]] = (*precisions.get(name.split("/")[0], ()), name)
     fields: dict[str, Any] = {
         "model": "tiny",
@@ -179,7 +178,7 @@ def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Mani
         "files": {name: stored_file(each) for name, each in content.items()},
         "report": {"measured_on": "nothing"},
         "provenance": {"data_set": "made up", "τ": [0.5, None]},
-        "learned_from": NAME if NAME in content else None,
+        "learned_from": LEARNED_FROM if LEARNED_FROM in content else None,
     }
     return Manifest(**{**fields, **changes})
 

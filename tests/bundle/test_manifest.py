@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gfnet_dynn.bundle.learned_from import NAME, pack
-from gfnet_dynn.bundle.manifest import FORMAT, FULL, VERSION, Exit, Manifest
+from gfnet_dynn.bundle.manifest import FORMAT, FULL, LEARNED_FROM, VERSION, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.exits.arrays import ExitArrays
@@ -24,7 +23,7 @@ ABSENT = object()
 WITH_ALL: dict[str, Any] = json.loads(
     json.dumps(
         bundles.manifest(
-            {**bundles.files(), NAME: pack([b"12345678"])}, policies=(bundles.CALIBRATED, *bundles.POLICIES)
+            {**bundles.files(), LEARNED_FROM: bytes(32)}, policies=(bundles.CALIBRATED, *bundles.POLICIES)
         ).to_dict()
     )
 )
@@ -256,12 +255,16 @@ REFERENCE = "at `$.policies[0].references[...]"
         ("policies 0 sets coverage", 0, "at `$.policies[0].sets.coverage"),
         ("policies 1 name", "calibrated", "has the policies ['calibrated', 'calibrated', 'plain', 'full']"),
         ("learned_from", 3, "at `$.learned_from"),
-        ("learned_from", ["learned_from.sha256"], "at `$.learned_from"),
+        ("learned_from", ["learned_from.fingerprints"], "at `$.learned_from"),
         ("learned_from", "\x1b[2J", "at `$.learned_from"),
-        ("learned_from", ABSENT, "disagrees with itself on its files: ['learned_from.sha256']"),
-        ("learned_from", "other", "disagrees with itself on its files: ['learned_from.sha256', 'other']"),
-        ("learned_from", "", "disagrees with itself on its files: ['learned_from.sha256']"),
-        ("files learned_from.sha256", ABSENT, "disagrees with itself on its files: ['learned_from.sha256']"),
+        ("learned_from", ABSENT, "disagrees with itself on its files: ['learned_from.fingerprints']"),
+        ("learned_from", "other", "disagrees with itself on its files: ['learned_from.fingerprints', 'other']"),
+        ("learned_from", "", "disagrees with itself on its files: ['learned_from.fingerprints']"),
+        (
+            "files learned_from.fingerprints",
+            ABSENT,
+            "disagrees with itself on its files: ['learned_from.fingerprints']",
+        ),
     ],
     ids=lambda value: None if isinstance(value, str) else "-",
 )
@@ -274,7 +277,7 @@ def test_what_no_calibration_writes_is_refused_by_name(place: str, value: object
 def test_a_calibrated_manifest_with_digests_is_read_back() -> None:
     found = read(WITH_ALL)
     assert found.policy() == bundles.CALIBRATED
-    assert found.learned_from == NAME
+    assert found.learned_from == LEARNED_FROM
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False)) == WITH_ALL
 
 

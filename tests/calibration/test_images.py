@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
-from gfnet_dynn.bundle.learned_from import NAME, digests, pack
+from gfnet_dynn.bundle.manifest import LEARNED_FROM
 from gfnet_dynn.calibration.images import LabelledFiles, find_labelled
-from gfnet_dynn.errors import BundleError, CalibrationError, DataError
+from gfnet_dynn.errors import BundleError, CalibrationError, ImageError
 from tests import bundles
 from tests.calibration.folders import write_few
+from tests.fingerprints import of_files, store_anew, write_scene
 
 NAMES = ("field/a.png", "field/b.png", "river/a.png", "town/deep/er/a.PNG", "town/z.jpg")
 
@@ -29,7 +30,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 def that_learned_from(tmp_path: Path, files: Sequence[Path]) -> Bundle:
-    content = {**bundles.files(), NAME: pack(digests(files))}
+    content = {**bundles.files(), LEARNED_FROM: of_files(files)}
     return read_bundle(bundles.write_tiny(tmp_path / "taught.gfd", content))
 
 
@@ -163,25 +164,35 @@ def test_a_new_name_makes_no_new_image(tmp_path: Path, scenes: Path) -> None:
     assert f"on 1 of the 6 images, such as {scenes / 'town/new.tif'}" in refusal(scenes, bundle)
 
 
+@pytest.mark.parametrize(("scale", "turned"), [(1.0, False), (0.875, False), (2.0, False), (1.0, True)])
+def test_images_that_the_network_learned_from_are_refused_however_they_are_stored(
+    tmp_path: Path, scenes: Path, scale: float, turned: bool
+) -> None:
+    original = write_scene(tmp_path / "original.png", 1)
+    copy = store_anew(original, scenes / "town/new.webp", scale=scale, turned=turned)
+    assert f"on 1 of the 6 images, such as {copy}" in refusal(scenes, that_learned_from(tmp_path, [original]))
+
+
+def test_a_copy_that_is_stored_anew_counts_as_twice(scenes: Path, bundle: Bundle) -> None:
+    copy = store_anew(write_scene(scenes / "field/a.png", 1), scenes / "field/c.jpg", scale=0.875)
+    message = refusal(scenes, bundle)
+    assert f"{scenes / 'field/a.png'}, {copy}" in message
+
+
 def test_new_images_are_taken_whatever_else_the_network_learned_from(tmp_path: Path, scenes: Path) -> None:
-    others = write_few(tmp_path / "others", ("1.png", "2.png"))
-    others[0].write_bytes(b"a training image")
-    others[1].write_bytes(b"another one")
+    others = write_few(tmp_path / "others", [f"{number}.png" for number in range(9)])[len(NAMES) :]
     assert len(found(scenes, that_learned_from(tmp_path, others)).files) == 5
 
 
-def test_a_bundle_with_digests_that_are_cut_off_is_named(tmp_path: Path, scenes: Path) -> None:
-    content = {**bundles.files(), NAME: pack([b"12345678"])[:-1]}
-    bundle = read_bundle(bundles.write_tiny(tmp_path / "cut.gfd", content))
+@pytest.mark.parametrize("content", [bytes(31), b""])
+def test_a_bundle_with_fingerprints_that_are_cut_off_is_named(tmp_path: Path, scenes: Path, content: bytes) -> None:
+    bundle = read_bundle(bundles.write_tiny(tmp_path / "cut.gfd", {**bundles.files(), LEARNED_FROM: content}))
     with pytest.raises(BundleError) as caught:
         found(scenes, bundle)
-    assert str(caught.value) == f"{bundle.path}: its {NAME} is cut off: export it anew"
+    assert f"{bundle.path}: its {LEARNED_FROM} has {len(content)} bytes, not 32" in str(caught.value)
 
 
-def test_a_file_that_cannot_be_read_is_named(scenes: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(DataError, match=r"cannot read .*field/a\.png: Permission denied"):
+def test_a_file_that_cannot_be_decoded_is_named(scenes: Path, bundle: Bundle) -> None:
+    (scenes / "field/a.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"field/a\.png"):
         found(scenes, bundle)

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.bundle.archive import read_bundle, update_bundle
-from gfnet_dynn.bundle.learned_from import NAME, digests, pack
-from gfnet_dynn.bundle.manifest import FULL, Exit
+from gfnet_dynn.bundle.manifest import FULL, LEARNED_FROM, Exit
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration import search as plan
 from gfnet_dynn.calibration.images import find_labelled
@@ -28,6 +27,7 @@ from tests import bundles
 from tests.calibration.benchmarks import BESIDE, FAST, candidate, energy, report, write_benchmark
 from tests.calibration.folders import labels_of, write_scenes
 from tests.cli.conftest import Outcome, Run
+from tests.fingerprints import of_files
 from tests.runtime.engines import ONNXRUNTIME
 from tests.test_architecture import without_torch
 
@@ -199,12 +199,12 @@ def test_an_output_elsewhere_leaves_the_source_as_it_was(calibrate: Calibrate, l
 
 
 def test_what_the_network_learned_from_stays_in_the_bundle(calibrate: Calibrate) -> None:
-    content = {**bundles.files(), NAME: pack([b"12345678"])}
+    content = {**bundles.files(), LEARNED_FROM: bytes(32)}
     bundles.write_tiny(Path("tiny.gfd"), content)
     calibrate(*BUDGET, images="scenes")
     bundle = read_bundle(Path("tiny.gfd"))
-    assert bundle.manifest.learned_from == NAME
-    assert bundle.read(NAME) == b"12345678"
+    assert bundle.manifest.learned_from == LEARNED_FROM
+    assert bundle.read(LEARNED_FROM) == bytes(32)
     bundle.verify()
 
 
@@ -220,8 +220,8 @@ def test_what_the_network_learned_from_stays_in_the_bundle(calibrate: Calibrate)
 def test_an_ancestor_that_may_have_seen_the_images_is_named(
     calibrate: Calibrate, described: object, doubted: str | None
 ) -> None:
-    content = {**bundles.files(), NAME: pack([b"12345678"])}
-    bundles.write_tiny(Path("tiny.gfd"), content, learned_from=NAME, provenance={"learned_from": described})
+    content = {**bundles.files(), LEARNED_FROM: bytes(32)}
+    bundles.write_tiny(Path("tiny.gfd"), content, learned_from=LEARNED_FROM, provenance={"learned_from": described})
     said = calibrate(*BUDGET, images="scenes").out
     assert ("learned from is not known to the bundle" in said) == (doubted is not None)
     assert doubted is None or f"note: what {doubted} learned from" in said
@@ -280,7 +280,7 @@ def test_what_few_images_cannot_say_is_told(calibrate: Calibrate) -> None:
 
 def test_a_bundle_that_does_not_know_its_training_images_says_so(calibrate: Calibrate) -> None:
     assert "is not checked: export it anew" in " ".join(calibrate(*BUDGET).out.split())
-    content = {**bundles.files(), NAME: pack([b"12345678"])}
+    content = {**bundles.files(), LEARNED_FROM: bytes(32)}
     bundles.write_tiny(Path("taught.gfd"), content)
     assert "not checked" not in calibrate(*BUDGET, images="scenes", bundle="taught.gfd").out
 
@@ -502,7 +502,7 @@ def test_images_that_cannot_be_calibrated_on_are_refused(
 
 def test_images_that_were_in_training_are_refused(run: Run) -> None:
     known = sorted(Path("scenes/town").iterdir())[:3]
-    path = bundles.write_tiny(Path("taught.gfd"), {**bundles.files(), NAME: pack(digests(known))})
+    path = bundles.write_tiny(Path("taught.gfd"), {**bundles.files(), LEARNED_FROM: of_files(known)})
     before = path.read_bytes()
     outcome = run("gfnet-dynn", "calibrate", "taught.gfd", "scenes", *BUDGET)
     assert outcome.status == 2
@@ -512,8 +512,8 @@ def test_images_that_were_in_training_are_refused(run: Run) -> None:
 
 @pytest.mark.parametrize("how", ["missing", "cut", "empty", "unlisted", "changed"])
 def test_a_bundle_whose_training_images_are_not_known_rightly_is_refused(run: Run, how: str) -> None:
-    packed = pack([b"12345678"])
-    content = {**bundles.files(), NAME: {"cut": packed[:-3], "empty": b""}.get(how, packed)}
+    packed = bytes(range(32))
+    content = {**bundles.files(), LEARNED_FROM: {"cut": packed[:-3], "empty": b""}.get(how, packed)}
     path, members = Path("broken.gfd"), bundles.members()
     if how in ("cut", "empty"):
         bundles.write_tiny(path, content)
@@ -521,16 +521,16 @@ def test_a_bundle_whose_training_images_are_not_known_rightly_is_refused(run: Ru
         described = bundles.manifest(bundles.files() if how == "unlisted" else content).to_dict()
         members["manifest.json"] = json.dumps(described).encode()
         if how != "missing":
-            members[NAME] = b"87654321" if how == "changed" else packed
+            members[LEARNED_FROM] = packed[::-1] if how == "changed" else packed
         bundles.packed(path, members)
     outcome = run("gfnet-dynn", "calibrate", "broken.gfd", "scenes", *BUDGET)
     assert outcome.status == 2
     said = {
-        "missing": f"broken.gfd: it lacks {NAME}: copy or export it anew",
-        "cut": f"broken.gfd: its {NAME} is cut off: export it anew",
-        "empty": f"broken.gfd: its {NAME} is empty: export it anew",
-        "unlisted": f"broken.gfd: it holds {NAME}, which its manifest does not name",
-        "changed": f"broken.gfd: its {NAME} is not what was exported",
+        "missing": f"broken.gfd: it lacks {LEARNED_FROM}: copy or export it anew",
+        "cut": f"broken.gfd: its {LEARNED_FROM} has 29 bytes, not 32 for each image",
+        "empty": f"broken.gfd: its {LEARNED_FROM} has 0 bytes, not 32 for each image",
+        "unlisted": f"broken.gfd: it holds {LEARNED_FROM}, which its manifest does not name",
+        "changed": f"broken.gfd: its {LEARNED_FROM} is not what was exported",
     }
     assert said[how] in outcome.err
     assert "Traceback" not in outcome.err

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.bundle.manifest import LEARNED_FROM
 from gfnet_dynn.cli.app import main
 from gfnet_dynn.runtime import Prediction, load
 from gfnet_dynn.uncertainty.drift import BINS, FEWEST_IMAGES, Reference, compare, reference_of
@@ -20,6 +21,7 @@ from gfnet_dynn.workflows import monitoring
 from tests import bundles
 from tests.calibration.folders import write_scenes
 from tests.cli.conftest import Outcome, Run
+from tests.fingerprints import of_files, store_anew, write_scene
 from tests.test_architecture import without_torch
 
 QUICK = ("--precision", "fp32", "--threads", "1")
@@ -518,6 +520,30 @@ def test_an_unreadable_image_is_named_and_the_others_are_compared(run: Run, fold
     assert "error: mine/0030a.png is not an image in a known format" in outcome.err
     assert "mine/0040a.png" in outcome.err
     assert outcome.err.count("error:") == 2
+
+
+def taught(tmp_path: Path) -> list[Path]:
+    """`tiny.gfd` with the record that it learned from three scenes; these, stored anew."""
+    scenes = [write_scene(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    content = {**bundles.files(), LEARNED_FROM: of_files(scenes)}
+    bundles.write_tiny(Path("tiny.gfd"), content, policies=read_bundle(Path("tiny.gfd")).manifest.policies)
+    return [store_anew(scene, Path("learned") / f"{scene.stem}.jpg", scale=0.875) for scene in scenes]
+
+
+def test_images_that_the_network_learned_from_are_left_out(run: Run, tmp_path: Path) -> None:
+    before = monitor(run, "same", "--json").out
+    copies = taught(tmp_path)
+    outcome = monitor(run, "same", "learned", "--json")
+    assert (outcome.status, outcome.out) == (0, before)
+    assert "note: skipped 3 images" in outcome.err
+    assert str(copies[0]) in outcome.err
+
+
+def test_where_the_network_learned_from_all_images_nothing_is_compared(run: Run, tmp_path: Path) -> None:
+    taught(tmp_path)
+    outcome = monitor(run, "learned")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "all 3 images" in outcome.err
 
 
 def test_a_place_without_images_takes_no_comparison_from_the_others(run: Run) -> None:

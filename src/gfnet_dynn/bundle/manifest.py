@@ -21,6 +21,9 @@ VERSION = 1
 FULL = "full"
 """The policy that every bundle has: no sample leaves early."""
 
+LEARNED_FROM = "learned_from.fingerprints"
+"""The file with the fingerprints of the images that the network was trained and selected on, 32 bytes each."""
+
 OWN = "own"
 """What a policy is called whose thresholds the caller gave: none of a bundle is."""
 
@@ -67,7 +70,7 @@ class Manifest:
         files: by name in the archive, all but the manifest.
         report: what export measured: parity with the trained network, accuracy and exit shares by precision.
         provenance: how the network was trained, and on what.
-        learned_from: file with the digests of the images that it was trained and selected on; None: not known.
+        learned_from: file with the fingerprints of the images that it was trained and selected on; None: not known.
         auto_precisions: those that the precision `auto` may take, see `bundle.precisions`.
     """
 

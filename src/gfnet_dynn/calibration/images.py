@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.learned_from import digests, unpack
-from gfnet_dynn.errors import BundleError, CalibrationError, nearest
+from gfnet_dynn.bundle.learned_from import find_learned
+from gfnet_dynn.errors import CalibrationError, ImageError, nearest
+from gfnet_dynn.images.copies import group_copies
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import find_classes
+from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.images.fit import decode_options
 
 Told = Callable[[int, int], None]
 
@@ -28,7 +31,7 @@ class LabelledFiles:
     Attributes:
         files: [N], in the order of their names.
         labels: class indices of the bundle, [N].
-        sha256: over the labels and the contents of all files; it identifies the data.
+        sha256: over the labels and the fingerprints of all images; it identifies the data.
         skipped: files of other formats among them.
     """
 
@@ -38,19 +41,21 @@ class LabelledFiles:
     skipped: tuple[Path, ...] = ()
 
 
-def find_labelled(folder: Path, bundle: Bundle, told: Told) -> LabelledFiles:
+def find_labelled(folder: Path, bundle: Bundle, told: Told, decode: DecodeOptions = DEFAULT) -> LabelledFiles:
     """The images below a folder, each in the folder of its class.
 
     Args:
         folder: holds one folder for each class.
         bundle: whose classes they are.
-        told: of the number of files read, and of all.
+        told: of the number of files decoded, and of all.
+        decode: how they are decoded.
 
     Raises:
-        CalibrationError: no such folder, a folder that is no class, a class without images, an image twice, or one that
-            the network was trained or selected on.
-        BundleError: what the network learned from cannot be told.
-        DataError: a file or folder cannot be read.
+        CalibrationError: no such folder, a folder that is no class, a class without images, copies of one image, or of
+            one that the network was trained or selected on.
+        BundleError: the record of what the network learned from is damaged.
+        ImageError: a file cannot be decoded.
+        DataError: a folder cannot be read.
     """
     if not folder.is_dir():
         raise CalibrationError(f"no folder {folder}: give one that holds a folder of images for each class")
@@ -71,28 +76,23 @@ def find_labelled(folder: Path, bundle: Bundle, told: Told) -> LabelledFiles:
         )
     files = tuple(file for name in sorted(found) for file in found[name])
     labels = np.array([index[file.relative_to(folder).parts[0]] for file in files], np.int64)
-    contents = digests(files, lambda done: told(done, len(files)))
-    _require_new(files, contents, bundle)
-    sha256 = hashlib.sha256(b"".join((labels.tobytes(), *contents))).hexdigest()
-    return LabelledFiles(files, labels, sha256, skipped)
+    fingerprints, unreadable = fingerprint_files(files, told, decode_options(bundle.manifest.input, decode))
+    for reason in unreadable.values():
+        raise ImageError(reason)
+    packed = b"".join(fingerprints.values())
+    _require_new(files, packed, bundle)
+    return LabelledFiles(files, labels, hashlib.sha256(labels.tobytes() + packed).hexdigest(), skipped)
 
 
-def _require_new(files: tuple[Path, ...], contents: list[bytes], bundle: Bundle) -> None:
-    """Nothing twice, as one image would count as two, and nothing that the network has seen."""
-    times = Counter(contents)
-    if again := [content for content in contents if times[content] > 1]:
-        twins = [str(file) for file, content in zip(files, contents, strict=True) if content == again[0]]
+def _require_new(files: tuple[Path, ...], fingerprints: bytes, bundle: Bundle) -> None:
+    """No copies, as one image would count as two, and nothing that the network has learned from."""
+    if groups := group_copies(fingerprints):
+        copies = [str(files[index]) for index in groups[0]]
         raise CalibrationError(
-            f"{len(again)} files hold an image that another one holds too, such as {_some(twins)}: give each once"
+            f"{sum(map(len, groups))} files hold an image that another one holds too, such as {_some(copies)}: give "
+            "each once"
         )
-    if bundle.manifest.learned_from is None:
-        return
-    packed = bundle.read(bundle.manifest.learned_from)
-    try:
-        seen = unpack(packed)
-    except BundleError as error:
-        raise BundleError(f"{bundle.path}: {error}") from error
-    if known := [str(file) for file, content in zip(files, contents, strict=True) if content in seen]:
+    if known := find_learned(bundle, files, fingerprints):
         raise CalibrationError(
             f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: on "
             "those it is better than on others, so nothing could be guaranteed; give images that it has not seen"

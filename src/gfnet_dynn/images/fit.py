@@ -46,6 +46,9 @@ def load_input(path: Path, spec: InputSpec, options: DecodeOptions = DEFAULT) ->
     Raises:
         ImageError: as `decode`.
     """
-    if options.stretch is None and spec.stretch is not None:
-        options = replace(options, stretch=spec.stretch)
-    return fit_image(decode(path, spec.size - spec.pad, options), spec)
+    return fit_image(decode(path, spec.size - spec.pad, decode_options(spec, options)), spec)
+
+
+def decode_options(spec: InputSpec, options: DecodeOptions = DEFAULT) -> DecodeOptions:
+    """How images are decoded for a network: with its own stretch, where `options` has none."""
+    return options if options.stretch else replace(options, stretch=spec.stretch)

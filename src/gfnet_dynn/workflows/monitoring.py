@@ -11,14 +11,19 @@ import numpy as np
 from rich.console import Console
 
 from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import CalibrationError, DataError
 from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.images.fit import decode_options
 from gfnet_dynn.runtime.precision import AUTO
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.system.storage import json_line
 from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Reference, compare
+from gfnet_dynn.wording import counted
 from gfnet_dynn.workflows.image_files import find_readable
 from gfnet_dynn.workflows.prediction_log import Answer, read_logs
 
@@ -67,7 +72,7 @@ def run_monitor(wanted: Wanted, console: Console, err: TextIO) -> int:
     answers, unread = read_logs(logs, manifest, policy), Unread(err)
     precision = _common_precision(wanted.precision, answers)
     if pictures:
-        answers += _classify(wanted, policy, precision, pictures, unread)
+        answers += _classify(wanted, policy, precision, _new(wanted, pictures, unread, err), unread)
     if not answers:
         raise CalibrationError(f"the logs are empty, so there is nothing to compare: give at least {FEWEST_IMAGES}")
     reference = _reference(policy, answers[0].precision)
@@ -108,8 +113,22 @@ def _reference(policy: Policy, precision: str) -> Reference:
     )
 
 
-def _classify(wanted: Wanted, policy: Policy, precision: str, pictures: Sequence[Path], unread: Unread) -> list[Answer]:
-    files = find_readable(pictures, unread)
+def _new(wanted: Wanted, pictures: Sequence[Path], unread: Unread, err: TextIO) -> list[Path]:
+    """The images at these places, without copies of training images: the network is more confident on those."""
+    bundle, files = read_bundle(wanted.bundle), find_readable(pictures, unread)
+    decode = decode_options(bundle.manifest.input, wanted.decode)
+    fingerprints, _ = fingerprint_files(files, decode=decode)  # classification reports what cannot be decoded
+    known = find_learned(bundle, list(fingerprints), b"".join(fingerprints.values()))
+    if known and len(known) == len(files):
+        raise DataError(f"the network was trained or selected on all {len(files)} images: give images from its use")
+    if known:
+        images = counted(len(known), "image")
+        skipped = f"skipped {images} that the network was trained or selected on, such as {known[0]}"
+        err.write(f"note: {printable(skipped)}\n")
+    return [file for file in files if file not in set(known)]
+
+
+def _classify(wanted: Wanted, policy: Policy, precision: str, files: Sequence[Path], unread: Unread) -> list[Answer]:
     classifier = load(
         wanted.bundle, engine=wanted.engine, precision=precision, threads=wanted.threads, decode=wanted.decode
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import structs
 
+from gfnet_dynn.data.learned_from import learned_from_provenance
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
@@ -69,7 +70,11 @@ def find_origin(path: Path) -> Origin:
         return Origin(file, trained, {}, None)
     data = trained.provenance["data"]
     trained_on = TrainedOn(
-        data["data_set"], data["fingerprint"], SplitSettings(**data["split"]), kept_split(file, trained.provenance)
+        data["data_set"],
+        data["fingerprint"],
+        SplitSettings(**data["split"]),
+        kept_split(file, trained.provenance),
+        learned_from_provenance(trained.provenance, file),
     )
     return Origin(file, trained, trained.provenance, trained_on)
 

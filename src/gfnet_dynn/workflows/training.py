@@ -101,7 +101,7 @@ def train(
         make_reporter = partial(_reporter, request, reporters)
         context = TeacherContext(plan.data, plan.settings, output / "teachers", make_reporter, log)
         plan = replace(plan, teacher=find_teacher(plan.distillation, context))
-        run = runs.open_run(plan, resume=request.run.resume, on_progress=on_progress)
+        run = runs.open_run(plan, resume=request.run.resume)
         keep_split(plan.data, output / "splits")
         for note in (_describe_parts(plan.data), *run.notes):
             log(note)

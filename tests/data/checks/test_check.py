@@ -13,6 +13,7 @@ from gfnet_dynn.data.checks.check import check_folder
 from gfnet_dynn.data.checks.report import DataCheckResult
 from gfnet_dynn.errors import DataError
 from tests.data.small_sets import picture, write_picture
+from tests.fingerprints import store_anew, write_scene
 
 CONFIG = DatasetConfig(num_classes=2, default_input_size=8)
 
@@ -112,6 +113,16 @@ def test_an_image_in_two_classes_is_a_problem(root: Path, part: str) -> None:
     assert report.contradictions == [("train/field/01.png", f"{part}/river/copy.bmp")]
     assert report.repeated == []
     assert f"train/field/01.png = {part}/river/copy.bmp" in report.problems[0]
+
+
+@pytest.mark.parametrize("place", ["val/field", "train/river", "train/field"])
+def test_copies_are_recognised_however_they_are_stored(root: Path, place: str) -> None:
+    copy = store_anew(write_scene(root / "train/field/02.png", 1), root / place / "x.webp", turned=True)
+    report, group = check(root), ("train/field/02.png", f"{place}/x.webp")
+    assert report.leaks == ([group] if "val" in place else [])
+    assert report.contradictions == ([group] if "river" in place else [])
+    assert report.repeated == ([group] if place == "train/field" else [])
+    assert any(copy.name in each for each in [*report.problems, *report.remarks] if " = " in each)
 
 
 def test_duplicates_across_parts_are_a_problem(root: Path) -> None:

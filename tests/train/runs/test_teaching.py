@@ -13,6 +13,7 @@ import pytest
 import torch
 from msgspec import structs
 
+from gfnet_dynn.data.learned_from import RECORD, learned_from_split
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled
@@ -146,8 +147,9 @@ def test_a_teacher_of_other_classes_is_refused(data: SceneData, context: Teacher
 
 def test_a_teacher_that_saw_what_is_held_out_is_refused(scenes: Path, context: TeacherContext, tmp_path: Path) -> None:
     other = tiny_data(scenes, tmp_path / "other", SplitSettings(split_seed=5, selection_share=0.2))
-    save_checkpoint(tmp_path / "t.safetensors", build_net(TINY), TINY, {"data": msgspec.to_builtins(other.record())})
-    with pytest.raises(CheckpointError, match="has seen some that would now be held out"):
+    provenance = {RECORD: msgspec.to_builtins(learned_from_split(other.split))}
+    save_checkpoint(tmp_path / "t.safetensors", build_net(TINY), TINY, provenance)
+    with pytest.raises(CheckpointError, match="held out now"):
         find_teacher(DistillationSettings(teacher=str(tmp_path / "t.safetensors")), context)
 
 

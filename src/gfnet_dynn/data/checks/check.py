@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,8 +16,10 @@ from gfnet_dynn.data.catalogue.download import part_folders
 from gfnet_dynn.data.checks.report import DataCheckResult, Group, PartReport, find_problems, find_remarks
 from gfnet_dynn.data.splits.folders import parent_hint
 from gfnet_dynn.errors import DataError, ImageError
+from gfnet_dynn.images.copies import group_copies
 from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, read_image
 from gfnet_dynn.images.files import FoundFiles, find_classes
+from gfnet_dynn.images.fingerprint import fingerprint
 from gfnet_dynn.progress import OnProgress, ignore_progress
 
 
@@ -31,7 +32,7 @@ class _File:
     label: str
     size: str = ""
     format: str = ""
-    pixels: bytes = b""
+    fingerprint: bytes = b""
     fault: str | None = None
 
 
@@ -44,7 +45,7 @@ def check_folder(
 ) -> DataCheckResult:
     """Decode every image of a data set and report what is wrong.
 
-    Two images are the same where their decoded 8-bit RGB pixels are, whatever their names and formats.
+    Copies of an image are recognised as in `images.copies`, also re-encoded, resized or turned.
 
     Args:
         name: of the data set; the published counts of the known ones are compared.
@@ -103,7 +104,7 @@ def _decode(root: Path, file: _File, decode: DecodeOptions) -> _File:
     except (ImageError, OSError) as error:
         return replace(file, fault=str(error))
     size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-    return replace(file, size=size, format=kind, pixels=hashlib.sha256(size.encode() + pixels.tobytes()).digest())
+    return replace(file, size=size, format=kind, fingerprint=fingerprint(pixels))
 
 
 def _report(
@@ -125,21 +126,19 @@ def _report(
 
 
 def _repetitions(files: Sequence[_File]) -> tuple[list[Group], list[Group], list[Group]]:
-    """Groups of the same image: in several parts, in several classes, and those in one class of one part."""
-    same: defaultdict[bytes, list[_File]] = defaultdict(list)
-    for file in files:
-        if file.fault is None:
-            same[file.pixels].append(file)
+    """Groups of copies of one image: in several parts, in several classes, and those in one class of one part."""
+    decoded = [file for file in files if file.fault is None]
     leaks: list[Group] = []
     contradictions: list[Group] = []
     repeated: list[Group] = []
-    for group in same.values():
+    for indices in group_copies(b"".join(file.fingerprint for file in decoded)):
+        group = [decoded[index] for index in indices]
         paths = tuple(file.path for file in group)
         parts, labels = ({getattr(file, name) for file in group} for name in ("part", "label"))
         if len(parts) > 1:
             leaks.append(paths)
         if len(labels) > 1:
             contradictions.append(paths)
-        if len(group) > 1 and len(parts) == len(labels) == 1:
+        if len(parts) == len(labels) == 1:
             repeated.append(paths)
     return leaks, contradictions, repeated

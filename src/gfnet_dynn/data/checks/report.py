@@ -17,7 +17,7 @@ from gfnet_dynn.wording import counted
 _SHOWN = 5
 
 Group = tuple[str, ...]
-"""Paths below the data set's folder of files with the same pixels."""
+"""Paths below the data set's folder of copies of one image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,4 +84,6 @@ def keep_split(data: SceneData, folder: Path) -> None:
 
 def _split_name(source: Source, settings: SplitSettings) -> str:
     ratio = f"_ratio{settings.split_ratio}" if source.config.use_random_split else ""
-    return f"{source.name}_seed{settings.split_seed}{ratio}_selection{settings.selection_share}.json"
+    stretch = source.decode.stretch  # fingerprints differ
+    stretched = f"_stretch{stretch[0]:g}-{stretch[1]:g}" if stretch else ""
+    return f"{source.name}_seed{settings.split_seed}{ratio}_selection{settings.selection_share}{stretched}.json"

@@ -39,7 +39,7 @@ from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher, WholeNet
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan, can_resume
-from gfnet_dynn.train.runs.start import read_trained, require_same_split, trained_net
+from gfnet_dynn.train.runs.start import read_trained, require_unseen, trained_net
 from gfnet_dynn.units import percent
 
 _USUAL_SIZE = 224  # of ImageNet weights
@@ -161,7 +161,7 @@ def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, con
 def _wrapped(file: Path, data: SceneData) -> Teacher:
     trained = read_trained(file)
     if isinstance(trained, Checkpoint):
-        require_same_split(trained, data, file)
+        require_unseen(trained.provenance, data, file)
         spec = structs.replace(trained.spec, classes=data.split.classes)
         net = trained_net(trained, spec, file)
     else:
