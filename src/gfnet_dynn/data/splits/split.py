@@ -129,11 +129,11 @@ def _scan(source: Source) -> dict[str, ClassFolders]:
     scans = {}
     for part, folder in folders.items():
         scan = scan_folders(root / folder)
-        require_classes(scan, config.num_classes, source.name)
         prefix = scan.root.relative_to(root).as_posix()
         names = ((path if prefix == "." else f"{prefix}/{path}", label) for path, label in scan.files)
         scans[part] = replace(scan, files=tuple(names))
     _require_same_classes(scans)
+    require_classes(scans["train"], config.num_classes, source.name)
     _require_apart(scans)
     return scans
 
@@ -154,8 +154,9 @@ def _require_apart(parts: Mapping[str, ClassFolders]) -> None:
 def _require_same_classes(scans: Mapping[str, ClassFolders]) -> None:
     train = scans["train"]
     for scan in scans.values():
-        if differing := sorted(set(train.classes) ^ set(scan.classes)):
-            raise DataError(f"{train.root} and {scan.root} have different classes: {', '.join(differing[:6])}")
+        for one, other in ((train, scan), (scan, train)):
+            if missing := [name for name in other.classes if name not in one.classes]:
+                raise DataError(f"{one.root} lacks classes that {other.root} has: {', '.join(missing[:6])}")
 
 
 def _fingerprint(root: Path, found: Mapping[str, ClassFolders]) -> str:
