@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gfnet_dynn.bundle.learned_from import NAME, pack
+from gfnet_dynn.bundle.manifest import LEARNED_FROM
+from gfnet_dynn.images.fingerprint import BYTES
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import save_checkpoint
 from gfnet_dynn.spec.backbone import GFNetSpec
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_bundle(path: Path) -> None:
-    content = {**bundles.files(), NAME: pack([b"12345678"])}
+    content = {**bundles.files(), LEARNED_FROM: bytes(BYTES)}
     neighbours = (bundles.CALIBRATED, *bundles.POLICIES)
     bundles.write_tiny(path, content, policies=neighbours)
 

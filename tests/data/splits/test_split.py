@@ -12,7 +12,7 @@ from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import Split, find_split, read_split, store_split
 from gfnet_dynn.errors import DataError, OptionError
-from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.decode import DecodeOptions, read_image
 from gfnet_dynn.images.fingerprint import fingerprint
 from tests.conftest import CLASSES
 from tests.data.small_sets import write_picture
@@ -288,13 +288,7 @@ def test_a_missing_split_cannot_be_read(tmp_path: Path) -> None:
         read_split(tmp_path / "absent.json")
 
 
-def test_a_split_that_is_read_again_takes_the_decoding_asked_for(own_scenes: Path, file: Path) -> None:
-    split(own_scenes, file)
-    again = split(own_scenes, file, settings=replace(QUARTER, max_pixels=2000, stretch=(0, 2047)))
-    assert (again.settings.decode.max_pixels, again.settings.decode.stretch) == (2000, (0, 2047))
-    assert read_split(file).settings.decode == again.settings.decode
-
-
-def test_images_are_tried_within_the_limit(own_scenes: Path, file: Path) -> None:
+def test_images_are_decoded_within_the_limit(own_scenes: Path, file: Path) -> None:
+    source = Source("Stripes", FOLDERS, own_scenes, DecodeOptions(max_pixels=1000))
     with pytest.raises(DataError, match=r"--max-pixels"):
-        split(own_scenes, file, settings=replace(QUARTER, max_pixels=1000))
+        find_split(file, source, QUARTER)
