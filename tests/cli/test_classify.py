@@ -94,6 +94,13 @@ def test_json_is_an_object_a_line(exact: Exact, top: int) -> None:
     assert [len(json.loads(line)["probabilities"]) for line in lines] == [min(top, 3)] * 3
 
 
+def test_what_is_no_number_is_null_in_json(exact: Exact) -> None:
+    segments = [bundles.segment(index, lean=float("nan")) for index in range(bundles.STAGES)]
+    bundles.write_tiny(Path("nan.gfd"), bundles.files(fp32=segments))
+    for line in exact("nan.gfd", "pictures", "--format", "json").splitlines():
+        assert json.loads(line, parse_constant=pytest.fail)["confidence"] is None
+
+
 @pytest.mark.parametrize("top", [1, 2, 9])
 def test_csv_is_a_table_with_as_many_columns_as_classes_asked_for(exact: Exact, top: int) -> None:
     printed = exact("tiny.gfd", "pictures", "--format", "csv", "--top", str(top))

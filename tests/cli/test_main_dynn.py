@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -30,6 +31,7 @@ from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.config.training import TrainSettings
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
+from tests.image_bytes import png16_bytes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = ("--model", "gfnet-96x8", "--batch", "16", "--num_epoch", "2", "--lr", "0.001", "--threads", "1")
@@ -90,6 +92,25 @@ def test_training_then_evaluation(train: Train) -> None:
     again = json.loads((RESULT / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     assert again["latency"] is None
     assert again["sweeps"]["gate"][3]["accuracy"] == report["sweeps"]["gate"][3]["accuracy"]
+
+
+def test_a_run_on_11_bit_images_remembers_how_they_are_read(train: Train, scenes: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide"
+    for path in scenes.rglob("*.png"):
+        target = wide / path.relative_to(scenes)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        samples = np.rint(np.asarray(Image.open(path)) * (2047 / 255)).astype(np.uint16)
+        target.write_bytes(png16_bytes(samples))
+    refused(train(data=wide), "--stretch")
+    trained = train("--stretch", "0", "2047", "--num_epoch", "1", data=wide)
+    assert trained.status == 0, trained.err
+    evaluate = ("--eval", "--checkpoint-path", RESULT, "--latency-images", "0")
+    evaluated = train(*evaluate, data=wide)
+    assert evaluated.status == 0, evaluated.err
+    figures = (RESULT / "evaluation" / "evaluation.json").read_bytes()
+    otherwise = train(*evaluate, "--stretch", "0", "999", data=wide)
+    assert otherwise.status == 0, otherwise.err
+    assert (RESULT / "evaluation" / "evaluation.json").read_bytes() != figures
 
 
 def test_the_published_spellings_and_defaults(run: Run) -> None:

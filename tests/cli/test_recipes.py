@@ -174,3 +174,12 @@ def test_each_recipe_runs_on_a_folder(run: Run, few_scenes: Path, name: str) -> 
         "main_dynn.py", "--eval", "--latency-images", "0", "--checkpoint-path", folder, "--data-path", few_scenes
     )
     assert again.status == 0, again.err
+
+
+def test_a_pair_of_numbers_is_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "wide.toml"
+    path.write_text("[data]\nstretch = [0, 2047]\n", encoding="utf-8")
+    assert read_recipe(path)[DataOptions] == {"stretch": (0, 2047)}
+    path.write_text("[data]\nstretch = 2047\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="a list of 2 numbers, not 2047"):
+        read_recipe(path)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gfnet_dynn.errors import DataError, ImageError
+from gfnet_dynn.errors import ImageError, OptionError
 from gfnet_dynn.images import decode as decode_module
 from gfnet_dynn.images.decode import MAX_PIXELS, DecodeOptions, decode, read_image
 from gfnet_dynn.images.fit import fit, load_input
@@ -150,7 +150,7 @@ def test_tags_of_a_tiff_cannot_fill_the_memory() -> None:
 
 @pytest.mark.parametrize("options", [{"max_pixels": 0}, {"stretch": (5, 5)}, {"stretch": (0, float("nan"))}])
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(DataError):
+    with pytest.raises(OptionError):
         DecodeOptions(**options)  # type: ignore[arg-type]
 
 

@@ -49,7 +49,7 @@ CONTENTS = {
 
 @pytest.mark.parametrize("name", CONTENTS)
 def test_11_bit_in_16_is_refused_with_its_range_and_stretched_as_asked(name: str) -> None:
-    with pytest.raises(ImageError, match=r"values 3 to 20(39|40): give --stretch .* such as 0 2047, or 0 65535"):
+    with pytest.raises(ImageError, match=r"values 3 to 20(39|40): give --stretch .* such as 0,2047, or 0,65535"):
         read_image(CONTENTS[name])
     expected = STRETCHED if "grey" not in name else np.repeat(STRETCHED[:, :, :1], 3, axis=2)
     np.testing.assert_array_equal(read_image(CONTENTS[name], TO_2047), expected)

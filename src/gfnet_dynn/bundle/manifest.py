@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from gfnet_dynn.bundle.policy import Policy, Text, restore_infinities
-from gfnet_dynn.errors import BundleError
+from gfnet_dynn.errors import BundleError, CalibrationError
 from gfnet_dynn.exits.rule import NEVER, per_exit
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.system.storage import to_json
@@ -145,7 +145,7 @@ class Manifest:
             for policy in value["policies"] if isinstance(value.get("policies"), list) else ():
                 restore_infinities(policy)
             return msgspec.convert(value, cls)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, CalibrationError) as error:
             raise BundleError(f"its manifest is not usable: {error}") from error
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise BundleError(f"its manifest is not JSON: {error}") from error

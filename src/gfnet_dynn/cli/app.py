@@ -52,6 +52,8 @@ def _end(stop: BaseException) -> NoReturn:
         if not isinstance(interruption, TrainingInterrupted):
             _print_error("interrupted\n")
         sys.exit(130)
+    if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):  # as click leaves it where a pipe is closed
+        sys.exit(CLOSED_PIPE)
     if (failure := output_failure(stop)) is None:
         raise stop
     discard_output()

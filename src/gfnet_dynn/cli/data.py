@@ -54,7 +54,7 @@ class CheckOptions:
 
 @command(app, "check", CheckOptions)
 def check(options: CheckOptions) -> None:
-    """Decode and compare every image; the exit status is 1 if there are problems."""
+    """Decode and compare every image; the exit status is 2 if there are problems."""
     from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
     from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what other commands need not load
@@ -67,5 +67,5 @@ def check(options: CheckOptions) -> None:
     console = Terminal(highlight=False)
     print_tables(result, console)
     if result.problems:
-        raise SystemExit(1)
+        raise SystemExit(2)
     print_next(console, f"train {shlex.quote(result.root)}")

@@ -6,6 +6,7 @@ import shlex
 import sys
 
 from gfnet_dynn.cli.render.terminal import Terminal
+from gfnet_dynn.display import printable
 from gfnet_dynn.evaluation.request import EvaluationRequest
 
 REQUEST = EvaluationRequest
@@ -29,6 +30,6 @@ def evaluate(request: EvaluationRequest) -> None:
     print_files(result.files, console)
     print_next(console, following)
     for error in result.unreadable:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(error)}\n")
     if result.unreadable:
         raise SystemExit(2)

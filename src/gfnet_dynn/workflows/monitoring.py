@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from gfnet_dynn.errors import CalibrationError, DataError
 from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.runtime.precision import AUTO
 from gfnet_dynn.runtime.predictor import load
+from gfnet_dynn.system.storage import json_line
 from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Reference, compare
 from gfnet_dynn.workflows.image_files import find_readable
 from gfnet_dynn.workflows.prediction_log import Answer, read_logs
@@ -75,7 +75,7 @@ def run_monitor(wanted: Wanted, console: Console, err: TextIO) -> int:
     confidences = np.array([each.confidence for each in answers], np.float64)
     found = compare(reference, exits, confidences, wanted.level, wanted.seed)
     more = {"rejected": found.rejected, "policy": policy.name}
-    said = json.dumps({**asdict(found), **more}) if wanted.as_json else str(found)
+    said = json_line({**asdict(found), **more}) if wanted.as_json else str(found)
     console.print(said, markup=False, highlight=False, soft_wrap=True)
     return 1 if found.rejected else 2 if unread.count else 0
 

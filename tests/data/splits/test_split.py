@@ -274,3 +274,15 @@ def test_a_damaged_split_is_refused(scenes: Path, file: Path, damage: str) -> No
 def test_a_missing_split_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.json"):
         read_split(tmp_path / "absent.json")
+
+
+def test_a_split_that_is_read_again_takes_the_decoding_asked_for(own_scenes: Path, file: Path) -> None:
+    split(own_scenes, file)
+    again = split(own_scenes, file, settings=replace(QUARTER, max_pixels=2000, stretch=(0, 2047)))
+    assert (again.settings.decode.max_pixels, again.settings.decode.stretch) == (2000, (0, 2047))
+    assert read_split(file).settings.decode == again.settings.decode
+
+
+def test_images_are_tried_within_the_limit(own_scenes: Path, file: Path) -> None:
+    with pytest.raises(DataError, match=r"--max-pixels"):
+        split(own_scenes, file, settings=replace(QUARTER, max_pixels=1000))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from gfnet_dynn.display import printable, spreadsheet_cell
 from gfnet_dynn.runtime.prediction import Prediction
+from gfnet_dynn.system.storage import json_line
 from gfnet_dynn.units import percent
 
 _BETWEEN_CLASSES = "\t"  # in one cell of CSV: class names may hold whatever else can be printed
@@ -45,7 +45,7 @@ def _text_writer(out: TextIO, top: int) -> Writer:
 
 def _json_writer(out: TextIO, top: int) -> Writer:
     def write(prediction: Prediction) -> None:
-        out.write(json.dumps(prediction.to_dict(top)) + "\n")  # ASCII, which every output takes
+        out.write(json_line(prediction.to_dict(top)) + "\n")
 
     return write
 
