@@ -10,7 +10,7 @@ from typing import Literal
 from gfnet_dynn.bundle.archive import SUFFIX
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
-from gfnet_dynn.options import flag, option
+from gfnet_dynn.options import flag, lenient, option
 from gfnet_dynn.runtime.engine import most_threads
 
 DeviceName = Literal["cpu", "cuda", "mps", "auto"]
@@ -24,6 +24,7 @@ def is_bundle(subject: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class BenchmarkRequest:
     """Options."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
-from gfnet_dynn.options import option
+from gfnet_dynn.options import lenient, option
 
 EngineName = Literal["onnxruntime", "openvino"]
 PrecisionName = Literal["auto", "fp32", "int8"]
@@ -32,6 +32,7 @@ def parse_thresholds(text: str) -> float | tuple[float, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class ClassifyRequest:
     """Options."""
 

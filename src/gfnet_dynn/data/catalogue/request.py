@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
-from gfnet_dynn.options import option
+from gfnet_dynn.options import lenient, option
 from gfnet_dynn.units import parse_share
 
 _CONFIG = "TOML file that describes further data sets."
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class DataListRequest:
     """Options."""
 
@@ -20,6 +21,7 @@ class DataListRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class DataDownloadRequest:
     """Options."""
 
@@ -33,6 +35,7 @@ class DataDownloadRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class DataCheckRequest:
     """Options."""
 
