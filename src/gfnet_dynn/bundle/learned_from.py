@@ -1,6 +1,6 @@
-"""Which images a network was trained and selected on, as digests of their files: nothing may be guaranteed on those.
+"""Digests of the images that a network was trained and selected on, as nothing can be guaranteed on those.
 
-Eight bytes of SHA-256 for each image: a megabyte tells 130,000 apart, and gives none of them away.
+Eight bytes of SHA-256 for each image: a megabyte for 130,000 images, from which none can be reconstructed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ NAME = "learned_from.sha256"
 
 _BYTES = 8
 
-Told = Callable[[int], None]
 
-
-def digests(files: Iterable[Path], told: Told = lambda done: None) -> list[bytes]:
+def digests(files: Iterable[Path], on_file: Callable[[int], None] = lambda done: None) -> list[bytes]:
     """One digest for each file, in order.
 
     Args:
         files: images.
-        told: of the number done.
+        on_file: called with the number of files done.
 
     Raises:
         DataError: a file cannot be read.
@@ -35,23 +33,23 @@ def digests(files: Iterable[Path], told: Told = lambda done: None) -> list[bytes
             found.append(hashlib.sha256(file.read_bytes()).digest()[:_BYTES])
         except OSError as error:
             raise DataError(f"cannot read {file}: {error.strerror}") from error
-        told(done)
+        on_file(done)
     return found
 
 
 def pack(found: Iterable[bytes]) -> bytes:
-    """The digests of a set of images as one content, whatever their order."""
+    """The digests of a set of images as one content, independent of their order."""
     return b"".join(sorted(set(found)))
 
 
 def unpack(content: bytes) -> frozenset[bytes]:
-    """What `pack` made.
+    """The digests in a content made by `pack`.
 
     Raises:
-        BundleError: the content is empty, though a network has learned from something, or cut off.
+        BundleError: the content is empty or cut off.
     """
     if not content:
-        raise BundleError(f"its {NAME} is empty: export it anew")
+        raise BundleError(f"its {NAME} is empty: export it again")
     if len(content) % _BYTES:
-        raise BundleError(f"its {NAME} is cut off: export it anew")
+        raise BundleError(f"its {NAME} is cut off: export it again")
     return frozenset(content[start : start + _BYTES] for start in range(0, len(content), _BYTES))

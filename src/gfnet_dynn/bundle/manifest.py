@@ -1,4 +1,4 @@
-"""What a bundle says of itself: classes, input, exits with their cost, exit policies, graphs, origin."""
+"""Description of a bundle: classes, input, exits with their cost, exit policies, graphs, origin."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FORMAT = "gfnet-dynn bundle"
 VERSION = 1
 
 FULL = "full"
-"""The policy that every bundle has: no sample leaves early."""
+"""The policy of every bundle by which no image exits early."""
 
 OWN = "own"
-"""What a policy is called whose thresholds the caller gave: none of a bundle is."""
+"""Name of a policy whose thresholds the caller gave; none in a bundle has it."""
 
 _MOST_CLASSES = 100_000
 _LARGEST_INPUT = 4096  # pixels a side
@@ -27,12 +27,12 @@ _LARGEST_INPUT = 4096  # pixels a side
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """One way out of the network.
+    """One exit of the network.
 
     Attributes:
         name: `exit 1` …, `final`.
-        block: 0-based block after which it stands.
-        macs: multiply-accumulates for one image up to and including it; counted from shapes.
+        block: 0-based index of the block that it follows.
+        macs: multiply-accumulates of one image up to and including it; counted from shapes.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Manifest:
         classes: names in the order of the logits.
         input: the image that the first segment takes.
         exits: G early exits, then the final classifier.
-        policies: the first one is used unless another is asked for.
+        policies: the first one is the default.
         precisions: for each, `fp32` always among them, the file of each of the G + 1 segments in order.
         files: by name in the archive, all but the manifest.
-        report: what export measured: parity with the trained network, accuracy and exit shares by precision.
+        report: figures of export: parity with the trained network, accuracy and exit shares by precision.
         provenance: how the network was trained, and on what.
-        learned_from: file with the digests of the images that it was trained and selected on; None: not known.
+        learned_from: file with the digests of the images that it was trained and selected on; None: unknown.
     """
 
     model: str
@@ -81,7 +81,7 @@ class Manifest:
         _require(2 <= len(self.classes) <= _MOST_CLASSES, f"has {len(self.classes)} classes")
         _require(len(set(self.classes)) == len(self.classes), "names a class twice")
         _require(self.input.size <= _LARGEST_INPUT, f"takes images of {self.input.size} px")
-        _require(exits >= 1, "has no way out")
+        _require(exits >= 1, "has no exit")
         _require(_ascending([each.macs for each in self.exits]), "has exits whose MACs do not ascend")
         _require(self.exits[-1].macs > 0, "costs nothing")
         _require(_ascending([each.block for each in self.exits]), "has exits whose blocks do not ascend")
@@ -90,26 +90,26 @@ class Manifest:
         for policy in self.policies:
             policy.require_fit(exits)
             thresholds = per_exit(policy.thresholds, exits - 1)
-            _require(policy.name != FULL or set(thresholds) <= {NEVER}, f"lets images leave early by the policy {FULL}")
+            _require(policy.name != FULL or set(thresholds) <= {NEVER}, f"lets images exit early by the policy {FULL}")
         _require("fp32" in self.precisions, "has no segments in fp32")
         for precision, segments in self.precisions.items():
-            _require(len(segments) == exits, f"has {len(segments)} segments in {precision} for {exits} ways out")
+            _require(len(segments) == exits, f"has {len(segments)} segments in {precision} for {exits} exits")
         used = {file for segments in self.precisions.values() for file in segments}
         used |= {self.learned_from} if self.learned_from else set()
         _require(used == set(self.files), f"disagrees with itself on its files: {sorted(used ^ set(self.files))[:4]}")
 
     @property
     def num_exits(self) -> int:
-        """Number of ways out, the final classifier included (G + 1)."""
+        """Number of exits, the final one included (G + 1)."""
         return len(self.exits)
 
     @property
     def costs(self) -> tuple[float, ...]:
-        """MACs of each way out as a share of the full network's, [G + 1]."""
+        """MACs of each exit as a share of the full network's, [G + 1]."""
         return tuple(each.macs / self.exits[-1].macs for each in self.exits)
 
     def policy(self, name: str | None = None) -> Policy:
-        """The policy of that name, or the bundle's first.
+        """The policy of that name, or the default.
 
         Raises:
             BundleError: there is none of that name.
@@ -157,7 +157,7 @@ class Manifest:
                 model=top.text("model"),
                 classes=top.texts("classes"),
                 input=_read_input(top.inner("input")),
-                exits=tuple(_read_way_out(each) for each in top.inners("exits")),
+                exits=tuple(_read_exit(each) for each in top.inners("exits")),
                 policies=tuple(read_policy(each) for each in top.inners("policies")),
                 precisions={name: top.inner("precisions").texts(name) for name in top.inner("precisions").names},
                 files={name: _read_file(top.inner("files").inner(name)) for name in top.inner("files").names},
@@ -176,7 +176,7 @@ def _read_input(found: Fields) -> InputSpec:
     return InputSpec(found.whole("size"), found.whole("pad"), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
-def _read_way_out(found: Fields) -> Exit:
+def _read_exit(found: Fields) -> Exit:
     return Exit(found.text("name"), found.whole("block"), found.whole("macs"))
 
 

@@ -1,4 +1,4 @@
-"""When samples leave a bundle's network, how that came about, and what is guaranteed of it."""
+"""Exit policies of a bundle: thresholds with their score, origin and guarantee."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gfnet_dynn.uncertainty.prediction_sets import SET_SCORES, SetScore
 
 @dataclass(frozen=True, slots=True)
 class UnknownRule:
-    """When an image is called unlike those that the network knows.
+    """When the answer for an out-of-distribution image is "unknown".
 
     Attributes:
         score: of familiarity.
-        thresholds: for those that leave at each exit, [G + 1]; below it an image is unknown.
-        false_alarms: share of images like the calibration images that is called unknown, at most.
+        thresholds: of each exit, [G + 1]; an image whose familiarity is below is unknown.
+        false_alarms: false-alarm rate, over images from the distribution of the calibration images.
     """
 
     score: FamiliarityScore
@@ -37,12 +37,13 @@ class UnknownRule:
 
 @dataclass(frozen=True, slots=True)
 class PredictionSets:
-    """Classes among which the true one is, with a stated probability.
+    """Conformal prediction sets.
 
     Attributes:
-        score: by which classes are taken in.
-        quantiles: for those that leave at each exit, [G + 1]; infinite: all classes.
-        coverage: probability that the true class is among them, over images like the calibration images.
+        score: of nonconformity.
+        quantiles: of each exit, [G + 1]; infinite: all classes.
+        coverage: probability that the true class is in the set, over images from the distribution of the calibration
+            images.
     """
 
     score: SetScore
@@ -52,18 +53,18 @@ class PredictionSets:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When a sample leaves.
+    """An exit policy.
 
     Attributes:
-        name: by which it is asked for.
-        score: what is compared with the thresholds.
-        thresholds: one for each early exit, `NEVER` where none leaves.
-        source: how the thresholds came about.
-        fitted: what the score needs beside an exit's own outputs.
-        guarantee: what is guaranteed, of which data and while what holds, as JSON values; empty where nothing is.
-        references: exits and confidences at calibration, by precision, against which drift is checked.
-        unknowns: when an image is called unknown; None: never.
-        sets: prediction sets; None: none are given.
+        name: unique in its bundle.
+        score: the confidence score that is compared with the thresholds.
+        thresholds: of each early exit, [G]; `NEVER`: no image takes it.
+        source: how the thresholds were determined.
+        fitted: parameters of the score.
+        guarantee: statement, data and conditions, as JSON values; empty: none.
+        references: outputs at calibration, by precision, for later tests for a shift.
+        unknown_rule: when an image is unknown; None: never.
+        prediction_sets: None: none.
     """
 
     name: str
@@ -73,16 +74,16 @@ class Policy:
     fitted: Fitted = UNFITTED
     guarantee: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, Reference] = field(default_factory=dict)
-    unknowns: UnknownRule | None = None
-    sets: PredictionSets | None = None
+    unknown_rule: UnknownRule | None = None
+    prediction_sets: PredictionSets | None = None
 
     def scores(self, arrays: ExitArrays) -> ExitArrays:
-        """The same arrays with what stands against the thresholds in place of the gates."""
+        """The same arrays with the policy's score as `gates`."""
         return by_score(arrays, self.score, self.fitted)
 
     @property
     def digest(self) -> str:
-        """Of score, thresholds and what was fitted, but not of the network: twelve hexadecimal digits."""
+        """Identifies score, thresholds and fitted parameters, but not the network: twelve hexadecimal digits."""
         return _digest(self.score, self.thresholds, self.fitted)
 
     def require_fit(self, num_exits: int) -> None:
@@ -99,8 +100,8 @@ class Policy:
             "thresholds": (len(self.thresholds), gates),
             "temperatures": (len(self.fitted.temperatures), num_exits),
             "tables": (len(self.fitted.tables), gates),
-            "unknowns": (len(self.unknowns.thresholds) if self.unknowns else num_exits, num_exits),
-            "sets": (len(self.sets.quantiles) if self.sets else num_exits, num_exits),
+            "unknown_rule": (len(self.unknown_rule.thresholds) if self.unknown_rule else num_exits, num_exits),
+            "prediction_sets": (len(self.prediction_sets.quantiles) if self.prediction_sets else num_exits, num_exits),
             **{f"references.{name}": (len(each.exit_counts), num_exits) for name, each in self.references.items()},
         }
         optional = () if self.score == "neighbours" else ("tables",)
@@ -123,14 +124,11 @@ class Policy:
         if self.guarantee:
             described["guarantee"] = dict(self.guarantee)
         if self.references:
-            described["references"] = {name: each.to_dict() for name, each in self.references.items()}
-        if self.unknowns:
-            described["unknowns"] = {
-                **asdict(self.unknowns),
-                "thresholds": _without_infinities(self.unknowns.thresholds),
-            }
-        if self.sets:
-            described["sets"] = {**asdict(self.sets), "quantiles": _without_infinities(self.sets.quantiles)}
+            described["references"] = {name: asdict(each) for name, each in self.references.items()}
+        if rule := self.unknown_rule:
+            described["unknown_rule"] = {**asdict(rule), "thresholds": _without_infinities(rule.thresholds)}
+        if sets := self.prediction_sets:
+            described["prediction_sets"] = {**asdict(sets), "quantiles": _without_infinities(sets.quantiles)}
         return described
 
 
@@ -148,14 +146,14 @@ def read_policy(found: Fields) -> Policy:
         fitted=_read_fitted(found),
         guarantee=found.inner("guarantee").value if "guarantee" in found.names else {},
         references=_read_references(found.inner("references")) if "references" in found.names else {},
-        unknowns=_read_unknowns(found.inner("unknowns")) if "unknowns" in found.names else None,
-        sets=_read_sets(found.inner("sets")) if "sets" in found.names else None,
+        unknown_rule=_read_unknown_rule(found.inner("unknown_rule")) if "unknown_rule" in found.names else None,
+        prediction_sets=_read_sets(found.inner("prediction_sets")) if "prediction_sets" in found.names else None,
     )
 
 
 @lru_cache
 def _digest(score: Score, thresholds: tuple[float, ...], fitted: Fitted) -> str:
-    """Cached, as every answer bears it."""
+    """Cached, as every prediction carries it."""
     decisive = [score, _without_infinities(tuple(map(float, thresholds))), asdict(fitted)]
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
 
@@ -181,12 +179,12 @@ def _read_references(found: Fields) -> dict[str, Reference]:
 
 def _read_reference(found: Fields) -> Reference:
     try:
-        return Reference.from_dict(found.value)
+        return Reference(tuple(map(tuple, found.value["histogram"])), tuple(found.value["classes"]))
     except (CalibrationError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"its manifest has a reference that is not usable: {error}") from error
 
 
-def _read_unknowns(found: Fields) -> UnknownRule:
+def _read_unknown_rule(found: Fields) -> UnknownRule:
     thresholds = _with_infinities(found.numbers_or_none("thresholds"), -math.inf)
     return UnknownRule(found.one_of("score", FAMILIARITY_SCORES), thresholds, found.share("false_alarms"))
 

@@ -11,7 +11,19 @@ import typer
 from gfnet_dynn.cli.command import command
 from gfnet_dynn.cli.options import SPELLINGS
 
-VERBS = ("data", "train", "evaluate", "report", "export", "classify", "calibrate", "monitor", "cost", "benchmark")
+VERBS = (
+    "data",
+    "train",
+    "evaluate",
+    "report",
+    "export",
+    "classify",
+    "calibrate",
+    "monitor",
+    "bundle",
+    "cost",
+    "benchmark",
+)
 """In the order of `--help`. Each is a function, or a group of its own, in the module of its name."""
 
 
