@@ -56,8 +56,8 @@ def policies(draw: st.DrawFn) -> Policy:
         fitted=Fitted(temperatures, tuple(table() for _ in range(exits - 1)) if draw(st.booleans()) else ()),
         guarantee=draw(st.dictionaries(TEXTS, JSON, max_size=3)),
         references={"fp32": Reference(histogram)} if some and draw(st.booleans()) else {},
-        unknowns=unknowns if draw(st.booleans()) else None,
-        sets=sets if draw(st.booleans()) else None,
+        unknown_rule=unknowns if draw(st.booleans()) else None,
+        prediction_sets=sets if draw(st.booleans()) else None,
     )
 
 
@@ -74,7 +74,7 @@ def test_a_digest_is_of_what_decides_when_images_leave_and_nothing_else() -> Non
     policy = CALIBRATED
     assert len(policy.digest) == 12
     assert read_policy(Fields(through_json(policy), "policy")).digest == policy.digest
-    assert replace(policy, name="x", source="y", guarantee={}, references={}, unknowns=None).digest == policy.digest
+    assert replace(policy, name="x", source="y", guarantee={}, references={}, unknown_rule=None).digest == policy.digest
     fitted = replace(policy.fitted, temperatures=(1.5,) * len(policy.fitted.temperatures))
     others = [
         replace(policy, thresholds=(*policy.thresholds[:-1], 0.123)),
@@ -148,10 +148,10 @@ MISFITS: list[tuple[Policy, str]] = [
     (replace(CALIBRATED, fitted=Fitted((), (TABLE,) * 3)), "3 tables"),
     (replace(CALIBRATED, fitted=UNFITTED), "0 tables"),
     (replace(CALIBRATED, score="margin", fitted=Fitted((), (TABLE,))), "1 tables"),
-    (replace(CALIBRATED, unknowns=UnknownRule("energy", (0.0, 0.0), 0.1)), "2 unknowns"),
-    (replace(CALIBRATED, unknowns=UnknownRule("energy", (), 0.1)), "0 unknowns"),
-    (replace(CALIBRATED, sets=PredictionSets("adaptive", (0.5,) * 4, 0.9)), "4 sets"),
-    (replace(CALIBRATED, sets=PredictionSets("adaptive", (), 0.9)), "0 sets"),
+    (replace(CALIBRATED, unknown_rule=UnknownRule("energy", (0.0, 0.0), 0.1)), "2 unknowns"),
+    (replace(CALIBRATED, unknown_rule=UnknownRule("energy", (), 0.1)), "0 unknowns"),
+    (replace(CALIBRATED, prediction_sets=PredictionSets("adaptive", (0.5,) * 4, 0.9)), "4 sets"),
+    (replace(CALIBRATED, prediction_sets=PredictionSets("adaptive", (), 0.9)), "0 sets"),
     (replace(CALIBRATED, references={"int8": Reference(((1,) * BINS,) * 2)}), "2 references.int8"),
 ]
 

@@ -9,7 +9,7 @@ import pytest
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.bundle.learned_from import NAME, digests, pack
-from gfnet_dynn.calibration.images import LabelledFiles, find_labelled
+from gfnet_dynn.calibration.images import CalibrationImages, find_calibration_images
 from gfnet_dynn.errors import BundleError, CalibrationError, DataError
 from tests import bundles
 from tests.calibration.folders import write_few
@@ -33,8 +33,8 @@ def that_learned_from(tmp_path: Path, files: Sequence[Path]) -> Bundle:
     return read_bundle(bundles.write_tiny(tmp_path / "taught.gfd", content))
 
 
-def found(scenes: Path, bundle: Bundle) -> LabelledFiles:
-    return find_labelled(scenes, bundle, lambda done, total: None)
+def found(scenes: Path, bundle: Bundle) -> CalibrationImages:
+    return find_calibration_images(scenes, bundle, lambda done, total: None)
 
 
 def refusal(scenes: Path, bundle: Bundle) -> str:
@@ -57,7 +57,7 @@ def test_labels_follow_the_bundles_order_of_classes(tmp_path: Path, scenes: Path
 
 def test_progress_is_told_file_by_file(scenes: Path, bundle: Bundle) -> None:
     told: list[tuple[int, int]] = []
-    find_labelled(scenes, bundle, lambda done, total: told.append((done, total)))
+    find_calibration_images(scenes, bundle, lambda done, total: told.append((done, total)))
     assert told == [(number, 5) for number in range(1, 6)]
 
 

@@ -13,7 +13,7 @@ from gfnet_dynn.guarantees.risk import RiskName
 from tests.calibration.populations import TIMED, order
 
 
-@pytest.mark.parametrize("asked", [{"target": RiskTarget("harm", 0.01)}, {"budget": 4.0}, {"deadline": 5.0}])
+@pytest.mark.parametrize("asked", [{"target": RiskTarget("harmful-exits", 0.01)}, {"budget": 4.0}, {"deadline": 5.0}])
 def test_one_thing_to_keep_is_enough(asked: dict[str, object]) -> None:
     assert CalibrationRequest("p", TIMED, **asked) == order(name="p", **asked)  # type: ignore[arg-type] # by name
 
@@ -58,11 +58,11 @@ def test_shares_lie_between_0_and_1(what: str, said: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("risk", "method"),
     [
-        ("harm", "conformal"),
-        ("harm", "naive"),
-        ("harm", "betting"),
-        ("drop", "betting"),
-        ("drop", "hoeffding-bentkus"),
+        ("harmful-exits", "conformal"),
+        ("harmful-exits", "naive"),
+        ("harmful-exits", "betting"),
+        ("accuracy-drop", "betting"),
+        ("accuracy-drop", "hoeffding-bentkus"),
         ("brier", "betting"),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_method_that_leaves_nothing_of_its_level_has_one_threshold(risk: RiskN
     assert order(target=target).target == target
 
 
-@pytest.mark.parametrize("risk", ["harm", "error", "disagreement"])
+@pytest.mark.parametrize("risk", ["harmful-exits", "error", "disagreement"])
 @pytest.mark.parametrize("method", ["exact", "hoeffding-bentkus"])
 def test_one_that_counts_images_has_a_threshold_for_each_exit(risk: RiskName, method: Method) -> None:
     assert order(target=RiskTarget(risk, 0.1, method=method), per_exit=True).per_exit

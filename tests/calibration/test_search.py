@@ -31,13 +31,13 @@ from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_le
 from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, losses_at, same_for_all
 from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
 from gfnet_dynn.uncertainty.drift import compare, reference_of
-from gfnet_dynn.uncertainty.out_of_distribution import alarm_thresholds, familiarity, is_unknown
-from gfnet_dynn.uncertainty.prediction_sets import coverage_of, prediction_sets, set_thresholds
+from gfnet_dynn.uncertainty.out_of_distribution import unknown_thresholds, familiarity, is_unknown
+from gfnet_dynn.uncertainty.prediction_sets import coverage_of, prediction_sets, set_quantiles
 from tests.calibration.populations import COUNTED, TIMED, make_int8, make_scenes, order, outputs
 from tests.exits.populations import SIZE, Population
 
 DRAWS = 300
-HARM = RiskTarget("harm", 0.04, 0.1, "exact")
+HARM = RiskTarget("harmful-exits", 0.04, 0.9, "exact")
 LATER = {"coverage": 0.9, "false_alarms": 0.1}
 PRICE = np.array(TIMED.means)
 
@@ -56,7 +56,7 @@ Make = Callable[[], Population]
 
 @cache
 def harms(make: Make) -> Risk:
-    return risk_of(make().arrays, "harm")
+    return risk_of(make().arrays, "harmful-exits")
 
 
 def true_risk(make: Make, thresholds: Sequence[float]) -> float:
@@ -140,8 +140,8 @@ def test_thresholds_and_signals_know_nothing_of_the_later_part(asked: Calibratio
     assert later.policy.references == plain.policy.references
     assert later.policy.guarantee == plain.policy.guarantee
     assert later.point.accuracy == plain.point.accuracy
-    assert later.policy.sets != plain.policy.sets
-    assert later.policy.unknowns != plain.policy.unknowns
+    assert later.policy.prediction_sets != plain.policy.prediction_sets
+    assert later.policy.unknown_rule != plain.policy.unknown_rule
 
 
 @pytest.mark.parametrize("asked", [each for each in ORDERS if each.fit_share], ids=short)
@@ -149,13 +149,13 @@ def test_signals_know_nothing_of_the_images_that_are_tested(asked: CalibrationRe
     source = both(600)
     parts = divide(600, asked)
     plain = calibrate(source, asked)
-    assert plain.policy.fitted == fit(take(source.precisions["fp32"], parts.fit), asked.score)
+    assert plain.policy.fitted == fit(source.precisions["fp32"].take(parts.fit), asked.score)
     deadline = replace(asked, target=None, budget=None, deadline=6.0)  # thresholds that no image decides
     other = calibrate(spoilt(source, parts.test), deadline)
     assert other.policy.fitted == plain.policy.fitted
-    assert (other.policy.sets, other.policy.unknowns) == (
-        calibrate(source, deadline).policy.sets,
-        calibrate(source, deadline).policy.unknowns,
+    assert (other.policy.prediction_sets, other.policy.unknown_rule) == (
+        calibrate(source, deadline).policy.prediction_sets,
+        calibrate(source, deadline).policy.unknown_rule,
     )
 
 
@@ -174,7 +174,7 @@ def test_a_budget_is_kept_in_every_precision_and_spent(score: Score, per_exit: b
     made = calibrate(source, asked)
     costs = []
     for arrays in source.precisions.values():
-        scores = by_score(take(arrays, made.parts.test), score, made.policy.fitted)
+        scores = by_score(arrays.take(made.parts.test), score, made.policy.fitted)
         costs.append(PRICE[first_exit(scores.gates, made.policy.thresholds)].mean())
     assert max(costs) <= 5.0
     assert max(costs) > (4.5 if per_exit else 4.95)
@@ -247,7 +247,7 @@ def test_a_risk_and_a_budget_that_exclude_each_other_are_refused() -> None:
 @pytest.mark.parametrize("method", ["betting", "exact", "hoeffding-bentkus", "conformal", "naive"])
 @pytest.mark.parametrize("score", ["gate", "patience"])
 def test_one_threshold_for_all_is_what_control_finds_on_all_images(method: Method, score: Score) -> None:
-    target, source = RiskTarget("harm", 0.04, 0.1, method), both(700)
+    target, source = RiskTarget("harmful-exits", 0.04, 0.9, method), both(700)
     made = calibrate(source, order(target=target, score=score))
     scores = [by_score(each, score) for each in source.precisions.values()]
     assert made.guarantee == control(scores, TIMED.means, target)
@@ -259,7 +259,7 @@ def test_a_fitted_signal_is_tested_on_images_that_it_was_not_fitted_to() -> None
     source, asked = both(900), order(target=HARM, score="margin", **LATER)
     made, parts = calibrate(source, asked), divide(900, asked)
     arrays = list(source.precisions.values())
-    fitted = fit(take(arrays[0], parts.fit), "margin")
+    fitted = fit(arrays[0].take(parts.fit), "margin")
     scores = [take(by_score(each, "margin", fitted), parts.test) for each in arrays]
     assert made.guarantee == control(scores, TIMED.means, HARM)
     assert made.guarantee.images == len(parts.test) == 360
@@ -276,13 +276,13 @@ def test_a_promise_holds_for_both_precisions_at_once() -> None:
     assert alone.guarantee is not None
     assert together.guarantee.risk > operate_risk(fp32, together.policy.thresholds)
     assert together.policy.thresholds == calibrate(outputs(int8, fp32), order(target=HARM)).policy.thresholds
-    assert true_risk(make_int8, alone.policy.thresholds) > HARM.epsilon
-    assert true_risk(make_int8, together.policy.thresholds) <= HARM.epsilon
+    assert true_risk(make_int8, alone.policy.thresholds) > HARM.limit
+    assert true_risk(make_int8, together.policy.thresholds) <= HARM.limit
 
 
 def operate_risk(arrays: ExitArrays, thresholds: tuple[float, ...]) -> float:
     exits = exits_along(arrays.gates, np.array([thresholds]))
-    return float(losses_at(risk_of(arrays, "harm"), exits).mean())
+    return float(losses_at(risk_of(arrays, "harmful-exits"), exits).mean())
 
 
 def test_it_is_the_dearer_precision_whose_cost_is_expected() -> None:
@@ -298,7 +298,7 @@ def test_it_is_the_dearer_precision_whose_cost_is_expected() -> None:
 @pytest.mark.parametrize("score", ["margin", "gate"])
 def test_a_brier_limit_is_tested_on_the_probabilities_that_are_told(score: Score) -> None:
     """`classify` tells them at the temperatures that a score was fitted with."""
-    source, target = scenes(1500), RiskTarget("brier", 0.35, 0.1)
+    source, target = scenes(1500), RiskTarget("brier", 0.35, 0.9)
     made = calibrate(source, order(target=target, score=score))
     assert made.guarantee is not None
     tested = take(by_score(source.precisions["fp32"], score, made.policy.fitted), made.parts.test)
@@ -320,7 +320,7 @@ def test_a_budget_beside_a_risk_is_met_by_equal_costs() -> None:
         certain.precisions["fp32"].logits, np.ones((700, 3), np.float32), certain.precisions["fp32"].labels
     )
     costs = Costs("latency", "ms", (0.7, 0.8, 0.9, 1.0), None, "made up")
-    made = calibrate(outputs(arrays), order(target=RiskTarget("error", 0.9, 0.1, "exact"), costs=costs, budget=0.7))
+    made = calibrate(outputs(arrays), order(target=RiskTarget("error", 0.9, 0.9, "exact"), costs=costs, budget=0.7))
     assert made.point.shares[0] == 1
 
 
@@ -336,13 +336,13 @@ def broken(asked: CalibrationRequest, images: int, *populations: Make) -> tuple[
             costs.append(TIMED.means[-1])  # the full network
             continue
         risks = [true_risk(make, made.policy.thresholds) for make in populations]
-        above += max(risks) > asked.target.epsilon
+        above += max(risks) > asked.target.limit
         costs.append(made.point.mean_cost)
     return above / DRAWS, float(np.mean(costs))
 
 
 def test_in_most_draws_the_promise_is_true_in_both_precisions() -> None:
-    found, cost = broken(order(target=RiskTarget("harm", 0.05, 0.1, "exact")), 400, make_scenes, make_int8)
+    found, cost = broken(order(target=RiskTarget("harmful-exits", 0.05, 0.9, "exact")), 400, make_scenes, make_int8)
     assert found <= beyond(0.1)
     assert cost < 9.0
 
@@ -358,7 +358,7 @@ def test_a_precision_that_was_not_tested_is_not_promised() -> None:
     above = 0
     for seed in range(30):
         made = calibrate(outputs(make_scenes().draw(600, seed)), order(target=HARM))
-        above += true_risk(make_int8, made.policy.thresholds) > HARM.epsilon
+        above += true_risk(make_int8, made.policy.thresholds) > HARM.limit
     assert above > 20
 
 
@@ -374,7 +374,7 @@ def found(made: Calibrated) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize("risk", ["harm", "error", "disagreement"])
+@pytest.mark.parametrize("risk", ["harmful-exits", "error", "disagreement"])
 @pytest.mark.parametrize("method", ["exact", "hoeffding-bentkus"])
 @pytest.mark.parametrize("score", ["gate", "patience", "max_softmax"])
 @pytest.mark.parametrize("images", [600, 637, 811])
@@ -385,7 +385,7 @@ def test_thresholds_for_each_exit_never_cost_more_than_one_for_all(
     source, asked = both(images, images), order(target=target, score=score, per_exit=True)
     own, common = (calibrate(source, each) for each in (asked, replace(asked, per_exit=False)))
     scores = [by_score(each, score, own.policy.fitted) for each in source.precisions.values()]
-    tested = [take(each, own.parts.test) for each in scores]
+    tested = [each.take(own.parts.test) for each in scores]
 
     def cost(made: Calibrated) -> float:
         return max(operate(each, TIMED.means, made.policy.thresholds).mean_cost for each in tested)
@@ -411,8 +411,8 @@ def test_thresholds_for_each_exit_pay_where_one_gate_lies() -> None:
     assert own.point.mean_cost < common.point.mean_cost - 0.3
     assert len(set(own.policy.thresholds)) > 1
     parts = own.parts
-    fitting, tested = (take(source.precisions["fp32"], rows) for rows in (parts.fit, parts.test))
-    path = greedy_path(fitting, risk_of(fitting, "harm"), TIMED.means)
+    fitting, tested = (source.precisions["fp32"].take(rows) for rows in (parts.fit, parts.test))
+    path = greedy_path(fitting, risk_of(fitting, "harmful-exits"), TIMED.means)
     left = unused_level(6000, HARM)
     assert 0 < left < 0.2 * HARM.delta
     assert own.policy.thresholds == control(tested, TIMED.means, replace(HARM, delta=left), path).thresholds
@@ -421,7 +421,7 @@ def test_thresholds_for_each_exit_pay_where_one_gate_lies() -> None:
 @pytest.mark.parametrize("score", ["gate", "patience"])
 def test_thresholds_for_each_exit_are_granted_wherever_one_for_all_just_is(score: Score) -> None:
     """At a share of the level, or on a part of the images, what one threshold saves would be lost."""
-    source, target = outputs(make_scenes().draw(299, 3)), RiskTarget("harm", 0.01, 0.05, "exact")
+    source, target = outputs(make_scenes().draw(299, 3)), RiskTarget("harmful-exits", 0.01, 0.95, "exact")
     common, own = (
         calibrate(source, order(target=target, score=score, per_exit=per_exit)) for per_exit in (False, True)
     )
@@ -444,13 +444,13 @@ def test_too_few_images_for_any_division_are_refused(images: int, asked: Calibra
 @pytest.mark.parametrize("images", range(3, 9))
 def test_the_fewest_images_are_divided_somehow(images: int) -> None:
     for score in SCORES:
-        for asked in ({"budget": 5.0}, {"deadline": 6.0}, {"target": RiskTarget("harm", 0.9, 0.5, "naive")}):
+        for asked in ({"budget": 5.0}, {"deadline": 6.0}, {"target": RiskTarget("harmful-exits", 0.9, 0.5, "naive")}):
             own = bool(images % 2) and "target" not in asked
             made = calibrate(both(images), order(score=score, per_exit=own, **LATER, **asked))
-            assert made.policy.sets is not None
-            assert made.policy.sets.quantiles == (math.inf,) * 4  # too few to leave a class out
-            assert made.policy.unknowns is not None
-            assert made.policy.unknowns.thresholds == (-math.inf,) * 4
+            assert made.policy.prediction_sets is not None
+            assert made.policy.prediction_sets.quantiles == (math.inf,) * 4  # too few to leave a class out
+            assert made.policy.unknown_rule is not None
+            assert made.policy.unknown_rule.thresholds == (-math.inf,) * 4
 
 
 def perfect(count: int) -> Outputs:
@@ -470,7 +470,7 @@ def perfect(count: int) -> Outputs:
     ],
 )
 def test_as_many_images_as_the_refusal_says_are_enough(method: Method, further: dict[str, Any]) -> None:
-    asked = order(target=RiskTarget("harm", 0.02, 0.1, method), **further)
+    asked = order(target=RiskTarget("harmful-exits", 0.02, 0.9, method), **further)
     with pytest.raises(CalibrationError, match=r"images cannot support a limit of 2 points for harm") as caught:
         calibrate(perfect(40), asked)
     said = str(caught.value)
@@ -510,22 +510,22 @@ def quantiles_by_hand(arrays: ExitArrays, policy: Policy) -> tuple[npt.NDArray[A
     rows = np.arange(len(exits))
     logits = arrays.logits[rows, exits].astype(np.float64)
     warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
-    sets = set_thresholds(softmax(logits / warm[:, None]), arrays.labels, exits, 4, 0.9, "least-ambiguous")
-    return sets, alarm_thresholds(familiarity(logits, "energy"), exits, 4, 0.1)
+    sets = set_quantiles(softmax(logits / warm[:, None]), arrays.labels, exits, 4, 0.9, "least-ambiguous")
+    return sets, unknown_thresholds(familiarity(logits, "energy"), exits, 4, 0.1)
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=short)
 def test_sets_and_alarms_are_made_from_the_later_part_and_hold_in_both_precisions(asked: CalibrationRequest) -> None:
     source = both(900)
     made = calibrate(source, asked)
-    by_precision = [quantiles_by_hand(take(each, made.parts.later), made.policy) for each in source.precisions.values()]
+    by_precision = [quantiles_by_hand(each.take(made.parts.later), made.policy) for each in source.precisions.values()]
     widest = np.max([sets for sets, _ in by_precision], axis=0)
     shyest = np.min([alarms for _, alarms in by_precision], axis=0)
-    assert made.policy.sets is not None
-    assert made.policy.unknowns is not None
-    assert made.policy.sets.quantiles == tuple(widest.tolist())
-    assert made.policy.unknowns.thresholds == tuple(shyest.tolist())
-    assert (made.policy.sets.coverage, made.policy.unknowns.false_alarms) == (0.9, 0.1)
+    assert made.policy.prediction_sets is not None
+    assert made.policy.unknown_rule is not None
+    assert made.policy.prediction_sets.quantiles == tuple(widest.tolist())
+    assert made.policy.unknown_rule.thresholds == tuple(shyest.tolist())
+    assert (made.policy.prediction_sets.coverage, made.policy.unknown_rule.false_alarms) == (0.9, 0.1)
     assert not np.array_equal(by_precision[0][0], by_precision[1][0])
 
 
@@ -536,7 +536,10 @@ def test_what_is_not_asked_for_is_not_made() -> None:
     made = calibrate(scenes(300), order(false_alarms=0.1)).policy
     assert made.sets is None
     assert made.unknowns is not None
-    assert (calibrate(scenes(300), order()).policy.sets, calibrate(scenes(300), order()).policy.unknowns) == (
+    assert (
+        calibrate(scenes(300), order()).policy.prediction_sets,
+        calibrate(scenes(300), order()).policy.unknown_rule,
+    ) == (
         None,
         None,
     )
@@ -548,10 +551,12 @@ def fresh(population: Population, policy: Policy, seed: int) -> tuple[float, flo
     exits = first_exit(policy.scores(arrays).gates, policy.thresholds)
     logits = arrays.logits[np.arange(len(exits)), exits].astype(np.float64)
     warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
-    assert policy.sets is not None
-    assert policy.unknowns is not None
-    held = prediction_sets(softmax(logits / warm[:, None]), np.array(policy.sets.quantiles)[exits], policy.sets.score)
-    alarms = is_unknown(familiarity(logits, policy.unknowns.score), np.array(policy.unknowns.thresholds)[exits])
+    assert policy.prediction_sets is not None
+    assert policy.unknown_rule is not None
+    held = prediction_sets(
+        softmax(logits / warm[:, None]), np.array(policy.prediction_sets.quantiles)[exits], policy.prediction_sets.score
+    )
+    alarms = is_unknown(familiarity(logits, policy.unknown_rule.score), np.array(policy.unknown_rule.thresholds)[exits])
     return coverage_of(held, arrays.labels), float(alarms.mean())
 
 
@@ -584,7 +589,7 @@ def test_references_are_how_the_tested_images_left_in_each_precision() -> None:
     made = calibrate(source, asked)
     assert list(made.policy.references) == ["fp32", "int8"]
     for precision, found in made.policy.references.items():
-        arrays = take(source.precisions[precision], made.parts.test)
+        arrays = source.precisions[precision].take(made.parts.test)
         exits = first_exit(made.policy.scores(arrays).gates, made.policy.thresholds)
         warm = np.array(made.policy.fitted.temperatures)[exits]
         scaled = arrays.logits[np.arange(len(exits)), exits].astype(np.float64) / warm[:, None]
@@ -601,7 +606,7 @@ def test_new_images_that_come_alike_raise_no_alarm_and_others_do(asked: Calibrat
         alarms += compare_with(policy, make_scenes().draw(300, 5000 + seed), level)
     assert alarms / 100 <= beyond(level, 100)
     rows = np.argsort(policy.scores(make_scenes().arrays).gates.mean(axis=1))[: SIZE // 4]  # the hardest quarter
-    assert compare_with(policy, take(make_scenes().arrays, rows[:: len(rows) // 300]), 0.01)
+    assert compare_with(policy, make_scenes().arrays.take(rows[:: len(rows) // 300]), 0.01)
 
 
 def test_images_that_come_alike_raise_no_alarm_in_int8_either() -> None:
@@ -634,16 +639,16 @@ def promise_of(source: Outputs, **asked: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("target", "statement", "delta"),
     [
-        (RiskTarget("harm", 0.04, 0.05), "harm at most 4 points with 95 % certainty", 0.05),
-        (RiskTarget("drop", 0.035, 0.1), "drop at most 3.5 points with 90 % certainty", 0.1),
+        (RiskTarget("harmful-exits", 0.04, 0.95), "harm at most 4 points with 95 % certainty", 0.05),
+        (RiskTarget("accuracy-drop", 0.035, 0.9), "drop at most 3.5 points with 90 % certainty", 0.1),
         (
-            RiskTarget("harm", 0.04, 1 - 99.9 / 100, "exact"),
+            RiskTarget("harmful-exits", 0.04, 1 - 99.9 / 100, "exact"),
             "harm at most 4 points with 99.9 % certainty",
             1 - 99.9 / 100,
         ),
-        (RiskTarget("harm", 0.04, method="conformal"), "harm at most 4 points on average", None),
+        (RiskTarget("harmful-exits", 0.04, method="conformal"), "harm at most 4 points on average", None),
         (
-            RiskTarget("harm", 0.07, method="naive"),
+            RiskTarget("harmful-exits", 0.07, method="naive"),
             "harm at most 7 points on the calibration images, without a guarantee",
             None,
         ),
@@ -654,9 +659,9 @@ def test_a_promise_says_what_it_promises_and_how_surely(
 ) -> None:
     said = promise_of(both(2000), target=target)
     assert said["statement"] == statement
-    assert (said["risk"], said["epsilon"], said["method"]) == (target.risk, target.epsilon, target.method)
+    assert (said["risk"], said["limit"], said["method"]) == (target.risk, target.limit, target.method)
     assert said["delta"] == delta
-    assert 0 < said["risk_on_calibration"] <= target.epsilon
+    assert 0 < said["risk_on_calibration"] <= target.limit
     assert said["precisions"] == ["fp32", "int8"]
     assert (said["data_sha256"], said["engine"], said["seed"]) == ("d" * 64, "hands 1.0", 0)
     assert said["images"] == {"tested": 2000, "fitted": 0, "sets_and_alarms": 0}
@@ -679,7 +684,7 @@ def test_a_budget_is_told_with_the_costs_that_it_stands_on() -> None:
     }
     assert said["images"] == {"tested": 240, "fitted": 180, "sets_and_alarms": 180}
     assert said["seed"] == 3
-    assert not {"statement", "risk", "epsilon", "delta"} & set(said)
+    assert not {"statement", "risk", "limit", "delta"} & set(said)
     assert said["holds_while"][-1] == "each exit costs what it cost when it was measured"
 
 
@@ -719,10 +724,10 @@ def test_the_wish_decides_by_which_cost_is_cheapest(monkeypatch: pytest.MonkeyPa
 
 
 def test_by_deadline_is_the_path_that_is_tested() -> None:
-    made = calibrate(scenes(3000), order(target=RiskTarget("harm", 0.2, 0.1, "exact"), deadline=9.0))
+    made = calibrate(scenes(3000), order(target=RiskTarget("harmful-exits", 0.2, 0.9, "exact"), deadline=9.0))
     arrays = scenes(3000).precisions["fp32"]
     assert made.guarantee == control(
-        arrays, TIMED.means, RiskTarget("harm", 0.2, 0.1, "exact"), by_deadline(same_for_all(3), 2)
+        arrays, TIMED.means, RiskTarget("harmful-exits", 0.2, 0.9, "exact"), by_deadline(same_for_all(3), 2)
     )
     assert made.policy.thresholds[2] == 0
     assert NEVER not in made.policy.thresholds[2:]
@@ -731,7 +736,7 @@ def test_by_deadline_is_the_path_that_is_tested() -> None:
 def test_the_expected_figures_are_those_of_the_tested_images() -> None:
     source, asked = scenes(900), order(score="margin", **LATER)
     made: Calibrated = calibrate(source, asked)
-    arrays = by_score(take(source.precisions["fp32"], made.parts.test), "margin", made.policy.fitted)
+    arrays = by_score(source.precisions["fp32"].take(made.parts.test), "margin", made.policy.fitted)
     point = operate(arrays, TIMED.means, made.policy.thresholds)
     assert (made.point.accuracy, made.point.mean_cost) == (point.accuracy, point.mean_cost)
     assert made.point.exits.tolist() == point.exits.tolist()

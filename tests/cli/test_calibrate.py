@@ -16,7 +16,7 @@ from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.learned_from import NAME, digests, pack
 from gfnet_dynn.bundle.manifest import FULL, Exit
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.calibration.images import find_labelled
+from gfnet_dynn.calibration.images import find_calibration_images
 from gfnet_dynn.calibration.outputs import collect_outputs, load_outputs, store_outputs
 from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.exits.scores import SCORES
@@ -41,7 +41,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("labelled")
     write_scenes(root / "scenes", bundles.images(IMAGES))
     bundle = read_bundle(bundles.write_tiny(root / "tiny.gfd"))
-    found = find_labelled(root / "scenes", bundle, lambda *_: None)
+    found = find_calibration_images(root / "scenes", bundle, lambda *_: None)
     store_outputs(root / "kept.npz", collect_outputs(bundle, found, ONNXRUNTIME, lambda *_: None))
     return root
 
@@ -137,7 +137,7 @@ def test_outputs_are_read_whatever_they_are_called(calibrate: Calibrate) -> None
 
 def test_outputs_that_were_kept_serve_for_further_policies(calibrate: Calibrate) -> None:
     calibrate(*BUDGET, "--name", "cheap")
-    calibrate("--risk", "harm", "--at-most", "20", "--name", "careful")
+    calibrate("--risk", "harmful-exits", "--at-most", "20", "--name", "careful")
     calibrate("--max-mmacs", "0.0002", "--name", "cheapest")
     assert names_of() == ["cheapest", "careful", "cheap", *POLICIES]
 
@@ -158,7 +158,7 @@ def test_a_policy_of_export_may_be_replaced(calibrate: Calibrate) -> None:
 
 
 def test_the_same_command_writes_the_same_bundle(calibrate: Calibrate) -> None:
-    options = ("--risk", "harm", "--at-most", "20", "--per-exit", "--sets", "90")
+    options = ("--risk", "harmful-exits", "--at-most", "20", "--per-exit", "--sets", "90")
     calibrate(*options)
     first = Path("tiny.gfd").read_bytes()
     calibrate(*options)
@@ -204,13 +204,13 @@ def test_an_ancestor_that_may_have_seen_the_images_is_named(
 
 
 def test_the_plot_is_drawn_where_it_is_asked_for(calibrate: Calibrate) -> None:
-    outcome = calibrate("--risk", "harm", "--at-most", "20", "--plot", "deep/reliability.svg")
+    outcome = calibrate("--risk", "harmful-exits", "--at-most", "20", "--plot", "deep/reliability.svg")
     assert "exit 1: ECE" in Path("deep/reliability.svg").read_text(encoding="utf-8")
     assert "plot: deep/reliability.svg" in outcome.out
 
 
 def test_the_report_holds_the_policy_and_the_figures(calibrate: Calibrate) -> None:
-    outcome = calibrate("--risk", "harm", "--at-most", "20", "--report", "deep/report.json")
+    outcome = calibrate("--risk", "harmful-exits", "--at-most", "20", "--report", "deep/report.json")
     said = json.loads(Path("deep/report.json").read_text(encoding="utf-8"))
     assert said["policy"] == json.loads(json.dumps(policy_of().to_dict()))
     assert said["promise_tested"]["images"] == IMAGES
@@ -220,10 +220,10 @@ def test_the_report_holds_the_policy_and_the_figures(calibrate: Calibrate) -> No
 
 
 def test_a_risk_is_promised_at_the_level_asked_for(calibrate: Calibrate) -> None:
-    outcome = calibrate("--risk", "harm", "--at-most", "12.5", "--certainty", "90", "--method", "exact")
+    outcome = calibrate("--risk", "harmful-exits", "--at-most", "12.5", "--certainty", "90", "--method", "exact")
     guarantee = policy_of().guarantee
     assert guarantee["statement"] == "harm at most 12.5 points with 90 % certainty"
-    assert (guarantee["epsilon"], guarantee["method"]) == (0.125, "exact")
+    assert (guarantee["limit"], guarantee["method"]) == (0.125, "exact")
     assert guarantee["delta"] == pytest.approx(0.1)
     assert guarantee["precisions"] == ["fp32", "int8"]
     assert guarantee["images"] == {"tested": IMAGES, "fitted": 0, "sets_and_alarms": 0}
@@ -236,9 +236,9 @@ def test_every_signal_may_decide_with_sets_and_alarms(calibrate: Calibrate, scor
     policy = policy_of()
     assert policy.score == score
     assert bool(policy.fitted.tables) == (score == "neighbours")
-    assert policy.sets is not None
-    assert policy.unknowns is not None
-    assert (policy.sets.coverage, policy.unknowns.false_alarms) == (0.8, 0.2)
+    assert policy.prediction_sets is not None
+    assert policy.unknown_rule is not None
+    assert (policy.prediction_sets.coverage, policy.unknown_rule.false_alarms) == (0.8, 0.2)
     answers = load("tiny.gfd", precision="fp32", threads=1).classify(list(bundles.images(30, seed=5)))
     assert all(each.label in (each.among or ()) for each in answers)
     assert {type(each.unknown) for each in answers} == {bool}
@@ -262,7 +262,7 @@ def test_a_bundle_that_does_not_know_its_training_images_says_so(calibrate: Cali
 
 
 def test_thresholds_for_each_exit(calibrate: Calibrate) -> None:
-    calibrate("--risk", "harm", "--at-most", "20", "--per-exit")
+    calibrate("--risk", "harmful-exits", "--at-most", "20", "--per-exit")
     images = policy_of().guarantee["images"]
     assert images in (
         {"tested": 84, "fitted": 36, "sets_and_alarms": 0},  # its own path was cheaper
@@ -303,10 +303,10 @@ def test_an_energy_is_kept_by_what_the_meter_saw(calibrate: Calibrate) -> None:
 
 
 def test_with_a_benchmark_what_is_cheapest_is_what_is_fastest(calibrate: Calibrate) -> None:
-    outcome = calibrate("--risk", "harm", "--at-most", "20", "--benchmark", "bench.json")
+    outcome = calibrate("--risk", "harmful-exits", "--at-most", "20", "--benchmark", "bench.json")
     assert "ms a frame" in outcome.out
     assert "budget" not in policy_of().guarantee
-    assert "ms a frame" not in calibrate("--risk", "harm", "--at-most", "20").out
+    assert "ms a frame" not in calibrate("--risk", "harmful-exits", "--at-most", "20").out
 
 
 def test_the_worse_precision_decides(calibrate: Calibrate) -> None:
@@ -338,20 +338,23 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
         ((*BUDGET, "--method", "exact"), "--method without a risk: say which by --risk"),
         (("--sets", "90"), "nothing to calibrate for"),
         (("--risk", "luck"), "--risk"),
-        (("--risk", "harm", "--at-most", "0"), "limit must lie between 0 and 1, not 0"),
-        (("--risk", "harm", "--at-most", "100"), "limit must lie between 0 and 1, not 1"),
-        (("--risk", "harm", "--at-most", "-1"), "--at-most"),
-        (("--risk", "harm", "--at-most", "nan"), "--at-most"),
-        (("--risk", "harm", "--certainty", "100"), "probability of failure must lie between 0 and 1, not 0"),
-        (("--risk", "harm", "--certainty", "0"), "probability of failure must lie between 0 and 1, not 1"),
-        (("--risk", "harm", "--certainty", "101"), "--certainty"),
-        (("--risk", "drop", "--method", "exact"), "ask for 'harm', which is never less than the drop"),
+        (("--risk", "harmful-exits", "--at-most", "0"), "limit must lie between 0 and 1, not 0"),
+        (("--risk", "harmful-exits", "--at-most", "100"), "limit must lie between 0 and 1, not 1"),
+        (("--risk", "harmful-exits", "--at-most", "-1"), "--at-most"),
+        (("--risk", "harmful-exits", "--at-most", "nan"), "--at-most"),
+        (("--risk", "harmful-exits", "--certainty", "100"), "probability of failure must lie between 0 and 1, not 0"),
+        (("--risk", "harmful-exits", "--certainty", "0"), "probability of failure must lie between 0 and 1, not 1"),
+        (("--risk", "harmful-exits", "--certainty", "101"), "--certainty"),
+        (("--risk", "accuracy-drop", "--method", "exact"), "ask for 'harm', which is never less than the drop"),
         (("--risk", "brier", "--method", "exact"), "exact needs losses of 0 and 1"),
-        (("--risk", "harm", "--method", "luck"), "--method"),
-        (("--risk", "harm"), "120 images cannot support a limit of 1 points for harm with probability 0.95: at least"),
+        (("--risk", "harmful-exits", "--method", "luck"), "--method"),
+        (
+            ("--risk", "harmful-exits"),
+            "120 images cannot support a limit of 1 points for harm with probability 0.95: at least",
+        ),
         (("--risk", "error", "--at-most", "2"), "that of the full network is"),
         (
-            ("--risk", "harm", "--at-most", "20", "--method", "betting", *BUDGET),
+            ("--risk", "harmful-exits", "--at-most", "20", "--method", "betting", *BUDGET),
             "above the budget of 0.0003: allow more risk, more cost",
         ),
         (("--max-mmacs", "0.00005"), "a mean MACs of 5e-05 MMACs is not reachable: the cheapest setting costs 0.0001"),
@@ -538,7 +541,10 @@ def test_outputs_that_are_damaged_are_refused(run: Run, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [("--risk", "harm", "--at-most", "0.1"), ("--risk", "harm", "--at-most", "20", "--method", "betting", *BUDGET)],
+    [
+        ("--risk", "harmful-exits", "--at-most", "0.1"),
+        ("--risk", "harmful-exits", "--at-most", "20", "--method", "betting", *BUDGET),
+    ],
 )
 def test_outputs_are_kept_where_the_policy_is_refused(run: Run, labelled: Path, options: tuple[str, ...]) -> None:
     outcome = run(
@@ -562,7 +568,7 @@ def test_what_is_wrong_in_the_order_is_told_before_any_image_is_read(run: Run, m
     ("options", "message"),
     [
         (("--max-mmacs", "0.00009"), "a mean MACs of 9e-05 MMACs is not reachable: the cheapest setting costs 0.0001"),
-        (("--max-mmacs", "0.00009", "--risk", "harm"), "a mean MACs of 9e-05 MMACs is not reachable"),
+        (("--max-mmacs", "0.00009", "--risk", "harmful-exits"), "a mean MACs of 9e-05 MMACs is not reachable"),
         (("--max-ms", "5", "--benchmark", "bench.json"), "a mean latency of 5 ms is not reachable: the cheapest"),
         (("--max-mj", "1", "--benchmark", "bench.json"), "a mean energy of 1 mJ is not reachable: the cheapest"),
         (("--p99-ms", "5", "--benchmark", "bench.json"), "a deadline of 5 ms is not reachable: the 99th percentile of"),
@@ -604,7 +610,9 @@ def test_a_network_without_early_exits_is_refused(run: Run) -> None:
 def test_too_few_images_are_told_how_many_would_do(run: Run) -> None:
     few = bundles.images(9, seed=1)
     write_scenes(Path("few"), few, np.arange(9) % 3)
-    outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", "few", "--risk", "harm", "--score", "margin", "--threads", "1")
+    outcome = run(
+        "gfnet-dynn", "calibrate", "tiny.gfd", "few", "--risk", "harmful-exits", "--score", "margin", "--threads", "1"
+    )
     assert outcome.status == 2
     assert "6 images cannot support a limit of 1 points for harm with probability 0.95: at least" in outcome.err
     assert "6 of the 9 images given are tested" in outcome.err

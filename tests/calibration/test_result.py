@@ -15,7 +15,7 @@ from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.ranking import rank_scores
 from gfnet_dynn.calibration.report import CalibrationReport, make_report, report_to_dict, sources
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.search import calibrate, take
+from gfnet_dynn.calibration.search import calibrate
 from gfnet_dynn.cli.render.calibration import print_calibration
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.guarantees.control import RiskTarget
@@ -24,7 +24,7 @@ from tests import bundles
 from tests.calibration.populations import COUNTED, TIMED, make_int8, make_scenes, order, outputs
 
 MACS = (2_000_000, 4_000_000, 7_000_000, 10_000_000)
-RISK = RiskTarget("harm", 0.05, 0.1, "exact")
+RISK = RiskTarget("harmful-exits", 0.05, 0.9, "exact")
 
 
 def manifest(names: tuple[str, ...] = ("exit 1", "exit 2", "exit 3", "final")) -> Manifest:
@@ -53,7 +53,7 @@ def test_reliability_is_measured_on_images_that_no_temperature_was_fitted_to() -
     arrays = source.precisions["fp32"]
     report = made(source, order(seed=3))
     half = np.random.default_rng(3).permutation(1000)
-    fitting, judged = take(arrays, np.sort(half[:500])), take(arrays, np.sort(half[500:]))
+    fitting, judged = arrays.take(np.sort(half[:500])), arrays.take(np.sort(half[500:]))
     assert [each.name for each in report.exits] == ["exit 1", "exit 2", "exit 3", "final"]
     for index, each in enumerate(report.exits):
         temperature = fit_temperature(fitting.logits[:, index], fitting.labels)
@@ -121,7 +121,7 @@ ORDERS = [
     order(costs=COUNTED, target=RISK),
     order(deadline=9.0),
     order(target=RISK, score="neighbours", per_exit=True, coverage=0.99, false_alarms=0.001),
-    order(target=RiskTarget("harm", 0.1, method="conformal"), budget=9.0),
+    order(target=RiskTarget("harmful-exits", 0.1, method="conformal"), budget=9.0),
 ]
 
 
@@ -147,8 +147,8 @@ def test_the_report_is_json_with_every_figure(asked: CalibrationRequest) -> None
     assert said["sources"] == sources(report)
     assert ("promise_tested" in said) == (asked.target is not None)
     if asked.target is not None:
-        assert said["promise_tested"]["target"]["epsilon"] == asked.target.epsilon
-        assert said["promise_tested"]["risk"] <= asked.target.epsilon
+        assert said["promise_tested"]["target"]["limit"] == asked.target.limit
+        assert said["promise_tested"]["risk"] <= asked.target.limit
 
 
 def test_thresholds_that_nothing_reaches_are_null_in_json() -> None:
