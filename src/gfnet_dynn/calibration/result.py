@@ -86,10 +86,10 @@ class CalibrationResult(Tabular):
             against = "" if target.risk in ("error", "brier") else ", against the full network in fp32"
             lines = [f"guarantee: {target}{against}"]
         if sets := policy.prediction_sets:
-            lines.append(f"prediction sets: {percent(sets.coverage)} coverage at each exit, n = {len(parts.later)}")
+            lines.append(f"prediction sets: {percent(sets.coverage)} coverage, n = {len(parts.later)}")
         if rule := policy.unknown_rule:
             rate = percent(rule.false_alarms)
-            lines.append(f'answer "unknown": false-alarm rate at most {rate} at each exit, n = {len(parts.later)}')
+            lines.append(f'answer "unknown": false-alarm rate at most {rate}, n = {len(parts.later)}')
         if not self.labelled:
             lines.append(
                 f"the images have no labels: {self._accuracy} is the share of images with the full network's class"

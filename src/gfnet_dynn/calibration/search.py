@@ -101,8 +101,7 @@ def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> 
             f"{guarantee.target} costs {spent:.4g} {costs.unit} on average, above the budget of {request.budget:g}: "
             "allow more risk, more cost, or give more images"
         )
-    later = [each.take(parts.later) for each in scored.values()]
-    return replace(found, policy=with_sets_and_unknown(policy, later, request, outputs.images))
+    return replace(found, policy=with_sets_and_unknown(policy, scored, parts, request))
 
 
 def _require_usable(outputs: Outputs, request: CalibrationRequest) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
-from gfnet_dynn.calibration.division import Rows
+from gfnet_dynn.calibration.division import Parts, Rows
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.exits.scores import Fitted
 from gfnet_dynn.uncertainty.out_of_distribution import FamiliarityScore, familiarity, unknown_thresholds
 from gfnet_dynn.uncertainty.prediction_sets import SetScore, images_needed, set_quantiles
@@ -23,59 +23,90 @@ from gfnet_dynn.wording import counted
 
 _SET_SCORE: SetScore = "least-ambiguous"
 _FAMILIARITY: FamiliarityScore = "energy"
+_MARGIN = 3  # times the images needed are expected in a group, so that it hardly ever has fewer
 
 
 def with_sets_and_unknown(
-    policy: Policy, precisions: Sequence[ExitArrays], request: CalibrationRequest, given: int
+    policy: Policy,
+    scored: Mapping[str, ExitArrays],
+    parts: Parts,
+    request: CalibrationRequest,
 ) -> Policy:
-    """Prediction sets and the rule for unknown images, valid in every precision: the most cautious of their values."""
-    exits = [first_exit(each.gates, policy.thresholds) for each in precisions]
-    num_exits = precisions[0].logits.shape[1]
+    """The policy with what the request adds, valid in every precision: the most cautious of their values.
+
+    It is guaranteed at each exit, or for neighbouring exits together where few images take them: see `pooled_exits`.
+
+    Args:
+        policy: with its thresholds.
+        scored: all images by precision, with the policy's score as gates.
+        parts: their division.
+        request: coverage and false-alarm rate.
+
+    Raises:
+        CalibrationError: too few images for a rule that ever excludes a class or calls an image unknown.
+    """
+    tested = [first_exit(each.take(parts.test).gates, policy.thresholds) for each in scored.values()]
+    later = [each.take(parts.later) for each in scored.values()]
+    exits = [first_exit(each.gates, policy.thresholds) for each in later]
+    num_exits, given = later[0].logits.shape[1], len(next(iter(scored.values())).labels)
     if (coverage := request.coverage) is not None:
-        _require_enough("--coverage", coverage, coverage, exits, policy, given)
-        probabilities = [probabilities_at(*each, policy.fitted) for each in zip(precisions, exits, strict=True)]
+        pools = pooled_exits(tested, num_exits, len(parts.later), images_needed(coverage))
+        _require_enough("--coverage", coverage, images_needed(coverage), pools, exits, given)
         quantiles = [
-            set_quantiles(probability, each.labels, taken, num_exits, coverage, _SET_SCORE)
-            for probability, each, taken in zip(probabilities, precisions, exits, strict=True)
+            set_quantiles(
+                probabilities_at(each, taken, policy.fitted), each.labels, pools[taken], num_exits, coverage, _SET_SCORE
+            )
+            for each, taken in zip(later, exits, strict=True)
         ]
-        sets = PredictionSets(_SET_SCORE, tuple(map(float, np.max(quantiles, axis=0))), coverage)
+        sets = PredictionSets(_SET_SCORE, tuple(map(float, np.max(quantiles, axis=0)[pools])), coverage)
         policy = replace(policy, prediction_sets=sets)
     if (rate := request.false_alarms) is not None:
-        _require_enough("--false-alarms", rate, 1 - rate, exits, policy, given)
+        pools = pooled_exits(tested, num_exits, len(parts.later), images_needed(1 - rate))
+        _require_enough("--false-alarms", rate, images_needed(1 - rate), pools, exits, given)
         thresholds = [
             unknown_thresholds(
-                familiarity(each.logits[np.arange(len(taken)), taken], _FAMILIARITY), taken, num_exits, rate
+                familiarity(each.logits[np.arange(len(taken)), taken], _FAMILIARITY), pools[taken], num_exits, rate
             )
-            for each, taken in zip(precisions, exits, strict=True)
+            for each, taken in zip(later, exits, strict=True)
         ]
-        rule = UnknownRule(_FAMILIARITY, tuple(map(float, np.min(thresholds, axis=0))), rate)
+        rule = UnknownRule(_FAMILIARITY, tuple(map(float, np.min(thresholds, axis=0)[pools])), rate)
         policy = replace(policy, unknown_rule=rule)
     return policy
 
 
-def _require_enough(
-    option: str, asked: float, coverage: float, exits: Sequence[Rows], policy: Policy, given: int
-) -> None:
-    """Refuse what would never exclude a class or call an image unknown, at any exit that images can take."""
-    needed = images_needed(coverage)
-    for index in _reachable(policy.thresholds):
-        taken = min(int((each == index).sum()) for each in exits)
-        if taken < needed:
-            name = "the final exit" if index == len(policy.thresholds) else f"exit {index + 1}"
-            total = f"about {math.ceil(given * needed / taken)}" if taken else f"more than {given * needed}"
-            raise CalibrationError(
-                f"{option} {percent(asked)} needs {counted(needed, 'image')} at each exit, and {taken} of the "
-                f"{len(exits[0])} set apart for it (of {given} given) take {name}: give {total} images, or ask for less"
-            )
+def pooled_exits(tested: Sequence[Rows], num_exits: int, later: int, needed: int) -> Rows:
+    """Index of the group of each exit, [G + 1]: neighbouring exits are joined until enough images take each group.
+
+    The groups depend on the tested images alone, so they are fixed for those that rules are made from, as a conformal
+    guarantee for groups needs.
+
+    Args:
+        tested: exits taken by the tested images, in each precision.
+        num_exits: G + 1.
+        later: number of images that rules are made from.
+        needed: of them, in each group.
+    """
+    shares = np.min([np.bincount(each, minlength=num_exits) / len(each) for each in tested], axis=0)
+    groups, expected = [0], 0.0
+    for before in shares[:-1]:
+        expected += before * later
+        enough = expected >= _MARGIN * needed
+        groups.append(groups[-1] + enough)
+        expected = 0.0 if enough else expected
+    if expected + shares[-1] * later < _MARGIN * needed:  # the last group joins the one before it
+        groups = [min(group, max(0, groups[-1] - 1)) for group in groups]
+    return np.array(groups, np.intp)
 
 
-def _reachable(thresholds: Sequence[float]) -> Iterator[int]:
-    """Exits that an image can take."""
-    for index, threshold in enumerate((*thresholds, 0.0)):
-        if threshold != NEVER:
-            yield index
-        if threshold <= 0:
-            return
+def _require_enough(option: str, asked: float, needed: int, pools: Rows, exits: Sequence[Rows], given: int) -> None:
+    """Refuse a rule that never excludes a class or calls an image unknown."""
+    fewest = min(int(np.bincount(pools[each], minlength=pools[-1] + 1).min()) for each in exits)
+    if fewest < needed:
+        raise CalibrationError(
+            f"{option} {percent(asked)} needs {counted(needed, 'image')} set apart for each group of exits, and has "
+            f"{fewest} of the {given} given: give about {math.ceil(given * _MARGIN * needed / max(fewest, 1))}, or ask "
+            "for less"
+        )
 
 
 def probabilities_at(arrays: ExitArrays, exits: Rows, fitted: Fitted) -> npt.NDArray[np.float64]:
