@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,41 +10,48 @@ import pytest
 from rich.console import Console
 
 from gfnet_dynn.bundle.manifest import Exit, Manifest
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.ranking import rank_scores
-from gfnet_dynn.calibration.report import CalibrationReport, make_report, report_to_dict, sources
-from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.search import calibrate
-from gfnet_dynn.cli.render.calibration import print_calibration
+from gfnet_dynn.calibration.result import CalibrationResult, make_result
+from gfnet_dynn.cli.render.tables import print_tables
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import RiskTarget
+from gfnet_dynn.reporting.table import Table
+from gfnet_dynn.uncertainty.paired import paired_difference
 from gfnet_dynn.uncertainty.reliability import brier, equal_mass_error, fit_temperature
 from tests import bundles
-from tests.calibration.populations import COUNTED, TIMED, make_int8, make_scenes, order, outputs
+from tests.calibration.populations import COUNTED, TIMED, Order, calibrate, make_int8, make_scenes, order, outputs
 
 MACS = (2_000_000, 4_000_000, 7_000_000, 10_000_000)
 RISK = RiskTarget("harmful-exits", 0.05, 0.9, "exact")
+NEVER_EARLY = replace(bundles.POLICIES[2], thresholds=(NEVER,) * 3)
 
 
-def manifest(names: tuple[str, ...] = ("exit 1", "exit 2", "exit 3", "final")) -> Manifest:
+def manifest(*policies: Policy, names: tuple[str, ...] = ("exit 1", "exit 2", "exit 3", "final")) -> Manifest:
     content = {f"fp32/segment{index}.onnx": bytes([index]) for index in range(4)}
-    ways = tuple(Exit(name, index, count) for index, (name, count) in enumerate(zip(names, MACS, strict=True)))
-    never = replace(bundles.POLICIES[2], thresholds=(math.inf,) * 3)
-    return bundles.manifest(content, classes=tuple("abcde"), exits=ways, policies=(never,))
+    exits = tuple(Exit(name, index, count) for index, (name, count) in enumerate(zip(names, MACS, strict=True)))
+    return bundles.manifest(content, classes=tuple("abcde"), exits=exits, policies=(*policies, NEVER_EARLY))
 
 
 def both(count: int) -> Outputs:
     return outputs(make_scenes().draw(count, 0), make_int8().draw(count, 0))
 
 
-def made(source: Outputs, asked: CalibrationRequest) -> CalibrationReport:
-    return make_report(calibrate(source, asked), source, manifest())
+def made(source: Outputs, asked: Order, *policies: Policy) -> CalibrationResult:
+    return make_result(calibrate(source, asked), source, manifest(*policies))
 
 
-def printed(report: CalibrationReport, width: int = 200) -> str:
+def printed(result: CalibrationResult, width: int = 200) -> str:
     out = io.StringIO()
-    print_calibration(report, Console(file=out, width=width))
+    print_tables(result, Console(file=out, width=width))
     return out.getvalue()
+
+
+def table(result: CalibrationResult, title: str) -> Table:
+    return next(each for each in result.tables() if each.title.startswith(title))
 
 
 def test_reliability_is_measured_on_images_that_no_temperature_was_fitted_to() -> None:
@@ -54,19 +60,19 @@ def test_reliability_is_measured_on_images_that_no_temperature_was_fitted_to() -
     report = made(source, order(seed=3))
     half = np.random.default_rng(3).permutation(1000)
     fitting, judged = arrays.take(np.sort(half[:500])), arrays.take(np.sort(half[500:]))
-    assert [each.name for each in report.exits] == ["exit 1", "exit 2", "exit 3", "final"]
-    for index, each in enumerate(report.exits):
+    assert [each.name for each in report.reliability] == ["exit 1", "exit 2", "exit 3", "final"]
+    for index, each in enumerate(report.reliability):
         temperature = fit_temperature(fitting.logits[:, index], fitting.labels)
         plain, right = softmax(judged.logits[:, index]), judged.correct[:, index]
         assert each.temperature == temperature
-        assert each.accuracy == right.mean()
+        assert (each.accuracy.value, each.accuracy.n) == (right.mean(), 500)
+        assert each.accuracy.low < right.mean() < each.accuracy.high
         assert each.error == equal_mass_error(plain.max(axis=1), right)
         assert each.brier == pytest.approx(brier(plain, judged.labels))
         scaled = softmax(judged.logits[:, index].astype(np.float64) / temperature)
         assert each.error_scaled == pytest.approx(equal_mass_error(scaled.max(axis=1), right), abs=1e-5)
         assert sum(each.count for each in each.bins) == 500
         assert len(each.bins) == 10
-    assert report.precision == "fp32"
 
 
 def test_a_temperature_mends_what_is_overconfident() -> None:
@@ -76,43 +82,107 @@ def test_a_temperature_mends_what_is_overconfident() -> None:
     labels = (softmax(honest).cumsum(axis=1) < generator.random((2000, 1))).sum(axis=1)
     logits = 4 * honest[:, None].repeat(4, axis=1)
     gates = generator.random((2000, 3)).astype(np.float32)
-    for each in made(outputs(ExitArrays(logits.astype(np.float32), gates, labels)), order()).exits:
+    for each in made(outputs(ExitArrays(logits.astype(np.float32), gates, labels)), order()).reliability:
         assert each.temperature == pytest.approx(4, rel=0.1)
         assert each.error_scaled < each.error / 3
 
 
-def test_the_mean_macs_are_those_of_the_exits_taken() -> None:
-    report = made(both(600), order(budget=5.0))
-    shares = report.calibrated.point.shares
-    assert report.mean_mmacs == pytest.approx(
-        sum(share * count / 1e6 for share, count in zip(shares, MACS, strict=True))
+def test_the_figures_of_each_precision_are_its_own() -> None:
+    source = both(600)
+    report = made(source, order(budget=5.0))
+    assert list(report.expected) == ["fp32", "int8"]
+    for name, each in report.expected.items():
+        point = report.found.point(name)
+        tested = source.precisions[name].take(report.found.parts.test)
+        assert each.accuracy.value == point.accuracy
+        assert (each.accuracy.n, each.full_accuracy.n) == (600, 600)
+        assert each.full_accuracy.value == tested.correct[:, -1].mean()
+        assert each.exit_shares == point.shares
+        assert each.mean_cost == point.mean_cost
+        assert each.mean_mmacs == pytest.approx(
+            sum(share * count / 1e6 for share, count in zip(point.shares, MACS, strict=True))
+        )
+    assert report.expected["fp32"].accuracy != report.expected["int8"].accuracy
+
+
+def test_measured_costs_belong_to_one_precision() -> None:
+    """Budget, milliseconds and accuracy on one line are of the precision that was measured."""
+    source, costs = both(800), Costs("latency", "ms", TIMED.means, TIMED.worst, "measured in fp32", "fp32")
+    report = made(source, order(budget=5.0, costs=costs))
+    assert report.found.precision == "fp32"
+    assert 4.95 < report.found.point("fp32").mean_cost <= 5.0
+    assert report.expected["int8"].mean_cost is None
+    rows = {row[0]: row for row in table(report, "Policy").rows}
+    assert rows["fp32"][-1] == f"{report.found.point('fp32').mean_cost:.4g}"
+    assert rows["fp32"][1] == str(report.expected["fp32"].accuracy)
+    assert rows["int8"][-1] == "–"
+    assert report.found.policy.guarantee["budget"]["precision"] == "fp32"
+
+
+def test_the_precisions_are_compared_image_by_image() -> None:
+    source = both(700)
+    report = made(source, order(budget=5.0, score="margin"))
+    fp32, int8 = (source.precisions[name].correct[:, -1] for name in ("fp32", "int8"))
+    assert report.expected["int8"].against_fp32 == paired_difference(fp32, int8)
+    by_policy = report.expected["int8"].policy_against_fp32
+    assert by_policy is not None
+    assert (by_policy.n, report.found.parts.fit.size) == (490, 210)
+    assert by_policy.difference == pytest.approx(
+        report.expected["int8"].accuracy.value - report.expected["fp32"].accuracy.value
     )
-    assert report.macs == (2, 4, 7, 10)
+    assert report.expected["fp32"].against_fp32 is None
+    assert [row[-1] for row in table(report, "Against fp32").rows] == ["700", "490"]
 
 
-def test_signals_are_ranked_at_the_policys_cost() -> None:
+def test_scores_are_ranked_at_the_policys_cost() -> None:
     source, asked = both(600), order(budget=5.0, seed=2)
     report = made(source, asked)
-    spent = report.calibrated.point.mean_cost
+    spent = report.found.point("fp32").mean_cost
     assert list(report.ranking) == rank_scores(source.precisions["fp32"], TIMED.means, spent, 2)
 
 
-def test_where_nothing_leaves_early_there_is_nothing_to_rank() -> None:
+def test_where_nothing_exits_early_there_is_nothing_to_rank_and_it_is_no_default() -> None:
     report = made(both(300), order(budget=50.0))
-    assert report.calibrated.point.mean_cost == 10
+    assert report.found.point("fp32").mean_cost == 10
     assert report.ranking == ()
-    assert "Scores, each at" not in printed(report)
+    assert report.not_default
+    assert "10 ms" in report.not_default
 
 
-def test_the_sources_say_how_many_images_served_what() -> None:
-    plain = sources(made(both(500), order()))
-    assert plain[0] == "Expected: measured on the 500 images that thresholds were tested on."
-    assert plain[1] == "latency: measured here. MACs: counted from shapes."
-    divided = sources(made(both(500), order(score="margin", coverage=0.9)))
-    assert divided[0] == (
-        "Expected: measured on the 200 images that thresholds were tested on; 150 others served to fit score or path; "
-        "150 others to make sets and alarms."
-    )
+def test_a_policy_that_is_worse_than_the_default_in_both_is_no_default() -> None:
+    """Its score knows nothing, that of the default does."""
+    arrays = make_scenes().draw(1500, 0)
+    blind = replace(arrays, gates=np.random.default_rng(0).random(arrays.gates.shape).astype(np.float32))
+    default = Policy("sure", "max_softmax", (0.8,) * 3, "made up")
+    source, asked = outputs(blind), order(budget=4.5)
+    worse = made(source, asked, default)
+    assert worse.not_default
+    assert "sure" in worse.not_default
+    assert made(source, order(budget=2.5), default).not_default is None  # less accurate, but cheaper
+    assert made(source, asked).not_default is None  # better than the full network in cost
+
+
+def test_a_policy_is_not_compared_with_the_one_that_it_replaces() -> None:
+    default = Policy("calibrated", "max_softmax", (0.8,) * 3, "made up")
+    arrays = make_scenes().draw(1500, 0)
+    blind = replace(arrays, gates=np.random.default_rng(0).random(arrays.gates.shape).astype(np.float32))
+    assert made(outputs(blind), order(budget=4.5), default).not_default is None
+
+
+def test_without_labels_agreement_takes_the_place_of_accuracy() -> None:
+    arrays = make_scenes().draw(800, 0)
+    agreed = replace(arrays, labels=arrays.predictions[:, -1].astype(np.int64))
+    source = replace(outputs(agreed), labelled=False)
+    target = RiskTarget("disagreement", 0.05, 0.9, "exact")
+    report = made(source, order(target=target, score="max_softmax", false_alarms=0.1))
+    assert (report.reliability, report.ranking) == ((), ())
+    assert report.found.policy.guarantee["labelled"] is False
+    assert len(report.found.parts.fit) == 0
+    assert not report.found.policy.fitted.temperatures
+    assert report.expected["fp32"].full_accuracy.value == 1
+    assert report.expected["fp32"].accuracy.value == pytest.approx(1 - report.found.guarantee.risk)  # type: ignore[union-attr]
+    assert "agreement" in printed(report)
+    assert "accuracy" not in table(report, "Policy").headings[1]
 
 
 ORDERS = [
@@ -120,35 +190,29 @@ ORDERS = [
     order(budget=50.0),
     order(costs=COUNTED, target=RISK),
     order(deadline=9.0),
-    order(target=RISK, score="neighbours", per_exit=True, coverage=0.99, false_alarms=0.001),
+    order(target=RISK, score="neighbours", per_exit=True, coverage=0.9, false_alarms=0.1),
     order(target=RiskTarget("harmful-exits", 0.1, method="conformal"), budget=9.0),
 ]
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=range(len(ORDERS)))
-def test_the_report_is_json_with_every_figure(asked: CalibrationRequest) -> None:
+def test_the_report_is_json_with_every_figure(asked: Order) -> None:
     report = made(both(600), asked)
-    said: dict[str, Any] = json.loads(json.dumps(report_to_dict(report), allow_nan=False))
-    point = report.calibrated.point
-    assert said["policy"] == json.loads(json.dumps(report.calibrated.policy.to_dict()))
-    assert said["expected"] == {
-        "images": len(report.calibrated.parts.test),
-        "accuracy": point.accuracy,
-        "full_accuracy": report.calibrated.full_accuracy,
-        "exit_shares": list(point.shares),
-        "mean_cost": point.mean_cost,
-        "cost_unit": asked.costs.unit,
-        "mean_mmacs": report.mean_mmacs,
-        "full_mmacs": 10.0,
-    }
+    said: dict[str, Any] = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert said["policy"] == json.loads(json.dumps(report.found.policy.to_dict()))
+    assert said["images"] == len(report.found.parts.test)
+    assert (said["default"], said["precision"]) == (report.not_default is None, report.found.precision)
+    assert (said["costs"]["unit"], said["full_mmacs"]) == (asked.costs.unit, 10.0)
     assert said["costs"]["means"] == list(asked.costs.means)
+    for name, each in report.expected.items():
+        assert said["expected"][name]["accuracy"]["value"] == each.accuracy.value
+        assert said["expected"][name]["mean_cost"] == each.mean_cost
     assert [each["name"] for each in said["reliability"]] == ["exit 1", "exit 2", "exit 3", "final"]
-    assert len(said["signals_at_equal_cost"]) == len(report.ranking)
-    assert said["sources"] == sources(report)
-    assert ("promise_tested" in said) == (asked.target is not None)
+    assert len(said["scores_at_equal_cost"]) == len(report.ranking)
+    assert ("guarantee_tested" in said) == (asked.target is not None)
     if asked.target is not None:
-        assert said["promise_tested"]["target"]["limit"] == asked.target.limit
-        assert said["promise_tested"]["risk"] <= asked.target.limit
+        assert said["guarantee_tested"]["target"]["limit"] == asked.target.limit
+        assert said["guarantee_tested"]["risk"] <= asked.target.limit
 
 
 def test_thresholds_that_nothing_reaches_are_null_in_json() -> None:
@@ -156,45 +220,37 @@ def test_thresholds_that_nothing_reaches_are_null_in_json() -> None:
     hopeless = np.roll(arrays.logits, 1, axis=2)
     hopeless[:, -1] = arrays.logits[:, -1]  # early exits are always wrong where the last one is right
     report = made(outputs(ExitArrays(hopeless, np.ones_like(arrays.gates), arrays.labels)), order(target=RISK))
-    said = report_to_dict(report)
-    assert said["promise_tested"]["thresholds"] == said["policy"]["thresholds"] == [None] * 3
+    said = report.to_dict()
+    assert said["guarantee_tested"]["thresholds"] == said["policy"]["thresholds"] == [None] * 3
     json.dumps(said, allow_nan=False)
-    assert "leave by gate at never at every exit" in printed(report)
+    assert "gate at never" in printed(report)
 
 
-def test_what_is_printed_says_what_is_promised_and_expected() -> None:
+def test_what_is_printed_has_the_guarantee_and_every_figure_with_its_n() -> None:
     report = made(both(900), order(target=RISK))
-    point, text = report.calibrated.point, printed(report)
-    assert "policy calibrated: leave by gate at " in text
-    assert "guarantee: harm at most 5 points with 90 % certainty" in text
-    assert f"expected in {report.calibrated.precision}: {100 * point.accuracy:.1f} % right" in text
-    assert f"(full network {100 * report.calibrated.full_accuracy:.1f} %)" in text
-    assert f"{report.mean_mmacs:.1f} MMACs ({10 * report.mean_mmacs:.0f} % of the full network's)" in text
-    assert f", {point.mean_cost:.3g} ms a frame" in text
-    assert f"Scores, each at {point.mean_cost:.4g} ms on average" in text
-    for each in report.exits:
-        assert each.name in text
-    for score in report.ranking:
-        assert score.score in text
-    assert all(line.split(":")[0] in text for line in sources(report))
+    text = printed(report)
+    assert "harmful exits at most 5% with 90% confidence" in text
+    for each in report.expected.values():
+        assert str(each.accuracy) in text
+        assert f"{each.mean_mmacs:.4g}" in text
+    assert "n = 900" in text  # tested
+    assert "n = 450" in text  # reliability
+    for name in (*(each.name for each in report.reliability), *(each.score for each in report.ranking)):
+        assert name in text
 
 
-def test_without_a_risk_nothing_is_promised_of_accuracy() -> None:
-    assert "guarantee: none of accuracy; the budget is met on average" in printed(made(both(300), order()))
-
-
-def test_counted_costs_are_no_frames() -> None:
-    assert "a frame" not in printed(made(both(300), order(costs=COUNTED)))
+def test_without_a_risk_no_accuracy_is_guaranteed() -> None:
+    assert "guarantee: none of accuracy" in printed(made(both(300), order()))
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=range(len(ORDERS)))
-def test_all_is_whole_in_80_columns(asked: CalibrationRequest) -> None:
-    assert "…" not in printed(made(both(600), asked), 80)
+def test_all_is_whole_in_80_columns(asked: Order) -> None:
+    text = printed(made(both(600), asked), 80)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_names_of_exits_are_texts_whatever_brackets_they_have() -> None:
-    source = both(300)
-    names = ("[red]exit 1", "[/]", "[bold]", "final")
-    report = make_report(calibrate(source, order()), source, manifest(names))
-    text = printed(report)
+    source, names = both(300), ("[red]exit 1", "[/]", "[bold]", "final")
+    text = printed(make_result(calibrate(source, order()), source, manifest(names=names)))
     assert all(name in text for name in names)

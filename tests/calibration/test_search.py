@@ -755,7 +755,7 @@ def test_the_source_says_how_the_thresholds_came_about(asked: dict[str, Any], sa
 def test_calibration_is_deterministic_and_fits_the_network(asked: Order) -> None:
     first, again = (calibrate(both(500), asked).policy for _ in range(2))
     assert first == again
-    first.require_fit(4)
+    first.require_fit(4, 5)
     assert first != calibrate(both(500), replace(asked, seed=5)).policy
 
 

@@ -378,11 +378,11 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
         (("--max-ms", "8", "--benchmark", "kept.npz"), "cannot read the figures of `gfnet-dynn benchmark` in kept.npz"),
         (
             ("--max-ms", "8", "--benchmark", "other.json"),
-            "other.json holds no figures of this network in onnxruntime: make them by",
+            "other.json has no figures of this network in onnxruntime: make them by",
         ),
         (
             ("--max-mj", "24", "--benchmark", "dark.json"),
-            "dark.json holds no measured energy: measure where a meter is",
+            "dark.json has no measured energy: measure where a meter is",
         ),
         (("--max-mmacs", "1", "--p99-ms", "8"), "one kind of budget at a time, not --max-mmacs and --p99-ms"),
         (("--max-mj", "1", "--p99-ms", "8"), "one kind of budget at a time, not --max-mj and --p99-ms"),
@@ -506,8 +506,8 @@ def test_a_bundle_whose_training_images_are_not_known_rightly_is_refused(run: Ru
     assert outcome.status == 2
     said = {
         "missing": f"broken.gfd: it lacks {NAME}: copy or export it anew",
-        "cut": f"broken.gfd: its {NAME} is cut off: export it anew",
-        "empty": f"broken.gfd: its {NAME} is empty: export it anew",
+        "cut": f"broken.gfd: its {NAME} is cut off",
+        "empty": f"broken.gfd: its {NAME} is empty",
         "unlisted": f"broken.gfd: it holds {NAME}, which its manifest does not name",
         "changed": f"broken.gfd: its {NAME} is not what was exported",
     }

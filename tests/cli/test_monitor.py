@@ -329,7 +329,7 @@ def test_a_bundle_that_was_not_calibrated_says_what_does_it(run: Run) -> None:
 
 
 def test_a_reference_of_few_images_is_told(run: Run) -> None:
-    few = Reference(((19, *(0,) * (BINS - 1)), (0,) * BINS, (0,) * BINS))
+    few = Reference(((19, *(0,) * (BINS - 1)), (0,) * BINS, (0,) * BINS), (19, 0, 0))
     bundles.write_tiny(
         Path("tiny.gfd"), policies=(replace(bundles.POLICIES[0], references={"fp32": few}), *bundles.POLICIES[1:])
     )
@@ -365,7 +365,7 @@ def both(made: Path) -> None:
     """`both.gfd`: in int8 the folder `seen` left just so, in fp32 nothing was like it."""
     seen, gates = bundles.images(200, seed=1), bundles.POLICIES[0]
     own = reference_by("gates", seen, made / "plain.gfd", "int8")
-    other = Reference(((200, *(0,) * (BINS - 1)), (0,) * BINS, (0,) * BINS))
+    other = Reference(((200, *(0,) * (BINS - 1)), (0,) * BINS, (0,) * BINS), (200, 0, 0))
     bundles.write_tiny(Path("both.gfd"), policies=(replace(gates, references={"fp32": other, "int8": own}), FULL))
     write_pictures(Path("seen"), seen)
 

@@ -88,7 +88,7 @@ class Manifest:
         names = [policy.name for policy in self.policies]
         _require(len(set(names)) == len(names) and FULL in names, f"has the policies {names}")
         for policy in self.policies:
-            policy.require_fit(exits)
+            policy.require_fit(exits, len(self.classes))
             thresholds = per_exit(policy.thresholds, exits - 1)
             _require(policy.name != FULL or set(thresholds) <= {NEVER}, f"lets images exit early by the policy {FULL}")
         _require("fp32" in self.precisions, "has no segments in fp32")

@@ -86,11 +86,12 @@ class Policy:
         """Identifies score, thresholds and fitted parameters, but not the network: twelve hexadecimal digits."""
         return _digest(self.score, self.thresholds, self.fitted)
 
-    def require_fit(self, num_exits: int) -> None:
-        """Refuse parts that are for another number of exits.
+    def require_fit(self, num_exits: int, num_classes: int) -> None:
+        """Refuse parts that are for another number of exits or classes.
 
         Args:
             num_exits: G + 1.
+            num_classes: K.
 
         Raises:
             BundleError: names the part.
@@ -108,6 +109,12 @@ class Policy:
         for part, (found, wanted) in lengths.items():
             if found != wanted and not (found == 0 and part in ("temperatures", *optional)):
                 raise BundleError(f"its policy {self.name} has {found} {part} for a network with {gates} early exits")
+        for name, each in self.references.items():
+            if len(each.classes) != num_classes:
+                raise BundleError(
+                    f"its policy {self.name} has references.{name} of {len(each.classes)} classes for a network with "
+                    f"{num_classes}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """A value that JSON can hold; `read_policy` reads it back."""
