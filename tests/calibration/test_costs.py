@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gfnet_dynn.bundle.manifest import Exit, Manifest
-from gfnet_dynn.calibration.costs import Quantity, from_benchmark, macs
+from gfnet_dynn.calibration.costs import from_benchmark, macs
+from gfnet_dynn.calibration.request import Quantity
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.spec.network import InputSpec
 from tests import bundles
