@@ -5,12 +5,12 @@
 OUTPUTS.npz was written by `gfnet-dynn calibrate BUNDLE IMAGES … --outputs OUTPUTS.npz`: all exits over images that the
 network has neither learned from nor been selected on. Of 500 random halves, it counts those in which the risk of the
 found thresholds on the other half is above the limit. That half is a sample too: its risk may be above the limit by
-chance although the true one is not. Beside 1 minus the confidence level, what is allowed is the share of halves in which
-a risk of just the limit would be seen above it, and the binomial error of so many splits; as halves of one set overlap,
-this error is larger than stated. Sharper, as it allows for no such chance: all images are taken for the population from
-which the first half was drawn, and their risk for the true one; what is allowed then is 1 minus the confidence level and
-the binomial error. A refusal keeps the full network and breaks none. Prints JSON; `--write NAME` stores it as
-docs/NAME.json.
+chance although the true one is not. Beside 1 minus the confidence level, what is allowed is the share of halves in
+which a risk of just the limit would be seen above it, and the binomial error of so many splits; as halves of one set
+overlap, this error is larger than stated. Sharper, as it allows for no such chance: all images are taken for the
+population from which the first half was drawn, and their risk for the true one; what is allowed then is 1 minus the
+confidence level and the binomial error. A refusal keeps the full network and breaks none. Prints JSON; `--write NAME`
+stores it as docs/NAME.json.
 """
 
 from __future__ import annotations
