@@ -18,13 +18,13 @@ from rich.console import Console
 
 from gfnet_dynn.bundle.archive import write_bundle
 from gfnet_dynn.export.bundle import LabelledImages, export_net
-from gfnet_dynn.image import load_input
+from gfnet_dynn.images.files import require_images
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import save_checkpoint
 from gfnet_dynn.spec.backbone import find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.workflows.benchmarking import Wanted, run_device_benchmark
-from gfnet_dynn.workflows.image_files import find_images
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, CALIBRATION = 21, 32
@@ -38,7 +38,7 @@ def main() -> None:
     spec = NetSpec(backbone, backbone.default_exits, make_input(backbone, 256, pad=False), names)
     torch.manual_seed(0)
     net = build_net(spec).eval()
-    files = list(find_images([folder]))
+    files = require_images(folder).images
     some = np.stack([load_input(file, spec.input) for file in files[:: max(1, len(files) // CALIBRATION)]])
     images = LabelledImages(some, np.zeros(len(some), np.int64), "given")
     exported = export_net(net, spec, {}, images, some, print)

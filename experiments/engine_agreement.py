@@ -21,7 +21,8 @@ from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.export.parity import network_arrays, stage_arrays
-from gfnet_dynn.image import SUFFIXES, load_input
+from gfnet_dynn.images.files import require_images
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 from gfnet_dynn.runtime.segments import SegmentedNet
@@ -36,7 +37,7 @@ def main() -> None:
     run, path, folder = (Path(argument) for argument in sys.argv[1:4])
     checkpoint, bundle = load_checkpoint(find_checkpoint_file(run)), read_bundle(path)
     manifest = bundle.manifest
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = require_images(folder).images
     labels = np.array([manifest.classes.index(file.parent.name) for file in files])
     images = np.stack([load_input(file, manifest.input) for file in files])
     torch_arrays = network_arrays(checkpoint.build(), images, labels, manifest.input)

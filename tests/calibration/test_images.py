@@ -185,14 +185,6 @@ def test_a_file_that_cannot_be_read_is_named(scenes: Path, bundle: Bundle, monke
         found(scenes, bundle)
 
 
-def test_a_folder_that_cannot_be_read_is_named(scenes: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    assert refusal(scenes, bundle) == f"cannot read {scenes}: Permission denied"
-
-
 def test_a_plain_folder_has_no_labels(tmp_path: Path, bundle: Bundle) -> None:
     write_few(tmp_path / "plain", ("b.png", "a.jpg", "2026/deep/c.png"))
     images = found(tmp_path / "plain", bundle, need_labels=False)

@@ -11,12 +11,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gfnet_dynn.bundle.fields import Fields
-from gfnet_dynn.bundle.policy import Policy, read_policy
+from gfnet_dynn.bundle.policy import Policy, restore_infinities
 from gfnet_dynn.calibration.division import Parts, Rows
 from gfnet_dynn.calibration.division import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
@@ -683,8 +683,10 @@ def observed(exits: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> Observ
 def guarantee_of(source: Outputs, **asked: Any) -> dict[str, Any]:
     made = calibrate(source, order(**asked))
     described: dict[str, Any] = json.loads(json.dumps(made.policy.to_dict(), allow_nan=False))
-    assert read_policy(Fields(described, "policy")) == made.policy
-    return dict(described["guarantee"])
+    guarantee = dict(described["guarantee"])
+    restore_infinities(described)
+    assert msgspec.convert(described, Policy) == made.policy
+    return guarantee
 
 
 @pytest.mark.parametrize(

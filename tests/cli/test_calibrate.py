@@ -7,16 +7,18 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.bundle.archive import read_bundle, update_bundle
 from gfnet_dynn.bundle.learned_from import NAME, digests, pack
 from gfnet_dynn.bundle.manifest import FULL, Exit
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.calibration import search
 from gfnet_dynn.calibration.images import find_calibration_images
 from gfnet_dynn.calibration.outputs import collect_outputs, load_outputs, store_outputs
 from gfnet_dynn.exits.rule import first_exit
@@ -119,6 +121,28 @@ def test_a_policy_that_is_worse_than_the_default_is_stored_behind_it(calibrate: 
     assert "next: gfnet-dynn bundle set-default tiny.gfd calibrated" in outcome.out
     assert run("gfnet-dynn", "bundle", "set-default", "tiny.gfd", "calibrated").status == 0
     assert names_of() == ["calibrated", *POLICIES]
+
+
+def test_a_policy_that_came_meanwhile_is_kept(calibrate: Calibrate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(*arguments: Any) -> Any:
+        update_bundle(Path("tiny.gfd"), lambda found: replace(found, policies=(bundles.CALIBRATED, *found.policies)))
+        return search.find_policy(*arguments)
+
+    monkeypatch.setattr(calibrating, "find_policy", meanwhile)
+    calibrate(*BUDGET, "--name", "mine")
+    assert names_of() == ["mine", "calibrated", *POLICIES]
+
+
+def test_a_bundle_that_was_replaced_meanwhile_is_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(*arguments: Any) -> Any:
+        bundles.write_tiny(Path("tiny.gfd"), bundles.files(fp32=bundles.segments("int8")))
+        return search.find_policy(*arguments)
+
+    monkeypatch.setattr(calibrating, "find_policy", meanwhile)
+    outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", "kept.npz", *BUDGET)
+    assert outcome.status == 2
+    assert "tiny.gfd" in outcome.err
+    assert names_of() == POLICIES
 
 
 def test_classify_uses_it_unless_told_else(calibrate: Calibrate, run: Run) -> None:

@@ -293,7 +293,7 @@ def test_a_place_without_images_takes_no_answer_from_the_others(run: Run) -> Non
     outcome = run("gfnet-dynn", "classify", "tiny.gfd", "empty", "pictures/a.png", "absent")
     assert outcome.status == 2
     assert outcome.out.startswith("pictures/a.png: ")
-    assert "the folder empty holds no images" in outcome.err
+    assert "the folder empty has no images" in outcome.err
     assert "no file or folder absent" in outcome.err
 
 
@@ -301,7 +301,7 @@ def test_a_place_without_images_takes_no_answer_from_the_others(run: Run) -> Non
     ("arguments", "message"),
     [
         (("tiny.gfd", "pictures/absent.png"), "no file or folder pictures/absent.png"),
-        (("tiny.gfd", "empty"), "the folder empty holds no images (.bmp, .jpeg, .jpg, .png, .tif"),
+        (("tiny.gfd", "empty"), "the folder empty has no images (.bmp, .jpeg, .jpg, .png, .tif"),
         (("absent.gfd", "pictures"), "no bundle at absent.gfd: `gfnet-dynn export` writes one"),
         (("pictures", "pictures"), "no bundle at pictures"),
         (("pictures/a.png", "pictures"), "pictures/a.png is not a bundle, or a damaged one"),

@@ -301,7 +301,7 @@ def test_a_confidence_that_is_no_probability_is_refused(run: Run, value: str) ->
         (("few.log",), "19 new images cannot be compared: at least 20"),
         (("same/0000.png",), "1 new image cannot be compared: at least 20"),
         (("absent",), "no file or folder absent"),
-        (("empty",), "the folder empty holds no images"),
+        (("empty",), "the folder empty has no images"),
         (("bad.png",), "bad.png is not an image in a known format"),
         (("bad.png",), "none of the images can be read"),
         (("bad.png", "absent", "empty"), "none of the images can be read"),
@@ -544,7 +544,7 @@ def test_a_place_without_images_takes_no_comparison_from_the_others(run: Run) ->
     for seen in (("same", "empty", "absent"), ("empty", "same", "absent")):
         outcome = monitor(run, *seen, "--json")
         assert (outcome.status, outcome.out) == (2, monitor(run, "same", "--json").out)
-        assert "error: the folder empty holds no images" in outcome.err
+        assert "error: the folder empty has no images" in outcome.err
         assert "error: no file or folder absent" in outcome.err
 
 

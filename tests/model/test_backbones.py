@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 import torch
+from msgspec import structs
 
 from gfnet_dynn.errors import MissingExtraError, SpecError
 from gfnet_dynn.model.build import build_backbone, build_net
@@ -49,7 +49,7 @@ def test_every_description_survives_json(name: str) -> None:
 def test_an_unknown_kind_of_backbone_is_refused() -> None:
     value = net_spec("efficientnet-lite0", 64).to_dict()
     value["backbone"]["kind"] = "resnet"
-    with pytest.raises(SpecError, match=r"unknown backbone .*resnet"):
+    with pytest.raises(SpecError, match=r"resnet.*\$\.backbone\.kind"):
         NetSpec.from_dict(value)
 
 
@@ -114,7 +114,6 @@ def test_kept_statistics_stay_in_training() -> None:
         lambda: EfficientNetLiteSpec(7),
         lambda: HybridSpec(cut=99),
         lambda: HybridSpec(depth_after=0),
-        lambda: GFNetSpec(192, 12, stem="tokens"),  # type: ignore[arg-type] # on purpose
         lambda: GFNetSpec(192, 12, patch_size=8, stem="convolutions"),
     ],
 )
@@ -157,7 +156,7 @@ def test_maps_are_what_is_pooled(name: str, side: int) -> None:
 def test_exits_may_see_deviations_and_the_final_classifier_sees_the_mean() -> None:
     spec = net_spec("efficientnet-lite0", 64)
     assert spec.exit_pooling == "mean-deviation"
-    with_deviation, by_mean = build_net(spec).eval(), build_net(replace(spec, exit_pooling="mean")).eval()
+    with_deviation, by_mean = build_net(spec).eval(), build_net(structs.replace(spec, exit_pooling="mean")).eval()
     by_mean.backbone.load_state_dict(with_deviation.backbone.state_dict())
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():

@@ -18,7 +18,7 @@ from gfnet_dynn.errors import BundleError, EngineError, ImageError, ThresholdErr
 from gfnet_dynn.exits.arrays import softmax
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import UNFITTED, Fitted
-from gfnet_dynn.image import load_input
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.runtime import Classifier, Prediction, load
 from gfnet_dynn.runtime.prediction import make_prediction
 from gfnet_dynn.runtime.segments import SegmentedNet

@@ -19,7 +19,7 @@ from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 from gfnet_dynn.runtime.precision import compile_net
 from tests import bundles
 from tests.damage import damaged
-from tests.images import png16_bytes, tiff_bytes
+from tests.image_bytes import png16_bytes, tiff_bytes
 
 EXAMPLES = settings(
     max_examples=2000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

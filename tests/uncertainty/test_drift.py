@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -221,8 +222,8 @@ def test_shares_and_distances_by_hand() -> None:
     ],
 )
 def test_what_is_no_reference_is_refused(histogram: Any, classes: Any) -> None:
-    with pytest.raises(CalibrationError, match="the reference"):
-        Reference(histogram, classes)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"histogram": histogram, "classes": classes}, Reference)
 
 
 def test_too_few_images_are_refused_with_the_number_needed() -> None:

@@ -14,7 +14,8 @@ from gfnet_dynn.benchmark.candidates import Candidate, Identity
 from gfnet_dynn.benchmark.timing import Latency, Times, time_in_turns
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit
-from gfnet_dynn.image import fit, read_image
+from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.fit import fit
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import InputSpec
 

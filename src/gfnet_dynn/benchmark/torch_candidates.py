@@ -16,7 +16,7 @@ from gfnet_dynn.benchmark.candidates import Exit, Identity
 from gfnet_dynn.benchmark.torch_latency import forced_exit
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import per_exit
-from gfnet_dynn.image import load_input
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gate import Gate
 from gfnet_dynn.model.gfnet import GlobalFilter

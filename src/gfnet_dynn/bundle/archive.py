@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import math
+import os
+import stat
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from gfnet_dynn.bundle.manifest import Manifest, StoredFile
 from gfnet_dynn.errors import BundleError
-from gfnet_dynn.system.storage import write_bytes
+from gfnet_dynn.system.storage import locked, to_json, write_bytes
 
 SUFFIX = ".gfd"
 MANIFEST = "manifest.json"
 
-_LARGEST_MANIFEST = 16 * 1024**2
+_LARGEST_MANIFEST = 4 * 1024**2
+_LARGEST_DIRECTORY = 1024**2
+_END = struct.Struct("<4s8xI4xH")  # of a zip archive: signature, bytes of its directory, bytes of a comment
+_LOCATOR = struct.Struct("<4s16x")  # stands before it where the directory is described a second time, for 64 bits
 _ENCRYPTED = 0x1
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bundle is the same file, whenever it is written
 
@@ -66,7 +71,7 @@ class Bundle:
         Raises:
             BundleError: it is not what was exported.
         """
-        with _explained(self.path), zipfile.ZipFile(self.path) as archive:
+        with _opened(self.path) as archive:
             _require_plain(archive.getinfo(name), self.path.stat().st_size)
             content = archive.read(name)
             if stored_file(content) != self.manifest.files[name]:
@@ -95,12 +100,31 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         StorageError: no space or no permission; an older file is intact.
     """
     complete = replace(manifest, files={name: stored_file(content) for name, content in files.items()})
-    described = json.dumps(complete.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    described = msgspec.json.format(to_json(complete.to_dict()), indent=1)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in {MANIFEST: described.encode(), **files}.items():
+        for name, content in {MANIFEST: described, **files}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
     return write_bytes(path, buffer.getvalue())
+
+
+def update_bundle(path: Path, change: Callable[[Manifest], Manifest], output: Path | None = None) -> Path:
+    """Change what a bundle describes; its graphs stay. Of several processes that do so at once, no change is lost.
+
+    Args:
+        path: read anew once no other process changes it.
+        change: from the manifest as it is then.
+        output: another file for the result.
+
+    Raises:
+        BundleError: missing or damaged, or what `change` raises.
+        StorageError: no space or no permission; the bundle is intact.
+    """
+    read_bundle(path)  # what is no bundle is not locked
+    with locked(path):
+        bundle = read_bundle(path)
+        files = {name: bundle.read(name) for name in bundle.manifest.files}
+        return write_bundle(output or path, change(bundle.manifest), files)
 
 
 def stored_file(content: bytes) -> StoredFile:
@@ -114,7 +138,7 @@ def read_bundle(path: Path) -> Bundle:
     Raises:
         BundleError: missing, damaged, of another version, or unsafe.
     """
-    with _explained(path), zipfile.ZipFile(path) as archive:
+    with _opened(path) as archive:
         members = archive.infolist()
         names = [member.filename for member in members]
         if len(set(names)) != len(names):
@@ -124,19 +148,25 @@ def read_bundle(path: Path) -> Bundle:
         archive_bytes = path.stat().st_size
         for member in members:
             _require_plain(member, archive_bytes)
+        if sum(member.file_size for member in members) > archive_bytes:
+            raise BundleError("its files overlap, as no export writes them")
         if archive.getinfo(MANIFEST).file_size > _LARGEST_MANIFEST:
             raise BundleError("its manifest is larger than any that export writes")
         described = archive.read(MANIFEST)
-        manifest = Manifest.from_dict(_parse(described))
+        manifest = Manifest.from_json(described)
         _require_same({member.filename: member.file_size for member in members}, manifest)
     return Bundle(path, manifest, hashlib.sha256(described).hexdigest())
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside is told as a fault of the bundle at `path`."""
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive at `path`; whatever goes wrong inside is raised as a fault of this bundle."""
     try:
-        yield
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise IsADirectoryError  # or a pipe or device, which may never end
+        _require_short_directory(path)
+        with zipfile.ZipFile(path) as archive:
+            yield archive
     except (FileNotFoundError, IsADirectoryError) as error:
         raise BundleError(f"no bundle at {path}: `gfnet-dynn export` writes one") from error
     except BundleError as error:
@@ -145,6 +175,18 @@ def _explained(path: Path) -> Iterator[None]:
         raise BundleError(f"cannot read {path}: {error.strerror}") from error
     except _DAMAGED as error:
         raise BundleError(f"{path} is not a bundle, or a damaged one: {error}; copy or export it anew") from error
+
+
+def _require_short_directory(path: Path) -> None:
+    """Refuse a directory that would fill the memory: `zipfile` reads all of it before anything can be checked."""
+    with path.open("rb") as file:
+        file.seek(-min(_END.size + _LOCATOR.size, path.stat().st_size), os.SEEK_END)
+        tail = file.read()
+    signature, directory_bytes, comment_bytes = _END.unpack(tail[-_END.size :])
+    if signature != b"PK\5\6" or comment_bytes or tail[: -_END.size].startswith(b"PK\6\7"):
+        raise zipfile.BadZipFile("its end is not that of a bundle")
+    if directory_bytes > _LARGEST_DIRECTORY:
+        raise BundleError(f"its directory is larger than {_LARGEST_DIRECTORY // 1024**2} MB: copy or export it anew")
 
 
 def _require_plain(member: zipfile.ZipInfo, archive_bytes: int) -> None:
@@ -164,17 +206,3 @@ def _require_same(found: Mapping[str, int], manifest: Manifest) -> None:
         raise BundleError(f"it holds {', '.join(name[:60] for name in further[:4])}, which its manifest does not name")
     if differing := sorted(name for name, size in described.items() if found[name] != size):
         raise BundleError(f"its {', '.join(differing[:4])} has another size than its manifest says: copy it anew")
-
-
-def _parse(described: bytes) -> object:
-    try:
-        return json.loads(described, parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"its manifest is not JSON: {error}") from error
-
-
-def _finite(text: str) -> float:
-    """A number that JSON can hold again."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is no number")
-    return number

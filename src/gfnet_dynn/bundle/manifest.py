@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
-from gfnet_dynn.bundle.fields import Fields
-from gfnet_dynn.bundle.policy import Policy, read_policy
-from gfnet_dynn.errors import BundleError, SpecError
+import msgspec
+from msgspec import Meta
+
+from gfnet_dynn.bundle.policy import Policy, Text, restore_infinities
+from gfnet_dynn.errors import BundleError
 from gfnet_dynn.exits.rule import NEVER, per_exit
 from gfnet_dynn.spec.network import InputSpec
+from gfnet_dynn.system.storage import to_json
 
 FORMAT = "gfnet-dynn bundle"
 VERSION = 1
@@ -22,7 +25,9 @@ OWN = "own"
 """Name of a policy whose thresholds the caller gave; none in a bundle has it."""
 
 _MOST_CLASSES = 100_000
-_LARGEST_INPUT = 4096  # pixels a side
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""A whole number that every reader of JSON holds exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +40,17 @@ class Exit:
         macs: multiply-accumulates of one image up to and including it; counted from shapes.
     """
 
-    name: str
-    block: int
-    macs: int
+    name: Text
+    block: Count
+    macs: Count
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file in the bundle: its size and its SHA-256."""
 
-    bytes: int
-    sha256: str
+    bytes: Count
+    sha256: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +70,21 @@ class Manifest:
         learned_from: file with the digests of the images that it was trained and selected on; None: unknown.
     """
 
-    model: str
-    classes: tuple[str, ...]
+    model: Text
+    classes: tuple[Text, ...]
     input: InputSpec
     exits: tuple[Exit, ...]
     policies: tuple[Policy, ...]
-    precisions: Mapping[str, tuple[str, ...]]
-    files: Mapping[str, StoredFile]
+    precisions: Mapping[Text, tuple[Text, ...]]
+    files: Mapping[Text, StoredFile]
     report: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    learned_from: str | None = None
+    learned_from: Text | None = None
 
     def __post_init__(self) -> None:
         exits = len(self.exits)
         _require(2 <= len(self.classes) <= _MOST_CLASSES, f"has {len(self.classes)} classes")
         _require(len(set(self.classes)) == len(self.classes), "names a class twice")
-        _require(self.input.size <= _LARGEST_INPUT, f"takes images of {self.input.size} px")
         _require(exits >= 1, "has no exit")
         _require(_ascending([each.macs for each in self.exits]), "has exits whose MACs do not ascend")
         _require(self.exits[-1].macs > 0, "costs nothing")
@@ -121,71 +125,47 @@ class Manifest:
         raise BundleError(f"the bundle has no exit policy '{name}'; it has {known}")
 
     def to_dict(self) -> dict[str, Any]:
-        """A value that JSON can hold; `from_dict` reads it back."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "model": self.model,
-            "classes": list(self.classes),
-            "input": asdict(self.input),
-            "exits": [asdict(each) for each in self.exits],
-            "policies": [each.to_dict() for each in self.policies],
-            "precisions": {name: list(segments) for name, segments in self.precisions.items()},
-            "files": {name: asdict(file) for name, file in self.files.items()},
-            "report": dict(self.report),
-            "provenance": dict(self.provenance),
-            **({"learned_from": self.learned_from} if self.learned_from else {}),
-        }
+        """A value that JSON can hold, with null for what is no number; `from_json` reads it back."""
+        return {"format": FORMAT, "version": VERSION, **msgspec.json.decode(to_json(self))}
 
     @classmethod
-    def from_dict(cls, value: object) -> Self:
-        """Read what `to_dict` wrote.
+    def from_json(cls, content: bytes) -> Self:
+        """Read what `to_dict` described.
 
         Raises:
-            BundleError: of another format or version, or not consistent.
+            BundleError: no JSON, of another format or version, or not consistent.
         """
-        top = Fields(value, "manifest")
-        if top.text("format") != FORMAT:
-            raise BundleError(f"not a {FORMAT}: its manifest says {top.text('format')[:40]!r}")
-        if (version := top.whole("version")) != VERSION:
-            raise BundleError(
-                f"the bundle is of version {version} and this program reads version {VERSION}: "
-                f"{'update gfnet-dynn' if version > VERSION else 'export it anew'}"
-            )
         try:
-            return cls(
-                model=top.text("model"),
-                classes=top.texts("classes"),
-                input=_read_input(top.inner("input")),
-                exits=tuple(_read_exit(each) for each in top.inners("exits")),
-                policies=tuple(read_policy(each) for each in top.inners("policies")),
-                precisions={name: top.inner("precisions").texts(name) for name in top.inner("precisions").names},
-                files={name: _read_file(top.inner("files").inner(name)) for name in top.inner("files").names},
-                report=top.inner("report").value,
-                provenance=top.inner("provenance").value,
-                learned_from=top.text("learned_from") if "learned_from" in top.names else None,
-            )
-        except (SpecError, ValueError) as error:
+            value = msgspec.json.decode(content)
+            _require_version(msgspec.convert(value, _Head))
+            for policy in value["policies"] if isinstance(value.get("policies"), list) else ():
+                restore_infinities(policy)
+            return msgspec.convert(value, cls)
+        except msgspec.ValidationError as error:
             raise BundleError(f"its manifest is not usable: {error}") from error
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise BundleError(f"its manifest is not JSON: {error}") from error
 
 
-def _read_input(found: Fields) -> InputSpec:
-    mean, std = found.numbers("mean"), found.numbers("std")
-    if len(mean) != 3 or len(std) != 3:
-        raise BundleError("its manifest is not usable: mean and std need three numbers")
-    return InputSpec(found.whole("size"), found.whole("pad"), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+class _Head(msgspec.Struct):
+    """What manifests of all versions have."""
+
+    format: Text
+    version: int
 
 
-def _read_exit(found: Fields) -> Exit:
-    return Exit(found.text("name"), found.whole("block"), found.whole("macs"))
-
-
-def _read_file(found: Fields) -> StoredFile:
-    return StoredFile(found.whole("bytes"), found.text("sha256"))
+def _require_version(head: _Head) -> None:
+    if head.format != FORMAT:
+        raise BundleError(f"not a {FORMAT}: its manifest has the format {head.format[:40]!r}")
+    if head.version != VERSION:
+        raise BundleError(
+            f"the bundle is of version {head.version} and this program reads version {VERSION}: "
+            f"{'update gfnet-dynn' if head.version > VERSION else 'export it again'}"
+        )
 
 
 def _ascending(values: list[int]) -> bool:
-    return all(value >= 0 for value in values) and sorted(set(values)) == values
+    return sorted(set(values)) == values
 
 
 def _require(condition: bool, otherwise: str) -> None:

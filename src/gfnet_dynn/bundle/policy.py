@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
-from gfnet_dynn.bundle.fields import Fields
-from gfnet_dynn.errors import BundleError, CalibrationError
+import msgspec
+from msgspec import Meta
+
+from gfnet_dynn.errors import BundleError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import SCORES, UNFITTED, AccuracyTable, Fitted, Score, by_score
+from gfnet_dynn.exits.scores import UNFITTED, Fitted, Score, by_score
+from gfnet_dynn.system.storage import to_json
 from gfnet_dynn.uncertainty.drift import Reference
-from gfnet_dynn.uncertainty.out_of_distribution import FAMILIARITY_SCORES, FamiliarityScore
-from gfnet_dynn.uncertainty.prediction_sets import SET_SCORES, SetScore
+from gfnet_dynn.uncertainty.out_of_distribution import FamiliarityScore
+from gfnet_dynn.uncertainty.prediction_sets import SetScore
+
+Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\Z")]
+"""Without what steers a terminal."""
+
+Share = Annotated[float, Meta(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class UnknownRule:
 
     score: FamiliarityScore
     thresholds: tuple[float, ...]
-    false_alarms: float
+    false_alarms: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class PredictionSets:
 
     score: SetScore
     quantiles: tuple[float, ...]
-    coverage: float
+    coverage: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,10 @@ class Policy:
         prediction_sets: None: none.
     """
 
-    name: str
+    name: Text
     score: Score
     thresholds: tuple[float, ...]
-    source: str
+    source: Text
     fitted: Fitted = UNFITTED
     guarantee: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, Reference] = field(default_factory=dict)
@@ -117,93 +124,25 @@ class Policy:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """A value that JSON can hold; `read_policy` reads it back."""
-        described: dict[str, Any] = {
-            "name": self.name,
-            "score": self.score,
-            "thresholds": _without_infinities(self.thresholds),
-            "source": self.source,
-        }
-        if self.fitted.temperatures:
-            described["temperatures"] = list(self.fitted.temperatures)
-        if self.fitted.tables:
-            described["tables"] = [asdict(each) for each in self.fitted.tables]
-        if self.guarantee:
-            described["guarantee"] = dict(self.guarantee)
-        if self.references:
-            described["references"] = {name: asdict(each) for name, each in self.references.items()}
-        if rule := self.unknown_rule:
-            described["unknown_rule"] = {**asdict(rule), "thresholds": _without_infinities(rule.thresholds)}
-        if sets := self.prediction_sets:
-            described["prediction_sets"] = {**asdict(sets), "quantiles": _without_infinities(sets.quantiles)}
+        """A value that JSON can hold, with null for infinities."""
+        described: dict[str, Any] = msgspec.json.decode(to_json(self))
         return described
 
 
-def read_policy(found: Fields) -> Policy:
-    """Read what `Policy.to_dict` wrote.
-
-    Raises:
-        BundleError: something is missing, of the wrong kind, or of a later version.
-    """
-    return Policy(
-        name=found.text("name"),
-        score=found.one_of("score", SCORES),
-        thresholds=_with_infinities(found.numbers_or_none("thresholds"), NEVER),
-        source=found.text("source"),
-        fitted=_read_fitted(found),
-        guarantee=found.inner("guarantee").value if "guarantee" in found.names else {},
-        references=_read_references(found.inner("references")) if "references" in found.names else {},
-        unknown_rule=_read_unknown_rule(found.inner("unknown_rule")) if "unknown_rule" in found.names else None,
-        prediction_sets=_read_sets(found.inner("prediction_sets")) if "prediction_sets" in found.names else None,
-    )
+def restore_infinities(policy: object) -> None:
+    """Put the infinities back for which JSON has null, in what will be read as a `Policy`."""
+    if not isinstance(policy, dict):
+        return
+    for part, key, infinity in (
+        (policy, "thresholds", NEVER),
+        (policy.get("unknown_rule"), "thresholds", -math.inf),
+        (policy.get("prediction_sets"), "quantiles", math.inf),
+    ):
+        if isinstance(part, dict) and isinstance(values := part.get(key), list):
+            part[key] = [infinity if value is None else value for value in values]
 
 
 @lru_cache
 def _digest(score: Score, thresholds: tuple[float, ...], fitted: Fitted) -> str:
     """Cached, as every prediction carries it."""
-    decisive = [score, _without_infinities(tuple(map(float, thresholds))), asdict(fitted)]
-    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:12]
-
-
-def _read_fitted(found: Fields) -> Fitted:
-    temperatures = found.numbers("temperatures") if "temperatures" in found.names else ()
-    if not all(value > 0 for value in temperatures):
-        raise BundleError(f"its policy {found.text('name')} has temperatures that are not positive")
-    tables = found.inners("tables") if "tables" in found.names else ()
-    return Fitted(tuple(temperatures), tuple(map(_read_table, tables)))
-
-
-def _read_table(found: Fields) -> AccuracyTable:
-    edges, accuracies = found.numbers("edges"), found.numbers("accuracies")
-    if len(accuracies) != len(edges) + 1 or list(edges) != sorted(edges):
-        raise BundleError("its manifest has a table of accuracies whose bins are not in order")
-    return AccuracyTable(edges, accuracies)
-
-
-def _read_references(found: Fields) -> dict[str, Reference]:
-    return {name: _read_reference(found.inner(name)) for name in found.names}
-
-
-def _read_reference(found: Fields) -> Reference:
-    try:
-        return Reference(tuple(map(tuple, found.value["histogram"])), tuple(found.value["classes"]))
-    except (CalibrationError, KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"its manifest has a reference that is not usable: {error}") from error
-
-
-def _read_unknown_rule(found: Fields) -> UnknownRule:
-    thresholds = _with_infinities(found.numbers_or_none("thresholds"), -math.inf)
-    return UnknownRule(found.one_of("score", FAMILIARITY_SCORES), thresholds, found.share("false_alarms"))
-
-
-def _read_sets(found: Fields) -> PredictionSets:
-    quantiles = _with_infinities(found.numbers_or_none("quantiles"), math.inf)
-    return PredictionSets(found.one_of("score", SET_SCORES), quantiles, found.share("coverage"))
-
-
-def _without_infinities(values: tuple[float, ...]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]
-
-
-def _with_infinities(values: tuple[float | None, ...], infinity: float) -> tuple[float, ...]:
-    return tuple(infinity if value is None else value for value in values)
+    return hashlib.sha256(to_json((score, thresholds, fitted))).hexdigest()[:12]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.learned_from import digests, unpack
 from gfnet_dynn.errors import BundleError, CalibrationError, nearest
-from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.images.files import find_classes, find_images
 from gfnet_dynn.progress import OnStep, ignore_steps
 
 _NAMED = 4  # of many, as examples in a message
@@ -50,28 +50,23 @@ def find_calibration_images(
         CalibrationError: no such folder, a folder that is no class, a class without images, an image twice, or one that
             the network was trained or selected on.
         BundleError: the record of the training images is damaged.
-        DataError: a file cannot be read.
+        DataError: a file or folder cannot be read.
     """
     if not folder.is_dir():
         raise CalibrationError(f"no folder {folder}: give one with a folder of images for each class")
-    try:
-        inside = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-        by_folder = {each.name: images for each in inside if (images := _images_in(each))}
-        files = [file for images in by_folder.values() for file in images]
-        labels = None
-        if problem := _unlabelled(folder, by_folder, bundle.manifest.classes):
-            files = _images_in(folder)
-            if need_labels or not files or set(by_folder) & set(bundle.manifest.classes):
-                raise CalibrationError(problem)
-        else:
-            index = {name: position for position, name in enumerate(bundle.manifest.classes)}
-            labels = np.array([index[name] for name, images in by_folder.items() for _ in images], np.int64)
-    except OSError as error:
-        raise CalibrationError(f"cannot read {error.filename}: {error.strerror}") from error
+    by_folder = {name: found.images for name, found in find_classes(folder).items() if found.images}
+    files, labels = tuple(file for images in by_folder.values() for file in images), None
+    if problem := _unlabelled(folder, by_folder, bundle.manifest.classes):
+        files = find_images(folder).images
+        if need_labels or not files or set(by_folder) & set(bundle.manifest.classes):
+            raise CalibrationError(problem)
+    else:
+        index = {name: position for position, name in enumerate(bundle.manifest.classes)}
+        labels = np.array([index[name] for name, images in by_folder.items() for _ in images], np.int64)
     contents = digests(files, lambda done: on_step(done, len(files)))
     _require_new(files, contents, bundle)
     identity = hashlib.sha256(b"".join(contents if labels is None else (labels.tobytes(), *contents)))
-    return CalibrationImages(tuple(files), labels, identity.hexdigest())
+    return CalibrationImages(files, labels, identity.hexdigest())
 
 
 def _unlabelled(folder: Path, by_folder: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> str | None:
@@ -109,10 +104,6 @@ def _require_new(files: Sequence[Path], contents: Sequence[bytes], bundle: Bundl
             f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: "
             "it is more accurate on them than on others, so nothing can be guaranteed; give images that it has not seen"
         )
-
-
-def _images_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def _some(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 
 Score = Literal["gate", "max_softmax", "margin", "entropy", "patience", "neighbours"]
@@ -42,6 +43,10 @@ class AccuracyTable:
     edges: tuple[float, ...]
     accuracies: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.accuracies) != len(self.edges) + 1 or list(self.edges) != sorted(self.edges):
+            raise CalibrationError("a table of accuracies has bins that are not in order: calibrate anew")
+
     def look_up(self, confidences: Float32s) -> Float32s:
         """[N] → [N]; NaN stays NaN, as it would fall into the most confident bin."""
         bins = np.searchsorted(np.array(self.edges, np.float32), confidences, side="right")
@@ -59,6 +64,10 @@ class Fitted:
 
     temperatures: tuple[float, ...] = ()
     tables: tuple[AccuracyTable, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(value > 0 for value in self.temperatures):
+            raise CalibrationError(f"temperatures are positive, not {list(self.temperatures)}: calibrate anew")
 
     def scaled(self, index: int, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Logits of one exit, divided by its temperature."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import pickle
 import warnings
@@ -26,6 +27,16 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict")
 def published_state(net: EarlyExitNet) -> StateDict:
     """The weights of a network under their published names (the backbone's stand at the top level)."""
     return {name.removeprefix(_BACKBONE): tensor for name, tensor in net.state_dict().items()}
+
+
+def state_digest(state: Mapping[str, Tensor], described: str = "") -> str:
+    """SHA-256 over names, types, shapes and values of tensors, and a text that belongs to them."""
+    digest = hashlib.sha256(described.encode())
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"\0{name}\0{tensor.dtype}{list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_pth(path: Path) -> StateDict:

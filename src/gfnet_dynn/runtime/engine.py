@@ -66,7 +66,7 @@ class Graph(Protocol):
         """What comes out, in order."""
 
     def run(self, array: Array) -> Sequence[Array]:
-        """Compute all outputs for one input array.
+        """Compute all outputs for one input array; threads may share a graph.
 
         Raises:
             EngineError: the engine fails.

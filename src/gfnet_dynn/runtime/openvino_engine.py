@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,12 @@ class OpenVinoEngine:
 
 
 class OpenVinoGraph:
-    """One compiled model with its own request."""
+    """One compiled model with its own request, which threads take in turns: openvino computes in one stream anyway."""
 
     def __init__(self, model: ov.CompiledModel) -> None:
         if len(model.inputs) != 1:
             raise EngineError(f"a segment has one input, not {len(model.inputs)}")
-        self._request = model.create_infer_request()
+        self._request, self._lock = model.create_infer_request(), Lock()
         self.input = _port(model.inputs[0])
         self.outputs = [_port(each) for each in model.outputs]
 
@@ -59,10 +60,11 @@ class OpenVinoGraph:
             EngineError: openvino cannot compute them.
         """
         try:
-            results = self._request.infer({0: array}, share_inputs=True)
+            with self._lock:
+                results = self._request.infer({0: array}, share_inputs=True)
+                return [np.array(results[index]) for index in range(len(self.outputs))]
         except RuntimeError as error:
             raise EngineError(f"openvino cannot run this graph: {str(error).strip()[:300]}") from error
-        return [np.array(results[index]) for index in range(len(self.outputs))]
 
 
 def _port(found: Any) -> Port:

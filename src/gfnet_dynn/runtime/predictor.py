@@ -14,14 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.exits.rule import per_exit
-from gfnet_dynn.image import fit, load_input
+from gfnet_dynn.images.fit import fit, load_input
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, EngineOptions, default_threads, make_engine
 from gfnet_dynn.runtime.precision import AUTO, compile_net, load_fastest
 from gfnet_dynn.runtime.prediction import Prediction, make_prediction
@@ -66,7 +65,7 @@ def _compile(bundle: Bundle, engine_name: str, precision: str, options: EngineOp
 
 
 class Classifier:
-    """A bundle that is ready to classify.
+    """A bundle that is ready to classify; threads may share it.
 
     Attributes:
         net: its segments, for who wants logits.
@@ -164,7 +163,7 @@ class Classifier:
             return load_input(Path(picture), self.manifest.input)
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ImageError(f"an image in memory is uint8 [height, width, 3], not {picture.dtype} {picture.shape}")
-        return fit(Image.fromarray(picture), self.manifest.input)
+        return fit(picture, self.manifest.input)
 
 
 def _chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

@@ -16,7 +16,7 @@ from gfnet_dynn.exits.scores import score_at
 from gfnet_dynn.runtime.engine import Array, Engine, Graph, Port
 
 Images = npt.NDArray[np.uint8]
-"""[B, S, S, 3]: RGB, as `gfnet_dynn.image` fits it."""
+"""[B, S, S, 3]: RGB, as `gfnet_dynn.images.fit` makes it."""
 
 _UINT8, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
 _ELSEWHERE = b"location"  # the key under which ONNX names a file with a tensor's numbers; export writes none

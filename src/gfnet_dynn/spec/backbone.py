@@ -7,8 +7,10 @@ inputs fit; only `gfnet_dynn.model` knows how each is built.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from msgspec import Struct
 
 from gfnet_dynn.errors import SpecError, nearest
 
@@ -18,9 +20,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Triple = tuple[float, float, float]
 ExitPooling = Literal["mean", "mean-deviation"]
 
+# Far beyond any network that was published: what asks for more is damaged, and would fill the memory.
+_MOST_BLOCKS, _WIDEST = 256, 16_384
 
-@dataclass(frozen=True, slots=True)
-class GFNetSpec:
+
+def _require_size(width: int, depth: int, mlp_ratio: int) -> None:
+    if not (1 <= width <= _WIDEST and 1 <= depth <= _MOST_BLOCKS and 1 <= mlp_ratio <= _MOST_BLOCKS):
+        raise SpecError(
+            f"width, depth and MLP ratio must be at least 1 and at most {_WIDEST}, {_MOST_BLOCKS} and {_MOST_BLOCKS}, "
+            f"not {width}, {depth} and {mlp_ratio}"
+        )
+
+
+class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="gfnet"):
     """A Global Filter Network (Rao et al., arXiv 2107.00645); each block is a stage.
 
     Attributes:
@@ -44,10 +56,9 @@ class GFNetSpec:
     stem: Literal["patch", "convolutions"] = "patch"
 
     def __post_init__(self) -> None:
-        if min(self.width, self.depth, self.patch_size, self.mlp_ratio) < 1:
-            raise SpecError(f"width, depth, patch size and MLP ratio must be at least 1: {self}")
-        if self.stem not in ("patch", "convolutions"):
-            raise SpecError(f"the stem of a GFNet is 'patch' or 'convolutions', not {self.stem!r}")
+        _require_size(self.width, self.depth, self.mlp_ratio)
+        if self.patch_size < 1:
+            raise SpecError(f"the patch size must be at least 1, not {self.patch_size}")
         if self.stem == "convolutions" and (self.patch_size != 16 or self.width % 8):
             raise SpecError(f"a stem of convolutions needs a patch of 16 px and a width that 8 divides: {self}")
 
@@ -71,8 +82,7 @@ class GFNetSpec:
         return _grid(size, self.patch_size, "patch")
 
 
-@dataclass(frozen=True, slots=True)
-class EfficientNetLiteSpec:
+class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="efficientnet-lite"):
     """An EfficientNet-Lite: EfficientNet for small devices, with ReLU6 and without squeeze-and-excitation.
 
     Each block is a stage. Source: Tan and Le, arXiv 1905.11946, and the authors' Lite variants of 2020.
@@ -174,8 +184,7 @@ def _round_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
-@dataclass(frozen=True, slots=True)
-class HybridSpec:
+class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hybrid"):
     """The first blocks of a convolutional trunk, then global-filter blocks; each block of either is a stage.
 
     Attributes:
@@ -198,8 +207,9 @@ class HybridSpec:
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 <= self.cut < self.trunk.depth or min(self.width, self.depth_after, self.mlp_ratio) < 1:
-            raise SpecError(f"not a possible hybrid of trunk and global-filter blocks: {self}")
+        _require_size(self.width, self.depth_after, self.mlp_ratio)
+        if not 0 <= self.cut < self.trunk.depth:
+            raise SpecError(f"the trunk has the blocks 0 to {self.trunk.depth - 1}: none of them is {self.cut}")
 
     @property
     def depth(self) -> int:
@@ -277,39 +287,3 @@ def _grid(size: int, stride: int, what: str) -> int:
             f"use --input-size {lower} or {upper}, or --pad to pad each image to {upper} px by reflection"
         )
     return size // stride
-
-
-def backbone_to_dict(backbone: BackboneSpec) -> dict[str, Any]:
-    """A value that JSON can hold; `backbone_from_dict` reads it back."""
-    return {"kind": backbone.kind, **asdict(backbone)}
-
-
-def backbone_from_dict(value: Mapping[str, Any]) -> BackboneSpec:
-    """Read what `backbone_to_dict` wrote.
-
-    Raises:
-        SpecError: unknown kind, or a field is missing, unknown or out of range.
-    """
-    kinds: dict[str, type[BackboneSpec]] = {spec.kind: spec for spec in (GFNetSpec, EfficientNetLiteSpec, HybridSpec)}
-    if not isinstance(value, Mapping) or value.get("kind") not in kinds:
-        raise SpecError(f"not a network description of this version: unknown backbone {value!r}")
-    values = dict(value)
-    kind = kinds[values.pop("kind")]
-    exactly(values, kind)
-    if kind is HybridSpec:
-        values["trunk"] = EfficientNetLiteSpec(**exactly(values["trunk"], EfficientNetLiteSpec))
-    return kind(**values)
-
-
-def exactly(value: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:
-    """`value`, if its keys are the fields of a dataclass, no more and no fewer.
-
-    Raises:
-        SpecError: names what is missing or unknown.
-    """
-    names = {field.name for field in fields(kind)}
-    if set(value) != names:
-        raise SpecError(
-            f"not a network description of this version: {', '.join(sorted(names ^ set(value)))} missing or unknown"
-        )
-    return value

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
+import glob
 import os
+import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from gfnet_dynn.errors import BusyError, StorageError
+
+_PREFIX = 50  # characters of a file's name that its temporary file bears: names have at most 255 bytes
 
 
 def make_folder(folder: Path) -> Path:
@@ -50,21 +55,24 @@ def require_writable(folder: Path) -> Path:
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write `content` to `path` in one step: readers see the old file or the new one, never a part.
 
+    Any number of processes may write the same file: the last one to finish wins. A symbolic link at `path` is replaced,
+    the file that it points to is not changed.
+
     Raises:
         StorageError: no space, no permission; the old file, if any, is intact.
     """
     if not path.name:
         raise StorageError(f"{path} is a folder: name the file to write")
     make_folder(path.parent)
-    unfinished = path.with_name(f".{path.name}.part")  # a fixed name: what a kill leaves, the next write replaces
+    _remove_abandoned(path)
     try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with _temporary(path) as (descriptor, name):
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(content)
+            os.fsync(descriptor)
+            name.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         kept = "the previous file is intact" if path.exists() else "nothing was written"
         raise StorageError(
             f"cannot save {path} ({len(content) / 1e6:.1f} MB): {error.strerror}; {kept}; "
@@ -73,9 +81,104 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> Path:
-    """Write `value` as indented UTF-8 JSON, in one step as `write_bytes` does."""
-    return write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[int, Path]]:
+    """A new, locked file beside `path`, removed at the end unless it was renamed.
+
+    The system unlocks it when its process ends, so a file that can be locked is one that a killed process left.
+    """
+    descriptor, name = _create_locked(path)
+    try:
+        yield descriptor, name
+    finally:
+        name.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _create_locked(path: Path) -> tuple[int, Path]:
+    while True:
+        name = path.with_name(f".{path.name[:_PREFIX]}.{secrets.token_hex(6)}.part")
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):  # a file system without locks, where no other process removes it either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if name.exists():
+            return descriptor, name
+        os.close(descriptor)  # another process removed it before it was locked
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files of `path` whose process was killed."""
+    for name in path.parent.glob(f".{glob.escape(path.name[:_PREFIX])}.{'[0-9a-f]' * 12}.part"):
+        with suppress(OSError):
+            descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                name.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a loss of power, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def to_json(value: Any) -> bytes:
+    """`value` as JSON of RFC 8259 in UTF-8: NaN and infinities are null, NumPy's numbers are numbers.
+
+    Raises:
+        TypeError: JSON has nothing like a part of it.
+    """
+    return msgspec.json.encode(value, enc_hook=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if not hasattr(value, "item"):
+        raise TypeError(f"JSON has nothing like a {type(value).__name__}")
+    return value.item()
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write `value` as indented JSON, in one step as `write_bytes` does; for numbers see `to_json`."""
+    return write_bytes(path, msgspec.json.format(to_json(value), indent=2) + b"\n")
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """While inside, no other process is inside for the same file, though the file may be replaced there.
+
+    The file itself is locked, so nothing is left behind; who only reads it need not ask.
+
+    Raises:
+        StorageError: it cannot be opened, or its file system has no locks.
+    """
+    try:
+        descriptor = _open_locked(file)
+    except OSError as error:
+        raise StorageError(f"cannot lock {file}: {error.strerror}; choose another place") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_locked(file: Path) -> int:
+    while True:
+        # Network file systems lock for writing only what is open for writing.
+        descriptor = os.open(file, (os.O_RDWR if os.access(file, os.W_OK) else os.O_RDONLY) | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor  # else it was replaced while this process waited
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 @contextmanager

@@ -72,8 +72,8 @@ class Reference:
         counts = [count for row in self.histogram for count in row]
         if not self.histogram or any(len(row) != BINS for row in self.histogram):
             raise CalibrationError(f"the reference needs {BINS} numbers of images for each exit: calibrate again")
-        whole = all(type(count) is int and count >= 0 for count in (*counts, *self.classes))
-        if not whole or not 0 < sum(counts) < _MOST_IMAGES or sum(counts) != sum(self.classes):
+        total = sum(counts)
+        if min((*counts, *self.classes)) < 0 or not 0 < total < _MOST_IMAGES or total != sum(self.classes):
             raise CalibrationError(
                 f"the reference needs numbers of images, 1 to {_MOST_IMAGES} in all, as many by exit as by class: "
                 "calibrate again"

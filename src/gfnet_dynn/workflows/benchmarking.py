@@ -24,13 +24,13 @@ from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.cli.render.benchmark import print_device_benchmark
 from gfnet_dynn.cli.render.progress import ProgressBars
 from gfnet_dynn.errors import BundleError, EngineError, MeterError, StorageError
+from gfnet_dynn.images.files import require_images
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, ENGINES, EngineOptions, make_engine
 from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.system.storage import require_writable, write_json
 from gfnet_dynn.workflows.extras import require_export, require_plots, require_torch
-from gfnet_dynn.workflows.image_files import find_images
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class Wanted:
 
 def run_device_benchmark(wanted: Wanted, console: Console) -> DeviceReport:
     """Measure, store where asked, and print."""
-    bundle, files = read_bundle(wanted.bundle), _spread(list(find_images(wanted.pictures)), wanted.images)
+    found = [file for place in wanted.pictures for file in require_images(place).images]
+    bundle, files = read_bundle(wanted.bundle), _spread(found, wanted.images)
     engines, notes = _engines(wanted)
     with tempfile.TemporaryDirectory() as folder:
         others = [_other(name, bundle, files, Path(folder), console) for name in wanted.against]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gfnet_dynn.bundle.archive import Bundle, read_bundle, write_bundle
+from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
 from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
@@ -111,10 +111,3 @@ def remove_policy(path: Path, name: str) -> Path:
 
 def _others(manifest: Manifest, name: str) -> tuple[Policy, ...]:
     return tuple(each for each in manifest.policies if each.name != name)
-
-
-def update_bundle(path: Path, change: Callable[[Manifest], Manifest], output: Path | None = None) -> Path:
-    """Change what a bundle describes; its graphs stay."""
-    bundle = read_bundle(path)
-    files: Mapping[str, bytes] = {name: bundle.read(name) for name in bundle.manifest.files}
-    return write_bundle(output or path, change(bundle.manifest), files)

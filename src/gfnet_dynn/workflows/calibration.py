@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from gfnet_dynn.bundle.archive import Bundle, read_bundle
+from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.costs import costs_of
 from gfnet_dynn.calibration.images import find_calibration_images
@@ -20,7 +20,6 @@ from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.plot import new_figure
 from gfnet_dynn.runtime.engine import EngineOptions, default_threads, make_engine
 from gfnet_dynn.system.storage import require_writable, write_json
-from gfnet_dynn.workflows.bundles import update_bundle
 
 
 def calibrate(request: CalibrationRequest, *, on_progress: OnProgress = ignore_progress) -> CalibrationResult:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.images.files import require_images
 
 
 def find_readable(places: Sequence[Path], omit: Callable[[DataError], None]) -> list[Path]:
@@ -22,35 +22,9 @@ def find_readable(places: Sequence[Path], omit: Callable[[DataError], None]) -> 
     files: list[Path] = []
     for place in places:
         try:
-            files += find_images([place])
+            files += require_images(place).images
         except DataError as error:
             if len(places) == 1:
                 raise
             omit(error)
     return files
-
-
-def find_images(places: Sequence[Path]) -> Iterator[Path]:
-    """The files, and the images below the folders, in order.
-
-    Raises:
-        DataError: a folder holds no image or cannot be read, or a place does not exist.
-    """
-    for place in places:
-        try:
-            found = list(_images_at(place))
-        except OSError as error:
-            raise DataError(f"cannot look for images at {place}: {error.strerror}") from error
-        yield from found
-
-
-def _images_at(place: Path) -> Iterator[Path]:
-    if not place.exists():
-        raise DataError(f"no file or folder {place}")
-    if not place.is_dir():
-        yield place
-        return
-    below = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not below:
-        raise DataError(f"the folder {place} holds no images ({', '.join(sorted(SUFFIXES))})")
-    yield from below

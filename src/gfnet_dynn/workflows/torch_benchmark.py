@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -85,7 +86,7 @@ def _network(model: str, input_size: int | None, pad: bool) -> tuple[EarlyExitNe
     image = checkpoint.spec.input
     if input_size is not None:
         image = make_input(checkpoint.spec.backbone, input_size, pad=pad)
-    return replace(checkpoint, spec=replace(checkpoint.spec, input=image)).build(), image.size
+    return replace(checkpoint, spec=structs.replace(checkpoint.spec, input=image)).build(), image.size
 
 
 def measure_network(

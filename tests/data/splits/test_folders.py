@@ -32,11 +32,6 @@ def test_everything_else_is_passed_over(tmp_path: Path) -> None:
     assert found.files == (("farm/a.png", 0),)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".PNG"])
-def test_all_image_suffixes_count(tmp_path: Path, suffix: str) -> None:
-    assert scan_folders(touch(tmp_path, f"farm/a{suffix}")).files == ((f"farm/a{suffix}", 0),)
-
-
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "file")
     for path in (tmp_path / "absent", tmp_path / "file"):
@@ -62,7 +57,7 @@ def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
 
 def test_a_class_without_images_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "farm/a.png", "river/readme.txt")
-    with pytest.raises(DataError, match=r"class folder .*river has no images .*fill it or remove it"):
+    with pytest.raises(DataError, match=r"folder .*river has no images .*1 \.txt.*fill it or remove it"):
         scan_folders(tmp_path)
 
 
@@ -74,12 +69,3 @@ def test_the_number_of_classes_must_be_the_configured_one(tmp_path: Path) -> Non
     said = str(error.value)
     assert "has 8 class folders (class0, class1, class2, class3, class4, class5, …)" in said
     assert "Scenes is configured with 21 classes" in said
-
-
-def test_a_folder_that_may_not_be_read_is_named(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
-
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(DataError, match=r"cannot read .*train: Permission denied"):
-        scan_folders(scenes / "train")

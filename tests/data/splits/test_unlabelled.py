@@ -36,7 +36,7 @@ def test_images_are_found_wherever_they_lie(folder: Path) -> None:
 def test_an_absent_or_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no folder .*away of unlabelled images: check --unlabelled"):
         find_unlabelled(tmp_path / "away", "refuse")
-    with pytest.raises(DataError, match=r"has no usable images \(.*\.png.*\): check --unlabelled"):
+    with pytest.raises(DataError, match=r"no usable images: .*\.png.*; check --unlabelled"):
         find_unlabelled(tmp_path, "refuse")
 
 

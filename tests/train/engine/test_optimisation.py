@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 import torch
+from msgspec import structs
 
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, HybridSpec
@@ -43,7 +44,7 @@ def test_frozen_weights_are_left_out() -> None:
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
 @pytest.mark.parametrize("backbone", [HybridSpec(cut=1, width=16, depth_after=2), EfficientNetLiteSpec()])
 def test_a_trunk_may_have_a_rate_of_its_own(kind: Literal["adamw", "sgd"], backbone: BackboneSpec) -> None:
-    net = build_net(replace(TINY, backbone=backbone))
+    net = build_net(structs.replace(TINY, backbone=backbone))
     names = {parameter: name for name, parameter in net.named_parameters()}
     settings = replace(QUICK, optimizer=kind, trunk_lr=QUICK.lr / 4)
     groups = make_optimizer([net], settings, net.backbone.pretrained_modules()).param_groups

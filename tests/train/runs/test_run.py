@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec import structs
 
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.split import SplitSettings
@@ -226,7 +227,7 @@ def test_new_heads_are_fresh_though_the_counts_agree(data: SceneData, trained: P
 
 def test_exits_that_stand_elsewhere_start_fresh(data: SceneData, trained: Path) -> None:
     kept = load_checkpoint(trained).state
-    for changed in (replace(TINY, exit_blocks=(0,)), replace(TINY, exit_pooling="mean-deviation")):
+    for changed in (structs.replace(TINY, exit_blocks=(0,)), structs.replace(TINY, exit_pooling="mean-deviation")):
         initial = initial_net(changed, data, 5, 0.0, Start(trained))
         state = published_state(initial.net)
         assert "start fresh" in initial.notes[0]
@@ -240,12 +241,12 @@ def test_exits_that_stand_elsewhere_start_fresh(data: SceneData, trained: Path) 
 
 def test_new_heads_stand_wherever_they_are_wanted(data: SceneData, trained: Path) -> None:
     for exits in ((), (0,), (1,)):
-        net = initial_net(replace(TINY, exit_blocks=exits), data, 5, 0.0, Start(trained, new_head=True)).net
+        net = initial_net(structs.replace(TINY, exit_blocks=exits), data, 5, 0.0, Start(trained, new_head=True)).net
         assert torch.equal(net.backbone.get_parameter("pos_embed"), load_checkpoint(trained).state["pos_embed"])
 
 
 def test_classes_of_other_names_are_refused_though_the_counts_agree(data: SceneData, trained: Path) -> None:
-    renamed = replace(TINY, classes=("forest", "harbour", "river", "zebra"))
+    renamed = structs.replace(TINY, classes=("forest", "harbour", "river", "zebra"))
     with pytest.raises(CheckpointError, match=r"classifies 4 classes \(desert, .*\(forest, .*--new-head"):
         initial_net(renamed, data, 0, 0.0, Start(trained))
 
@@ -323,6 +324,6 @@ def test_a_plain_network_is_not_evaluated_as_if_its_exits_were_trained(trained: 
 
 
 def test_a_trained_network_is_evaluated_at_another_size(trained: Path) -> None:
-    larger = replace(TINY, input=replace(TINY.input, size=64))
+    larger = structs.replace(TINY, input=structs.replace(TINY.input, size=64))
     net = trained_net(read_trained(trained), larger, trained)
     assert net(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 3, 4)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from gfnet_dynn.data.catalogue.fetch import Progress, no_progress
 from gfnet_dynn.errors import DownloadError, StorageError
-from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.images.files import is_image_name
 
 _CHUNK_BYTES = 1 << 20
 _MOST_ENTRIES = 200_000  # several times the largest known set; reading a list of names must not fill the memory
@@ -46,7 +46,7 @@ def list_images(archive: zipfile.ZipFile, images_folder: str) -> dict[str, zipfi
     for entry in entries:
         _refuse_unsafe(entry, archive.filename)
         path = PurePosixPath(entry.filename)
-        if entry.is_dir() or path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+        if entry.is_dir() or not is_image_name(path.name):
             continue
         if path.parent.parent == PurePosixPath(images_folder):
             images[f"{path.parent.name}/{path.name}"] = entry

@@ -17,7 +17,8 @@ from gfnet_dynn.data.catalogue.download import part_folders
 from gfnet_dynn.data.checks.report import CheckReport, CorruptFile, OddSize, PartReport, find_notes, find_problems
 from gfnet_dynn.data.splits.folders import parent_hint
 from gfnet_dynn.errors import DataError, ImageError
-from gfnet_dynn.image import SUFFIXES, read_image
+from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.files import find_classes
 
 __all__ = ["CheckReport", "check_dataset"]
 
@@ -69,16 +70,9 @@ def _list_classes(root: Path, folder: str) -> dict[str, list[str]]:
     base = root / folder
     if not base.is_dir():
         return {}
-    classes = sorted(entry for entry in base.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return {entry.name: sorted(path.relative_to(root).as_posix() for path in _images(entry)) for entry in classes}
-
-
-def _images(folder: Path) -> Iterable[Path]:
-    return (
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    return {
+        name: [path.relative_to(root).as_posix() for path in found.images] for name, found in find_classes(base).items()
+    }
 
 
 def _look_at_all(root: Path, paths: Sequence[str], progress: Callable[[int, int], None] | None) -> dict[str, _Seen]:
@@ -93,13 +87,13 @@ def _look_at_all(root: Path, paths: Sequence[str], progress: Callable[[int, int]
 
 def _look_at(root: Path, path: str) -> _Seen:
     try:
-        image = read_image(root / path)
+        pixels = read_image(root / path)
         with Image.open(root / path) as header:
             format_name = header.format or "unknown"
     except (ImageError, OSError) as error:
         return _Seen(path, fault=str(error))
-    size = f"{image.width}x{image.height}"
-    return _Seen(path, size, format_name, hashlib.sha256(size.encode() + image.tobytes()).digest())
+    size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+    return _Seen(path, size, format_name, hashlib.sha256(size.encode() + pixels.tobytes()).digest())
 
 
 def _report(part: str, folder: str, classes: dict[str, list[str]], seen: dict[str, _Seen]) -> PartReport:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gfnet_dynn.data.splits.split import UNLABELLED, Files
-from gfnet_dynn.image import load_input
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.spec.network import InputSpec
 
 MEMORY_LIMIT_BYTES = 2 * 1024**3

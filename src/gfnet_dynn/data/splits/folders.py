@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.images.files import find_classes, no_images
 from gfnet_dynn.wording import counted
 
 
@@ -26,32 +26,24 @@ class ClassFolders:
 
 
 def scan_folders(root: Path) -> ClassFolders:
-    """List the images of `root/CLASS/**`; hidden files and other file types are passed over.
+    """List the images of `root/CLASS/**`, as `find_classes` does.
 
     Raises:
-        DataError: no such folder, no class folders, or a class without images.
+        DataError: no such folder, one that cannot be read, no class folders, or a class without images.
     """
-    try:
-        return _scan(root)
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}; change its permissions") from error
-
-
-def _scan(root: Path) -> ClassFolders:
     if not root.is_dir():
         hint = parent_hint(root.parent, root.name)
         raise DataError(f"no folder {root}: expected one sub-folder of images for each class there{hint}")
-    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = find_classes(root)
     if not classes:
         raise DataError(f"{root} has no sub-folders: expected one folder of images for each class")
     files: list[tuple[str, int]] = []
-    for index, name in enumerate(classes):
-        found = images_below(root, root / name)
-        if not found:
+    for index, (name, found) in enumerate(classes.items()):
+        if not found.images:
             raise DataError(
-                f"the class folder {root / name} has no images ({', '.join(sorted(SUFFIXES))}): fill it or remove it"
+                f"{no_images(root / name, found.skipped)}: fill it or remove it, as each folder there is a class"
             )
-        files.extend((path, index) for path in found)
+        files.extend((path.relative_to(root).as_posix(), index) for path in found.images)
     return ClassFolders(root, tuple(classes), tuple(files))
 
 
@@ -66,16 +58,6 @@ def parent_hint(root: Path, folder: str) -> str:
     if not Path(folder).name or not (above / folder).is_dir():  # the former: of a part that is the data set's folder
         return ""
     return f"; did you mean --data-path {above}? It has a folder {folder}"
-
-
-def images_below(root: Path, folder: Path) -> list[str]:
-    """Paths relative to `root` (POSIX) of the images in `folder` and below it, sorted; hidden files are passed over."""
-    next(folder.iterdir(), None)  # rglob passes over a folder that it may not read, without a word
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def require_classes(found: ClassFolders, expected: int, data_set: str) -> None:

@@ -19,7 +19,7 @@ from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders
 from gfnet_dynn.data.splits.stratify import stratified
 from gfnet_dynn.errors import DataError, ImageError
-from gfnet_dynn.image import read_image
+from gfnet_dynn.images.decode import read_image
 from gfnet_dynn.system.storage import write_json
 
 Files = tuple[tuple[str, int], ...]

@@ -6,10 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.data.splits.folders import images_below
 from gfnet_dynn.data.splits.split import UNLABELLED, Files, Progress, Split, find_unreadable, refuse_unreadable
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.image import SUFFIXES
+from gfnet_dynn.images.files import find_images, no_images
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,14 @@ def find_unlabelled(root: Path, on_bad_image: str, progress: Progress | None = N
     """
     if not root.is_dir():
         raise DataError(f"no folder {root} of unlabelled images: check --unlabelled")
-    try:
-        paths = images_below(root, root)
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}; change its permissions") from error
+    found = find_images(root)
+    paths = [path.relative_to(root).as_posix() for path in found.images]
     skipped = find_unreadable(root, paths, progress)
     if skipped and on_bad_image == "refuse":
         refuse_unreadable(skipped)
     usable = [path for path in paths if path not in skipped]
     if not usable:
-        raise DataError(f"{root} has no usable images ({', '.join(sorted(SUFFIXES))}): check --unlabelled")
+        raise DataError(f"no usable images: {no_images(root, found.skipped)}; check --unlabelled")
     digest = hashlib.sha256()
     for path in usable:
         digest.update(f"{path} {(root / path).stat().st_size}\n".encode(errors="surrogateescape"))

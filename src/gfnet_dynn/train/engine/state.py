@@ -5,10 +5,11 @@ One safetensors file, written in one step; nothing is pickled.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from torch import Tensor
 
 from gfnet_dynn.errors import CheckpointError
@@ -16,8 +17,6 @@ from gfnet_dynn.model.checkpoint import load_tensors, save_tensors
 from gfnet_dynn.train.engine.optimisation import optimizer_tensors, restore_optimizer
 from gfnet_dynn.train.engine.tally import EpochTally
 from gfnet_dynn.train.stages.stage import Stage, StageMemory
-
-_FORMAT = "gfnet-dynn training state 1"
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,15 @@ class Position:
     tally: EpochTally = field(default_factory=EpochTally)
 
 
+class _Header(Struct, frozen=True, tag_field="format", tag="gfnet-dynn training state 1"):
+    """What a state holds beside its tensors."""
+
+    stage: str
+    position: Position
+    memory: dict[str, Any]
+    precision: dict[str, Any]
+
+
 def save_state(path: Path, stage: Stage, position: Position) -> None:
     """Write network, optimisers and memory of a stage.
 
@@ -48,17 +56,8 @@ def save_state(path: Path, stage: Stage, position: Position) -> None:
     tensors |= {f"memory/{name}": tensor for name, tensor in memory.tensors.items()}
     for name, optimizer in stage.optimizers.items():
         tensors |= {f"optimizer/{name}/{key}": value for key, value in optimizer_tensors(optimizer).items()}
-    header: dict[str, Any] = {
-        "format": _FORMAT,
-        "stage": stage.name,
-        "epoch": position.epoch,
-        "step": position.step,
-        "finished": position.finished,
-        "tally": asdict(position.tally),
-        "memory": memory.values,
-        "precision": stage.context.fabric.strategy.precision.state_dict(),
-    }
-    save_tensors(path, tensors, header)
+    precision = stage.context.fabric.strategy.precision.state_dict()
+    save_tensors(path, tensors, _Header(stage.name, position, dict(memory.values), precision))
 
 
 def load_state(path: Path, stage: Stage) -> Position:
@@ -67,15 +66,18 @@ def load_state(path: Path, stage: Stage) -> Position:
     Raises:
         CheckpointError: missing, damaged or of another stage.
     """
-    tensors, header = load_tensors(path, _FORMAT)
-    if header["stage"] != stage.name:
-        raise CheckpointError(f"{path} is a state of the {header['stage']} stage, not of {stage.name}")
-    stage.recall(StageMemory(_below(tensors, "memory/"), header["memory"]))
-    stage.context.net.load_state_dict(_below(tensors, "net/"))
-    for name, optimizer in stage.optimizers.items():
-        restore_optimizer(optimizer, _below(tensors, f"optimizer/{name}/"))
-    stage.context.fabric.strategy.precision.load_state_dict(header["precision"])
-    return Position(header["epoch"], header["step"], header["finished"], EpochTally(**header["tally"]))
+    tensors, header = load_tensors(path, _Header)
+    if header.stage != stage.name:
+        raise CheckpointError(f"{path} is a state of the {header.stage} stage, not of {stage.name}")
+    try:
+        stage.recall(StageMemory(_below(tensors, "memory/"), header.memory))
+        stage.context.net.load_state_dict(_below(tensors, "net/"))
+        for name, optimizer in stage.optimizers.items():
+            restore_optimizer(optimizer, _below(tensors, f"optimizer/{name}/"))
+        stage.context.fabric.strategy.precision.load_state_dict(header.precision)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is a state of another network or version: {error}") from error
+    return header.position
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

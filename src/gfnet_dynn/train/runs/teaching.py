@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import BusyError, CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.pretrained import trunk_of
-from gfnet_dynn.model.weights import is_of_exits
+from gfnet_dynn.model.weights import is_of_exits, state_digest
 from gfnet_dynn.spec.backbone import (
     BACKBONES,
     BackboneSpec,
@@ -167,13 +168,13 @@ def _wrapped(file: Path, data: SceneData) -> Teacher:
     trained = read_trained(file)
     if isinstance(trained, Checkpoint):
         require_same_split(trained, data, file)
-        spec = replace(trained.spec, classes=data.split.classes)
+        spec = structs.replace(trained.spec, classes=data.split.classes)
         net = trained_net(trained, spec, file)
     else:
         plain = {name: tensor for name, tensor in trained.items() if not is_of_exits(name)}
         spec = NetSpec(*published_backbone(plain, file), data.split.classes)
         net = trained_net(plain, spec, file)
-    source: dict[str, Any] = {"network": spec.to_dict(), "weights": _digest(net.state_dict())}
+    source: dict[str, Any] = {"network": spec.to_dict(), "weights": state_digest(net.state_dict())}
     return Teacher(WholeNet(net), spec.input, data.input, source, file)
 
 
@@ -192,12 +193,3 @@ def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNet
         raise CheckpointError(f"{source} is no published GFNet, so it cannot teach: {error} is missing") from error
     backbone = GFNetSpec(width, depth, patch, ratio)
     return backbone, (), make_input(backbone, side * patch, pad=False)
-
-
-def _digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names and values, to notice another teacher behind the same path."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode())
-        digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 
@@ -9,13 +11,13 @@ class BestWeights:
     """A copy of a module's weights at its best score, or at a later one that is as good for all that one can tell.
 
     Attributes:
-        score: the best so far, larger is better; minus infinity before the first.
+        score: the best so far, larger is better; None before the first.
         epochs_without: epochs since then.
         weights: by name; empty before the first.
     """
 
     def __init__(self) -> None:
-        self.score = float("-inf")
+        self.score: float | None = None
         self.epochs_without = 0
         self.weights: dict[str, Tensor] = {}
 
@@ -28,11 +30,12 @@ class BestWeights:
             slack: what a later score may lack to the best and yet be taken, as it should where later weights are more
                 mature; None: it must be better.
         """
-        better = score > self.score
-        if better or (slack is not None and score >= self.score - slack):
+        best = -math.inf if self.score is None else self.score
+        better = score > best
+        if better or (slack is not None and score >= best - slack):
             self.weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
         self.epochs_without = 0 if better else self.epochs_without + 1
-        self.score = max(self.score, score)
+        self.score = max(best, score)
 
     def restore(self, module: nn.Module) -> None:
         """Put the weights kept back; nothing happens where none was kept."""

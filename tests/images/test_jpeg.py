@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gfnet_dynn import image as image_module
-from gfnet_dynn import jpeg
-from gfnet_dynn.image import load_input, read_image
-from gfnet_dynn.jpeg import decode_jpeg, reduction
+from gfnet_dynn.images import jpeg
+from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.fit import fit, load_input
+from gfnet_dynn.images.jpeg import decode_jpeg, reduction
 from gfnet_dynn.spec.network import InputSpec
 
 pytest.importorskip("simplejpeg", reason="no wheel of simplejpeg for this platform: Pillow decodes all")
@@ -62,7 +62,7 @@ def test_a_large_picture_is_the_same_by_both_decoders(
     path, spec = tmp_path / "large.jpg", InputSpec(160)
     path.write_bytes(saved(scene(*size), quality=90))
     ours = load_input(path, spec)
-    assert read_image(path, 160).width == -(-size[0] // reduction(size, 160)) < size[0]
+    assert read_image(path, 160).shape[1] == -(-size[0] // reduction(size, 160)) < size[0]
     monkeypatch.setattr(jpeg, "simplejpeg", None)
     assert np.array_equal(load_input(path, spec), ours)
 
@@ -71,7 +71,7 @@ def test_a_reduced_picture_is_nearly_that_of_all_its_pixels(tmp_path: Path) -> N
     path, spec = tmp_path / "large.jpg", InputSpec(64)
     picture = scene(1024, 1024)
     path.write_bytes(saved(picture, quality=95))
-    whole = image_module.fit(read_image(path), spec).astype(int)
+    whole = fit(read_image(path), spec).astype(int)
     assert np.abs(load_input(path, spec) - whole).max() <= 6
 
 

@@ -1,4 +1,4 @@
-"""From an image file to the square RGB array that a network takes: one reading for training and for the device."""
+"""From an image file to an RGB array: one reading for training and for the device."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ import numpy.typing as npt
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from gfnet_dynn.errors import ImageError
-from gfnet_dynn.jpeg import decode_jpeg, reduction
-from gfnet_dynn.spec.network import InputSpec
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+from gfnet_dynn.images.files import SUFFIXES
+from gfnet_dynn.images.jpeg import decode_jpeg, reduction
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # one of the many others is run as a PostScript program
 _MAX_16_BIT = 65535
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 284, 2  # of TIFF 6.0
 
 
-def read_image(path: Path, side: int | None = None) -> Image.Image:
-    """Decode one file to an 8-bit RGB image.
+def read_image(path: Path, side: int | None = None) -> npt.NDArray[np.uint8]:
+    """Decode one file: uint8 [height, width, 3], RGB.
 
     Grey becomes RGB, alpha is dropped, palettes are resolved; of 16 bits the upper 8 stay.
 
@@ -37,13 +35,13 @@ def read_image(path: Path, side: int | None = None) -> Image.Image:
         content = path.read_bytes()
         quick = decode_jpeg(content, side)
         if quick is not None:
-            return Image.fromarray(quick)
+            return quick
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if side is not None:
                 factor = reduction(image.size, side)
                 image.draft("RGB", (image.width // factor, image.height // factor))
             image.load()
-            return _to_rgb(image)
+            return np.array(_to_rgb(image))
     except FileNotFoundError as error:
         raise ImageError(f"no image at {path}") from error
     except UnidentifiedImageError as error:
@@ -73,30 +71,3 @@ def _require_known_samples(image: Image.Image) -> None:
         separate = image.tag_v2.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES
         if separate and max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8:
             raise ValueError("it keeps each band of 16 bit in a plane of its own: store it interleaved by pixel")
-
-
-def fit(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Resize an RGB image to the network's square input, and pad it by reflection where the spec says so.
-
-    Args:
-        image: RGB, any size.
-        spec: the input that the network takes.
-
-    Returns:
-        uint8 array [size, size, 3].
-    """
-    content = spec.size - spec.pad
-    if image.size != (content, content):
-        image = image.resize((content, content), Image.Resampling.BICUBIC)
-    pixels = np.array(image, dtype=np.uint8)
-    before, after = spec.pad // 2, spec.pad - spec.pad // 2
-    return np.pad(pixels, ((before, after), (before, after), (0, 0)), mode="reflect") if spec.pad else pixels
-
-
-def load_input(path: Path, spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Read `path` and fit it to `spec`: uint8 array [size, size, 3].
-
-    Raises:
-        ImageError: as `read_image`.
-    """
-    return fit(read_image(path, spec.size - spec.pad), spec)
