@@ -3,7 +3,8 @@
     python experiments/base_install.py BUNDLE IMAGE
 
 Makes a fresh virtual environment, installs this project into it without extras, and classifies IMAGE with BUNDLE there
-in each precision, one thread, a fresh process each time. Sizes are those of the files. Writes docs/results/base_install.json.
+in each precision, one thread, a fresh process each time. Sizes are those of the files.
+Writes docs/results/base_install.json.
 """
 
 from __future__ import annotations

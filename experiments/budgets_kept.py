@@ -6,7 +6,7 @@ CALIBRATION and HELD_OUT are folders of classes. Times every exit on some of the
 for budgets from just above the cheapest exit to just below the full network, then classifies the held-out images one
 by one from file to label as `gfnet-dynn classify` does, all budgets in turns. Beside what was realised stands what the
 thresholds spend on those images by the measured costs: what is left between the two is the timing's own, not the
-policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it as docs/results/NAME.json.
+policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it as docs/NAME.json.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from gfnet_dynn.bundle.archive import read_bundle, write_bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.costs import from_benchmark
-from gfnet_dynn.calibration.images import find_labelled
+from gfnet_dynn.calibration.images import find_calibration_images
 from gfnet_dynn.calibration.outputs import Outputs, collect_outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.search import calibrate
+from gfnet_dynn.calibration.search import find_policy
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.runtime import Classifier, load
@@ -57,9 +57,9 @@ def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:
         repeats=REPEATS,
     )
     write_json(file, benchmark(request).to_dict())
-    manifest = read_bundle(bundle).manifest
-    costs = from_benchmark(file, manifest, "latency")
-    return costs, next(each for each in manifest.precisions if f", {each}, " in costs.source)
+    costs = from_benchmark(file, read_bundle(bundle).manifest, "latency")
+    assert costs.precision
+    return costs, costs.precision
 
 
 def told(done: int, of: int) -> None:
@@ -75,12 +75,19 @@ def grant(outputs: Outputs, costs: Costs) -> tuple[list[dict[str, Any]], list[Po
     for share in SHARES:
         row: dict[str, Any] = {"budget_ms": cheapest + share * (dearest - cheapest)}
         try:
-            found = calibrate(outputs, CalibrationRequest(f"budget {share:g}", costs, budget=row["budget_ms"]))
+            request = CalibrationRequest(
+                bundle=Path("bundle"),
+                images=Path("images"),
+                benchmark=Path("benchmark"),
+                max_ms=row["budget_ms"],
+                name=f"budget {share:g}",
+            )
+            found = find_policy(outputs, request, costs)
         except CalibrationError as error:
             row["refused"] = str(error)
         else:
             policies.append(found.policy)
-            row |= {"policy": found.policy.name, "ms_on_calibration": found.point.mean_cost}
+            row |= {"policy": found.policy.name, "ms_on_calibration": found.point(found.precision).mean_cost}
         rows.append(row)
     return rows, policies
 
@@ -115,8 +122,8 @@ def main() -> None:
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
     engine = make_engine("onnxruntime", EngineOptions(1))
-    outputs = collect_outputs(bundle, find_labelled(given.calibration, bundle, told), engine, told)
-    files = list(find_labelled(given.held_out, bundle, told).files)
+    outputs = collect_outputs(bundle, find_calibration_images(given.calibration, bundle, on_step=told), engine, told)
+    files = list(find_calibration_images(given.held_out, bundle, on_step=told).files)
     with tempfile.TemporaryDirectory() as folder:
         costs, precision = measured(given.bundle, given.calibration, Path(folder))
         rows, policies = grant(replace(outputs, precisions={precision: outputs.precisions[precision]}), costs)

@@ -3,8 +3,8 @@
     python experiments/deploy_student.py IMAGES [THREADS]
 
 The weights are fresh: latency depends on them only by the exits taken, so every exit is timed, and the policy is that
-of the full network. IMAGES is a folder of images, which also calibrate int8. Writes docs/results/deploy_student.json, in a few
-minutes on an idle machine.
+of the full network. IMAGES is a folder of images, which also calibrate int8.
+Writes docs/results/deploy_student.json, in a few minutes on an idle machine.
 """
 
 from __future__ import annotations

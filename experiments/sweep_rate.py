@@ -21,7 +21,7 @@ from gfnet_dynn.guarantees.risk import RiskName, risk_of
 from gfnet_dynn.system.processor import processor
 
 EXITS, CLASSES, THRESHOLDS = 5, 21, 1000
-RISKS: tuple[RiskName, ...] = ("drop", "harm", "error", "disagreement")
+RISKS: tuple[RiskName, ...] = ("accuracy-drop", "harmful-exits", "error", "disagreement")
 COSTS = (0.2, 0.3, 0.4, 0.6, 1.0)
 
 
@@ -43,7 +43,7 @@ def sweep(arrays: ExitArrays) -> None:
     means_at(np.tile(COSTS, (len(arrays.labels), 1)), exits)
     for name in RISKS:
         means_at(risk_of(arrays, name).losses, exits)
-    control(arrays, COSTS, RiskTarget("drop", 0.05))
+    control(arrays, COSTS, RiskTarget("accuracy-drop", 0.05))
 
 
 def main() -> None:

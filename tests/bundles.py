@@ -149,14 +149,14 @@ CALIBRATED = Policy(
     "made up",
     Fitted((0.5, 2.0, 1.25), (AccuracyTable((0.4, 0.55), (0.3, 0.62, 0.9)), AccuracyTable((), (0.8,)))),
     guarantee={
-        "statement": "harm at most 1 points",
+        "statement": "harmful exits at most 1%",
         "images": {"tested": 40},
-        "delta": None,
-        "holds_while": ["a", "b"],
+        "confidence": None,
+        "conditions": ["a", "b"],
     },
-    references={"fp32": Reference(((0,) * (BINS - 1) + (40,), (3,) * BINS, (0,) * BINS))},
-    unknowns=UnknownRule("energy", (-1.5, 0.25, -np.inf), 0.05),
-    sets=PredictionSets("least-ambiguous", (0.4, np.inf, 0.9), 0.9),
+    references={"fp32": Reference(((0,) * (BINS - 1) + (40,), (3,) * BINS, (0,) * BINS), (60, 0, 40))},
+    unknown_rule=UnknownRule("energy", (-1.5, 0.25, -np.inf), 0.05),
+    prediction_sets=PredictionSets("least-ambiguous", (0.4, np.inf, 0.9), 0.9),
 )
 """A policy of which every part is there, with infinities wherever there may be some."""
 

@@ -179,11 +179,15 @@ STRANGE = UnknownRule("energy", (1e9, -math.inf, -math.inf), 0.05)
 """All that leave at the first exit are unknown, no others are."""
 
 CALIBRATED = (
-    replace(bundles.CALIBRATED, score="gate", thresholds=(0.7, 0.6), unknowns=STRANGE),
+    replace(bundles.CALIBRATED, score="gate", thresholds=(0.7, 0.6), unknown_rule=STRANGE),
     Policy(
-        "sets", "gate", (0.7, 0.6), "made up", sets=PredictionSets("least-ambiguous", (0.1, math.inf, math.inf), 0.9)
+        "sets",
+        "gate",
+        (0.7, 0.6),
+        "made up",
+        prediction_sets=PredictionSets("least-ambiguous", (0.1, math.inf, math.inf), 0.9),
     ),
-    Policy("alarms", "max_softmax", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknowns=STRANGE),
+    Policy("alarms", "max_softmax", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknown_rule=STRANGE),
     *bundles.POLICIES,
 )
 
@@ -236,7 +240,7 @@ def test_csv_has_a_column_for_each_of_them(exact: Exact) -> None:
 def test_classes_in_csv_come_back_whatever_they_are_called(exact: Exact) -> None:
     classes = ("storage tanks", 'dense, "residential"', "a|b; c/d")
     all_classes = PredictionSets("least-ambiguous", (math.inf,) * 3, 0.9)
-    policy = Policy("sets", "gate", (0.7, 0.6), "made up", sets=all_classes)
+    policy = Policy("sets", "gate", (0.7, 0.6), "made up", prediction_sets=all_classes)
     bundles.write_tiny(Path("tiny.gfd"), classes=classes, policies=(policy, *bundles.POLICIES))
     for row in csv.DictReader(io.StringIO(exact("tiny.gfd", "pictures", "--format", "csv"))):
         assert sorted(row["prediction_set"].split(BETWEEN)) == sorted(classes)
