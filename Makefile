@@ -1,9 +1,9 @@
-# make demo · make test · make check. The environment is .venv beside this file; outputs go under runs/.
+# make demo · make test · make check · make docs. The environment is .venv beside this file; outputs go under runs/.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test test-slow test-wheel test-oldest coverage check docs clean
 .DELETE_ON_ERROR:
 
 # The stamp is remade when the dependencies change, so a stale environment repairs itself.
@@ -17,12 +17,32 @@ demo: $(VENV)/ready
 	PYTHON=$(BIN)/python OUTPUT=runs/demo ./example_usage.sh
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto
+
+# Tests marked slow (several processes, long populations) or fuzz (thousands of mutated files).
+test-slow: $(VENV)/ready
+	$(BIN)/python -m pytest -n auto -m 'slow or fuzz'
+
+# The built wheel with the base dependencies alone: no torch. Then the same with the oldest versions that are allowed.
+test-wheel:
+	PYTHON=$(PYTHON) .ci/base_tests .venv-wheel constraints.txt
+
+test-oldest:
+	$(PYTHON) .ci/oldest_versions.py > .oldest-constraints.txt
+	PYTHON=$(PYTHON) .ci/base_tests .venv-oldest .oldest-constraints.txt
+
+coverage: $(VENV)/ready
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 check: $(VENV)/ready
-	$(BIN)/ruff check src tests experiments main_dynn.py
-	$(BIN)/ruff format --check src tests experiments main_dynn.py
+	$(BIN)/ruff check src tests experiments docs main_dynn.py
+	$(BIN)/ruff format --check src tests experiments docs main_dynn.py
 	$(BIN)/mypy
 
+docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/generate.py
+	$(BIN)/zensical build --clean --strict
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .venv-wheel .venv-oldest .oldest-constraints.txt dist runs site

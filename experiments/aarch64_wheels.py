@@ -1,10 +1,10 @@
-"""Whether the base install resolves to wheels alone on linux aarch64 (Raspberry Pi, Jetson), for each Python.
+"""Check that the base install needs only wheels on linux aarch64 (Raspberry Pi, Jetson), for each Python.
 
     python experiments/aarch64_wheels.py
 
-Asks pip for a dry run on that platform; nothing is installed. Writes docs/aarch64_wheels.json; ends with status 1
-where a dependency has no wheel. Wheels are chosen for that platform and Python; conditions on dependencies (markers)
-are judged by the Python that runs this.
+Asks pip for a dry run on that platform; nothing is installed. Writes docs/aarch64_wheels.json; exits with status 1
+if a dependency has no wheel. Wheels are chosen for that platform and Python; environment markers are evaluated by the
+Python that runs this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import tomllib
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-ROOT = Path(__file__).resolve().parents[1]
+from figures import ROOT, write_figures
+
 PYTHONS = ("3.11", "3.12", "3.13")
 # Oldest first: glibc 2.17 to 2.28, which Raspberry Pi OS 11 and JetPack 5 have.
 PLATFORMS = (
@@ -53,14 +54,12 @@ def main() -> None:
     """Resolve for each Python and store what was found."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wheels = {python: resolve(project["dependencies"], python) for python in PYTHONS}
-    for python, names in wheels.items():
-        sys.stdout.write(f"Python {python}: {len(names)} wheels, such as {next(n for n in names if 'aarch64' in n)}\n")
     described = {
         "command": "python experiments/aarch64_wheels.py",
         "what": "wheels that the base install takes on linux aarch64, by Python; resolved by pip, not installed",
         "wheels": wheels,
     }
-    (ROOT / "docs" / "aarch64_wheels.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    write_figures(described, "aarch64_wheels")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What the base install takes on a device: disk, memory, and the time to the first answer.
+"""Measure the base install: disk space, memory, and time to the first prediction.
 
     python experiments/base_install.py BUNDLE IMAGE
 
 Makes a fresh virtual environment, installs this project into it without extras, and classifies IMAGE with BUNDLE there
-in each precision, one thread, a fresh process each time. Sizes are those of the files. Writes docs/base_install.json.
+in each precision, one thread, a fresh process each time. Sizes are those of the files.
+Writes docs/results/base_install.json.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.bundle.archive import read_bundle
+from figures import ROOT, write_figures
 
-ROOT = Path(__file__).resolve().parents[1]
+from gfnet_dynn.bundle.archive import read_bundle
 
 # Run inside the fresh environment, by its own Python.
 _MEASURE = """
@@ -66,8 +67,7 @@ def main() -> None:
         "beyond_empty_mb": round(installed - empty, 1),
         **measured,
     }
-    (ROOT / "docs" / "base_install.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(described, indent=2) + "\n")
+    write_figures(described, "base_install")
 
 
 if __name__ == "__main__":

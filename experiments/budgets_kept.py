@@ -22,22 +22,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import tell
-from rich.console import Console
+from figures import write_figures
 
+from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.costs import from_benchmark
-from gfnet_dynn.calibration.images import find_labelled
+from gfnet_dynn.calibration.images import find_calibration_images
 from gfnet_dynn.calibration.outputs import Outputs, collect_outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.search import calibrate
+from gfnet_dynn.calibration.search import find_policy
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.runtime import Classifier, load
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
-from gfnet_dynn.workflows.benchmarking import Wanted, run_device_benchmark
+from gfnet_dynn.system.storage import write_json
+from gfnet_dynn.workflows.benchmarking import benchmark
 
 SHARES = (-0.1, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Of the way from the cheapest exit to the full network; the first is out of reach."""
@@ -47,26 +48,18 @@ TIMED, REPEATS = 200, 3
 def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:
     """What each exit costs on this device, and the precision that is fastest."""
     file = folder / "benchmark.json"
-    wanted = Wanted(
-        bundle=bundle,
-        pictures=[images],
-        against=(),
-        eager=None,
-        engines=("onnxruntime",),
-        policy=None,
+    request = BenchmarkRequest(
+        subject=str(bundle),
+        images=(images,),
+        engine=("onnxruntime",),
         energy_seconds=0,
-        meter_csv=None,
-        estimate_power_w=None,
-        images=TIMED,
-        rounds=REPEATS,
-        threads=1,
-        html=None,
-        json=file,
+        num_images=TIMED,
+        repeats=REPEATS,
     )
-    run_device_benchmark(wanted, Console(stderr=True))
-    manifest = read_bundle(bundle).manifest
-    costs = from_benchmark(file, manifest, "latency")
-    return costs, next(each for each in manifest.precisions if f", {each}, " in costs.source)
+    write_json(file, benchmark(request).to_dict())
+    costs = from_benchmark(file, read_bundle(bundle).manifest, "latency")
+    assert costs.precision
+    return costs, costs.precision
 
 
 def told(done: int, of: int) -> None:
@@ -82,12 +75,19 @@ def grant(outputs: Outputs, costs: Costs) -> tuple[list[dict[str, Any]], list[Po
     for share in SHARES:
         row: dict[str, Any] = {"budget_ms": cheapest + share * (dearest - cheapest)}
         try:
-            found = calibrate(outputs, CalibrationRequest(f"budget {share:g}", costs, budget=row["budget_ms"]))
+            request = CalibrationRequest(
+                bundle=Path("bundle"),
+                images=Path("images"),
+                benchmark=Path("benchmark"),
+                max_ms=row["budget_ms"],
+                name=f"budget {share:g}",
+            )
+            found = find_policy(outputs, request, costs)
         except CalibrationError as error:
             row["refused"] = str(error)
         else:
             policies.append(found.policy)
-            row |= {"policy": found.policy.name, "ms_on_calibration": found.point.mean_cost}
+            row |= {"policy": found.policy.name, "ms_on_calibration": found.point(found.precision).mean_cost}
         rows.append(row)
     return rows, policies
 
@@ -122,8 +122,8 @@ def main() -> None:
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
     engine = make_engine("onnxruntime", EngineOptions(1))
-    outputs = collect_outputs(bundle, find_labelled(given.calibration, bundle, told), engine, told)
-    files = list(find_labelled(given.held_out, bundle, told).files)
+    outputs = collect_outputs(bundle, find_calibration_images(given.calibration, bundle, on_step=told), engine, told)
+    files = list(find_calibration_images(given.held_out, bundle, on_step=told).files)
     with tempfile.TemporaryDirectory() as folder:
         costs, precision = measured(given.bundle, given.calibration, Path(folder))
         rows, policies = grant(replace(outputs, precisions={precision: outputs.precisions[precision]}), costs)
@@ -142,7 +142,7 @@ def main() -> None:
         "exits_ms": costs.means,
         "rows": rows,
     }
-    tell(described, given.write)
+    write_figures(described, given.write)
 
 
 if __name__ == "__main__":

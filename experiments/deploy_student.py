@@ -1,10 +1,10 @@
-"""What deployment makes of the published student at 256 px: each engine and precision against torch, on this machine.
+"""Compare the published student at 256 px in each engine and precision with torch, on this machine.
 
     python experiments/deploy_student.py IMAGES [THREADS]
 
-The weights are fresh: time depends on them only by where images leave, so every exit is timed, and the mix is
-the full pass. IMAGES is a folder of images, from which int8 takes its ranges too. Outputs are held against torch by the
-export. Writes docs/deploy_student.json, a few minutes on an idle machine.
+The weights are fresh: latency depends on them only by the exits taken, so every exit is timed, and the policy is that
+of the full network. IMAGES is a folder of images, which also calibrate int8.
+Writes docs/results/deploy_student.json, in a few minutes on an idle machine.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
+from figures import write_figures
 
+from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.bundle.archive import write_bundle
 from gfnet_dynn.export.bundle import LabelledImages, export_net
 from gfnet_dynn.images.files import require_images
@@ -24,9 +25,8 @@ from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import save_checkpoint
 from gfnet_dynn.spec.backbone import find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.workflows.benchmarking import Wanted, run_device_benchmark
+from gfnet_dynn.workflows.benchmarking import benchmark
 
-ROOT = Path(__file__).resolve().parents[1]
 CLASSES, CALIBRATION = 21, 32
 
 
@@ -45,23 +45,16 @@ def main() -> None:
     place = Path("runs") / "deploy_student"
     save_checkpoint(place / "student.safetensors", net, spec, {})
     bundle = write_bundle(place / "student.gfd", exported.manifest, exported.files)
-    wanted = Wanted(
-        bundle=bundle,
-        pictures=[folder],
-        against=(),
-        eager=place / "student.safetensors",
-        engines=(),
-        policy=None,
+    request = BenchmarkRequest(
+        subject=str(bundle),
+        images=(folder,),
+        torch=place / "student.safetensors",
         energy_seconds=0,
-        meter_csv=None,
-        estimate_power_w=None,
-        images=16,
-        rounds=9,
+        num_images=16,
+        repeats=9,
         threads=threads,
-        html=None,
-        json=ROOT / "docs" / "deploy_student.json",
     )
-    run_device_benchmark(wanted, Console())
+    write_figures(benchmark(request).to_dict(), "deploy_student")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 #
 #     experiments/emulated_aarch64.sh FOLDER [ONNXRUNTIME]
 #
-# FOLDER gets a Python of Debian's arm64 packages, the wheels for aarch64 and the project. While the tests run, the kernel
-# is told to start arm64 programs by qemu, as some tests start processes. onnxruntime is 1.22.0 unless told: under
-# qemu 7.2 the import of 1.32 ends in a segmentation fault, before any of our code.
+# FOLDER gets a Python from Debian's arm64 packages, the wheels for aarch64 and the project. While the tests run, the
+# kernel starts arm64 programs with qemu, as some tests start processes. onnxruntime defaults to 1.22.0: under qemu 7.2
+# the import of 1.32 ends in a segmentation fault, before any of our code.
 set -euo pipefail
 project=$(cd "$(dirname "$0")/.." && pwd)
 folder=$1 onnxruntime=${2:-1.22.0}
@@ -24,7 +24,7 @@ for package in "$folder"/debs/*.deb; do dpkg -x "$package" "$folder/root"; done
 python3 -m pip download -q --only-binary :all: --python-version $python --implementation cp -d "$folder/wheels" \
   --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
   --platform manylinux2014_aarch64 \
-  "onnxruntime==$onnxruntime" numpy pillow typer simplejpeg onnx pytest hypothesis filelock
+  "onnxruntime==$onnxruntime" numpy pillow click msgspec rich simplejpeg onnx pytest hypothesis filelock
 for wheel in "$folder"/wheels/*.whl; do unzip -qo "$wheel" -d "$folder/site"; done
 python3 -m pip install -q --no-deps --upgrade --target "$folder/site" "$project"
 

@@ -1,10 +1,10 @@
-"""What --exit-floor does: trains the demo with and without it and stores the accuracy of every exit.
+"""Train the demo with and without --exit-floor, and compare the accuracy of every exit.
 
-Without the refit of the heads, which would mend afterwards what the gates starved.
+The heads are not refitted: that would hide the effect of the gates on their training.
 
     python experiments/exit_floor.py [SEED]
 
-Takes some five minutes on two cores; writes docs/exit_floor.json.
+Takes some five minutes on two cores; writes docs/results/exit_floor.json.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from figures import ROOT, write_figures
+
 DATA = ("--data-set", "SyntheticScenes", "--model", "gfnet-96x8")
 EPOCHS = ("--backbone-epochs", "20", "--warmup-epochs", "6", "--num_epoch", "16")
 
 
 def accuracies(floor: float, seed: int) -> list[float]:
-    """Top-1 of each exit over all validation images, the final classifier last."""
+    """Accuracy of each exit on all images of val, the final exit last."""
     output = f"runs/exit_floor_{floor}"
     options = [*DATA, *EPOCHS, "--exit-floor", str(floor), "--seed", str(seed), "--output", output]
     for more in (["--no-refit"], ["--eval", "--latency-images", "0"]):
         subprocess.run([sys.executable, "main_dynn.py", *options, *more], cwd=ROOT, check=True)
     report = ROOT / output / "checkpoint_SyntheticScenes_0.75_confEE/checkpoint_result/evaluation/evaluation.json"
-    exits = json.loads(report.read_text(encoding="utf-8"))["network"]["exits"]
-    return [each["accuracy"] for each in exits]
+    return [each["accuracy"] for each in json.loads(report.read_text(encoding="utf-8"))["network"]["exits"]]
 
 
 def main() -> None:
@@ -38,8 +37,7 @@ def main() -> None:
         "data": "SyntheticScenes, 400 validation images",
         "top1_of_each_exit_by_floor": {str(floor): accuracies(floor, seed) for floor in (0.0, 0.1)},
     }
-    path = ROOT / "docs" / "exit_floor.json"
-    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_figures(figures, "exit_floor")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an experiment found, printed as JSON and kept beside the docs."""
+"""Write the figures of an experiment as JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def tell(figures: Mapping[str, Any], name: str | None) -> None:
-    """Print figures, and store them as docs/NAME.json where a name is given."""
+def write_figures(figures: Mapping[str, Any], name: str | None) -> None:
+    """Print figures; with a name, write them to docs/results/NAME.json."""
     text = json.dumps(figures, indent=1) + "\n"
     if name:
-        (ROOT / "docs" / f"{name}.json").write_text(text, encoding="utf-8")
+        (ROOT / "docs" / "results" / f"{name}.json").write_text(text, encoding="utf-8")
     sys.stdout.write(text)

@@ -1,11 +1,11 @@
-"""What each ingredient of distillation brings: the student at one small budget, one ingredient changed at a time.
+"""Measure the ingredients of distillation: the student on a small budget, one ingredient changed at a time.
 
     python experiments/ingredients.py UCM_FOLDER UNLABELLED_FOLDER [EPOCHS] [THREADS] [--only ROW …]
 
 Each row is one command, printed before it runs; all share seed, split and teacher, and see the same number of images;
-those with a teacher see sixteen views of each in turn. What is there already under runs/ingredients, for the same
-epochs, is not trained again, so rows may be trained by several processes, each with its own `--only`, and told by one
-without. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+those with a teacher see sixteen views of each in turn. Runs below runs/ingredients with the same epochs are not trained
+again: several processes may train rows, each with its own `--only`, and one without it collects the figures. Prints
+JSON; `--write NAME` writes it to docs/results/NAME.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from figures import ROOT, tell
+from figures import ROOT, write_figures
 
 RUNS = ROOT / "runs" / "ingredients"
 TEACHER = ("--teacher", "efficientnet-lite0", "--teacher-size", "128")
@@ -52,15 +52,15 @@ def main() -> None:
     parser.add_argument("--write")
     given = parser.parse_args()
     epochs, threads, found = given.epochs, str(given.threads), {}
-    ways = rows(str(given.unlabelled.resolve()), epochs)
-    for name in given.only or ways:
-        options, place = ways[name], RUNS / f"{epochs}-epochs" / name
+    options_of = rows(str(given.unlabelled.resolve()), epochs)
+    for name in given.only or options_of:
+        options, place = options_of[name], RUNS / f"{epochs}-epochs" / name
         run = place / "checkpoint_UCM_0.75_confEE"
         report = run / "checkpoint_result" / "evaluation" / "evaluation.json"
         command = [
             *("train", *STUDENT, "--data-path", str(given.data.resolve()), *options),
             *("--threads", threads, "--output", str(place)),
-            *("--evaluate", "--latency-images", "0", "--no-tensorboard"),
+            *("--evaluate", "--no-tensorboard"),
         ]
         if not report.is_file():
             sys.stderr.write(f"gfnet-dynn {shlex.join(command)}\n")
@@ -72,7 +72,7 @@ def main() -> None:
         "what": "gfnet-192x12, UCM at 128 px, without exits; top-1 on val, which nothing was chosen on; one seed",
         "rows": found,
     }
-    tell(described, given.write)
+    write_figures(described, given.write)
 
 
 def share_teacher(place: Path) -> None:

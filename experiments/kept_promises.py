@@ -2,14 +2,15 @@
 
     python experiments/kept_promises.py OUTPUTS.npz [SPLITS]
 
-OUTPUTS.npz is what `gfnet-dynn calibrate BUNDLE IMAGES … --outputs OUTPUTS.npz` kept: all exits over images that the
+OUTPUTS.npz was written by `gfnet-dynn calibrate BUNDLE IMAGES … --outputs OUTPUTS.npz`: all exits over images that the
 network has neither learned from nor been selected on. Of 500 random halves, it counts those in which the risk of the
 found thresholds on the other half is above the limit. That half is a sample too: its risk may be above the limit by
-chance although the true one is not. Beside δ, what is allowed is the share of halves in which a risk of just the limit
-would be seen above it, and the binomial error of so many splits; as halves of one set overlap, this error is larger
-than stated. Sharper, as it allows for no such chance: all images are taken for the population from which the first half
-was drawn, and their risk for the true one; what is allowed then is δ and the binomial error. A refusal keeps the full
-network and breaks none. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+chance although the true one is not. Beside 1 minus the confidence level, what is allowed is the share of halves in
+which a risk of just the limit would be seen above it, and the binomial error of so many splits; as halves of one set
+overlap, this error is larger than stated. Sharper, as it allows for no such chance: all images are taken for the
+population from which the first half was drawn, and their risk for the true one; what is allowed then is 1 minus the
+confidence level and the binomial error. A refusal keeps the full network and breaks none. Prints JSON; `--write NAME`
+stores it as docs/NAME.json.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import tell
+from figures import write_figures
 
-from gfnet_dynn.calibration.search import take
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
@@ -31,12 +31,12 @@ from gfnet_dynn.guarantees.bounds import binomial_tail
 from gfnet_dynn.guarantees.control import GUARANTEED, Method, RiskTarget, control
 from gfnet_dynn.guarantees.risk import RiskName, risk_of
 
-LIMITS, LEVELS = (0.005, 0.01, 0.02, 0.05), (0.05, 0.1)
+LIMITS, LEVELS = (0.005, 0.01, 0.02, 0.05), (0.95, 0.9)
 WAYS: tuple[tuple[Method, RiskName], ...] = (
-    *((method, "harm") for method in GUARANTEED),
-    ("betting", "drop"),
-    ("conformal", "harm"),
-    ("naive", "harm"),
+    *((method, "harmful-exits") for method in GUARANTEED),
+    ("betting", "accuracy-drop"),
+    ("conformal", "harmful-exits"),
+    ("naive", "harmful-exits"),
 )
 
 
@@ -55,18 +55,18 @@ def judge(arrays: ExitArrays, target: RiskTarget, splits: int) -> dict[str, Any]
     for seed in range(splits):
         rows = np.random.default_rng(seed).permutation(len(arrays.labels))
         try:
-            found = control(take(arrays, rows[:half]), costs.tolist(), target)
+            found = control(arrays.take(rows[:half]), costs.tolist(), target)
         except CalibrationError as error:
             refused, reason = refused + 1, reason or str(error)
             continue
         of_each = losses[np.arange(len(rows)), first_exit(arrays.gates, found.thresholds)]
         risk = float(of_each[rows[half:]].mean())
-        above += risk > target.epsilon
-        broken += float(of_each.mean()) > target.epsilon
+        above += risk > target.limit
+        broken += float(of_each.mean()) > target.limit
         risks.append(risk)
     # A true risk of just the limit, seen on a half: above it in at most about half of the cases.
     count = len(arrays.labels) - half
-    by_chance = 1 - float(binomial_tail(count, target.epsilon)[math.floor(count * target.epsilon)])
+    by_chance = 1 - float(binomial_tail(count, target.limit)[math.floor(count * target.limit)])
     guarantees = target.method in GUARANTEED
 
     def with_error(share: float) -> float | None:
@@ -75,14 +75,14 @@ def judge(arrays: ExitArrays, target: RiskTarget, splits: int) -> dict[str, Any]
     return {
         "method": target.method,
         "risk": target.risk,
-        "epsilon": target.epsilon,
-        "delta": target.delta,
+        "risk_limit": target.limit,
+        "confidence": target.confidence,
         "images": half,
         "above_on_the_other_half": round(float(above) / splits, 4),
         "above_by_chance_at_the_limit": round(by_chance, 4),
-        "allowed_above": with_error(target.delta + (1 - target.delta) * by_chance),
+        "allowed_above": with_error(target.alpha + target.confidence * by_chance),
         "broken_on_all_images": round(float(broken) / splits, 4),
-        "allowed_broken": with_error(target.delta),
+        "allowed_broken": with_error(target.alpha),
         "refused": round(refused / splits, 4),
         "refusal": reason,
         "mean_risk_on_the_other_half": round(float(np.mean(risks)), 5) if risks else None,
@@ -98,9 +98,9 @@ def main() -> None:
     given = parser.parse_args()
     arrays = read(given.outputs)
     rows = [
-        judge(arrays, RiskTarget(risk, epsilon, delta, method), given.splits)
-        for (method, risk), epsilon, delta in itertools.product(WAYS, LIMITS, LEVELS)
-        if method not in ("naive", "conformal") or delta == LEVELS[0]  # they know no level
+        judge(arrays, RiskTarget(risk, limit, confidence, method), given.splits)
+        for (method, risk), limit, confidence in itertools.product(WAYS, LIMITS, LEVELS)
+        if method not in ("naive", "conformal") or confidence == LEVELS[0]  # they know no level
     ]
     described = {
         "command": f"python experiments/kept_promises.py {given.outputs.name} {given.splits}",
@@ -108,7 +108,7 @@ def main() -> None:
         "images": len(arrays.labels),
         "rows": rows,
     }
-    tell(described, given.write)
+    write_figures(described, given.write)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each way to guarantee at most one point of harm saves: MACs counted, milliseconds measured on this device.
+"""What each way to guarantee at most 1% of harmful exits saves: MACs counted, milliseconds measured on this device.
 
     python experiments/savings.py BUNDLE OUTPUTS.npz BENCHMARK.json [SPLITS]
 
@@ -6,8 +6,8 @@ OUTPUTS.npz is what `gfnet-dynn calibrate BUNDLE IMAGES … --outputs OUTPUTS.np
 benchmark BUNDLE IMAGES … --json BENCHMARK.json` measured. Of 100 random halves, thresholds are found on one and spent
 on the other; where a method refuses, the full network runs and nothing is saved. Beside the halves, the same with all
 images, which shows what more images bring: there is no other half then, and only savings are told. A threshold for
-each exit is held against one for all, split by split, where a method offers both. `--at-most POINTS` takes another
-limit. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+each exit is held against one for all, split by split, where a method offers both. `--risk-limit SHARE` takes
+another limit. Prints JSON; `--write NAME` stores it as docs/NAME.json.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from figures import tell
+from figures import write_figures
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.calibration.costs import from_benchmark, macs
 from gfnet_dynn.calibration.outputs import Outputs, load_outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.search import calibrate, take
+from gfnet_dynn.calibration.search import find_policy
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import COUNTING, GUARANTEED, Method, RiskTarget
 from gfnet_dynn.guarantees.risk import risk_of
+from gfnet_dynn.units import parse_share, percent
 
 METHODS: tuple[Method, ...] = (*GUARANTEED, "conformal", "naive")
 
@@ -40,19 +41,19 @@ Rows = npt.NDArray[np.intp]
 
 def some(outputs: Outputs, rows: Rows) -> Outputs:
     """Some of the images."""
-    return replace(outputs, precisions={name: take(each, rows) for name, each in outputs.precisions.items()})
+    return replace(outputs, precisions={name: each.take(rows) for name, each in outputs.precisions.items()})
 
 
 def spend(
-    outputs: Outputs, order: CalibrationRequest, rows: Rows, seen_on: ExitArrays
+    outputs: Outputs, request: CalibrationRequest, costs: Costs, rows: Rows, seen_on: ExitArrays
 ) -> tuple[npt.NDArray[np.intp], float] | str:
     """Exits and harm of images by thresholds that others gave; why not, where those cannot support it."""
     try:
-        found = calibrate(some(outputs, rows), order)
+        found = find_policy(some(outputs, rows), request, costs)
     except CalibrationError as error:
         return str(error)
     exits = first_exit(seen_on.gates, found.policy.thresholds)
-    losses = risk_of(seen_on, "harm").losses[np.arange(len(exits)), exits]
+    losses = risk_of(seen_on, "harmful-exits").losses[np.arange(len(exits)), exits]
     return exits, float(losses.mean())
 
 
@@ -67,13 +68,21 @@ def judge(
     spent = {}
     kinds = (False, True) if target.method in COUNTING else (False,)
     for per_exit in kinds:
-        order = CalibrationRequest("p", costs[0], target=target, per_exit=per_exit)
-        alone = spend(outputs, order, np.arange(count), seen)
+        request = CalibrationRequest(
+            bundle=Path("bundle"),
+            images=Path("outputs"),
+            risk=target.risk,
+            risk_limit=target.limit,
+            confidence=target.confidence,
+            method=target.method,
+            per_exit=per_exit,
+        )
+        alone = spend(outputs, request, costs[0], np.arange(count), seen)
         all_costs, harms, refusals = [], [], []
         for seed in range(splits):
             shuffled = np.random.default_rng(seed).permutation(count)
-            other = take(seen, shuffled[count // 2 :])
-            found = spend(outputs, order, shuffled[: count // 2], other)
+            other = seen.take(shuffled[count // 2 :])
+            found = spend(outputs, request, costs[0], shuffled[: count // 2], other)
             if isinstance(found, str):
                 refusals.append(found)
                 all_costs.append((1.0, 1.0))
@@ -91,7 +100,7 @@ def judge(
                     "saved_ms": round(1 - float(spent[per_exit][:, 1].mean()), 4),
                     "refused": len(refusals) / splits,
                     "refusal": refusals[0] if refusals else None,
-                    "harm_on_the_other_half": round(float(np.mean(harms)), 5) if harms else None,
+                    "harmful_on_the_other_half": round(float(np.mean(harms)), 5) if harms else None,
                 },
                 "all_images": {"refusal": alone}
                 if isinstance(alone, str)
@@ -116,32 +125,33 @@ def main() -> None:
     parser.add_argument("outputs", type=Path)
     parser.add_argument("benchmark", type=Path)
     parser.add_argument("splits", type=int, nargs="?", default=100)
-    parser.add_argument("--at-most", type=float, default=1.0)
+    parser.add_argument("--risk-limit", type=parse_share, default=0.01)
     parser.add_argument("--write")
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
     outputs = load_outputs(given.outputs, bundle)
     engine = outputs.engine.split()[0]
     costs = (macs(bundle.manifest), from_benchmark(given.benchmark, bundle.manifest, "latency", engine=engine))
-    precision = next(each for each in outputs.precisions if f", {each}, " in costs[1].source)
+    assert costs[1].precision
+    precision = costs[1].precision
     named = f"{given.bundle.name} {given.outputs.name} {given.benchmark.name} {given.splits}"
     described = {
-        "command": f"python experiments/savings.py {named} --at-most {given.at_most:g}",
+        "command": f"python experiments/savings.py {named} --risk-limit {percent(given.risk_limit)}",
         "source": f"shares of the full network's cost; MACs {costs[0].source}; ms {costs[1].source}",
         "images": outputs.images,
-        "harm_at_most": given.at_most / 100,
-        "certainty": 0.95,
+        "harmful_exits_at_most": given.risk_limit,
+        "confidence": 0.95,
         "exits_ms": costs[1].means,
         "exits_mmacs": costs[0].means,
         "rows": [
             row
             for method in METHODS
             for row in judge(
-                outputs, precision, RiskTarget("harm", given.at_most / 100, 0.05, method), costs, given.splits
+                outputs, precision, RiskTarget("harmful-exits", given.risk_limit, 0.95, method), costs, given.splits
             )
         ],
     }
-    tell(described, given.write)
+    write_figures(described, given.write)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
-"""How fast training is beside the plainest correct loop, both in one run and in turns.
+"""Compare the speed of training with the simplest correct loop.
 
     python experiments/training_rate.py [ROUNDS]
 
-The plain loop is what one writes first, in float32: for GFNet the filter by torch.fft; for EfficientNet-Lite0 its port
-to PyTorch as published (package efficientnet-lite-pytorch). Ours is the step of `gfnet-dynn train`, for
-EfficientNet-Lite0 with ImageNet weights as its recipe has it, also without its frozen stages. All take the same
-batches, augmented by the same code, through forward, backward and AdamW. Each measurement is a process of its own, the
-ways take turns, the medians count. Takes some eight minutes on two cores; writes docs/training_rate.json.
+The plain loop runs in float32: for GFNet with filters by torch.fft; for EfficientNet-Lite0 with its published port to
+PyTorch (package efficientnet-lite-pytorch). Ours is the step of `gfnet-dynn train`, for EfficientNet-Lite0 with
+ImageNet weights, with and without frozen blocks. All process the same batches, augmented by the same code. Each
+measurement is a fresh process, the loops alternate, the medians count. Takes about eight minutes on two cores; writes
+docs/results/training_rate.json.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -19,7 +18,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
+
+from figures import ROOT, write_figures
 
 from gfnet_dynn.cli.app import wait_politely
 
@@ -34,6 +34,7 @@ from gfnet_dynn.data.request import DataOptions, SplitSettings  # noqa: E402
 from gfnet_dynn.data.source import locate  # noqa: E402
 from gfnet_dynn.model import gfnet  # noqa: E402
 from gfnet_dynn.model.build import build_net  # noqa: E402
+from gfnet_dynn.progress import ignore_progress  # noqa: E402
 from gfnet_dynn.spec.backbone import find_backbone  # noqa: E402
 from gfnet_dynn.spec.network import NetSpec, make_input  # noqa: E402
 from gfnet_dynn.system.processor import processor  # noqa: E402
@@ -45,7 +46,6 @@ from gfnet_dynn.train.runs.start import initial_net  # noqa: E402
 from gfnet_dynn.train.stages.backbone import BackboneStage  # noqa: E402
 from gfnet_dynn.train.stages.stage import StageContext  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 CASES = {"gfnet-192x12": (128, 64), "efficientnet-lite0": (224, 32)}  # input px, batch
 WAYS = {
@@ -102,9 +102,9 @@ def rate(model: str, way: str) -> float:
     """Images per second of one way, in this process."""
     size, batch = CASES[model]
     os.chdir(ROOT)
-    source = locate(DataOptions(data_set="SyntheticScenes"), lambda title, done, total: None)
+    source = locate(DataOptions(data_set="SyntheticScenes"), ignore_progress)
     image = make_input(find_backbone(model), size, pad=False)
-    data = prepare(source, image, SplitSettings(), None, lambda title, done, total: None)
+    data = prepare(source, image, SplitSettings(), None, ignore_progress)
     frozen = WAYS[model][way]
     settings = TrainSettings(batch=batch, freeze_blocks=frozen or 0, device="cpu")
     torch.manual_seed(0)
@@ -157,8 +157,7 @@ def main() -> None:
             for model, ways in rates.items()
         },
     }
-    path = ROOT / "docs" / "training_rate.json"
-    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_figures(figures, "training_rate")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from gfnet_dynn.bundle.archive import MANIFEST, stored_file, write_bundle
-from gfnet_dynn.bundle.learned_from import NAME
-from gfnet_dynn.bundle.manifest import FULL, Exit, Manifest
+from gfnet_dynn.bundle.manifest import FULL, LEARNED_FROM, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import AccuracyTable, Fitted
@@ -150,14 +149,14 @@ CALIBRATED = Policy(
     "made up",
     Fitted((0.5, 2.0, 1.25), (AccuracyTable((0.4, 0.55), (0.3, 0.62, 0.9)), AccuracyTable((), (0.8,)))),
     guarantee={
-        "statement": "harm at most 1 points",
+        "statement": "harmful exits at most 1%",
         "images": {"tested": 40},
-        "delta": None,
-        "holds_while": ["a", "b"],
+        "confidence": None,
+        "conditions": ["a", "b"],
     },
-    references={"fp32": Reference(((0,) * (BINS - 1) + (40,), (3,) * BINS, (0,) * BINS))},
-    unknowns=UnknownRule("energy", (-1.5, 0.25, -np.inf), 0.05),
-    sets=PredictionSets("least-ambiguous", (0.4, np.inf, 0.9), 0.9),
+    references={"fp32": Reference(((0,) * (BINS - 1) + (40,), (3,) * BINS, (0,) * BINS), (60, 0, 40))},
+    unknown_rule=UnknownRule("energy", (-1.5, 0.25, -np.inf), 0.05),
+    prediction_sets=PredictionSets("least-ambiguous", (0.4, np.inf, 0.9), 0.9),
 )
 """A policy of which every part is there, with infinities wherever there may be some."""
 
@@ -166,7 +165,7 @@ def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Mani
     """Of these files, the tiny bundle's own unless others are given."""
     content = files() if content is None else content
     precisions: dict[str, tuple[str, ...]] = {}
-    for name in (each for each in content if each != NAME):
+    for name in (each for each in content if each != LEARNED_FROM):
         precisions[name.split("/")[0]] = (*precisions.get(name.split("/")[0], ()), name)
     fields: dict[str, Any] = {
         "model": "tiny",
@@ -175,10 +174,11 @@ def manifest(content: Mapping[str, bytes] | None = None, **changes: Any) -> Mani
         "exits": (Exit("exit 1", 0, 100), Exit("exit 2", 1, 250), Exit("final", 2, 400)),
         "policies": POLICIES,
         "precisions": precisions,
+        "auto_precisions": tuple(each for each in ("fp32", "int8") if each in precisions),
         "files": {name: stored_file(each) for name, each in content.items()},
         "report": {"measured_on": "nothing"},
         "provenance": {"data_set": "made up", "τ": [0.5, None]},
-        "learned_from": NAME if NAME in content else None,
+        "learned_from": LEARNED_FROM if LEARNED_FROM in content else None,
     }
     return Manifest(**{**fields, **changes})
 

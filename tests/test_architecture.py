@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 
 # The rooms in the order of the law: a module imports from its own room and from those above it in this list.
 ROOMS = (
-    *("errors", "options", "units", "wording", "progress", "spec", "system", "images", "reporting"),
+    *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting"),
     *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "data"),
     *("benchmark", "evaluation", "calibration", "export", "train", "workflows", "cli", "__main__"),
 )
 RANKS = {room: rank for rank, room in enumerate(ROOMS)}
 TORCH_FREE = (
-    *("errors", "options", "units", "wording", "progress", "spec", "system", "images", "reporting"),
+    *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting"),
     *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "calibration"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}

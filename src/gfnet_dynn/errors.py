@@ -22,7 +22,7 @@ class ThresholdError(GFNetDynnError, ValueError):
     """Exit thresholds that do not fit the network's exits."""
 
 
-class CalibrationError(GFNetDynnError, ValueError):
+class CalibrationError(GFNetDynnError):
     """A guarantee that calibration images cannot support, or that makes no sense."""
 
 

@@ -6,13 +6,16 @@ A request is declared once, with name, type, default and help of each option; no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gfnet_dynn.errors import OptionError
 
 _KEY = "option"
+
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,35 @@ def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 # as type
     """
     metadata = {_KEY: Option(help, **more)}
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+def lenient(kind: type[_Kind]) -> type[_Kind]:
+    """Let callers of a request give paths as text, and tuples as any sequence.
+
+    Args:
+        kind: a class that becomes a dataclass next; its own `__post_init__` runs after the conversion.
+    """
+    check = kind.__dict__.get("__post_init__")
+
+    def convert(self: Any) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if (converted := _as_path(value, hint)) is not value:
+                object.__setattr__(self, name, converted)
+        if check:
+            check(self)
+
+    kind.__post_init__ = convert  # type: ignore[attr-defined] # which dataclasses call
+    return kind
+
+
+def _as_path(value: Any, hint: Any) -> Any:
+    if isinstance(value, str) and str not in (hint, *get_args(hint)) and Path in (hint, *get_args(hint)):
+        return Path(value)
+    if get_origin(hint) is tuple and isinstance(value, Sequence) and not isinstance(value, str):
+        converted = tuple(_as_path(each, get_args(hint)[0]) for each in value)
+        return value if converted == value else converted
+    return value
 
 
 def option_of(each: Any) -> Option:

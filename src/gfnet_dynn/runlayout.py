@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.bundle.learned_from import NAME as LEARNED_FROM
 from gfnet_dynn.errors import CheckpointError
 
 WEIGHTS_SUFFIX = ".safetensors"
@@ -58,11 +57,6 @@ class RunLayout:
     def split(self) -> Path:
         """Which image serves for what in this run."""
         return self.folder / "split.json"
-
-    @property
-    def learned_from(self) -> Path:
-        """Digests of all images that the network has learned from."""
-        return self.folder / LEARNED_FROM
 
     @property
     def metrics(self) -> Path:

@@ -30,7 +30,7 @@ from tests.conftest import write_image
 
 
 class Clock:
-    """Time that passes only when somebody works."""
+    """A clock that only work moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Worker:
-    """A network whose image n leaves at exit n mod 2, each segment taking 10 ms and reading a file 1 ms."""
+    """A network whose image n takes exit n mod 2; a segment takes 10 ms, reading a file 1 ms."""
 
     identity = Identity("worker", "hands 1.0", "fp32", "full (never)", 2, 200, "a/scene.gfd", "0" * 64, 5_000_000)
     exits = (ExitCost("exit 1", 0.5), ExitCost("final", 1.0))
@@ -75,7 +75,7 @@ class Worker:
         return self.decide(self.read(file))
 
     def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
-        """Exit 1 says class 0, the final classifier class 1; every second image would leave."""
+        """Exit 1 predicts class 0, the final exit class 1; every second image exits early."""
         if self.labels is None:
             return None
         logits = np.zeros((len(images), 2, 2), np.float32)
@@ -333,5 +333,4 @@ def test_names_of_files_are_printed_as_they_are(clock: Clock, capsys: pytest.Cap
 def test_a_fresh_process_that_fails_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(EngineError, match="a fresh process cannot classify"):
-        options = {"engine": "onnxruntime", "precision": "fp32"}
-        measure_cold_start(tmp_path / "none.gfd", tmp_path / "a.png", options, starts=1)
+        measure_cold_start(tmp_path / "none.gfd", tmp_path / "a.png", "onnxruntime", "fp32", starts=1)

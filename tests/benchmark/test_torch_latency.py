@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from gfnet_dynn.benchmark import torch_latency as latency
-from gfnet_dynn.benchmark.candidates import forced_thresholds
+from gfnet_dynn.benchmark.candidates import Identity, forced_thresholds
+from gfnet_dynn.benchmark.torch_candidates import PublishedCandidate
 from gfnet_dynn.benchmark.torch_latency import measure_exits
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.model.gfnet import GFNet
+from gfnet_dynn.model.gfnet import GFNet, GlobalFilter
 from gfnet_dynn.spec.backbone import GFNetSpec
+from gfnet_dynn.spec.network import InputSpec, NetSpec
 from gfnet_dynn.system.processor import processor
 
 IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -33,11 +36,11 @@ def test_thresholds_that_force_an_exit() -> None:
 @pytest.mark.parametrize("exit_index", [0, 1, 2])
 def test_a_forced_exit_is_really_taken(net: EarlyExitNet, exit_index: int) -> None:
     run: list[int] = []
-    backbone, segment = net.backbone, net.backbone.block
+    backbone, block = net.backbone, net.backbone.block
 
     def noting(index: int, features: Tensor) -> Tensor:
         run.append(index)
-        return segment(index, features)
+        return block(index, features)
 
     backbone.block = noting  # type: ignore[method-assign]
     decision = net.decide(IMAGES, forced_thresholds(exit_index, 2))
@@ -87,3 +90,23 @@ def test_the_setting_describes_the_measurement(net: EarlyExitNet) -> None:
     assert setting.device == f"cpu: {processor()}"
     assert setting.threads == torch.get_num_threads()
     assert "normalisation are not timed" in setting.scope
+
+
+def test_the_published_way_runs_every_block_by_the_fft(net: EarlyExitNet) -> None:
+    run: list[int] = []
+    block = net.backbone.block
+
+    def noting(index: int, features: Tensor) -> Tensor:
+        run.append(index)
+        return block(index, features)
+
+    net.backbone.block = noting  # type: ignore[method-assign]
+    spec = NetSpec(GFNetSpec(width=8, depth=4, patch_size=4), (0, 2), InputSpec(8), ("a", "b", "c"))
+    policy = Policy("gates", "gate", (0.0, 0.0), "the first exit")
+    about = Identity("net", "torch", "fp32", "gates", 8, 1, "", None, None)
+    candidate = PublishedCandidate(net, spec, policy, about, trained=True)
+    image = np.zeros((1, 8, 8, 3), np.uint8)
+    assert candidate.decide(image) == 0
+    assert run == [0, 1, 2, 3]
+    assert not any(module.by_products for module in net.modules() if isinstance(module, GlobalFilter))
+    assert [each.macs_share for each in candidate.exits] == [1.0]

@@ -323,10 +323,10 @@ def test_a_manifest_that_is_not_json_is_refused(path: Path, content: bytes) -> N
     ("changes", "message"),
     [
         ({"version": 2}, "the bundle is of version 2 and this program reads version 1: update gfnet-dynn"),
-        ({"version": 0}, "the bundle is of version 0 and this program reads version 1: export it anew"),
+        ({"version": 0}, "the bundle is of version 0 and this program reads version 1: export it again"),
         ({"format": "another"}, "not a gfnet-dynn bundle: its manifest has the format 'another'"),
         ({"classes": [1, 2, 3]}, r"its manifest is not usable: .*`\$\.classes\[0\]`"),
-        ({"exits": []}, "its manifest is not usable: it has no way out"),
+        ({"exits": []}, "its manifest is not usable: it has no exit"),
     ],
 )
 def test_what_a_manifest_cannot_say_is_told_with_the_file(

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gfnet_dynn.bundle.learned_from import NAME, pack
-from gfnet_dynn.bundle.manifest import FORMAT, FULL, VERSION, Exit, Manifest
+from gfnet_dynn.bundle.manifest import FORMAT, FULL, LEARNED_FROM, VERSION, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.exits.arrays import ExitArrays
@@ -24,7 +23,7 @@ ABSENT = object()
 WITH_ALL: dict[str, Any] = json.loads(
     json.dumps(
         bundles.manifest(
-            {**bundles.files(), NAME: pack([b"12345678"])}, policies=(bundles.CALIBRATED, *bundles.POLICIES)
+            {**bundles.files(), LEARNED_FROM: bytes(32)}, policies=(bundles.CALIBRATED, *bundles.POLICIES)
         ).to_dict()
     )
 )
@@ -100,7 +99,7 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("format", 7, "at `$.format"),
         ("format", ABSENT, "missing required field `format`"),
         ("version", VERSION + 1, f"version {VERSION + 1} and this program reads version {VERSION}: update gfnet-dynn"),
-        ("version", VERSION - 1, f"version {VERSION - 1} and this program reads version {VERSION}: export it anew"),
+        ("version", VERSION - 1, f"version {VERSION - 1} and this program reads version {VERSION}: export it again"),
         ("version", True, "at `$.version"),
         ("version", "1", "at `$.version"),
         ("version", 1.0, "at `$.version"),
@@ -133,7 +132,7 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("exits 1 name", 2, "at `$.exits[1].name"),
         ("exits 1 macs", "250", "at `$.exits[1].macs"),
         ("exits 1 block", ABSENT, "missing required field `block`"),
-        ("exits", [], "has no way out"),
+        ("exits", [], "has no exit"),
         ("exits 1 macs", 100, "exits whose MACs do not ascend"),
         ("exits 0 macs", -1, "at `$.exits[0].macs`"),
         ("exits 2 macs", 10**400, "at `$.exits[2].macs`"),
@@ -151,11 +150,11 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("policies 0 thresholds 1", math.nan, "not JSON"),
         ("policies 0 thresholds 1", 10**400, "at `$.policies[0].thresholds"),
         ("policies 0 thresholds 1", -0.1, "from 0 to 1"),
-        ("policies 2 thresholds 1", 1.0, "lets images leave early by the policy full"),
+        ("policies 2 thresholds 1", 1.0, "lets images exit early by the policy full"),
         ("precisions", [], "at `$.precisions"),
         ("precisions fp32", ABSENT, "has no segments in fp32"),
-        ("precisions fp32 2", ABSENT, "has 2 segments in fp32 for 3 ways out"),
-        ("precisions int8", [], "has 0 segments in int8 for 3 ways out"),
+        ("precisions fp32 2", ABSENT, "has 2 segments in fp32 for 3 exits"),
+        ("precisions int8", [], "has 0 segments in int8 for 3 exits"),
         ("precisions int8 2", "int8/segment1.onnx", "disagrees with itself on its files: ['int8/segment2.onnx']"),
         ("precisions int8 2", None, "at `$.precisions[...]"),
         ("files", None, "at `$.files"),
@@ -175,6 +174,7 @@ def test_what_no_export_writes_is_refused_by_name(place: str, value: object, mes
     assert message in str(caught.value)
 
 
+COUNTS = "the reference needs"
 REFERENCE = "at `$.policies[0].references[...]"
 
 
@@ -188,8 +188,8 @@ REFERENCE = "at `$.policies[0].references[...]"
         ("policies 0 fitted temperatures 1", math.nan, "not JSON"),
         ("policies 0 fitted temperatures 1", math.inf, "not JSON"),
         ("policies 0 fitted temperatures 1", True, "at `$.policies[0].fitted.temperatures"),
-        ("policies 0 fitted temperatures 1", 0, "at `$.policies[0].fitted`"),
-        ("policies 0 fitted temperatures 1", -2.0, "at `$.policies[0].fitted`"),
+        ("policies 0 fitted temperatures 1", 0, "temperatures are positive"),
+        ("policies 0 fitted temperatures 1", -2.0, "temperatures are positive"),
         (
             "policies 0 fitted temperatures 1",
             ABSENT,
@@ -201,10 +201,10 @@ REFERENCE = "at `$.policies[0].references[...]"
         ("policies 0 fitted tables 0", [], "at `$.policies[0].fitted.tables[0]"),
         ("policies 0 fitted tables 0 edges", ABSENT, "missing required field `edges`"),
         ("policies 0 fitted tables 0 edges 0", None, "at `$.policies[0].fitted.tables[0].edges"),
-        ("policies 0 fitted tables 0 edges 0", 0.6, "at `$.policies[0].fitted.tables[0]`"),
-        ("policies 0 fitted tables 0 edges 0", ABSENT, "at `$.policies[0].fitted.tables[0]`"),
+        ("policies 0 fitted tables 0 edges 0", 0.6, "bins that are not in order"),
+        ("policies 0 fitted tables 0 edges 0", ABSENT, "bins that are not in order"),
         ("policies 0 fitted tables 0 accuracies", ABSENT, "missing required field `accuracies`"),
-        ("policies 0 fitted tables 0 accuracies 2", ABSENT, "at `$.policies[0].fitted.tables[0]`"),
+        ("policies 0 fitted tables 0 accuracies 2", ABSENT, "bins that are not in order"),
         ("policies 0 fitted tables 0 accuracies 2", "high", "at `$.policies[0].fitted.tables[0].accuracies"),
         ("policies 0 guarantee", None, "at `$.policies[0].guarantee"),
         ("policies 0 guarantee", "95 %", "at `$.policies[0].guarantee"),
@@ -214,53 +214,65 @@ REFERENCE = "at `$.policies[0].references[...]"
         ("policies 0 references fp32", [[0] * 20], "at `$.policies[0].references[...]"),
         ("policies 0 references fp32 histogram", ABSENT, REFERENCE),
         ("policies 0 references fp32 histogram", 3, REFERENCE),
-        ("policies 0 references fp32 histogram", [], REFERENCE),
+        ("policies 0 references fp32 histogram", [], COUNTS),
         ("policies 0 references fp32 histogram", [3], REFERENCE),
         ("policies 0 references fp32 histogram", "abc", REFERENCE),
-        ("policies 0 references fp32 histogram 0", [1] * 19, REFERENCE),
-        ("policies 0 references fp32 histogram 1 3", -1, REFERENCE),
+        ("policies 0 references fp32 histogram 0", [1] * 19, COUNTS),
+        ("policies 0 references fp32 histogram 1 3", -1, COUNTS),
         ("policies 0 references fp32 histogram 1 3", 1.5, REFERENCE),
         ("policies 0 references fp32 histogram 1 3", True, REFERENCE),
         ("policies 0 references fp32 histogram 1 3", None, REFERENCE),
         ("policies 0 references fp32 histogram 1 3", [1], REFERENCE),
-        ("policies 0 references fp32 histogram 1 3", 10**400, REFERENCE),
-        ("policies 0 references fp32 histogram", [[0] * 20] * 3, REFERENCE),
+        ("policies 0 references fp32 histogram 1 3", 10**400, COUNTS),
+        ("policies 0 references fp32 histogram", [[0] * 20] * 3, COUNTS),
         (
             "policies 0 references fp32 histogram 2",
             ABSENT,
             "its policy calibrated has 2 references.fp32 for a network with 2 early",
         ),
-        ("policies 0 unknowns", 0.05, "at `$.policies[0].unknowns"),
-        ("policies 0 unknowns score", "telepathy", "'telepathy' - at `$.policies[0].unknowns.score`"),
-        ("policies 0 unknowns score", ABSENT, "missing required field `score`"),
-        ("policies 0 unknowns thresholds", ABSENT, "missing required field `thresholds`"),
-        ("policies 0 unknowns thresholds 0", "-1", "at `$.policies[0].unknowns.thresholds"),
-        ("policies 0 unknowns thresholds 0", math.nan, "not JSON"),
-        ("policies 0 unknowns thresholds 0", ABSENT, "its policy calibrated has 2 unknowns for a network with 2 early"),
-        ("policies 0 unknowns false_alarms", None, "at `$.policies[0].unknowns.false_alarms"),
+        ("policies 0 unknown_rule", 0.05, "at `$.policies[0].unknown_rule"),
+        ("policies 0 unknown_rule score", "telepathy", "'telepathy' - at `$.policies[0].unknown_rule.score`"),
+        ("policies 0 unknown_rule score", ABSENT, "missing required field `score`"),
+        ("policies 0 unknown_rule thresholds", ABSENT, "missing required field `thresholds`"),
+        ("policies 0 unknown_rule thresholds 0", "-1", "at `$.policies[0].unknown_rule.thresholds"),
+        ("policies 0 unknown_rule thresholds 0", math.nan, "not JSON"),
         (
-            "policies 0 unknowns false_alarms",
-            1.0,
-            "at `$.policies[0].unknowns.false_alarms",
+            "policies 0 unknown_rule thresholds 0",
+            ABSENT,
+            "its policy calibrated has 2 unknown_rule for a network with 2 early",
         ),
-        ("policies 0 sets", [], "at `$.policies[0].sets"),
-        ("policies 0 sets score", "large", "'large' - at `$.policies[0].sets.score`"),
-        ("policies 0 sets score", 1, "at `$.policies[0].sets.score"),
-        ("policies 0 sets quantiles", 0.9, "at `$.policies[0].sets.quantiles"),
-        ("policies 0 sets quantiles 0", False, "at `$.policies[0].sets.quantiles"),
-        ("policies 0 sets quantiles 0", math.inf, "not JSON"),
-        ("policies 0 sets quantiles 0", ABSENT, "its policy calibrated has 2 sets for a network with 2 early exits"),
-        ("policies 0 sets coverage", ABSENT, "missing required field `coverage`"),
-        ("policies 0 sets coverage", "90 %", "at `$.policies[0].sets.coverage"),
-        ("policies 0 sets coverage", 0, "at `$.policies[0].sets.coverage"),
+        ("policies 0 unknown_rule false_alarms", None, "at `$.policies[0].unknown_rule.false_alarms"),
+        (
+            "policies 0 unknown_rule false_alarms",
+            1.0,
+            "at `$.policies[0].unknown_rule.false_alarms",
+        ),
+        ("policies 0 prediction_sets", [], "at `$.policies[0].prediction_sets"),
+        ("policies 0 prediction_sets score", "large", "'large' - at `$.policies[0].prediction_sets.score`"),
+        ("policies 0 prediction_sets score", 1, "at `$.policies[0].prediction_sets.score"),
+        ("policies 0 prediction_sets quantiles", 0.9, "at `$.policies[0].prediction_sets.quantiles"),
+        ("policies 0 prediction_sets quantiles 0", False, "at `$.policies[0].prediction_sets.quantiles"),
+        ("policies 0 prediction_sets quantiles 0", math.inf, "not JSON"),
+        (
+            "policies 0 prediction_sets quantiles 0",
+            ABSENT,
+            "its policy calibrated has 2 prediction_sets for a network with 2 early exits",
+        ),
+        ("policies 0 prediction_sets coverage", ABSENT, "missing required field `coverage`"),
+        ("policies 0 prediction_sets coverage", "90 %", "at `$.policies[0].prediction_sets.coverage"),
+        ("policies 0 prediction_sets coverage", 0, "at `$.policies[0].prediction_sets.coverage"),
         ("policies 1 name", "calibrated", "has the policies ['calibrated', 'calibrated', 'plain', 'full']"),
         ("learned_from", 3, "at `$.learned_from"),
-        ("learned_from", ["learned_from.sha256"], "at `$.learned_from"),
+        ("learned_from", ["learned_from.fingerprints"], "at `$.learned_from"),
         ("learned_from", "\x1b[2J", "at `$.learned_from"),
-        ("learned_from", ABSENT, "disagrees with itself on its files: ['learned_from.sha256']"),
-        ("learned_from", "other", "disagrees with itself on its files: ['learned_from.sha256', 'other']"),
-        ("learned_from", "", "disagrees with itself on its files: ['learned_from.sha256']"),
-        ("files learned_from.sha256", ABSENT, "disagrees with itself on its files: ['learned_from.sha256']"),
+        ("learned_from", ABSENT, "disagrees with itself on its files: ['learned_from.fingerprints']"),
+        ("learned_from", "other", "disagrees with itself on its files: ['learned_from.fingerprints', 'other']"),
+        ("learned_from", "", "disagrees with itself on its files: ['learned_from.fingerprints']"),
+        (
+            "files learned_from.fingerprints",
+            ABSENT,
+            "disagrees with itself on its files: ['learned_from.fingerprints']",
+        ),
     ],
     ids=lambda value: None if isinstance(value, str) else "-",
 )
@@ -273,7 +285,7 @@ def test_what_no_calibration_writes_is_refused_by_name(place: str, value: object
 def test_a_calibrated_manifest_with_digests_is_read_back() -> None:
     found = read(WITH_ALL)
     assert found.policy() == bundles.CALIBRATED
-    assert found.learned_from == NAME
+    assert found.learned_from == LEARNED_FROM
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False)) == WITH_ALL
 
 

@@ -55,9 +55,11 @@ def policies(draw: st.DrawFn) -> Policy:
         source=draw(TEXTS),
         fitted=Fitted(temperatures, tuple(table() for _ in range(exits - 1)) if draw(st.booleans()) else ()),
         guarantee=draw(st.dictionaries(TEXTS, JSON, max_size=3)),
-        references={"fp32": Reference(histogram)} if some and draw(st.booleans()) else {},
-        unknowns=unknowns if draw(st.booleans()) else None,
-        sets=sets if draw(st.booleans()) else None,
+        references={"fp32": Reference(histogram, (sum(map(sum, histogram)), 0, 0))}
+        if some and draw(st.booleans())
+        else {},
+        unknown_rule=unknowns if draw(st.booleans()) else None,
+        prediction_sets=sets if draw(st.booleans()) else None,
     )
 
 
@@ -79,7 +81,7 @@ def test_a_digest_is_of_what_decides_when_images_leave_and_nothing_else() -> Non
     policy = CALIBRATED
     assert len(policy.digest) == 12
     assert through_json(policy).digest == policy.digest
-    assert replace(policy, name="x", source="y", guarantee={}, references={}, unknowns=None).digest == policy.digest
+    assert replace(policy, name="x", source="y", guarantee={}, references={}, unknown_rule=None).digest == policy.digest
     fitted = replace(policy.fitted, temperatures=(1.5,) * len(policy.fitted.temperatures))
     others = [
         replace(policy, thresholds=(*policy.thresholds[:-1], 0.123)),
@@ -92,15 +94,15 @@ def test_a_digest_is_of_what_decides_when_images_leave_and_nothing_else() -> Non
 def test_the_calibrated_policy_comes_back_from_json_with_its_infinities() -> None:
     described = CALIBRATED.to_dict()
     assert described["thresholds"] == [0.7, None]
-    assert described["sets"] == {"score": "least-ambiguous", "quantiles": [0.4, None, 0.9], "coverage": 0.9}
-    assert described["unknowns"] == {"score": "energy", "thresholds": [-1.5, 0.25, None], "false_alarms": 0.05}
+    assert described["prediction_sets"] == {"score": "least-ambiguous", "quantiles": [0.4, None, 0.9], "coverage": 0.9}
+    assert described["unknown_rule"] == {"score": "energy", "thresholds": [-1.5, 0.25, None], "false_alarms": 0.05}
     found = through_json(CALIBRATED)
     assert found == CALIBRATED
     assert found.thresholds[1] == NEVER
-    assert found.sets is not None
-    assert found.sets.quantiles[1] == math.inf
-    assert found.unknowns is not None
-    assert found.unknowns.thresholds[2] == -math.inf
+    assert found.prediction_sets is not None
+    assert found.prediction_sets.quantiles[1] == math.inf
+    assert found.unknown_rule is not None
+    assert found.unknown_rule.thresholds[2] == -math.inf
 
 
 def test_what_a_policy_does_not_have_may_be_absent() -> None:
@@ -126,7 +128,7 @@ def test_signals_are_made_with_what_the_policy_was_fitted_to() -> None:
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.0, -0.1, 1.5, 90])
-@pytest.mark.parametrize("place", [("sets", "coverage"), ("unknowns", "false_alarms")])
+@pytest.mark.parametrize("place", [("prediction_sets", "coverage"), ("unknown_rule", "false_alarms")])
 def test_shares_that_promise_nothing_or_too_much_are_refused(place: tuple[str, str], share: float) -> None:
     described = CALIBRATED.to_dict()
     described[place[0]][place[1]] = share
@@ -146,19 +148,19 @@ MISFITS: list[tuple[Policy, str]] = [
     (replace(CALIBRATED, fitted=Fitted((), (TABLE,) * 3)), "3 tables"),
     (replace(CALIBRATED, fitted=UNFITTED), "0 tables"),
     (replace(CALIBRATED, score="margin", fitted=Fitted((), (TABLE,))), "1 tables"),
-    (replace(CALIBRATED, unknowns=UnknownRule("energy", (0.0, 0.0), 0.1)), "2 unknowns"),
-    (replace(CALIBRATED, unknowns=UnknownRule("energy", (), 0.1)), "0 unknowns"),
-    (replace(CALIBRATED, sets=PredictionSets("adaptive", (0.5,) * 4, 0.9)), "4 sets"),
-    (replace(CALIBRATED, sets=PredictionSets("adaptive", (), 0.9)), "0 sets"),
-    (replace(CALIBRATED, references={"int8": Reference(((1,) * BINS,) * 2)}), "2 references.int8"),
+    (replace(CALIBRATED, unknown_rule=UnknownRule("energy", (0.0, 0.0), 0.1)), "2 unknown_rule"),
+    (replace(CALIBRATED, unknown_rule=UnknownRule("energy", (), 0.1)), "0 unknown_rule"),
+    (replace(CALIBRATED, prediction_sets=PredictionSets("adaptive", (0.5,) * 4, 0.9)), "4 prediction_sets"),
+    (replace(CALIBRATED, prediction_sets=PredictionSets("adaptive", (), 0.9)), "0 prediction_sets"),
+    (replace(CALIBRATED, references={"int8": Reference(((1,) * BINS,) * 2, (20, 20, 0))}), "2 references.int8"),
 ]
 
 
 @pytest.mark.parametrize(("policy", "part"), MISFITS, ids=[part for _, part in MISFITS])
 def test_parts_for_another_number_of_exits_are_refused_by_name(policy: Policy, part: str) -> None:
-    CALIBRATED.require_fit(3)
+    CALIBRATED.require_fit(3, 3)
     with pytest.raises(BundleError) as caught:
-        policy.require_fit(3)
+        policy.require_fit(3, 3)
     assert str(caught.value) == f"its policy calibrated has {part} for a network with 2 early exits"
     with pytest.raises(BundleError, match=part):
         bundles.manifest(policies=(policy, *bundles.POLICIES))
@@ -166,4 +168,4 @@ def test_parts_for_another_number_of_exits_are_refused_by_name(policy: Policy, p
 
 @pytest.mark.parametrize("score", [each for each in SCORES if each != "neighbours"])
 def test_only_neighbours_need_tables(score: Any) -> None:
-    replace(CALIBRATED, score=score, fitted=UNFITTED).require_fit(3)
+    replace(CALIBRATED, score=score, fitted=UNFITTED).require_fit(3, 3)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gfnet_dynn.bundle.manifest import Exit, Manifest
-from gfnet_dynn.calibration.costs import Quantity, from_benchmark, macs
+from gfnet_dynn.calibration.costs import from_benchmark, macs
+from gfnet_dynn.calibration.request import Quantity
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.spec.network import InputSpec
 from tests import bundles
@@ -24,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_macs_are_counted_in_millions() -> None:
     costs = macs(bundles.manifest())
-    assert (costs.quantity, costs.unit, costs.worst, costs.source) == ("MACs", "MMACs", None, "counted from shapes")
+    assert (costs.quantity, costs.unit, costs.worst, costs.source) == ("MACs", "M MACs", None, "counted from shapes")
     assert costs.means == pytest.approx((100e-6, 250e-6, 400e-6))
 
 
@@ -33,7 +34,7 @@ def test_a_frame_goes_from_file_to_label(file: Path) -> None:
     assert (costs.quantity, costs.unit) == ("latency", "ms")
     assert costs.means == pytest.approx([BESIDE + each for each in SLOW])
     assert costs.worst == pytest.approx([BESIDE - (1.0 + 0.5) + 2.0 + 0.75 + 1.5 * each for each in SLOW])
-    assert costs.source == "measured from file to label; onnxruntime 1.0, fp32, on a Cortex"
+    assert costs.source == "measured end to end; onnxruntime 1.0, fp32, on a Cortex"
 
 
 def test_reading_is_never_free(file: Path) -> None:
@@ -106,7 +107,7 @@ def test_energy_that_no_meter_measured_is_asked_for(file: Path, energies: tuple[
     write_benchmark(file, report(candidate(), energies=energies))
     with pytest.raises(CalibrationError) as caught:
         from_benchmark(file, bundles.manifest(), "energy")
-    assert str(caught.value) == (f"{file} holds no measured energy: measure where a meter is, with --energy-seconds")
+    assert str(caught.value) == (f"{file} has no measured energy: measure where a meter is, with --energy-seconds")
     assert from_benchmark(file, bundles.manifest(), "latency").means
 
 
@@ -135,7 +136,7 @@ def test_figures_of_another_network_are_refused(file: Path, other: Manifest) -> 
     with pytest.raises(CalibrationError) as caught:
         from_benchmark(file, other, "latency")
     assert str(caught.value) == (
-        f"{file} holds no figures of this network: make them by `gfnet-dynn benchmark BUNDLE IMAGES --json FILE`"
+        f"{file} has no figures of this network: make them by `gfnet-dynn benchmark BUNDLE IMAGES --json FILE`"
     )
 
 
@@ -143,7 +144,7 @@ def test_a_bundle_that_stood_beside_one_of_another_size_is_measured_by_itself(fi
     """Pictures were resized for the other one."""
     larger = candidate(manifest=bundles.manifest(input=InputSpec(16)))
     write_benchmark(file, report(larger, candidate()))
-    with pytest.raises(CalibrationError, match="holds no figures of this network: make them by"):
+    with pytest.raises(CalibrationError, match="has no figures of this network: make them by"):
         from_benchmark(file, bundles.manifest(), "latency")
     quicker = candidate("int8", FAST, manifest=bundles.manifest(input=InputSpec(16)))
     write_benchmark(file, report(candidate(), quicker))  # of as many MACs, but another network
@@ -152,7 +153,7 @@ def test_a_bundle_that_stood_beside_one_of_another_size_is_measured_by_itself(fi
 
 def test_a_precision_that_was_not_measured_is_named(file: Path) -> None:
     write_benchmark(file, report(candidate()))
-    with pytest.raises(CalibrationError, match="holds no figures of this network in int8: make them by"):
+    with pytest.raises(CalibrationError, match="has no figures of this network in int8: make them by"):
         from_benchmark(file, bundles.manifest(), "latency", "int8")
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from gfnet_dynn.calibration.ranking import FIT_SHARE, rank_scores
 from gfnet_dynn.calibration.score_fitting import fit
-from gfnet_dynn.calibration.search import take
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.scores import SCORES, Score, by_score
 from gfnet_dynn.guarantees.paths import exits_along, same_for_all
@@ -98,7 +97,7 @@ def costs_in_reach(arrays: ExitArrays, costs: tuple[float, ...], score: Score) -
     """The least and the largest mean cost that any threshold has, on the images that are judged."""
     shuffled = np.random.default_rng(0).permutation(600)
     cut = round(FIT_SHARE * 600)
-    fitting, judged = take(arrays, np.sort(shuffled[:cut])), take(arrays, np.sort(shuffled[cut:]))
+    fitting, judged = arrays.take(np.sort(shuffled[:cut])), arrays.take(np.sort(shuffled[cut:]))
     gates = by_score(judged, score, fit(fitting, score)).gates
     steps = [math.inf, *np.unique(gates)[::-1].tolist(), 0.0]
     means = np.array(costs)[exits_along(gates, same_for_all(2, steps))].mean(axis=0)

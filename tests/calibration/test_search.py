@@ -17,10 +17,12 @@ import numpy.typing as npt
 import pytest
 
 from gfnet_dynn.bundle.policy import Policy, restore_infinities
+from gfnet_dynn.calibration.division import Parts, Rows
+from gfnet_dynn.calibration.division import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.score_fitting import fit
-from gfnet_dynn.calibration.search import Calibrated, Rows, calibrate, divide, take
+from gfnet_dynn.calibration.search import FoundPolicy
+from gfnet_dynn.calibration.sets_and_unknown import pooled_exits
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.exits.rule import NEVER, first_exit
@@ -30,14 +32,14 @@ from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_level
 from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, losses_at, same_for_all
 from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
-from gfnet_dynn.uncertainty.drift import compare, reference_of
-from gfnet_dynn.uncertainty.out_of_distribution import alarm_thresholds, familiarity, is_unknown
-from gfnet_dynn.uncertainty.prediction_sets import coverage_of, prediction_sets, set_thresholds
-from tests.calibration.populations import COUNTED, TIMED, make_int8, make_scenes, order, outputs
+from gfnet_dynn.uncertainty.drift import Observations, compare, reference_of
+from gfnet_dynn.uncertainty.out_of_distribution import familiarity, is_unknown, unknown_thresholds
+from gfnet_dynn.uncertainty.prediction_sets import coverage_of, prediction_sets, set_quantiles
+from tests.calibration.populations import COUNTED, TIMED, Order, calibrate, make_int8, make_scenes, order, outputs
 from tests.exits.populations import SIZE, Population
 
 DRAWS = 300
-HARM = RiskTarget("harm", 0.04, 0.1, "exact")
+HARM = RiskTarget("harmful-exits", 0.04, 0.9, "exact")
 LATER = {"coverage": 0.9, "false_alarms": 0.1}
 PRICE = np.array(TIMED.means)
 
@@ -56,7 +58,8 @@ Make = Callable[[], Population]
 
 @cache
 def harms(make: Make) -> Risk:
-    return risk_of(make().arrays, "harm")
+    """Against the full network in fp32."""
+    return risk_of(make().arrays, "harmful-exits", make_scenes().arrays)
 
 
 def true_risk(make: Make, thresholds: Sequence[float]) -> float:
@@ -67,6 +70,10 @@ def true_risk(make: Make, thresholds: Sequence[float]) -> float:
 def beyond(level: float, draws: int = DRAWS) -> float:
     """A share of the draws that a level is below, but for chance."""
     return level + 2.5 * math.sqrt(level * (1 - level) / draws)
+
+
+def divide(images: int, asked: Order) -> Parts:
+    return divide_for(images, asked.request)
 
 
 # The division of the images
@@ -83,11 +90,11 @@ def test_every_image_serves_one_purpose(score: Score, per_exit: bool, later: dic
         assert sorted(together.tolist()) == list(range(images))
         for rows in (parts.fit, parts.test, parts.later):
             assert rows.tolist() == sorted(rows.tolist())
-        assert len(parts.fit) == pytest.approx(asked.fit_share * images, abs=0.5)
-        assert len(parts.later) == pytest.approx(asked.later_share * images, abs=0.5)
+        assert len(parts.fit) == pytest.approx(0.3 * images if per_exit or score == "margin" else 0, abs=0.5)
+        assert len(parts.later) == pytest.approx(0.3 * images if later else 0, abs=0.5)
         assert len(parts.test) > 0
-        assert (len(parts.fit) > 0) == (asked.fit_share > 0)
-        assert (len(parts.later) > 0) == (asked.later_share > 0)
+        assert (len(parts.fit) > 0) == (per_exit or score == "margin")
+        assert (len(parts.later) > 0) == bool(later)
 
 
 def test_the_division_is_by_chance_and_the_same_for_the_same_seed() -> None:
@@ -127,35 +134,35 @@ ORDERS = [
 ]
 
 
-def short(asked: CalibrationRequest) -> str:
+def short(asked: Order) -> str:
     return f"{asked.score}{' per exit' if asked.per_exit else ''}{' risk' if asked.target else ''}"
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=short)
-def test_thresholds_and_signals_know_nothing_of_the_later_part(asked: CalibrationRequest) -> None:
+def test_thresholds_and_signals_know_nothing_of_the_later_part(asked: Order) -> None:
     source = both(600)
     plain, later = calibrate(source, asked), calibrate(spoilt(source, divide(600, asked).later), asked)
     assert later.policy.thresholds == plain.policy.thresholds
     assert later.policy.fitted == plain.policy.fitted
     assert later.policy.references == plain.policy.references
     assert later.policy.guarantee == plain.policy.guarantee
-    assert later.point.accuracy == plain.point.accuracy
-    assert later.policy.sets != plain.policy.sets
-    assert later.policy.unknowns != plain.policy.unknowns
+    assert later.point(later.precision).accuracy == plain.point(plain.precision).accuracy
+    assert later.policy.prediction_sets != plain.policy.prediction_sets
+    assert later.policy.unknown_rule != plain.policy.unknown_rule
 
 
-@pytest.mark.parametrize("asked", [each for each in ORDERS if each.fit_share], ids=short)
-def test_signals_know_nothing_of_the_images_that_are_tested(asked: CalibrationRequest) -> None:
+@pytest.mark.parametrize("asked", [each for each in ORDERS if len(divide(600, each).fit)], ids=short)
+def test_signals_know_nothing_of_the_images_that_are_tested(asked: Order) -> None:
     source = both(600)
     parts = divide(600, asked)
     plain = calibrate(source, asked)
-    assert plain.policy.fitted == fit(take(source.precisions["fp32"], parts.fit), asked.score)
+    assert plain.policy.fitted == fit(source.precisions["fp32"].take(parts.fit), asked.score)
     deadline = replace(asked, target=None, budget=None, deadline=6.0)  # thresholds that no image decides
     other = calibrate(spoilt(source, parts.test), deadline)
     assert other.policy.fitted == plain.policy.fitted
-    assert (other.policy.sets, other.policy.unknowns) == (
-        calibrate(source, deadline).policy.sets,
-        calibrate(source, deadline).policy.unknowns,
+    assert (other.policy.prediction_sets, other.policy.unknown_rule) == (
+        calibrate(source, deadline).policy.prediction_sets,
+        calibrate(source, deadline).policy.unknown_rule,
     )
 
 
@@ -174,11 +181,11 @@ def test_a_budget_is_kept_in_every_precision_and_spent(score: Score, per_exit: b
     made = calibrate(source, asked)
     costs = []
     for arrays in source.precisions.values():
-        scores = by_score(take(arrays, made.parts.test), score, made.policy.fitted)
+        scores = by_score(arrays.take(made.parts.test), score, made.policy.fitted)
         costs.append(PRICE[first_exit(scores.gates, made.policy.thresholds)].mean())
     assert max(costs) <= 5.0
     assert max(costs) > (4.5 if per_exit else 4.95)
-    assert made.point.mean_cost == pytest.approx(max(costs))
+    assert made.point(made.precision).mean_cost == pytest.approx(max(costs))
     assert made.guarantee is None
     assert (len(set(made.policy.thresholds)) == 1) or per_exit
 
@@ -208,9 +215,9 @@ def test_no_image_comes_after_the_deadline(
         if not asked:
             assert exits.min() == last  # as late as it allows
     if asked.get("budget"):
-        assert made.point.mean_cost <= 4.0
+        assert made.point(made.precision).mean_cost <= 4.0
     if asked.get("target"):
-        assert made.point.mean_cost == 2.0  # nothing is lost anywhere
+        assert made.point(made.precision).mean_cost == 2.0  # nothing is lost anywhere
 
 
 def test_a_deadline_needs_percentiles_and_must_be_in_reach() -> None:
@@ -224,21 +231,24 @@ def test_a_deadline_needs_percentiles_and_must_be_in_reach() -> None:
 
 
 def test_a_risk_that_the_deadline_itself_brings_is_not_put_upon_the_full_network() -> None:
-    with pytest.raises(CalibrationError, match="for the deadline, exit 1 stands for the full network"):
+    with pytest.raises(CalibrationError, match=r"--p99-ms, exit 1 is the last one"):
         calibrate(scenes(2000), order(target=HARM, deadline=3.0))
     with pytest.raises(CalibrationError) as caught:
         calibrate(scenes(20), order(target=HARM))
-    assert "deadline" not in str(caught.value)
+    assert "--p99-ms" not in str(caught.value)
 
 
 def test_a_risk_and_a_budget_that_exclude_each_other_are_refused() -> None:
     made = calibrate(scenes(1000), order(target=HARM))
-    assert calibrate(scenes(1000), order(target=HARM, budget=made.point.mean_cost + 0.01)).policy.thresholds
+    assert calibrate(
+        scenes(1000), order(target=HARM, budget=made.point(made.precision).mean_cost + 0.01)
+    ).policy.thresholds
     with pytest.raises(CalibrationError) as caught:
-        calibrate(scenes(1000), order(target=HARM, budget=made.point.mean_cost - 0.01))
+        calibrate(scenes(1000), order(target=HARM, budget=made.point(made.precision).mean_cost - 0.01))
     said = str(caught.value)
-    assert said.startswith(f"harm at most 4 points with 90 % certainty costs {made.point.mean_cost:.4g} ms on average,")
-    assert said.endswith("allow more risk, more cost, or give more images")
+    assert said.startswith(
+        f"harmful exits at most 4% with 90% confidence costs {made.point(made.precision).mean_cost:.4g} ms on average,"
+    )
 
 
 # Promises
@@ -247,7 +257,7 @@ def test_a_risk_and_a_budget_that_exclude_each_other_are_refused() -> None:
 @pytest.mark.parametrize("method", ["betting", "exact", "hoeffding-bentkus", "conformal", "naive"])
 @pytest.mark.parametrize("score", ["gate", "patience"])
 def test_one_threshold_for_all_is_what_control_finds_on_all_images(method: Method, score: Score) -> None:
-    target, source = RiskTarget("harm", 0.04, 0.1, method), both(700)
+    target, source = RiskTarget("harmful-exits", 0.04, 0.9, method), both(700)
     made = calibrate(source, order(target=target, score=score))
     scores = [by_score(each, score) for each in source.precisions.values()]
     assert made.guarantee == control(scores, TIMED.means, target)
@@ -259,8 +269,8 @@ def test_a_fitted_signal_is_tested_on_images_that_it_was_not_fitted_to() -> None
     source, asked = both(900), order(target=HARM, score="margin", **LATER)
     made, parts = calibrate(source, asked), divide(900, asked)
     arrays = list(source.precisions.values())
-    fitted = fit(take(arrays[0], parts.fit), "margin")
-    scores = [take(by_score(each, "margin", fitted), parts.test) for each in arrays]
+    fitted = fit(arrays[0].take(parts.fit), "margin")
+    scores = [by_score(each, "margin", fitted).take(parts.test) for each in arrays]
     assert made.guarantee == control(scores, TIMED.means, HARM)
     assert made.guarantee.images == len(parts.test) == 360
 
@@ -276,32 +286,30 @@ def test_a_promise_holds_for_both_precisions_at_once() -> None:
     assert alone.guarantee is not None
     assert together.guarantee.risk > operate_risk(fp32, together.policy.thresholds)
     assert together.policy.thresholds == calibrate(outputs(int8, fp32), order(target=HARM)).policy.thresholds
-    assert true_risk(make_int8, alone.policy.thresholds) > HARM.epsilon
-    assert true_risk(make_int8, together.policy.thresholds) <= HARM.epsilon
+    assert true_risk(make_int8, alone.policy.thresholds) > HARM.limit
+    assert true_risk(make_int8, together.policy.thresholds) <= HARM.limit
 
 
 def operate_risk(arrays: ExitArrays, thresholds: tuple[float, ...]) -> float:
     exits = exits_along(arrays.gates, np.array([thresholds]))
-    return float(losses_at(risk_of(arrays, "harm"), exits).mean())
+    return float(losses_at(risk_of(arrays, "harmful-exits"), exits).mean())
 
 
 def test_it_is_the_dearer_precision_whose_cost_is_expected() -> None:
     arrays = make_scenes().draw(800, 0)
     shyer = ExitArrays(arrays.logits.copy(), arrays.gates * np.float32(0.9), arrays.labels)
-    shyer.logits[:40, -1] = np.roll(shyer.logits[:40, -1], 1, axis=1)  # another full network
     made = calibrate(outputs(arrays, shyer), order(target=HARM))
-    assert made.point.mean_cost == operate(shyer, TIMED.means, made.policy.thresholds).mean_cost
+    assert made.point(made.precision).mean_cost == operate(shyer, TIMED.means, made.policy.thresholds).mean_cost
     assert made.precision == "int8"
-    assert made.full_accuracy == shyer.correct[:, -1].mean() != arrays.correct[:, -1].mean()
 
 
 @pytest.mark.parametrize("score", ["margin", "gate"])
 def test_a_brier_limit_is_tested_on_the_probabilities_that_are_told(score: Score) -> None:
     """`classify` tells them at the temperatures that a score was fitted with."""
-    source, target = scenes(1500), RiskTarget("brier", 0.35, 0.1)
+    source, target = scenes(1500), RiskTarget("brier", 0.35, 0.9)
     made = calibrate(source, order(target=target, score=score))
     assert made.guarantee is not None
-    tested = take(by_score(source.precisions["fp32"], score, made.policy.fitted), made.parts.test)
+    tested = by_score(source.precisions["fp32"], score, made.policy.fitted).take(made.parts.test)
     exits = first_exit(tested.gates, made.policy.thresholds)
     told = np.array(
         [
@@ -320,11 +328,11 @@ def test_a_budget_beside_a_risk_is_met_by_equal_costs() -> None:
         certain.precisions["fp32"].logits, np.ones((700, 3), np.float32), certain.precisions["fp32"].labels
     )
     costs = Costs("latency", "ms", (0.7, 0.8, 0.9, 1.0), None, "made up")
-    made = calibrate(outputs(arrays), order(target=RiskTarget("error", 0.9, 0.1, "exact"), costs=costs, budget=0.7))
-    assert made.point.shares[0] == 1
+    made = calibrate(outputs(arrays), order(target=RiskTarget("error", 0.9, 0.9, "exact"), costs=costs, budget=0.7))
+    assert made.point(made.precision).shares[0] == 1
 
 
-def broken(asked: CalibrationRequest, images: int, *populations: Make) -> tuple[float, float]:
+def broken(asked: Order, images: int, *populations: Make) -> tuple[float, float]:
     """Share of the draws in which a risk is above its limit in any precision, and the mean cost."""
     assert asked.target is not None
     above, costs = 0, []
@@ -336,18 +344,18 @@ def broken(asked: CalibrationRequest, images: int, *populations: Make) -> tuple[
             costs.append(TIMED.means[-1])  # the full network
             continue
         risks = [true_risk(make, made.policy.thresholds) for make in populations]
-        above += max(risks) > asked.target.epsilon
-        costs.append(made.point.mean_cost)
+        above += max(risks) > asked.target.limit
+        costs.append(made.point(made.precision).mean_cost)
     return above / DRAWS, float(np.mean(costs))
 
 
 def test_in_most_draws_the_promise_is_true_in_both_precisions() -> None:
-    found, cost = broken(order(target=RiskTarget("harm", 0.05, 0.1, "exact")), 400, make_scenes, make_int8)
+    found, cost = broken(order(target=RiskTarget("harmful-exits", 0.05, 0.9, "exact")), 400, make_scenes, make_int8)
     assert found <= beyond(0.1)
     assert cost < 9.0
 
 
-def test_in_most_draws_the_promise_of_thresholds_for_each_exit_is_true() -> None:
+def test_in_most_draws_the_guarantee_of_thresholds_for_each_exit_is_true() -> None:
     found, cost = broken(order(target=HARM, per_exit=True), 400, make_scenes)
     assert found <= beyond(0.1)
     assert cost < 8.0
@@ -358,36 +366,35 @@ def test_a_precision_that_was_not_tested_is_not_promised() -> None:
     above = 0
     for seed in range(30):
         made = calibrate(outputs(make_scenes().draw(600, seed)), order(target=HARM))
-        above += true_risk(make_int8, made.policy.thresholds) > HARM.epsilon
+        above += true_risk(make_int8, made.policy.thresholds) > HARM.limit
     assert above > 20
 
 
-def found(made: Calibrated) -> tuple[Any, ...]:
+def found(made: FoundPolicy) -> tuple[Any, ...]:
     """All that a user gets to see."""
     return (
         made.policy,
-        made.point.mean_cost,
-        made.point.exits.tolist(),
-        made.full_accuracy,
+        made.point(made.precision).mean_cost,
+        made.point(made.precision).exits.tolist(),
         made.precision,
         made.guarantee,
     )
 
 
-@pytest.mark.parametrize("risk", ["harm", "error", "disagreement"])
+@pytest.mark.parametrize("risk", ["harmful-exits", "error", "disagreement"])
 @pytest.mark.parametrize("method", ["exact", "hoeffding-bentkus"])
 @pytest.mark.parametrize("score", ["gate", "patience", "max_softmax"])
 @pytest.mark.parametrize("images", [600, 637, 811])
 def test_thresholds_for_each_exit_never_cost_more_than_one_for_all(
     risk: RiskName, method: Method, score: Score, images: int
 ) -> None:
-    target = RiskTarget(risk, 0.2 if risk == "error" else 0.05, 0.1, method)
+    target = RiskTarget(risk, 0.2 if risk == "error" else 0.05, 0.9, method)
     source, asked = both(images, images), order(target=target, score=score, per_exit=True)
     own, common = (calibrate(source, each) for each in (asked, replace(asked, per_exit=False)))
     scores = [by_score(each, score, own.policy.fitted) for each in source.precisions.values()]
-    tested = [take(each, own.parts.test) for each in scores]
+    tested = [each.take(own.parts.test) for each in scores]
 
-    def cost(made: Calibrated) -> float:
+    def cost(made: FoundPolicy) -> float:
         return max(operate(each, TIMED.means, made.policy.thresholds).mean_cost for each in tested)
 
     assert cost(own) <= cost(common)
@@ -408,20 +415,20 @@ def lying_first_exit(images: int, seed: int) -> ExitArrays:
 def test_thresholds_for_each_exit_pay_where_one_gate_lies() -> None:
     source = outputs(lying_first_exit(6000, 0))
     common, own = (calibrate(source, order(target=HARM, per_exit=per_exit)) for per_exit in (False, True))
-    assert own.point.mean_cost < common.point.mean_cost - 0.3
+    assert own.point(own.precision).mean_cost < common.point(common.precision).mean_cost - 0.3
     assert len(set(own.policy.thresholds)) > 1
     parts = own.parts
-    fitting, tested = (take(source.precisions["fp32"], rows) for rows in (parts.fit, parts.test))
-    path = greedy_path(fitting, risk_of(fitting, "harm"), TIMED.means)
+    fitting, tested = (source.precisions["fp32"].take(rows) for rows in (parts.fit, parts.test))
+    path = greedy_path(fitting, risk_of(fitting, "harmful-exits"), TIMED.means)
     left = unused_level(6000, HARM)
-    assert 0 < left < 0.2 * HARM.delta
-    assert own.policy.thresholds == control(tested, TIMED.means, replace(HARM, delta=left), path).thresholds
+    assert 0 < left < 0.2 * HARM.alpha
+    assert own.policy.thresholds == control(tested, TIMED.means, replace(HARM, confidence=1 - left), path).thresholds
 
 
 @pytest.mark.parametrize("score", ["gate", "patience"])
 def test_thresholds_for_each_exit_are_granted_wherever_one_for_all_just_is(score: Score) -> None:
     """At a share of the level, or on a part of the images, what one threshold saves would be lost."""
-    source, target = outputs(make_scenes().draw(299, 3)), RiskTarget("harm", 0.01, 0.05, "exact")
+    source, target = outputs(make_scenes().draw(299, 3)), RiskTarget("harmful-exits", 0.01, 0.95, "exact")
     common, own = (
         calibrate(source, order(target=target, score=score, per_exit=per_exit)) for per_exit in (False, True)
     )
@@ -436,21 +443,55 @@ def test_thresholds_for_each_exit_are_granted_wherever_one_for_all_just_is(score
     "asked",
     [order(), order(score="neighbours"), order(per_exit=True, **LATER), order(target=HARM), order(deadline=5.0)],
 )
-def test_too_few_images_for_any_division_are_refused(images: int, asked: CalibrationRequest) -> None:
-    with pytest.raises(CalibrationError, match=rf"^{images} images? cannot be divided: give 3 at the very least$"):
-        calibrate(outputs(take(make_scenes().draw(5, 0), np.arange(images))), asked)
+def test_too_few_images_for_any_division_are_refused(images: int, asked: Order) -> None:
+    with pytest.raises(CalibrationError, match=rf"^{images} images? cannot be divided: at least 3"):
+        calibrate(outputs(make_scenes().draw(5, 0).take(np.arange(images))), asked)
 
 
 @pytest.mark.parametrize("images", range(3, 9))
 def test_the_fewest_images_are_divided_somehow(images: int) -> None:
     for score in SCORES:
-        for asked in ({"budget": 5.0}, {"deadline": 6.0}, {"target": RiskTarget("harm", 0.9, 0.5, "naive")}):
+        for asked in ({"budget": 5.0}, {"deadline": 6.0}, {"target": RiskTarget("harmful-exits", 0.9, 0.5, "naive")}):
             own = bool(images % 2) and "target" not in asked
-            made = calibrate(both(images), order(score=score, per_exit=own, **LATER, **asked))
-            assert made.policy.sets is not None
-            assert made.policy.sets.quantiles == (math.inf,) * 4  # too few to leave a class out
-            assert made.policy.unknowns is not None
-            assert made.policy.unknowns.thresholds == (-math.inf,) * 4
+            assert calibrate(both(images), order(score=score, per_exit=own, **asked)).policy.thresholds
+
+
+@pytest.mark.parametrize(("option", "asked", "needed"), [("coverage", 0.9, 9), ("false_alarms", 0.02, 49)])
+def test_sets_and_alarms_from_too_few_images_are_refused_with_the_number(
+    option: str, asked: float, needed: int
+) -> None:
+    """What would be stored could never exclude a class, or never call an image unknown."""
+    with pytest.raises(CalibrationError) as caught:
+        calibrate(both(20), order(**{option: asked}))
+    said = str(caught.value)
+    assert f"--{option.replace('_', '-')} {100 * asked:g}%" in said
+    assert f"{needed} images" in said
+    total = int(re.findall(r"about (\d+)", said)[0])
+    made = calibrate(both(total), order(**{option: asked})).policy
+    rule = made.prediction_sets.quantiles if made.prediction_sets else made.unknown_rule.thresholds  # type: ignore[union-attr]
+    assert np.isfinite(rule).all()  # wherever an image exits
+
+
+@pytest.mark.parametrize(
+    ("counts", "later", "pools"),
+    [
+        ((50, 50, 50, 50), 200, [0, 1, 2, 3]),
+        ((50, 0, 50, 100), 200, [0, 1, 1, 2]),
+        ((1, 99, 99, 1), 200, [0, 0, 1, 1]),
+        ((0, 0, 0, 200), 200, [0, 0, 0, 0]),
+        ((200, 0, 0, 0), 200, [0, 0, 0, 0]),
+        ((100, 0, 0, 100), 200, [0, 1, 1, 1]),
+        ((50, 50, 50, 50), 20, [0, 0, 0, 0]),
+        ((50, 50, 50, 50), 60, [0, 0, 1, 1]),
+    ],
+)
+def test_exits_that_few_images_take_are_pooled_with_their_neighbours(
+    counts: tuple[int, ...], later: int, pools: list[int]
+) -> None:
+    tested = np.repeat(np.arange(4), counts)
+    everywhere = np.repeat(np.arange(4), 200)
+    assert pooled_exits([tested, everywhere], 4, later, 9).tolist() == pools
+    assert pooled_exits([everywhere, tested], 4, later, 9).tolist() == pools
 
 
 def perfect(count: int) -> Outputs:
@@ -470,15 +511,16 @@ def perfect(count: int) -> Outputs:
     ],
 )
 def test_as_many_images_as_the_refusal_says_are_enough(method: Method, further: dict[str, Any]) -> None:
-    asked = order(target=RiskTarget("harm", 0.02, 0.1, method), **further)
-    with pytest.raises(CalibrationError, match=r"images cannot support a limit of 2 points for harm") as caught:
+    asked = order(target=RiskTarget("harmful-exits", 0.02, 0.9, method), **further)
+    with pytest.raises(CalibrationError, match=r"images cannot support harmful exits at most 2%") as caught:
         calibrate(perfect(40), asked)
     said = str(caught.value)
     needed = int(re.findall(r"at least (\d+) are needed", said)[0])
     share = re.findall(r"(\d+) of the 40 images given are tested", said)
     tested = int(share[0]) if share else 40
     assert said.startswith(f"{tested} images cannot support")
-    assert calibrate(perfect(math.ceil(needed * 40 / tested) + 2), asked).point.mean_cost == 2.0
+    made = calibrate(perfect(math.ceil(needed * 40 / tested) + 2), asked)
+    assert made.point("fp32").mean_cost == 2.0
     with pytest.raises(CalibrationError):
         calibrate(perfect(math.floor((needed - 1) * 40 / tested) - 4), asked)
 
@@ -486,7 +528,7 @@ def test_as_many_images_as_the_refusal_says_are_enough(method: Method, further: 
 def test_a_network_without_early_exits_has_nothing_to_calibrate() -> None:
     arrays = make_scenes().draw(50, 0)
     plain = ExitArrays(arrays.logits[:, 3:], arrays.gates[:, :0], arrays.labels)
-    with pytest.raises(CalibrationError, match="no early exits, so there is nothing to choose: train it with --exits"):
+    with pytest.raises(CalibrationError, match="no early exits"):
         calibrate(outputs(plain), order(costs=Costs("latency", "ms", (10.0,), None, "measured")))
 
 
@@ -495,48 +537,56 @@ def test_a_network_without_early_exits_has_nothing_to_calibrate() -> None:
     [(each, "logits") for each in (order(), order(target=HARM), order(score="margin"), order(**LATER))]
     + [(order(target=HARM), "gates")],
 )
-def test_outputs_that_are_no_numbers_are_refused(asked: CalibrationRequest, where: str) -> None:
+def test_outputs_that_are_no_numbers_are_refused(asked: Order, where: str) -> None:
     source = scenes(300)
     getattr(source.precisions["fp32"], where)[:] = np.nan
-    with pytest.raises(CalibrationError, match=r"are not numbers|have no logits that are numbers"):
+    with pytest.raises(CalibrationError, match=r"are not numbers|are not all numbers"):
         calibrate(source, asked)
 
 
 # PredictionSets and alarms
 
 
-def quantiles_by_hand(arrays: ExitArrays, policy: Policy) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def quantiles_by_hand(arrays: ExitArrays, policy: Policy, pools: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Of each exit; those of a pool share theirs."""
     exits = first_exit(policy.scores(arrays).gates, policy.thresholds)
     rows = np.arange(len(exits))
     logits = arrays.logits[rows, exits].astype(np.float64)
     warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
-    sets = set_thresholds(softmax(logits / warm[:, None]), arrays.labels, exits, 4, 0.9, "least-ambiguous")
-    return sets, alarm_thresholds(familiarity(logits, "energy"), exits, 4, 0.1)
+    sets = set_quantiles(softmax(logits / warm[:, None]), arrays.labels, pools[exits], 4, 0.9, "least-ambiguous")
+    return sets[pools], unknown_thresholds(familiarity(logits, "energy"), pools[exits], 4, 0.1)[pools]
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=short)
-def test_sets_and_alarms_are_made_from_the_later_part_and_hold_in_both_precisions(asked: CalibrationRequest) -> None:
+def test_sets_and_alarms_are_made_from_the_later_part_and_hold_in_both_precisions(asked: Order) -> None:
     source = both(900)
     made = calibrate(source, asked)
-    by_precision = [quantiles_by_hand(take(each, made.parts.later), made.policy) for each in source.precisions.values()]
+    tested = [first_exit(each.gates, made.policy.thresholds) for each in made.tested.values()]
+    pools = pooled_exits(tested, 4, len(made.parts.later), 9)  # for both: 90% coverage, 10% false alarms
+    by_precision = [
+        quantiles_by_hand(each.take(made.parts.later), made.policy, pools) for each in source.precisions.values()
+    ]
     widest = np.max([sets for sets, _ in by_precision], axis=0)
     shyest = np.min([alarms for _, alarms in by_precision], axis=0)
-    assert made.policy.sets is not None
-    assert made.policy.unknowns is not None
-    assert made.policy.sets.quantiles == tuple(widest.tolist())
-    assert made.policy.unknowns.thresholds == tuple(shyest.tolist())
-    assert (made.policy.sets.coverage, made.policy.unknowns.false_alarms) == (0.9, 0.1)
+    assert made.policy.prediction_sets is not None
+    assert made.policy.unknown_rule is not None
+    assert made.policy.prediction_sets.quantiles == tuple(widest.tolist())
+    assert made.policy.unknown_rule.thresholds == tuple(shyest.tolist())
+    assert (made.policy.prediction_sets.coverage, made.policy.unknown_rule.false_alarms) == (0.9, 0.1)
     assert not np.array_equal(by_precision[0][0], by_precision[1][0])
 
 
 def test_what_is_not_asked_for_is_not_made() -> None:
     made = calibrate(scenes(300), order(coverage=0.9)).policy
-    assert made.sets is not None
-    assert made.unknowns is None
+    assert made.prediction_sets is not None
+    assert made.unknown_rule is None
     made = calibrate(scenes(300), order(false_alarms=0.1)).policy
-    assert made.sets is None
-    assert made.unknowns is not None
-    assert (calibrate(scenes(300), order()).policy.sets, calibrate(scenes(300), order()).policy.unknowns) == (
+    assert made.prediction_sets is None
+    assert made.unknown_rule is not None
+    assert (
+        calibrate(scenes(300), order()).policy.prediction_sets,
+        calibrate(scenes(300), order()).policy.unknown_rule,
+    ) == (
         None,
         None,
     )
@@ -548,10 +598,12 @@ def fresh(population: Population, policy: Policy, seed: int) -> tuple[float, flo
     exits = first_exit(policy.scores(arrays).gates, policy.thresholds)
     logits = arrays.logits[np.arange(len(exits)), exits].astype(np.float64)
     warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
-    assert policy.sets is not None
-    assert policy.unknowns is not None
-    held = prediction_sets(softmax(logits / warm[:, None]), np.array(policy.sets.quantiles)[exits], policy.sets.score)
-    alarms = is_unknown(familiarity(logits, policy.unknowns.score), np.array(policy.unknowns.thresholds)[exits])
+    assert policy.prediction_sets is not None
+    assert policy.unknown_rule is not None
+    held = prediction_sets(
+        softmax(logits / warm[:, None]), np.array(policy.prediction_sets.quantiles)[exits], policy.prediction_sets.score
+    )
+    alarms = is_unknown(familiarity(logits, policy.unknown_rule.score), np.array(policy.unknown_rule.thresholds)[exits])
     return coverage_of(held, arrays.labels), float(alarms.mean())
 
 
@@ -584,24 +636,24 @@ def test_references_are_how_the_tested_images_left_in_each_precision() -> None:
     made = calibrate(source, asked)
     assert list(made.policy.references) == ["fp32", "int8"]
     for precision, found in made.policy.references.items():
-        arrays = take(source.precisions[precision], made.parts.test)
+        arrays = source.precisions[precision].take(made.parts.test)
         exits = first_exit(made.policy.scores(arrays).gates, made.policy.thresholds)
         warm = np.array(made.policy.fitted.temperatures)[exits]
         scaled = arrays.logits[np.arange(len(exits)), exits].astype(np.float64) / warm[:, None]
-        assert found == reference_of(exits, softmax(scaled).max(axis=1), 4)
+        assert found == reference_of(observed(exits, softmax(scaled)), 4, 5)
         assert found.images == len(made.parts.test)
     assert made.policy.references["fp32"] != made.policy.references["int8"]
 
 
 @pytest.mark.parametrize("asked", [order(target=HARM), order(budget=5.0, score="margin")], ids=short)
-def test_new_images_that_come_alike_raise_no_alarm_and_others_do(asked: CalibrationRequest) -> None:
+def test_new_images_that_come_alike_raise_no_alarm_and_others_do(asked: Order) -> None:
     alarms, level = 0, 0.1
     for seed in range(100):
         policy = calibrate(scenes(400, seed), asked).policy
         alarms += compare_with(policy, make_scenes().draw(300, 5000 + seed), level)
     assert alarms / 100 <= beyond(level, 100)
     rows = np.argsort(policy.scores(make_scenes().arrays).gates.mean(axis=1))[: SIZE // 4]  # the hardest quarter
-    assert compare_with(policy, take(make_scenes().arrays, rows[:: len(rows) // 300]), 0.01)
+    assert compare_with(policy, make_scenes().arrays.take(rows[:: len(rows) // 300]), 0.01)
 
 
 def test_images_that_come_alike_raise_no_alarm_in_int8_either() -> None:
@@ -621,10 +673,14 @@ def compare_with(policy: Policy, arrays: ExitArrays, level: float, precision: st
     scaled = (
         arrays.logits[np.arange(len(exits)), exits] / np.array(policy.fitted.temperatures or [1.0] * 4)[exits][:, None]
     )
-    return compare(policy.references[precision], exits, softmax(scaled).max(axis=1), level).rejected
+    return compare(policy.references[precision], observed(exits, softmax(scaled)), level).shift_detected
 
 
-def promise_of(source: Outputs, **asked: Any) -> dict[str, Any]:
+def observed(exits: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> Observations:
+    return Observations(exits, probabilities.max(axis=1), probabilities.argmax(axis=1))
+
+
+def guarantee_of(source: Outputs, **asked: Any) -> dict[str, Any]:
     made = calibrate(source, order(**asked))
     described: dict[str, Any] = json.loads(json.dumps(made.policy.to_dict(), allow_nan=False))
     guarantee = dict(described["guarantee"])
@@ -634,67 +690,61 @@ def promise_of(source: Outputs, **asked: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("target", "statement", "delta"),
+    ("target", "statement", "confidence"),
     [
-        (RiskTarget("harm", 0.04, 0.05), "harm at most 4 points with 95 % certainty", 0.05),
-        (RiskTarget("drop", 0.035, 0.1), "drop at most 3.5 points with 90 % certainty", 0.1),
+        (RiskTarget("harmful-exits", 0.04, 0.95), "harmful exits at most 4% with 95% confidence", 0.95),
+        (RiskTarget("accuracy-drop", 0.035, 0.9), "accuracy drop at most 3.5 pp with 90% confidence", 0.9),
+        (RiskTarget("harmful-exits", 0.04, 0.999, "exact"), "harmful exits at most 4% with 99.9% confidence", 0.999),
+        (RiskTarget("harmful-exits", 0.04, method="conformal"), "harmful exits at most 4% in expectation", None),
         (
-            RiskTarget("harm", 0.04, 1 - 99.9 / 100, "exact"),
-            "harm at most 4 points with 99.9 % certainty",
-            1 - 99.9 / 100,
-        ),
-        (RiskTarget("harm", 0.04, method="conformal"), "harm at most 4 points on average", None),
-        (
-            RiskTarget("harm", 0.07, method="naive"),
-            "harm at most 7 points on the calibration images, without a guarantee",
+            RiskTarget("harmful-exits", 0.07, method="naive"),
+            "harmful exits at most 7% on the calibration images, without a guarantee",
             None,
         ),
+        (RiskTarget("brier", 0.4, 0.9), "Brier score at most 0.4 with 90% confidence", 0.9),
     ],
 )
-def test_a_promise_says_what_it_promises_and_how_surely(
-    target: RiskTarget, statement: str, delta: float | None
-) -> None:
-    said = promise_of(both(2000), target=target)
-    assert said["statement"] == statement
-    assert (said["risk"], said["epsilon"], said["method"]) == (target.risk, target.epsilon, target.method)
-    assert said["delta"] == delta
-    assert 0 < said["risk_on_calibration"] <= target.epsilon
-    assert said["precisions"] == ["fp32", "int8"]
-    assert (said["data_sha256"], said["engine"], said["seed"]) == ("d" * 64, "hands 1.0", 0)
-    assert said["images"] == {"tested": 2000, "fitted": 0, "sets_and_alarms": 0}
-    assert "budget" not in said
-    expires = " ".join(said["holds_while"])
-    assert all(
-        words in expires for words in ("images come as", "the graphs of this bundle", "thresholds are not changed")
-    )
+def test_a_guarantee_is_stored_with_its_terms(target: RiskTarget, statement: str, confidence: float | None) -> None:
+    stored = guarantee_of(both(2000), target=target)
+    assert stored["statement"] == statement
+    assert (stored["risk"], stored["risk_limit"], stored["method"]) == (target.risk, target.limit, target.method)
+    assert stored["confidence"] == confidence
+    assert "fp32" in stored["reference"]
+    assert 0 < stored["risk_on_calibration"] <= target.limit
+    assert (stored["precisions"], stored["labelled"]) == (["fp32", "int8"], True)
+    assert (stored["data_sha256"], stored["engine"], stored["seed"]) == ("d" * 64, "hands 1.0", 0)
+    assert stored["images"] == {"tested": 2000, "fitted": 0, "sets_and_unknown": 0}
+    assert "budget" not in stored
+    assert len(stored["conditions"]) == 4
 
 
 def test_a_budget_is_told_with_the_costs_that_it_stands_on() -> None:
-    said = promise_of(scenes(600), budget=5.0, deadline=9.0, score="margin", seed=3, **LATER)
+    said = guarantee_of(scenes(600), budget=5.0, deadline=9.0, score="margin", seed=3, **LATER)
     assert said["budget"] == {
         "quantity": "latency",
         "unit": "ms",
         "mean": 5.0,
         "p99": 9.0,
         "exits": list(TIMED.means),
+        "precision": None,
         "source": "measured here",
     }
-    assert said["images"] == {"tested": 240, "fitted": 180, "sets_and_alarms": 180}
+    assert said["images"] == {"tested": 240, "fitted": 180, "sets_and_unknown": 180}
     assert said["seed"] == 3
-    assert not {"statement", "risk", "epsilon", "delta"} & set(said)
-    assert said["holds_while"][-1] == "each exit costs what it cost when it was measured"
+    assert not {"statement", "risk", "risk_limit", "confidence"} & set(said)
+    assert len(said["conditions"]) == 5
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"target": HARM}, "calibrated: harm at most 4 points with 90 % certainty; 900 images, data dddddddddddd"),
+        ({"target": HARM}, "calibrated: harmful exits at most 4% with 90% confidence; 900 images, data dddddddddddd"),
         ({"budget": 5.0}, "calibrated: mean latency at most 5 ms; 900 images, data dddddddddddd"),
         ({"deadline": 9.5}, "calibrated: p99 latency at most 9.5 ms; 900 images, data dddddddddddd"),
         (
             {"target": HARM, "budget": 9.9, "deadline": 12.0, "score": "margin"},
-            "calibrated: harm at most 4 points with 90 % certainty; mean latency at most 9.9 ms; p99 latency at most "
-            "12 ms; 630 images, data dddddddddddd",
+            "calibrated: harmful exits at most 4% with 90% confidence; mean latency at most 9.9 ms; p99 latency at "
+            "most 12 ms; 630 images, data dddddddddddd",
         ),
     ],
     ids=["risk", "budget", "deadline", "all"],
@@ -704,10 +754,10 @@ def test_the_source_says_how_the_thresholds_came_about(asked: dict[str, Any], sa
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=short)
-def test_calibration_is_deterministic_and_fits_the_network(asked: CalibrationRequest) -> None:
+def test_calibration_is_deterministic_and_fits_the_network(asked: Order) -> None:
     first, again = (calibrate(both(500), asked).policy for _ in range(2))
     assert first == again
-    first.require_fit(4)
+    first.require_fit(4, 5)
     assert first != calibrate(both(500), replace(asked, seed=5)).policy
 
 
@@ -717,14 +767,14 @@ def test_the_wish_decides_by_which_cost_is_cheapest(monkeypatch: pytest.MonkeyPa
     )  # the first exit is dearest of the early
     made, path = calibrate(perfect(1000), order(target=HARM, costs=backwards)), same_for_all(3)
     assert made.guarantee == control(perfect(1000).precisions["fp32"], backwards.means, HARM, path)
-    assert made.point.mean_cost < 9.0
+    assert made.point(made.precision).mean_cost < 9.0
 
 
 def test_by_deadline_is_the_path_that_is_tested() -> None:
-    made = calibrate(scenes(3000), order(target=RiskTarget("harm", 0.2, 0.1, "exact"), deadline=9.0))
+    made = calibrate(scenes(3000), order(target=RiskTarget("harmful-exits", 0.2, 0.9, "exact"), deadline=9.0))
     arrays = scenes(3000).precisions["fp32"]
     assert made.guarantee == control(
-        arrays, TIMED.means, RiskTarget("harm", 0.2, 0.1, "exact"), by_deadline(same_for_all(3), 2)
+        arrays, TIMED.means, RiskTarget("harmful-exits", 0.2, 0.9, "exact"), by_deadline(same_for_all(3), 2)
     )
     assert made.policy.thresholds[2] == 0
     assert NEVER not in made.policy.thresholds[2:]
@@ -732,10 +782,13 @@ def test_by_deadline_is_the_path_that_is_tested() -> None:
 
 def test_the_expected_figures_are_those_of_the_tested_images() -> None:
     source, asked = scenes(900), order(score="margin", **LATER)
-    made: Calibrated = calibrate(source, asked)
-    arrays = by_score(take(source.precisions["fp32"], made.parts.test), "margin", made.policy.fitted)
+    made: FoundPolicy = calibrate(source, asked)
+    arrays = by_score(source.precisions["fp32"].take(made.parts.test), "margin", made.policy.fitted)
     point = operate(arrays, TIMED.means, made.policy.thresholds)
-    assert (made.point.accuracy, made.point.mean_cost) == (point.accuracy, point.mean_cost)
-    assert made.point.exits.tolist() == point.exits.tolist()
-    assert made.full_accuracy == arrays.correct[:, -1].mean()
-    assert made.order is asked
+    assert (made.point(made.precision).accuracy, made.point(made.precision).mean_cost) == (
+        point.accuracy,
+        point.mean_cost,
+    )
+    assert made.point(made.precision).exits.tolist() == point.exits.tolist()
+    assert made.tested["fp32"].correct.tolist() == arrays.correct.tolist()
+    assert (made.request, made.costs) == (asked.request, asked.costs)

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     bundles.write_tiny(tmp_path / "tiny.gfd")
     spec = NetSpec(GFNetSpec(width=8, depth=4, patch_size=4), (0, 2), InputSpec(bundles.SIDE), bundles.CLASSES)
     torch.manual_seed(0)
-    provenance = {"threshold": {"thresholds": [0.5, 0.5]}, "plain_threshold": {"thresholds": [0.9, 0.9]}}
+    provenance = {"threshold": {"thresholds": [0.5, 0.5]}, "max_softmax_threshold": {"thresholds": [0.9, 0.9]}}
     (tmp_path / "run").mkdir()
     save_checkpoint(tmp_path / "run" / "model.safetensors", build_net(spec), spec, provenance)
     return tmp_path
@@ -199,7 +199,7 @@ def test_static_networks_by_name_are_exported_for_it(folder: Path, run: Run) -> 
         (("tiny.gfd", "images", "--pad"), ("--pad", "tiny.gfd")),
         (("gfnet-96x8", "--engine", "openvino"), ("--engine", "gfnet-96x8")),
         (("gfnet-96x8", "--torch", "run"), ("--torch", "gfnet-96x8")),
-        (("gfnet-96x8", "--policy", "plain"), ("plain", "full")),
+        (("gfnet-96x8", "--policy", "max-softmax"), ("max-softmax", "full")),
         (("gfnet-96x8", "--input-size", "30"), ("--input-size 24 or 32", "--pad")),
         (("gfnet-xl",), ("gfnet-xs",)),
     ],

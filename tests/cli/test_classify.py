@@ -94,6 +94,13 @@ def test_json_is_an_object_a_line(exact: Exact, top: int) -> None:
     assert [len(json.loads(line)["probabilities"]) for line in lines] == [min(top, 3)] * 3
 
 
+def test_what_is_no_number_is_null_in_json(exact: Exact) -> None:
+    segments = [bundles.segment(index, lean=float("nan")) for index in range(bundles.STAGES)]
+    bundles.write_tiny(Path("nan.gfd"), bundles.files(fp32=segments))
+    for line in exact("nan.gfd", "pictures", "--format", "json").splitlines():
+        assert json.loads(line, parse_constant=pytest.fail)["confidence"] is None
+
+
 @pytest.mark.parametrize("top", [1, 2, 9])
 def test_csv_is_a_table_with_as_many_columns_as_classes_asked_for(exact: Exact, top: int) -> None:
     printed = exact("tiny.gfd", "pictures", "--format", "csv", "--top", str(top))
@@ -150,7 +157,7 @@ def test_a_file_name_that_is_no_text_is_printed_escaped(exact: Exact, form: str)
     name = os.fsdecode(b"pictures/caf\xe9.png")
     Path(PICTURES[0]).rename(name)
     printed = exact("tiny.gfd", name, "--format", form)
-    assert "pictures/caf\\udce9.png" in printed
+    assert ("pictures/caf\\udce9.png" if form == "json" else "pictures/caf\\xe9.png") in printed
     if form == "json":
         assert json.loads(printed)["source"] == name
 
@@ -172,11 +179,15 @@ STRANGE = UnknownRule("energy", (1e9, -math.inf, -math.inf), 0.05)
 """All that leave at the first exit are unknown, no others are."""
 
 CALIBRATED = (
-    replace(bundles.CALIBRATED, score="gate", thresholds=(0.7, 0.6), unknowns=STRANGE),
+    replace(bundles.CALIBRATED, score="gate", thresholds=(0.7, 0.6), unknown_rule=STRANGE),
     Policy(
-        "sets", "gate", (0.7, 0.6), "made up", sets=PredictionSets("least-ambiguous", (0.1, math.inf, math.inf), 0.9)
+        "sets",
+        "gate",
+        (0.7, 0.6),
+        "made up",
+        prediction_sets=PredictionSets("least-ambiguous", (0.1, math.inf, math.inf), 0.9),
     ),
-    Policy("alarms", "max_softmax", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknowns=STRANGE),
+    Policy("alarms", "max_softmax", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknown_rule=STRANGE),
     *bundles.POLICIES,
 )
 
@@ -229,7 +240,7 @@ def test_csv_has_a_column_for_each_of_them(exact: Exact) -> None:
 def test_classes_in_csv_come_back_whatever_they_are_called(exact: Exact) -> None:
     classes = ("storage tanks", 'dense, "residential"', "a|b; c/d")
     all_classes = PredictionSets("least-ambiguous", (math.inf,) * 3, 0.9)
-    policy = Policy("sets", "gate", (0.7, 0.6), "made up", sets=all_classes)
+    policy = Policy("sets", "gate", (0.7, 0.6), "made up", prediction_sets=all_classes)
     bundles.write_tiny(Path("tiny.gfd"), classes=classes, policies=(policy, *bundles.POLICIES))
     for row in csv.DictReader(io.StringIO(exact("tiny.gfd", "pictures", "--format", "csv"))):
         assert sorted(row["prediction_set"].split(BETWEEN)) == sorted(classes)
@@ -335,3 +346,40 @@ def test_what_cannot_be_done_is_told_without_a_traceback(run: Run, arguments: tu
     assert message in outcome.err
     assert outcome.out == ""
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+@pytest.mark.parametrize("form", ["text", "csv", "json"])
+def test_a_file_name_cannot_steer_the_terminal(exact: Exact, form: str) -> None:
+    name = "pictures/\x1b[31m\n\u202e.png"
+    Path(PICTURES[0]).rename(name)
+    printed = exact("tiny.gfd", name, "--format", form)
+    assert not set("\x1b\u202e") & set(printed)
+    assert printed.count("\n") == (2 if form == "csv" else 1)
+    if form == "json":
+        assert json.loads(printed)["source"] == name
+
+
+def test_csv_holds_no_formula(exact: Exact) -> None:
+    Path(PICTURES[0]).rename("=1+1.png")
+    bundles.write_tiny(Path("tiny.gfd"), classes=("@a", "-b", "+c"))
+    rows = list(csv.reader(io.StringIO(exact("tiny.gfd", "=1+1.png", "--format", "csv"))))
+    assert (rows[1][0], rows[1][2][0]) == ("'=1+1.png", "'")
+
+
+def test_files_of_other_formats_are_counted(run: Run) -> None:
+    Path("pictures/scene.jp2").write_bytes(b"")
+    Path("pictures/.hidden.txt").write_bytes(b"")
+    outcome = run("gfnet-dynn", "classify", "tiny.gfd", "pictures", *QUICK)
+    assert outcome.status == 0
+    assert "1 other file (1 .jp2) skipped, such as pictures/scene.jp2" in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no FIFO there")
+def test_a_fifo_does_not_stop_the_others(run: Run) -> None:
+    os.mkfifo("fifo.png")
+    os.close(os.open("fifo.png", os.O_RDWR | os.O_NONBLOCK))
+    outcome = run("gfnet-dynn", "classify", "tiny.gfd", "fifo.png", PICTURES[0], *QUICK)
+    assert outcome.status == 2
+    assert "fifo.png is a FIFO" in outcome.err
+    assert PICTURES[0] in outcome.out

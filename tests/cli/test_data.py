@@ -113,13 +113,13 @@ def test_check_writes_the_report_and_finds_no_problem(data: Data, small_ucm: Pat
     assert json.loads(Path("report.json").read_text())["problems"] == []
 
 
-def test_check_exits_with_1_for_problems(data: Data) -> None:
+def test_check_exits_with_2_for_problems(data: Data) -> None:
     Path("sets.toml").write_text(MINE)
     for number, place in enumerate(("train/a", "train/b", "val/a")):
         write_picture(Path("mine") / place / "[red]x.png", number)
     write_picture(Path("mine/val/b/[red]x.png"), 0)
     outcome = data("check", "mine", "--data-path", "mine", "--dataset-config", "sets.toml")
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert "problem: 1 image in more than one part" in outcome.out
     assert "train/a/[red]x.png = val/b/[red]x.png" in outcome.out
     assert "no problem" not in outcome.out
@@ -139,7 +139,7 @@ def test_check_shows_notes_and_parts_without_images(data: Data) -> None:
     write_picture(Path("data/UCM/train/b/0.png"), 1, size=9)
     write_picture(Path("data/UCM/train/b/1.png"), 2)
     outcome = data("check", "UCM")
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert "note: 3 images of the 2100 published" in outcome.out
     assert "1 to 2" in outcome.out
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gfnet_dynn.bundle.learned_from import NAME, digests, pack
+from gfnet_dynn.bundle.manifest import LEARNED_FROM
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.runtime import load
 from gfnet_dynn.workflows.evaluation import evaluate
 from tests import bundles
 from tests.cli.conftest import Run
+from tests.fingerprints import of_files, store_anew, write_scene
 from tests.test_architecture import without_torch
 
 
@@ -110,11 +111,14 @@ def _only(folder: Path, name: str) -> Path:
 
 
 def test_images_of_training_are_counted(tmp_path: Path, folder: Path) -> None:
-    seen = sorted(folder.rglob("*.png"))[:7]
-    content = bundles.files() | {NAME: pack(digests(seen))}
+    seen = [write_scene(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    for each in seen:
+        store_anew(each, folder / "river" / f"{each.stem}.jpg")
+    seen += sorted(folder.rglob("*.png"))[:7]
+    content = bundles.files() | {LEARNED_FROM: of_files(seen)}
     bundle = bundles.write_tiny(tmp_path / "known.gfd", content)
     notes = " ".join(evaluate(request(bundle, folder)).notes())
-    assert "on 7 of these 30 images" in notes
+    assert "on 10 of these 33 images" in notes
 
 
 def test_the_policy_that_is_asked_for_is_detailed(bundle: Path, folder: Path) -> None:

@@ -18,6 +18,7 @@ from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.runtime import load
 from tests.cli.conftest import Run
 from tests.conftest import CLASSES, write_image
+from tests.fingerprints import store_anew
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,11 @@ def test_a_bundle_knows_the_images_of_all_that_its_network_builds_upon(
         outcome = run("gfnet-dynn", "calibrate", bundle, folder, *line)
         assert outcome.status == 2, folder
         assert f"the network was trained or selected on {count} of the {count} images" in outcome.err
+    anew = Path("anew")
+    for file in (images["own/train"]).rglob("*.png"):
+        store_anew(file, anew / file.parent.name / f"{file.stem}.webp")
+    outcome = run("gfnet-dynn", "calibrate", bundle, anew, *line)
+    assert (outcome.status, "the network was trained or selected on" in outcome.err) == (2, True)
     for folder in (images["own/val"], images["new"], scenes / "val"):
         outcome = run("gfnet-dynn", "calibrate", bundle, folder, *line)
         assert outcome.status == 0, outcome.err

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -30,6 +31,7 @@ from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.config.training import TrainSettings
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
+from tests.image_bytes import png16_bytes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = ("--model", "gfnet-96x8", "--batch", "16", "--num_epoch", "2", "--lr", "0.001", "--threads", "1")
@@ -90,6 +92,25 @@ def test_training_then_evaluation(train: Train) -> None:
     again = json.loads((RESULT / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     assert again["latency"] is None
     assert again["sweeps"]["gate"][3]["accuracy"] == report["sweeps"]["gate"][3]["accuracy"]
+
+
+def test_a_run_on_11_bit_images_remembers_how_they_are_read(train: Train, scenes: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide"
+    for path in scenes.rglob("*.png"):
+        target = wide / path.relative_to(scenes)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        samples = np.rint(np.asarray(Image.open(path)) * (2047 / 255)).astype(np.uint16)
+        target.write_bytes(png16_bytes(samples))
+    refused(train(data=wide), "--stretch")
+    trained = train("--stretch", "0", "2047", "--num_epoch", "1", data=wide)
+    assert trained.status == 0, trained.err
+    evaluate = ("--eval", "--checkpoint-path", RESULT, "--latency-images", "0")
+    evaluated = train(*evaluate, data=wide)
+    assert evaluated.status == 0, evaluated.err
+    figures = (RESULT / "evaluation" / "evaluation.json").read_bytes()
+    otherwise = train(*evaluate, "--stretch", "0", "999", data=wide)
+    assert otherwise.status == 0, otherwise.err
+    assert (RESULT / "evaluation" / "evaluation.json").read_bytes() != figures
 
 
 def test_the_published_spellings_and_defaults(run: Run) -> None:
@@ -199,7 +220,7 @@ def test_an_unfinished_run_that_is_not_resumed_is_named(train: Train) -> None:
     assert train("--num_epoch", "1").status == 0
     shutil.rmtree(RESULT)
     outcome = train("--num_epoch", "1")
-    assert "the earlier, unfinished run (--resume would have gone on with it) was moved to" in outcome.out
+    assert "the earlier, unfinished run (--resume would have continued it) was moved to" in outcome.out
 
 
 def test_padding_an_odd_size(train: Train) -> None:
@@ -230,7 +251,7 @@ def test_a_data_set_that_is_not_there(run: Run) -> None:
 def test_an_empty_class_folder(train: Train, own_scenes: Path) -> None:
     shutil.rmtree(own_scenes / "train" / "river")
     (own_scenes / "train" / "river").mkdir()
-    refused(train(data=own_scenes), "the class folder", "train/river has no images")
+    refused(train(data=own_scenes), "train/river", "no images")
 
 
 def test_another_number_of_classes(run: Run, scenes: Path) -> None:
@@ -339,7 +360,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_with(scenes: Path, scenes_config: P
                 break
         rest = process.stdout.read()
     assert process.returncode == 130
-    assert "go on with the same command and --resume" in rest
+    assert "continue with the same command and --resume" in rest
     assert (tmp_path / RESULT.parent / "checkpoint_backbone" / "state.safetensors").is_file()
 
 
@@ -389,5 +410,5 @@ def test_impossible_timings_are_refused(train: Train, options: tuple[str, ...]) 
 def test_names_with_brackets_are_printed_as_they_are(train: Train) -> None:
     outcome = train("--output", "ru[red]ns", "--num_epoch", "1")
     assert outcome.status == 0, outcome.err
-    assert "trained: ru[red]ns/checkpoint_Stripes_0.75_confEE" in outcome.out
+    assert "written: ru[red]ns/checkpoint_Stripes_0.75_confEE" in outcome.out
     refused(train("--checkpoint-path", "[/x].pth"), "no checkpoint at [/x].pth")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.cli.train import PRESET
+from gfnet_dynn.cli.train import PRESET, Recipe
 from gfnet_dynn.data.request import DataOptions
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import OptionError, RecipeError
@@ -96,10 +96,13 @@ def test_options_of_the_api_win_over_a_recipe(tmp_path: Path) -> None:
 
 def test_the_default_recipe_is_not_that_of_another_network() -> None:
     nothing = {"recipe": None, "model": None, "checkpoint": None}
-    assert PRESET(nothing) == read_recipe("lite0")
+    assert PRESET(nothing) == {**read_recipe("lite0"), Recipe: {"recipe": "lite0"}}
     assert PRESET({**nothing, "model": "gfnet-96x8"}) == {}
     assert PRESET({**nothing, "checkpoint": Path("x")}) == {}
-    assert PRESET({**nothing, "recipe": "student", "model": "gfnet-96x8"}) == read_recipe("student")
+    assert (
+        PRESET({**nothing, "recipe": "student", "model": "gfnet-96x8"})[TrainSettings]
+        == read_recipe("student")[TrainSettings]
+    )
 
 
 def test_the_command_line_wins_over_a_recipe(run: Run, scenes: Path, tmp_path: Path) -> None:
@@ -161,6 +164,7 @@ def test_each_recipe_runs_on_a_folder(run: Run, few_scenes: Path, name: str) -> 
     line = ("--recipe", name, *once, *teacher, "--input-size", "32")
     outcome = run("gfnet-dynn", "train", few_scenes, *line)
     assert outcome.status == 0, outcome.err
+    assert f"recipe: {name}" in outcome.out
     folder = Path("checkpoint/checkpoint_set_0.75_confEE")
     assert f"gfnet-dynn evaluate {folder}" in outcome.out
     assert f"gfnet-dynn export {folder} -o" in outcome.out
@@ -170,3 +174,12 @@ def test_each_recipe_runs_on_a_folder(run: Run, few_scenes: Path, name: str) -> 
         "main_dynn.py", "--eval", "--latency-images", "0", "--checkpoint-path", folder, "--data-path", few_scenes
     )
     assert again.status == 0, again.err
+
+
+def test_a_pair_of_numbers_is_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "wide.toml"
+    path.write_text("[data]\nstretch = [0, 2047]\n", encoding="utf-8")
+    assert read_recipe(path)[DataOptions] == {"stretch": (0, 2047)}
+    path.write_text("[data]\nstretch = 2047\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="a list of 2 numbers, not 2047"):
+        read_recipe(path)

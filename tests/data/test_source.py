@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
-from gfnet_dynn.data.request import DataOptions
+from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, find_in_folder, locate
+from gfnet_dynn.data.splits.split import find_split
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import ignore_progress
 from tests.data.small_sets import write_picture
@@ -96,3 +97,9 @@ def test_a_folder_of_unreadable_images_is_named(tmp_path: Path) -> None:
         (tmp_path / name / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="none of 2 images"):
         find_in_folder(tmp_path)
+
+
+def test_classes_that_differ_between_parts_are_named(tmp_path: Path) -> None:
+    root = scenes(tmp_path, "train/river", "train/farm", "val/river", "val/farm", "val/port")
+    with pytest.raises(DataError, match=r"train lacks classes that .*val has: port"):
+        find_split(None, find_in_folder(root), SplitSettings())

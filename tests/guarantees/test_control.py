@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.errors import CalibrationError, OptionError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.guarantees.control import COUNTING, GUARANTEED, Method, RiskTarget, control, p_values, unused_level
@@ -29,50 +29,52 @@ def violations(target: RiskTarget, images: int) -> tuple[float, float]:
         except CalibrationError:
             costs.append(1.0)
             continue
-        broken += truth[guarantee.thresholds[0]] > target.epsilon
+        broken += truth[guarantee.thresholds[0]] > target.limit
         costs.append(guarantee.mean_cost)
     return broken / DRAWS, float(np.mean(costs))
 
 
 @pytest.mark.parametrize("delta", [0.05, 0.1])
-@pytest.mark.parametrize(("method", "risk"), [(m, "harm") for m in GUARANTEED] + [("betting", "drop")])
-def test_the_promise_is_kept(method: Method, risk: RiskName, delta: float) -> None:
-    broken, cost = violations(RiskTarget(risk, 0.02, delta, method), 600)
+@pytest.mark.parametrize(
+    ("method", "risk"), [(m, "harmful-exits") for m in GUARANTEED] + [("betting", "accuracy-drop")]
+)
+def test_the_guarantee_is_kept(method: Method, risk: RiskName, delta: float) -> None:
+    broken, cost = violations(RiskTarget(risk, 0.02, 1 - delta, method), 600)
     assert broken <= delta + 2 * np.sqrt(delta * (1 - delta) / DRAWS)
     assert cost < 0.95  # something is saved
 
 
 def test_picking_naively_breaks_it() -> None:
-    broken, _ = violations(RiskTarget("harm", 0.02, 0.05, "naive"), 600)
+    broken, _ = violations(RiskTarget("harmful-exits", 0.02, 0.95, "naive"), 600)
     assert broken > 0.25
 
 
 def test_conformal_control_keeps_the_mean() -> None:
-    population, target = make_population(), RiskTarget("harm", 0.02, method="conformal")
-    truth = dict(zip(GRID, population.true_risks("harm", np.array(GRID)), strict=True))
+    population, target = make_population(), RiskTarget("harmful-exits", 0.02, method="conformal")
+    truth = dict(zip(GRID, population.true_risks("harmful-exits", np.array(GRID)), strict=True))
     risks = [truth[control(population.draw(300, seed), COSTS, target, PATH).thresholds[0]] for seed in range(DRAWS)]
-    assert np.mean(risks) <= target.epsilon + 2 * np.std(risks) / np.sqrt(DRAWS)
-    assert np.mean(risks) > 0.5 * target.epsilon
+    assert np.mean(risks) <= target.limit + 2 * np.std(risks) / np.sqrt(DRAWS)
+    assert np.mean(risks) > 0.5 * target.limit
 
 
 @pytest.mark.parametrize("method", [*GUARANTEED, "conformal"])
 def test_more_images_buy_cheaper_thresholds(method: Method) -> None:
-    target, population = RiskTarget("harm", 0.03, 0.05, method), make_population()
+    target, population = RiskTarget("harmful-exits", 0.03, 0.95, method), make_population()
     few, many = (control(population.draw(count, 0), COSTS, target) for count in (400, 20_000))
     assert many.mean_cost < few.mean_cost
 
 
 def test_a_looser_limit_is_never_dearer() -> None:
     draw = make_population().draw(2000, 1)
-    costs = [control(draw, COSTS, RiskTarget("drop", epsilon)).mean_cost for epsilon in (0.005, 0.01, 0.02, 0.05)]
+    costs = [control(draw, COSTS, RiskTarget("accuracy-drop", limit)).mean_cost for limit in (0.005, 0.01, 0.02, 0.05)]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > costs[-1]
 
 
 @pytest.mark.parametrize("method", [*GUARANTEED, "conformal"])
 def test_too_few_images_are_told_how_many_would_do(method: Method) -> None:
-    target, population = RiskTarget("harm", 0.01, 0.05, method), make_population()
-    with pytest.raises(CalibrationError, match=r"20 images cannot support a limit of 1 points for harm") as caught:
+    target, population = RiskTarget("harmful-exits", 0.01, 0.95, method), make_population()
+    with pytest.raises(CalibrationError, match=r"20 images cannot support harmful exits at most 1%") as caught:
         control(population.draw(20, 0), COSTS, target)
     needed = int(re.findall(r"at least (\d+)", str(caught.value))[0])
     perfect = population.draw(5000, 0)
@@ -88,43 +90,62 @@ def test_too_few_images_are_told_how_many_would_do(method: Method) -> None:
 
 
 def test_the_exact_test_needs_as_many_images_as_a_coin() -> None:
-    target = RiskTarget("harm", 0.01, 0.05, "exact")
+    target = RiskTarget("harmful-exits", 0.01, 0.95, "exact")
     with pytest.raises(CalibrationError, match="at least 299 are needed"):
         control(make_population().draw(50, 0), COSTS, target)
 
 
 def test_a_network_that_errs_too_often_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CalibrationError, match=r"that of the full network is .* points on these 1000 images already"):
+    with pytest.raises(CalibrationError, match=r"error at most 1% .* these 1000 images the full network has \d"):
         control(make_population().draw(1000, 0), COSTS, RiskTarget("error", 0.01))
 
 
 def test_an_error_rate_close_to_the_networks_own_asks_for_more_images() -> None:
     draw = make_population().draw(500, 0)
     own = float((~draw.correct[:, -1]).mean())
-    with pytest.raises(CalibrationError, match="500 images cannot support a limit of"):
+    with pytest.raises(CalibrationError, match="500 images cannot support error at most"):
         control(draw, COSTS, RiskTarget("error", own + 0.002))
 
 
 @pytest.mark.parametrize(
-    ("target", "message"),
+    ("target", "facts"),
     [
-        ({"risk": "drop", "epsilon": 0.0}, "limit must lie between 0 and 1"),
-        ({"risk": "drop", "epsilon": float("nan")}, "limit must lie between 0 and 1"),
-        ({"risk": "drop", "epsilon": 0.1, "delta": 1.0}, "probability of failure must lie between 0 and 1"),
-        ({"risk": "drop", "epsilon": 0.1, "method": "exact"}, "ask for 'harm'"),
-        ({"risk": "brier", "epsilon": 0.1, "method": "exact"}, "ask for betting"),
+        ({"risk": "accuracy-drop", "limit": 0.0}, ("--risk-limit", "0%")),
+        ({"risk": "accuracy-drop", "limit": 1.0}, ("--risk-limit", "100%")),
+        ({"risk": "accuracy-drop", "limit": float("nan")}, ("--risk-limit", "nan")),
+        ({"risk": "accuracy-drop", "limit": 0.1, "confidence": 1.0}, ("--confidence", "100%")),
+        ({"risk": "accuracy-drop", "limit": 0.1, "confidence": 0.4}, ("--confidence", "40%", "50%")),
+        ({"risk": "accuracy-drop", "limit": 0.1, "confidence": float("nan")}, ("--confidence", "nan")),
+        ({"risk": "accuracy-drop", "limit": 0.1, "method": "exact"}, ("--method exact", "harmful-exits")),
+        ({"risk": "accuracy-drop", "limit": 0.1, "method": "conformal"}, ("--method conformal", "harmful-exits")),
+        ({"risk": "brier", "limit": 0.1, "method": "exact"}, ("--method exact", "betting")),
     ],
 )
-def test_wishes_that_make_no_sense(target: dict[str, object], message: str) -> None:
-    with pytest.raises(CalibrationError, match=message):
+def test_targets_that_make_no_sense_are_refused(target: dict[str, object], facts: tuple[str, ...]) -> None:
+    with pytest.raises(OptionError) as caught:
         RiskTarget(**target)  # type: ignore[arg-type] # by name
+    assert all(fact in str(caught.value) for fact in facts)
+
+
+@pytest.mark.parametrize("risk", ["accuracy-drop", "harmful-exits", "disagreement"])
+def test_every_precision_is_compared_with_the_first_ones_full_network(risk: RiskName) -> None:
+    """A precision whose own exits lose nothing, but whose full network is worse than that of fp32 by a twentieth."""
+    fp32 = make_population().draw(4000, 0)
+    logits = np.repeat(fp32.logits[:, -1:], 4, axis=1)
+    worse = np.flatnonzero(fp32.correct[:, -1])[:200]
+    logits[worse] = np.roll(logits[worse], 1, axis=2)
+    int8 = ExitArrays(logits, fp32.gates, fp32.labels)
+    assert control(int8, COSTS, RiskTarget(risk, 0.04)).thresholds == (0, 0, 0)
+    with pytest.raises(CalibrationError, match=r"these 4000 images the full network has 5\.00%"):
+        control([fp32, int8], COSTS, RiskTarget(risk, 0.04))
+    assert control([fp32, int8], COSTS, RiskTarget(risk, 0.2)).risk >= 0.05
 
 
 def test_what_is_no_number_is_refused() -> None:
     draw = make_population().draw(100, 0)
     draw.logits[3, 1, 0] = np.nan
     with pytest.raises(CalibrationError, match="not numbers"):
-        control(draw, COSTS, RiskTarget("harm", 0.1))
+        control(draw, COSTS, RiskTarget("harmful-exits", 0.1))
 
 
 @pytest.mark.parametrize("method", COUNTING)
@@ -132,9 +153,9 @@ def test_what_is_no_number_is_refused() -> None:
 @pytest.mark.parametrize("delta", [0.05, 0.1])
 def test_what_is_left_of_a_level_changes_no_verdict(method: Method, images: int, delta: float) -> None:
     """By trying every number of losses: the largest p-value that is granted is the level less what is left."""
-    target = RiskTarget("harm", 0.05, delta, method)
+    target = RiskTarget("harmful-exits", 0.05, 1 - delta, method)
     every = (np.arange(images)[:, None] < np.arange(images + 1)).astype(np.float64)
-    granted = [p for p in p_values(every, Risk(every, 0, 1), target) if p <= delta]
+    granted = [p for p in p_values(every, Risk(every, 0, 1), target) if p <= target.alpha]
     left = unused_level(images, target)
-    assert left == delta - max(granted, default=0.0)
-    assert 0 <= left <= delta
+    assert left == target.alpha - max(granted, default=0.0)
+    assert 0 <= left <= target.alpha

@@ -33,8 +33,8 @@ def test_the_mean_drop_is_the_difference_of_accuracies() -> None:
     arrays = random_arrays()
     exits = exits_along(arrays.gates, same_for_all(2, [NEVER, 0.7, 0.3, 0.0]))
     accuracy = np.take_along_axis(arrays.correct, exits.astype(np.intp), axis=1).mean(axis=0)
-    drop = losses_at(risk_of(arrays, "drop"), exits).mean(axis=0)
-    assert np.allclose(drop, means_at(risk_of(arrays, "drop").losses, exits), atol=1e-6)
+    drop = losses_at(risk_of(arrays, "accuracy-drop"), exits).mean(axis=0)
+    assert np.allclose(drop, means_at(risk_of(arrays, "accuracy-drop").losses, exits), atol=1e-6)
     assert np.allclose(drop, accuracy[0] - accuracy)
     assert np.ptp(drop) > 0
 
@@ -71,7 +71,7 @@ def test_a_greedy_path_falls_exit_by_exit_and_saves_more_than_one_threshold_for_
     # One exit's gate lies: a threshold for all must heed it, one for each exit need not.
     deceived = ExitArrays(arrays.logits, arrays.gates.copy(), arrays.labels)
     deceived.gates[:, 0] = 1 - deceived.gates[:, 0]
-    risk = risk_of(deceived, "harm")
+    risk = risk_of(deceived, "harmful-exits")
     path = greedy_path(deceived, risk, COSTS)
     assert (path[0] == NEVER).all()
     assert (path[-1] == 0).all()
@@ -95,7 +95,7 @@ def test_a_few_sure_errors_do_not_hide_what_an_exit_saves_below_them() -> None:
     logits = np.where(right[..., None], np.array([1.0, 0.0]), np.array([0.0, 1.0])).astype(np.float32)
     gates = np.stack((np.linspace(1, 0.01, images), generator.random(images)), axis=1).astype(np.float32)
     arrays = ExitArrays(logits, gates, labels)
-    risk, costs = risk_of(arrays, "harm"), (1.0, 2.0, 10.0)
+    risk, costs = risk_of(arrays, "harmful-exits"), (1.0, 2.0, 10.0)
     exits = exits_along(gates, greedy_path(arrays, risk, costs))
     losses, means = losses_at(risk, exits).mean(axis=0), np.array(costs)[exits].mean(axis=0)
     tested = np.logical_and.accumulate(losses <= 0.03)  # a test along the path ends where it fails first

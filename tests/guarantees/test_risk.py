@@ -12,11 +12,21 @@ ARRAYS = ExitArrays(np.eye(2, dtype=np.float32)[SAID] * 2, np.full((4, 1), 0.5, 
 
 
 def test_risks_by_hand() -> None:
-    assert risk_of(ARRAYS, "drop").losses.tolist() == [[0, 0], [1, 0], [-1, 0], [0, 0]]
-    assert risk_of(ARRAYS, "harm").losses.tolist() == [[0, 0], [1, 0], [0, 0], [0, 0]]
+    assert risk_of(ARRAYS, "accuracy-drop").losses.tolist() == [[0, 0], [1, 0], [-1, 0], [0, 0]]
+    assert risk_of(ARRAYS, "harmful-exits").losses.tolist() == [[0, 0], [1, 0], [0, 0], [0, 0]]
     assert risk_of(ARRAYS, "error").losses.tolist() == [[0, 0], [1, 0], [0, 1], [1, 1]]
     assert risk_of(ARRAYS, "disagreement").losses.tolist() == [[0, 0], [1, 0], [1, 0], [0, 0]]
     sure = np.exp(2) / (1 + np.exp(2))
     brier = risk_of(ARRAYS, "brier").losses
     assert brier[0, 0] == pytest.approx(2 * (1 - sure) ** 2)
     assert brier[1, 0] == pytest.approx(2 * sure**2)
+
+
+def test_risks_of_a_precision_are_against_the_reference() -> None:
+    """Its own final exit is wrong on the first image and correct on the third, where fp32's is not."""
+    predicted = np.array([[0, 1], [1, 0], [0, 0], [1, 1]])
+    int8 = ExitArrays(np.eye(2, dtype=np.float32)[predicted] * 2, ARRAYS.gates, ARRAYS.labels)
+    assert risk_of(int8, "accuracy-drop", ARRAYS).losses.tolist() == [[0, 1], [1, 0], [-1, -1], [0, 0]]
+    assert risk_of(int8, "harmful-exits", ARRAYS).losses.tolist() == [[0, 1], [1, 0], [0, 0], [0, 0]]
+    assert risk_of(int8, "disagreement", ARRAYS).losses.tolist() == [[0, 1], [1, 0], [1, 1], [0, 0]]
+    assert risk_of(int8, "error", ARRAYS).losses.tolist() == risk_of(int8, "error").losses.tolist()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import struct
 from pathlib import Path
 from typing import Any, Literal
@@ -8,8 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from gfnet_dynn.errors import DataError, ImageError
@@ -160,12 +157,13 @@ def test_8_bit_tiffs_of_separate_planes_are_read(tmp_path: Path) -> None:
     [
         (tiff_bytes(WIDE, planar=True), "store it interleaved by pixel"),
         (tiff_bytes(WIDE, ">", planar=True), "store it interleaved by pixel"),
-        (tiff_bytes((RGB[:, :, :1] / 255).astype(np.float32)), "floating-point"),
-        (tiff_bytes((RGB / 255).astype(np.float32)), "8 or 16 bit"),
-        (tiff_bytes(WIDE[:, :, :1].astype(np.int32) * 7), "beyond unsigned 16 bit"),
-        (tiff_bytes(WIDE[:, :, :1].astype(np.int16)), "beyond unsigned 16 bit"),
+        (tiff_bytes((RGB[:, :, :1] / 255).astype(np.float32)), "float32 samples, here from 0 to 0.996.* --stretch"),
+        (tiff_bytes((RGB / 255).astype(np.float32)), "3 bands of float32"),
+        (tiff_bytes(WIDE[:, :, :1].astype(np.int32) * 7), r"int32 .* --stretch"),
+        (tiff_bytes(WIDE[:, :, :1].astype(np.int16)), r"int16 .* --stretch"),
+        (tiff_bytes(np.dstack([WIDE] * 5)[:, :, :13]), "13 bands of uint16"),
     ],
-    ids=["planes", "planes-big-endian", "float", "float-colour", "32-bit", "signed"],
+    ids=["planes", "planes-big-endian", "float", "float-colour", "32-bit", "signed", "13-bands"],
 )
 def test_samples_that_would_be_misread_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.tif"
@@ -189,7 +187,14 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
         read_image(path)
 
 
-@pytest.mark.parametrize("image_format", ["GIF", "EPS", "PPM", "ICO"])
+@pytest.mark.parametrize(("image_format", "named"), [("GIF", "GIF"), ("JPEG2000", "JPEG 2000"), ("AVIF", "AVIF")])
+def test_other_formats_are_named(tmp_path: Path, image_format: str, named: str) -> None:
+    path = written(tmp_path / "x.jpg", Image.fromarray(RGB), format=image_format)
+    with pytest.raises(ImageError, match=rf"x\.jpg is a .*{named}.*: give JPEG, PNG"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("image_format", ["EPS", "PPM", "ICO"])
 def test_formats_that_are_not_documented_are_refused(tmp_path: Path, image_format: str) -> None:
     path = written(tmp_path / "x.jpg", Image.fromarray(RGB), format=image_format)
     with pytest.raises(ImageError, match=r"x\.jpg is not an image in a known format"):
@@ -213,40 +218,17 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").mkdir()
-    with pytest.raises(DataError, match=r"cannot decode .*x\.jpg: .*directory"):
+    with pytest.raises(DataError, match=r"x\.jpg is a folder"):
         read_image(tmp_path / "x.jpg")
 
 
-def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.png"
-    path.write_bytes(png_bytes(20_000, 20_000, b"\0" * 1000))
-    with pytest.raises(ImageError, match=r"cannot decode .*bomb\.png: .*exceeds limit"):
-        read_image(path)
+def test_content_in_memory_is_decoded_too() -> None:
+    np.testing.assert_array_equal(read_image(png_bytes(2, 1, b"\0\1\2\3\4\5\6")), [[[1, 2, 3], [4, 5, 6]]])
+    with pytest.raises(ImageError, match="in memory"):
+        read_image(b"no image")
 
 
-def encoded(image_format: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(RGB).save(file, image_format)
-    return file.getvalue()
-
-
-WHOLE = {name: encoded(name) for name in ("JPEG", "PNG", "TIFF", "BMP", "WEBP")}
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of damaged TIFF tags
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), name=st.sampled_from(sorted(WHOLE)))
-def test_damage_gives_an_image_or_an_image_error_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject, name: str
-) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # damage may ask for a huge image
-    content = bytearray(WHOLE[name])
-    for position in data.draw(st.lists(st.integers(0, min(len(content), 250) - 1), max_size=4)):
-        content[position] = data.draw(st.integers(0, 255))
-    path = tmp_path / "x.img"
-    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    try:
-        read(path)
-    except ImageError as error:
-        assert str(path) in str(error)
+def test_a_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_image(tmp_path / "\x1b[2J\n.png")
+    assert "\\x1b[2J\\n.png" in str(caught.value)

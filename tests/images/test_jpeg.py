@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.images import jpeg
-from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.decode import decode, read_image
 from gfnet_dynn.images.fit import fit, load_input
 from gfnet_dynn.images.jpeg import decode_jpeg, reduction
 from gfnet_dynn.spec.network import InputSpec
@@ -35,7 +35,7 @@ def saved(picture: Image.Image, **options: object) -> bytes:
 @pytest.mark.parametrize("size", [(256, 256), (251, 250), (17, 33)])
 def test_the_pixels_are_those_of_pillow(size: tuple[int, int], *, progressive: bool, subsampling: int) -> None:
     content = saved(scene(*size), quality=75, subsampling=subsampling, progressive=progressive)
-    decoded = decode_jpeg(content)
+    decoded = decode_jpeg(content, None, 1 << 20)
     assert decoded is not None
     assert np.array_equal(decoded, np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
 
@@ -62,7 +62,7 @@ def test_a_large_picture_is_the_same_by_both_decoders(
     path, spec = tmp_path / "large.jpg", InputSpec(160)
     path.write_bytes(saved(scene(*size), quality=90))
     ours = load_input(path, spec)
-    assert read_image(path, 160).shape[1] == -(-size[0] // reduction(size, 160)) < size[0]
+    assert decode(path, 160).width == -(-size[0] // reduction(size, 160)) < size[0]
     monkeypatch.setattr(jpeg, "simplejpeg", None)
     assert np.array_equal(load_input(path, spec), ours)
 
@@ -80,4 +80,4 @@ def test_what_it_cannot_decode_is_left_to_pillow() -> None:
     cmyk = saved(scene(32, 32).convert("CMYK"))
     whole = saved(scene(32, 32))
     for content in (grey, cmyk, whole[: len(whole) // 2], b"\xff\xd8\xff", b"", b"GIF89a"):
-        assert decode_jpeg(content) is None
+        assert decode_jpeg(content, None, 1 << 20) is None

@@ -123,7 +123,7 @@ def test_thresholds_of_the_caller_take_the_place_of_the_policys(
 
 
 @pytest.mark.parametrize(
-    ("threshold", "exits"), [(0, {"exit 1"}), (NEVER, {"final"}), ((NEVER, 0), {"exit 2"}), ((2, 2), {"final"})]
+    ("threshold", "exits"), [(0, {"exit 1"}), (NEVER, {"final"}), ((NEVER, 0), {"exit 2"}), ((NEVER, NEVER), {"final"})]
 )
 def test_thresholds_of_the_caller_decide_where_images_leave(
     classifier: Classifier, threshold: float | tuple[float, float], exits: set[str]
@@ -316,16 +316,16 @@ def test_an_image_is_unknown_below_the_threshold_of_its_exit_whatever_its_temper
     energy = float(np.log(np.exp(LOGITS.astype(np.float64)).sum()))
     above, below = (UnknownRule("energy", (at, -math.inf, math.inf), 0.05) for at in (energy + 1e-9, energy - 1e-9))
     for fitted in (UNFITTED, WARM):
-        unsure = replace(bundles.POLICIES[0], fitted=fitted, unknowns=above)
+        unsure = replace(bundles.POLICIES[0], fitted=fitted, unknown_rule=above)
         found = [make_prediction(bundles.manifest(), unsure, "fp32", LOGITS, index, None).unknown for index in range(3)]
         assert found == [True, False, True]
-        sure = replace(unsure, unknowns=below)
+        sure = replace(unsure, unknown_rule=below)
         assert make_prediction(bundles.manifest(), sure, "fp32", LOGITS, 0, None).unknown is False
 
 
 def test_unknown_may_be_told_by_the_largest_logit() -> None:
     for at, unknown in ((3.2, False), (3.25, False), (3.3, True)):
-        policy = replace(bundles.POLICIES[0], unknowns=UnknownRule("max-logit", (at,) * 3, 0.05))
+        policy = replace(bundles.POLICIES[0], unknown_rule=UnknownRule("max-logit", (at,) * 3, 0.05))
         assert make_prediction(bundles.manifest(), policy, "fp32", LOGITS, 1, None).unknown is unknown
 
 
@@ -340,7 +340,7 @@ def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
         "least-ambiguous", (0.0, 0.95, math.inf), 0.9
     )  # the most probable belongs, whatever the quantile
     made = make_prediction(
-        bundles.manifest(), replace(bundles.POLICIES[0], sets=sets), "fp32", LOGITS, exit_index, None
+        bundles.manifest(), replace(bundles.POLICIES[0], prediction_sets=sets), "fp32", LOGITS, exit_index, None
     )
     assert made.prediction_set == members
     assert made.to_dict()["prediction_set"] == list(members)
@@ -348,7 +348,7 @@ def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
 
 def test_classes_are_among_at_the_temperature_of_the_exit() -> None:
     sets = PredictionSets("least-ambiguous", (0.85, 0.85, 0.85), 0.9)
-    policy = replace(bundles.POLICIES[0], sets=sets, fitted=WARM)
+    policy = replace(bundles.POLICIES[0], prediction_sets=sets, fitted=WARM)
     sizes = [
         len(make_prediction(bundles.manifest(), policy, "fp32", LOGITS, index, None).prediction_set or ())
         for index in range(3)
@@ -392,4 +392,4 @@ def test_thresholds_of_the_caller_end_what_was_promised(bundle: Path) -> None:
     bundles.write_tiny(bundle, policies=(bundles.CALIBRATED, *bundles.POLICIES))
     own = load(bundle, precision="fp32", threads=1).policy("calibrated", 0.5)
     assert own.fitted == bundles.CALIBRATED.fitted  # still what its score needs
-    assert (own.guarantee, own.references, own.sets, own.unknowns) == ({}, {}, None, None)
+    assert (own.guarantee, own.references, own.prediction_sets, own.unknown_rule) == ({}, {}, None, None)

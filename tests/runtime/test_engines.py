@@ -157,6 +157,17 @@ def test_a_broken_graph_is_an_error_of_the_engine(engine: Engine, broken: Callab
         engine.compile(broken())
 
 
+def test_an_engine_prints_nothing_of_its_own(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = bundles.segment(0)
+    for at in range(0, len(whole), 29):
+        try:
+            graph = engine.compile(whole[:at] + bytes([whole[at] ^ 0x80]) + whole[at + 1 :])
+            graph.run(bundles.images(2))
+        except EngineError:
+            pass
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("kind", [TensorProto.STRING, TensorProto.BFLOAT16, TensorProto.DOUBLE])
 def test_onnxruntime_refuses_numbers_that_no_stage_has(kind: int) -> None:
     with pytest.raises(EngineError, match=r"a is a tensor\(\w+\), which no segment has"):

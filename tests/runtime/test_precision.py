@@ -171,6 +171,28 @@ def test_a_user_without_a_home_is_no_error(stopwatch: Stopwatch, bundle: Path, m
     assert stopwatch.used == 2
 
 
+def test_what_the_bundle_does_not_allow_is_neither_timed_nor_taken(
+    stopwatch: Stopwatch, bundle: Path, cache: Path
+) -> None:
+    chosen(bundle)
+    (file,) = remembered(cache)
+    bundles.write_tiny(bundle, auto_precisions=("fp32",))
+    assert load(bundle, threads=1).net.precision == "fp32"
+    assert stopwatch.used == 1
+    assert load(bundle, precision="int8", threads=1).net.precision == "int8"
+    assert remembered(cache) == [file]
+
+
+def test_a_remembered_precision_that_is_not_allowed_is_timed_anew(
+    stopwatch: Stopwatch, bundle: Path, cache: Path
+) -> None:
+    chosen(bundle)
+    (file,) = remembered(cache)
+    file.write_text('{"fastest": "fp16"}', encoding="utf-8")
+    assert chosen(bundle) == "int8"
+    assert stopwatch.used == 2
+
+
 def test_a_bundle_of_one_precision_is_not_timed(stopwatch: Stopwatch, bundle: Path, cache: Path) -> None:
     bundles.write_tiny(bundle, bundles.files(fp32=bundles.segments()))
     assert chosen(bundle) == "fp32"

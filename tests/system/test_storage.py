@@ -1,15 +1,26 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gfnet_dynn.errors import StorageError
-from gfnet_dynn.system.storage import make_folder, move_aside, one_at_a_time, require_writable, write_bytes, write_json
+from gfnet_dynn.system.storage import (
+    json_line,
+    make_folder,
+    move_aside,
+    one_at_a_time,
+    require_writable,
+    to_json,
+    write_bytes,
+    write_json,
+)
 
 _FULL_DISK_CHILD = """
 import resource, sys
@@ -81,6 +92,28 @@ def test_json_is_utf8_indented_and_ends_with_a_newline(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith('{\n  "τ": [\n')
     assert path.read_bytes().endswith(b"}\n")
     assert json.loads(path.read_bytes()) == {"τ": [1, 2.5], "ok": None}
+
+
+@pytest.mark.parametrize("write", [to_json, json_line])
+def test_what_is_no_number_is_null(write: Callable[[object], str | bytes]) -> None:
+    value = {"a": math.nan, "b": [math.inf, (-math.inf, 1.5)], "c": {"τ": None}, "d": True, "e": 10**30}
+    assert json.loads(write(value), parse_constant=pytest.fail) == {
+        **value,
+        "a": None,
+        "b": [None, [None, 1.5]],
+    }
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "value.json", {"a": np.float64(0.1), "b": np.int64(3), "c": [np.float32("nan")]})
+    assert json.loads(path.read_bytes()) == {"a": 0.1, "b": 3, "c": [None]}
+
+
+def test_a_line_of_json_is_ascii_whatever_the_names() -> None:
+    line = json_line({"source": "\udcff\u202e\nτ.png"})
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line) == {"source": "\udcff\u202e\nτ.png"}
 
 
 def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:

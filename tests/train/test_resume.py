@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
+import safetensors.torch
 import torch
 
 from gfnet_dynn.errors import CheckpointError
@@ -18,6 +20,7 @@ from gfnet_dynn.train.engine.interruption import Interruption, TrainingInterrupt
 from gfnet_dynn.train.engine.reporter import Reporter, Reporters
 from gfnet_dynn.train.engine.tracking import JsonlTracker
 from gfnet_dynn.train.runs.run import open_run, train
+from tests.fuzz.mutated_checkpoints import signed
 from tests.train.drive import SendSignal, plan_run
 
 STAGES = ("backbone", "warmup", "joint")
@@ -148,7 +151,23 @@ def test_a_damaged_state_is_named(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingInterrupted):
         train(run, SendSignal(signal.SIGHUP, "warmup"))
     state = plan.folder / "checkpoint_warmup" / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:1000])
-    run = open_run(plan, resume=True)
-    with pytest.raises(CheckpointError, match=r"state\.safetensors"):
-        train(run, Reporter())
+    whole = state.read_bytes()
+    tensors = safetensors.torch.load(whole)
+    with safetensors.safe_open(state, "pt") as file:
+        described = json.loads(file.metadata()["json"])
+    hostile = [
+        (tensors, {**described, "memory": {}}),
+        (tensors, {**described, "position": {**described["position"], "epoch": "1"}}),
+        (tensors, {**described, "stage": "joint"}),
+        (tensors, [described]),
+        ({name: tensor[:1] for name, tensor in tensors.items() if tensor.dim()}, described),
+        ({name: tensor for name, tensor in tensors.items() if not name.startswith("net/")}, described),
+    ]
+    for damaged in (
+        *(whole[:1000], whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]),
+        *(signed(held, json.dumps(header)) for held, header in hostile),
+    ):
+        state.write_bytes(damaged)
+        run = open_run(plan, resume=True)
+        with pytest.raises(CheckpointError, match=r"state\.safetensors"):
+            train(run, Reporter())

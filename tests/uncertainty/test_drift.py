@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from functools import cache
 from typing import Any
 
@@ -12,13 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.errors import CalibrationError, OptionError
 from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.exits.scores import max_probability
-from gfnet_dynn.uncertainty.drift import BINS, Reference, chi_square, compare, reference_of
-from tests.exits.populations import make_population
+from gfnet_dynn.uncertainty.drift import (
+    BINS,
+    Comparison,
+    Observations,
+    Reference,
+    ShiftTest,
+    chi_square,
+    compare,
+    reference_of,
+)
+from tests.exits.populations import CLASSES, make_population
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 EXITS = 4
@@ -26,68 +34,101 @@ DRAWS = 500
 
 
 @cache
-def gated() -> tuple[Ints, Floats]:
-    """Exits [N] and confidences [N] of all images there are."""
+def gated() -> Observations:
+    """All images there are."""
     arrays = make_population().arrays
     exits = first_exit(arrays.gates, 0.6)
-    logits = arrays.logits[np.arange(len(exits)), exits] + np.random.default_rng(7).normal(0, 1, (len(exits), 5))
-    return exits, max_probability(logits).astype(np.float64)
+    logits = arrays.logits[np.arange(len(exits)), exits] + np.random.default_rng(7).normal(0, 1, (len(exits), CLASSES))
+    return Observations(exits, max_probability(logits).astype(np.float64), logits.argmax(axis=1))
 
 
-def drawn(seed: int, images: int, share_hard: float = 0.0) -> tuple[Ints, Floats]:
-    """A draw of images; a share of them from those that stay to the end."""
-    exits, confidences = gated()
+def take(observed: Observations, rows: Ints) -> Observations:
+    return Observations(observed.exits[rows], observed.confidences[rows], observed.classes[rows])
+
+
+def drawn(seed: int, images: int, share_hard: float = 0.0, share_class: float = 0.0) -> Observations:
+    """A draw of images; a share of them from those that take the final exit, or that are predicted as class 0."""
     generator = np.random.default_rng([5, seed])
-    rows = generator.integers(0, len(exits), images)
-    hard = np.flatnonzero(exits == EXITS - 1)
-    rows = np.where(generator.random(images) < share_hard, generator.choice(hard, images), rows)
-    return exits[rows], confidences[rows]
+    rows = generator.integers(0, len(gated()), images)
+    for chosen, share in ((gated().exits == EXITS - 1, share_hard), (gated().classes == 0, share_class)):
+        rows = np.where(generator.random(images) < share, generator.choice(np.flatnonzero(chosen), images), rows)
+    return take(gated(), rows)
 
 
-def rejections(alpha: float, old: int, new: int, share_hard: float = 0.0, draws: int = DRAWS) -> float:
-    """Share of the draws in which the premise is rejected; a new reference each time, as calibration draws one."""
+def reference_from(observed: Observations) -> Reference:
+    return reference_of(observed, EXITS, CLASSES)
+
+
+def p_of(found: Comparison, of: str) -> float:
+    return next(each.p for each in found.tests if each.of == of)
+
+
+def distance_of(found: Comparison, of: str) -> float:
+    return next(each.distance for each in found.tests if each.of == of)
+
+
+def two_exits(*counts: int, confidence: float = 0.5) -> Observations:
+    """So many images at each exit, all of class 0."""
+    exits = np.repeat(np.arange(len(counts)), counts)
+    return Observations(exits, np.full(len(exits), confidence), np.zeros(len(exits), np.intp))
+
+
+def rejections(level: float, old: int, new: int, draws: int = DRAWS, **shift: float) -> float:
+    """Share of the draws in which a shift is detected; a new reference each time, as calibration draws one."""
     found = 0
     for seed in range(draws):
-        reference = reference_of(*drawn(2 * seed, old), EXITS)
-        found += compare(reference, *drawn(2 * seed + 1, new, share_hard), alpha=alpha).rejected
+        reference = reference_from(drawn(2 * seed, old))
+        found += compare(reference, drawn(2 * seed + 1, new, **shift), level).shift_detected
     return found / draws
 
 
-@pytest.mark.parametrize(("alpha", "old", "new"), [(0.01, 400, 100), (0.1, 150, 40)])
-def test_the_premise_is_rejected_no_more_often_than_allowed_where_it_holds(alpha: float, old: int, new: int) -> None:
-    assert rejections(alpha, old, new) <= alpha + 2 * math.sqrt(alpha * (1 - alpha) / DRAWS)
+@pytest.mark.parametrize(("level", "old", "new"), [(0.01, 400, 100), (0.1, 150, 40)])
+def test_without_a_shift_one_is_detected_no_more_often_than_the_level(level: float, old: int, new: int) -> None:
+    assert rejections(level, old, new) <= level + 2 * math.sqrt(level * (1 - level) / DRAWS)
 
 
-def test_a_shifted_population_is_seen() -> None:
+def test_a_shifted_population_is_detected() -> None:
     """The test above can fail: rejections there are."""
     assert rejections(0.01, 400, 100, share_hard=0.5, draws=50) > 0.9
     assert 0.1 < rejections(0.01, 400, 100, share_hard=0.25, draws=50) < 0.9
 
 
-def test_more_images_see_more() -> None:
-    few, many = (rejections(0.01, 1000, count, share_hard=0.1, draws=50) for count in (30, 1000))
+def test_another_share_of_a_class_is_detected() -> None:
+    assert rejections(0.01, 400, 100, share_class=0.4, draws=50) > 0.9
+
+
+def test_more_images_detect_more() -> None:
+    few, many = (rejections(0.01, 1000, count, share_hard=0.1, draws=50) for count in (30, 2000))
     assert few < 0.5 < many
 
 
-def test_a_change_of_confidence_alone_is_seen() -> None:
-    exits, confidences = drawn(0, 1000)
-    found = compare(reference_of(exits, confidences, EXITS), exits[:300], confidences[:300] ** 2)
-    assert found.rejected
-    assert found.confidences_p < 0.005 < found.exits_p
+@pytest.mark.parametrize("of", ["exits", "confidences", "classes"])
+def test_a_change_of_one_alone_is_detected_by_its_test_alone(of: str) -> None:
+    everything = drawn(0, 1000)
+    part = take(everything, np.arange(300))
+    changes = {
+        "exits": np.minimum(part.exits + 1, 3),
+        "confidences": part.confidences**2,
+        "classes": np.where(np.arange(300) < 100, 0, part.classes),
+    }
+    found = compare(reference_from(everything), replace(part, **{of: changes[of]}))
+    assert found.shift_detected
+    assert [each.of for each in found.tests if each.p <= 0.01 / 3] == [of]
 
 
-def test_a_change_of_exits_alone_is_seen() -> None:
-    exits, confidences = drawn(0, 1000)
-    found = compare(reference_of(exits, confidences, EXITS), np.minimum(exits[:300] + 1, 3), confidences[:300])
-    assert found.rejected
-    assert found.exits_p < 0.005 < found.confidences_p
+def test_the_three_tests_share_the_level() -> None:
+    found = Comparison(
+        100, 100, 0.03, tuple(ShiftTest(of, p, 0, (1,), (1,)) for of, p in (("a", 0.011), ("b", 1), ("c", 1)))
+    )
+    assert not found.shift_detected
+    assert replace(found, significance_level=0.034).shift_detected
 
 
-def test_the_same_images_are_no_drift() -> None:
-    exits, confidences = drawn(0, 500)
-    found = compare(reference_of(exits, confidences, EXITS), exits, confidences)
-    assert (found.exits_p, found.confidences_p, found.exits_distance, found.confidences_distance) == (1, 1, 0, 0)
-    assert not found.rejected
+def test_the_same_images_are_no_shift() -> None:
+    observed = drawn(0, 500)
+    found = compare(reference_from(observed), observed)
+    assert [(each.p, each.distance) for each in found.tests] == [(1, 0)] * 3
+    assert not found.shift_detected
 
 
 @settings(deadline=None)  # the first import of SciPy takes its time
@@ -112,31 +153,41 @@ def test_the_p_value_is_that_of_all_divisions(early: int) -> None:
     chances = stats.hypergeom.pmf(numbers, 70, 30 + early, 20)
     statistics = chi_square(pooled, tables)
     exact = chances[statistics >= statistics[early] - 1e-9].sum()
-    reference = reference_of(np.repeat([0, 1], (30, 20)), np.full(50, 0.5), 2)
-    found = compare(reference, np.repeat([0, 1], (early, 20 - early)), np.full(20, 0.5), alpha=0.001)
-    assert found.exits_p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
-    assert found.confidences_p == 1
+    reference = reference_of(two_exits(30, 20), 2, 1)
+    found = compare(reference, two_exits(early, 20 - early), 0.003)
+    assert p_of(found, "exits") == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
+    assert p_of(found, "confidences") == p_of(found, "classes") == 1
 
 
 def test_the_p_value_is_never_zero_and_can_reject_at_every_level() -> None:
-    reference = reference_of(np.zeros(300, np.intp), np.ones(300), 2)
-    for alpha in (0.0001, 0.001, 0.01, 0.5):
-        found = compare(reference, np.ones(300, np.intp), np.zeros(300), alpha=alpha)
-        assert 0 < found.exits_p <= alpha / 2
-        assert found.rejected
+    reference = reference_of(two_exits(300, 0, confidence=1), 2, 1)
+    for level in (0.0001, 0.001, 0.01, 0.5):
+        found = compare(reference, two_exits(0, 300, confidence=0), level)
+        assert 0 < p_of(found, "exits") <= level / 3
+        assert found.shift_detected
 
 
-def test_the_answer_is_the_same_each_time() -> None:
-    reference, new = reference_of(*drawn(0, 300), EXITS), drawn(1, 60)
-    assert compare(reference, *new) == compare(reference, *new)
-    assert compare(reference, *new).confidences_p != compare(reference, *new, seed=1).confidences_p
+def test_many_classes_are_drawn_in_parts() -> None:
+    """More numbers than are drawn at a time."""
+    classes = np.arange(4000) % 2000
+    observed = Observations(np.zeros(4000, np.intp), np.full(4000, 0.5), classes)
+    reference = reference_of(observed, 1, 2000)
+    assert p_of(compare(reference, take(observed, np.arange(1000))), "classes") > 0.5
+    assert p_of(compare(reference, replace(observed, classes=classes // 4)), "classes") < 0.001
+
+
+def test_the_result_is_the_same_each_time() -> None:
+    reference, new = reference_from(drawn(0, 300)), drawn(1, 60)
+    assert compare(reference, new) == compare(reference, new)
+    assert compare(reference, new).tests[1].p != compare(reference, new, seed=1).tests[1].p
 
 
 def test_counts_by_hand() -> None:
     exits, confidences = np.array([0, 2, 2, 0, 2]), np.array([0.0, 0.05, 0.999, 1.0, 1.0], np.float32)
-    reference = reference_of(exits, confidences, 4)
+    reference = reference_of(Observations(exits, confidences, np.array([1, 1, 0, 1, 3])), 4, 5)
     assert reference.images == 5
     assert reference.exit_counts == (2, 0, 3, 0)
+    assert reference.classes == (1, 3, 0, 1, 0)
     assert [(row, level) for row, line in enumerate(reference.histogram) for level in range(BINS) if line[level]] == [
         *((0, 0), (0, 19), (2, 1), (2, 19)),
     ]
@@ -144,90 +195,73 @@ def test_counts_by_hand() -> None:
 
 
 def test_shares_and_distances_by_hand() -> None:
-    reference = reference_of(np.repeat([0, 1], (60, 40)), np.repeat([0.9, 0.6], (50, 50)), 2)
-    found = compare(reference, np.repeat([0, 1], (10, 30)), np.full(40, 0.9))
+    old = Observations(np.repeat([0, 1], (60, 40)), np.repeat([0.9, 0.6], (50, 50)), np.repeat([0, 2], (75, 25)))
+    new = Observations(np.repeat([0, 1], (10, 30)), np.full(40, 0.9), np.repeat([0, 1], (30, 10)))
+    found = compare(reference_of(old, 2, 3), new)
     assert (found.images, found.reference_images) == (40, 100)
-    assert found.shares_then == (0.6, 0.4)
-    assert found.shares_now == (0.25, 0.75)
-    assert found.exits_distance == pytest.approx(0.35)
-    assert found.confidences_distance == pytest.approx(0.5)
-
-
-def test_it_says_so_in_words() -> None:
-    reference = reference_of(*drawn(0, 400), EXITS)
-    same, other = compare(reference, *drawn(1, 200)), compare(reference, *drawn(1, 200, share_hard=0.8))
-    assert "200 new images show no sign of coming otherwise than the 400 calibration images did" in str(same)
-    assert "200 new images do not come as the 400 calibration images did: what was guaranteed" in str(other)
-    assert f"p = {other.exits_p:.2g}" in str(other)
-    assert f"{100 * other.shares_now[3]:.1f} % now" in str(other)
-
-
-@settings(max_examples=30)
-@given(st.integers(1, 50), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_a_reference_survives_json(images: int, num_exits: int, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    reference = reference_of(generator.integers(0, num_exits, images), generator.random(images), num_exits)
-    assert msgspec.json.decode(msgspec.json.encode(reference), type=Reference) == reference
-    assert reference.images == images
+    assert found.tests[0].reference_shares == (0.6, 0.4)
+    assert found.tests[0].shares == (0.25, 0.75)
+    assert found.tests[2].reference_shares == (0.75, 0, 0.25)
+    assert found.tests[2].shares == (0.75, 0.25, 0)
+    assert [distance_of(found, of) for of in ("exits", "confidences", "classes")] == pytest.approx([0.35, 0.5, 0.25])
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("histogram", "classes"),
     [
-        {},
-        [],
-        {"histogram": None},
-        {"histogram": []},
-        {"histogram": [[1] * BINS, [1] * (BINS - 1)]},
-        {"histogram": [["1"] * BINS]},
-        {"histogram": [[True] * BINS]},
-        {"histogram": [[0.5] * BINS]},
-        {"histogram": [[-1] + [5] * (BINS - 1)]},
-        {"histogram": [[0] * BINS]},
-        {"histogram": [[10**30] * BINS]},
-        {"histogram": ["a" * BINS]},
+        ((), (0,)),
+        (((1,) * BINS, (1,) * (BINS - 1)), (2 * BINS - 1,)),
+        (((True,) * BINS,), (BINS,)),
+        (((0.5,) * BINS,), (BINS // 2,)),
+        (((-1, *(5,) * (BINS - 1)),), (5 * BINS - 6,)),
+        (((0,) * BINS,), (0,)),
+        (((10**30,) * BINS,), (BINS * 10**30,)),
+        (((1,) * BINS,), (BINS - 1,)),
+        (((1,) * BINS,), (BINS + 1, -1)),
+        (((1,) * BINS,), ()),
     ],
 )
-def test_what_is_no_reference_is_told(value: Any) -> None:
+def test_what_is_no_reference_is_refused(histogram: Any, classes: Any) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(value, Reference)
+        msgspec.convert({"histogram": histogram, "classes": classes}, Reference)
 
 
-def test_too_few_images_are_told_how_many_would_do() -> None:
-    reference, new = reference_of(*drawn(0, 100), EXITS), drawn(1, 19)
-    with pytest.raises(CalibrationError, match="19 new images cannot be compared: give at least 20"):
-        compare(reference, *new)
-    with pytest.raises(CalibrationError, match="1 calibration image cannot be compared: give at least 20"):
-        compare(reference_of(*drawn(0, 1), EXITS), *drawn(1, 50))
-    assert compare(reference_of(*drawn(0, 20), EXITS), *drawn(1, 20)).images == 20
+def test_too_few_images_are_refused_with_the_number_needed() -> None:
+    reference, new = reference_from(drawn(0, 100)), drawn(1, 19)
+    with pytest.raises(CalibrationError, match=r"19 new images .* at least 20"):
+        compare(reference, new)
+    with pytest.raises(CalibrationError, match=r"1 calibration image .* at least 20"):
+        compare(reference_from(drawn(0, 1)), drawn(1, 50))
+    assert compare(reference_from(drawn(0, 20)), drawn(1, 20)).images == 20
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.00001, 1.0, -1.0, float("nan")])
-def test_levels_that_make_no_sense(alpha: float) -> None:
-    with pytest.raises(CalibrationError, match=r"level must lie between 0\.0001 and 1"):
-        compare(reference_of(*drawn(0, 100), EXITS), *drawn(1, 50), alpha=alpha)
+@pytest.mark.parametrize("level", [0.0, 0.00001, 1.0, -1.0, float("nan")])
+def test_levels_out_of_range_are_refused(level: float) -> None:
+    with pytest.raises(OptionError, match=r"0\.01%"):
+        compare(reference_from(drawn(0, 100)), drawn(1, 50), level)
 
 
-def test_what_another_network_says_is_told() -> None:
-    reference = reference_of(*drawn(0, 100), EXITS)
-    exits, confidences = drawn(1, 50)
-    with pytest.raises(CalibrationError, match="50 images need an exit each, from 0 to 3"):
-        compare(reference, exits + 1, confidences)
-    with pytest.raises(CalibrationError, match="50 images need an exit each"):
-        compare(reference, exits[:40], confidences)
+def test_outputs_of_another_network_are_refused() -> None:
+    reference, new = reference_from(drawn(0, 100)), drawn(1, 50)
+    with pytest.raises(CalibrationError, match="0 to 3"):
+        compare(reference, replace(new, exits=new.exits + 1))
+    with pytest.raises(CalibrationError, match="0 to 4"):
+        compare(reference, replace(new, classes=new.classes + 1))
+    with pytest.raises(CalibrationError, match="each"):
+        compare(reference, replace(new, exits=new.exits[:40]))
     for wrong in (np.nan, 1.01, -0.1):
-        with pytest.raises(CalibrationError, match="confidences are not numbers from 0 to 1"):
-            compare(reference, exits, np.where(np.arange(50) == 7, wrong, confidences))
+        with pytest.raises(CalibrationError, match="confidences"):
+            compare(reference, replace(new, confidences=np.where(np.arange(50) == 7, wrong, new.confidences)))
 
 
-def test_a_network_without_early_exits_is_judged_by_its_confidence() -> None:
-    confidences = np.random.default_rng(0).random(200)
-    reference = reference_of(np.zeros(200, np.intp), confidences, 1)
-    found = compare(reference, np.zeros(50, np.intp), np.full(50, 0.99))
-    assert found.exits_p == 1
-    assert found.rejected
+def test_a_network_without_early_exits_is_compared_by_the_others() -> None:
+    nothing = np.zeros(200, np.intp)
+    reference = reference_of(Observations(nothing, np.random.default_rng(0).random(200), nothing), 1, 1)
+    found = compare(reference, Observations(nothing[:50], np.full(50, 0.99), nothing[:50]))
+    assert p_of(found, "exits") == 1
+    assert found.shift_detected
 
 
 def test_a_reference_does_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        reference_of(*drawn(0, 30), EXITS).histogram = ()  # type: ignore[misc] # what is tested
+        reference_from(drawn(0, 30)).histogram = ()  # type: ignore[misc] # what is tested

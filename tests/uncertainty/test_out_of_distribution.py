@@ -14,12 +14,11 @@ from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.uncertainty.out_of_distribution import (
     FAMILIARITY_SCORES,
-    NO_ALARM,
+    NEVER_UNKNOWN,
     FamiliarityScore,
-    alarm_threshold,
-    alarm_thresholds,
     familiarity,
     is_unknown,
+    unknown_thresholds,
 )
 from tests.exits.populations import make_population
 
@@ -29,6 +28,11 @@ Ints = npt.NDArray[np.intp]
 EXITS = 4
 DRAWS = 500
 GROWTH = np.array([1.0, 2.0, 3.0, 4.0])  # each exit has its own scale
+
+
+def threshold_of(familiar: Floats, false_alarms: float) -> float:
+    """Of a network with one exit."""
+    return float(unknown_thresholds(familiar, np.zeros(len(familiar), np.intp), 1, false_alarms)[0])
 
 
 @cache
@@ -56,7 +60,7 @@ def test_false_alarms_are_as_rare_as_promised_and_hardly_rarer(
     familiar, _ = gated(score)
     found = []
     for seed in range(DRAWS):
-        threshold = alarm_threshold(familiar[rows_of(seed, images)], false_alarms)
+        threshold = threshold_of(familiar[rows_of(seed, images)], false_alarms)
         found.append(float(is_unknown(familiar, threshold).mean()))
     assert no_more(found, false_alarms)
     assert no_more([-value for value in found], -(false_alarms - 1 / (images + 1)))
@@ -75,9 +79,9 @@ def test_each_exit_keeps_its_own_promise() -> None:
     together: list[list[float]] = [[] for _ in range(EXITS)]
     for seed in range(DRAWS):
         rows = rows_of(seed, 400)
-        thresholds = alarm_thresholds(familiar[rows], exits[rows], EXITS, 0.1)
+        thresholds = unknown_thresholds(familiar[rows], exits[rows], EXITS, 0.1)
         own = is_unknown(familiar, thresholds[exits])
-        one = is_unknown(familiar, alarm_threshold(familiar[rows], 0.1))
+        one = is_unknown(familiar, threshold_of(familiar[rows], 0.1))
         for index in range(EXITS):
             alone[index].append(float(own[exits == index].mean()))
             together[index].append(float(one[exits == index].mean()))
@@ -91,14 +95,14 @@ def test_images_unlike_the_others_raise_the_alarm(score: FamiliarityScore) -> No
     generator = np.random.default_rng(0)
     known = generator.normal(0, 1, (1000, 10))
     known[np.arange(1000), generator.integers(0, 10, 1000)] += 8
-    threshold = alarm_threshold(familiarity(known, score), 0.05)
+    threshold = threshold_of(familiarity(known, score), 0.05)
     strange = familiarity(generator.normal(0, 1, (1000, 10)), score)
     assert is_unknown(strange, threshold).mean() > 0.95
 
 
 def test_one_image_is_called_unknown_below_the_threshold_only() -> None:
     familiar = np.arange(1.0, 100.0)
-    assert alarm_threshold(familiar, 0.05) == 5
+    assert threshold_of(familiar, 0.05) == 5
     assert is_unknown(np.array([4.9, 5.0, 5.1]), 5.0).tolist() == [True, False, False]
 
 
@@ -106,8 +110,8 @@ def test_one_image_is_called_unknown_below_the_threshold_only() -> None:
 def test_the_threshold_is_the_rank_promised(images: int, percent: int, seed: int) -> None:
     familiar = np.random.default_rng(seed).normal(0, 5, images)
     rank = (images + 1) * percent // 100
-    expected = np.sort(familiar)[rank - 1] if rank else NO_ALARM
-    assert alarm_threshold(familiar, percent / 100) == expected
+    expected = np.sort(familiar)[rank - 1] if rank else NEVER_UNKNOWN
+    assert threshold_of(familiar, percent / 100) == expected
 
 
 @settings(deadline=None)  # the first import of SciPy takes its time
@@ -129,28 +133,28 @@ def test_huge_logits_do_not_overflow() -> None:
 
 def test_too_few_images_never_raise_an_alarm() -> None:
     familiar = np.arange(40.0)
-    assert alarm_threshold(familiar[:18], 0.05) == NO_ALARM
-    assert alarm_threshold(familiar[:19], 0.05) == 0
-    assert alarm_thresholds(familiar, np.repeat([0, 2], (21, 19)), 3, 0.05).tolist() == [0, NO_ALARM, 21]
-    assert not is_unknown(np.array([-1e300]), NO_ALARM).any()
+    assert threshold_of(familiar[:18], 0.05) == NEVER_UNKNOWN
+    assert threshold_of(familiar[:19], 0.05) == 0
+    assert unknown_thresholds(familiar, np.repeat([0, 2], (21, 19)), 3, 0.05).tolist() == [0, NEVER_UNKNOWN, 21]
+    assert not is_unknown(np.array([-1e300]), NEVER_UNKNOWN).any()
 
 
 def test_what_is_no_number_is_unknown() -> None:
     broken = familiarity(np.array([[0.0, np.nan], [0.0, 1.0]]), "energy")
-    assert is_unknown(broken, NO_ALARM).tolist() == [True, False]
+    assert is_unknown(broken, NEVER_UNKNOWN).tolist() == [True, False]
     assert is_unknown(broken, np.array([0.5, 0.5])).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 5.0, float("nan")])
 def test_shares_that_make_no_sense(share: float) -> None:
-    with pytest.raises(CalibrationError, match="share of false alarms must lie between 0 and 1"):
-        alarm_threshold(np.zeros(10), share)
-    with pytest.raises(CalibrationError, match="share of false alarms must lie between 0 and 1"):
-        alarm_thresholds(np.zeros(10), np.zeros(10, np.intp), 2, share)
+    with pytest.raises(CalibrationError, match="must lie between 0 and 1"):
+        threshold_of(np.zeros(10), share)
+    with pytest.raises(CalibrationError, match="must lie between 0 and 1"):
+        unknown_thresholds(np.zeros(10), np.zeros(10, np.intp), 2, share)
 
 
 def test_calibration_images_must_be_numbers_at_exits_that_exist() -> None:
     with pytest.raises(CalibrationError, match="not numbers"):
-        alarm_threshold(np.array([0.0, np.nan]), 0.5)
+        threshold_of(np.array([0.0, np.nan]), 0.5)
     with pytest.raises(CalibrationError, match="2 images need an exit each, from 0 to 1"):
-        alarm_thresholds(np.zeros(2), np.array([0, 2]), 2, 0.5)
+        unknown_thresholds(np.zeros(2), np.array([0, 2]), 2, 0.5)

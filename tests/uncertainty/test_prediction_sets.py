@@ -22,13 +22,11 @@ from gfnet_dynn.uncertainty.prediction_sets import (
     conformal_quantile,
     coverage_of,
     images_needed,
-    label_scores,
-    mean_size,
     per_exit_quantiles,
     prediction_sets,
-    set_threshold,
-    set_thresholds,
+    set_quantiles,
 )
+from gfnet_dynn.uncertainty.reliability import of_label
 from tests.exits.populations import make_population
 
 Floats = npt.NDArray[np.float64]
@@ -36,6 +34,10 @@ Ints = npt.NDArray[np.intp]
 
 EXITS = 4
 DRAWS = 500
+
+
+def label_scores(probabilities: Any, labels: Any, score: SetScore) -> Floats:
+    return of_label(class_scores(probabilities, score), labels)
 
 
 @cache
@@ -92,7 +94,7 @@ def test_new_sets_hold_the_true_class(score: SetScore) -> None:
     for seed in range(DRAWS):
         rows = rows_of(seed, 300)
         old, new = rows[:200], rows[200:]
-        threshold = set_threshold(everything[old], labels[old], 0.9, score)
+        threshold = conformal_quantile(label_scores(everything[old], labels[old], score), 0.9)
         found.append(coverage_of(prediction_sets(everything[new], threshold, score), labels[new]))
     assert no_less(found, 0.9)
 
@@ -106,7 +108,7 @@ def test_each_exit_keeps_its_own_promise(score: SetScore) -> None:
     together: list[list[float]] = [[] for _ in range(EXITS)]
     for seed in range(DRAWS):
         rows = rows_of(seed, 400)
-        quantiles = set_thresholds(everything[rows], labels[rows], exits[rows], EXITS, 0.9, score)
+        quantiles = set_quantiles(everything[rows], labels[rows], exits[rows], EXITS, 0.9, score)
         one = conformal_quantile(scores[rows], 0.9)
         for index, ranked in enumerate(at_exit):
             alone[index].append(np.searchsorted(ranked, quantiles[index], side="right") / len(ranked))
@@ -118,9 +120,9 @@ def test_each_exit_keeps_its_own_promise(score: SetScore) -> None:
 def test_sets_of_the_easy_exit_are_smaller() -> None:
     everything, labels, exits = gated()
     rows = rows_of(0, 4000)
-    quantiles = set_thresholds(everything[rows], labels[rows], exits[rows], EXITS, 0.9, "least-ambiguous")
+    quantiles = set_quantiles(everything[rows], labels[rows], exits[rows], EXITS, 0.9, "least-ambiguous")
     sets = prediction_sets(everything, quantiles[exits], "least-ambiguous")
-    sizes = [mean_size(sets[exits == index]) for index in range(EXITS)]
+    sizes = [float(sets[exits == index].sum(axis=1).mean()) for index in range(EXITS)]
     assert 1 <= sizes[0] < sizes[-1] <= 5
 
 
@@ -220,7 +222,7 @@ def test_an_exit_with_too_few_images_keeps_all_classes() -> None:
 def test_coverage_and_size_by_hand() -> None:
     sets = np.array([[True, False, False], [True, True, False], [False, True, True], [True, True, True]])
     assert coverage_of(sets, np.array([0, 2, 1, 2])) == 0.75
-    assert mean_size(sets) == 2
+    assert float(sets.sum(axis=1).mean()) == 2
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -0.1, 90.0, float("nan")])
@@ -245,4 +247,4 @@ def test_exits_that_do_not_exist_are_told(exits: list[int]) -> None:
 
 def test_labels_that_are_no_classes_are_told() -> None:
     with pytest.raises(CalibrationError, match="need a label each, from 0 to 2"):
-        set_threshold(np.full((2, 3), 1 / 3), np.array([0, 3]), 0.9, "adaptive")
+        label_scores(np.full((2, 3), 1 / 3), np.array([0, 3]), "adaptive")

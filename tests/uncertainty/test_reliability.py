@@ -120,7 +120,7 @@ def test_all_right_and_sure_is_no_error() -> None:
     [
         ([], [], 15, "at least one bin and one image"),
         ([0.5], [True], 0, "at least one bin and one image"),
-        ([0.5, 0.6], [True], 15, "whether each image is right"),
+        ([0.5, 0.6], [True], 15, "whether each image is correct"),
         ([0.5, float("nan")], [True, True], 15, "not numbers from 0 to 1"),
         ([0.5, 1.5], [True, True], 15, "not numbers from 0 to 1"),
     ],

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,19 +56,23 @@ class ColdStart:
     engine: str
 
 
-def measure_cold_start(bundle: Path, image: Path, options: dict[str, str], starts: int = 5) -> ColdStart:
+def measure_cold_start(
+    bundle: Path, image: Path, engine: str, precision: str, options: Sequence[str] = (), starts: int = 5
+) -> ColdStart:
     """Run `gfnet-dynn classify` in several fresh processes.
 
     Args:
         bundle: to classify with.
         image: to classify.
-        options: of the command by name, `engine` and `precision` among them.
+        engine: that runs it.
+        precision: of the network.
+        options: further ones of the command.
         starts: number of processes.
 
     Raises:
         EngineError: a process fails.
     """
-    line = [part for name, value in options.items() for part in (f"--{name}", value)]
+    line = ["--engine", engine, "--precision", precision, *options]
     # -P, as the installed command has it: modules in the working folder are not imported.
     command = [sys.executable, "-P", "-c", _CLASSIFY, "classify", str(bundle.absolute()), str(image.absolute()), *line]
     seconds, peaks = [], []
@@ -80,4 +85,4 @@ def measure_cold_start(bundle: Path, image: Path, options: dict[str, str], start
         if _MARK in result.stderr:
             peaks.append(float(result.stderr.rsplit(_MARK, 1)[1]) * 1024 / 1e6)
     peak = statistics.median(peaks) if peaks else None
-    return ColdStart(statistics.median(seconds), peak, starts, options["precision"], options["engine"])
+    return ColdStart(statistics.median(seconds), peak, starts, precision, engine)

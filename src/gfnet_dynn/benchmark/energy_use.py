@@ -67,7 +67,7 @@ def measure_energy(
         files: images, classified over and over.
         meters: result of `find_meters`.
         seconds: under each meter, and to measure the idle device before; 0: no energy is measured.
-        estimate_power_w: power for an estimate beside what is measured.
+        estimate_power_w: power for an additional estimate.
         on_step: called after each candidate.
     """
     if not (files and seconds):

@@ -14,8 +14,8 @@ from gfnet_dynn.benchmark.candidates import Candidate, Identity
 from gfnet_dynn.benchmark.timing import Latency, Times, time_in_turns
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit
-from gfnet_dynn.images.decode import read_image
-from gfnet_dynn.images.fit import fit
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, decode
+from gfnet_dynn.images.fit import fit_image
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import InputSpec
@@ -175,11 +175,15 @@ class Preprocessing:
 
 
 def measure_preprocessing(
-    files: Sequence[Path], image: InputSpec, repeats: int, on_step: OnStep = ignore_steps
+    files: Sequence[Path],
+    image: InputSpec,
+    repeats: int,
+    on_step: OnStep = ignore_steps,
+    options: DecodeOptions = DEFAULT,
 ) -> Preprocessing:
     """Time decoding and resizing separately."""
     side = image.size - image.pad
-    pictures = [read_image(file, side) for file in files]
-    calls = [lambda row: read_image(files[row], side), lambda row: fit(pictures[row], image)]
+    pictures = [decode(file, side, options) for file in files]
+    calls = [lambda row: decode(files[row], side, options), lambda row: fit_image(pictures[row], image)]
     times = time_in_turns(calls, len(files), repeats, on_step)
     return Preprocessing(Latency.of(times[:, :, 0]), Latency.of(times[:, :, 1]))

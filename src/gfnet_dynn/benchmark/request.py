@@ -9,7 +9,8 @@ from typing import Literal
 
 from gfnet_dynn.bundle.archive import SUFFIX
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import flag, option
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.options import flag, lenient, option
 from gfnet_dynn.runtime.engine import most_threads
 
 DeviceName = Literal["cpu", "cuda", "mps", "auto"]
@@ -23,6 +24,7 @@ def is_bundle(subject: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class BenchmarkRequest:
     """Options."""
 
@@ -72,6 +74,8 @@ class BenchmarkRequest:
     estimate_power_w: float | None = option(
         None, "Estimate the energy from this power too; marked as estimated.", panel=_ENERGY, rare=True
     )
+
+    decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
         for name in ("num_images", "repeats", "threads"):

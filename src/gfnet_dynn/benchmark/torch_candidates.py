@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,10 +13,11 @@ from gfnet_dynn.benchmark.candidates import ExitCost, Identity, forced_threshold
 from gfnet_dynn.benchmark.torch_latency import processor_of, synchronise
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import per_exit
+from gfnet_dynn.exits.rule import first_exit, per_exit
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
-from gfnet_dynn.model.gate import Gate
+from gfnet_dynn.model.gfnet import GlobalFilter
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import NetSpec
 
@@ -27,7 +25,16 @@ from gfnet_dynn.spec.network import NetSpec
 class TorchCandidate:
     """A network in torch whose exits stop the computation; the policy's score is the learned gate."""
 
-    def __init__(self, net: EarlyExitNet, spec: NetSpec, policy: Policy, about: Identity, *, trained: bool) -> None:
+    def __init__(
+        self,
+        net: EarlyExitNet,
+        spec: NetSpec,
+        policy: Policy,
+        about: Identity,
+        *,
+        trained: bool,
+        decode: DecodeOptions = DEFAULT,
+    ) -> None:
         """Wrap a network.
 
         Args:
@@ -36,6 +43,7 @@ class TorchCandidate:
             policy: with thresholds for its gates.
             about: name and path; the rest is filled in.
             trained: whether its classes mean anything.
+            decode: how image files are decoded.
         """
         self._net, self._spec, self._trained = net, spec, trained
         self._thresholds = per_exit(policy.thresholds, len(net.gates))
@@ -43,7 +51,7 @@ class TorchCandidate:
         self._mean, self._std = (
             torch.tensor(values, device=self._device)[:, None, None] for values in (spec.input.mean, spec.input.std)
         )
-        self._about = about
+        self._about, self._decode = about, decode
 
     @property
     def identity(self) -> Identity:
@@ -72,7 +80,7 @@ class TorchCandidate:
 
     def read(self, file: Path) -> Images:
         """Decode and fit."""
-        return load_input(file, self._spec.input)[None]
+        return load_input(file, self._spec.input, self._decode)[None]
 
     def classify(self, file: Path) -> str:
         """From the file to the label."""
@@ -101,7 +109,22 @@ class TorchCandidate:
 
 
 class PublishedCandidate(TorchCandidate):
-    """The same as the published code runs it: every block always, then the exit is chosen by gates in NumPy."""
+    """The same as in the published code: filters by FFT, every block runs, then the exit is chosen."""
+
+    def __init__(
+        self,
+        net: EarlyExitNet,
+        spec: NetSpec,
+        policy: Policy,
+        about: Identity,
+        *,
+        trained: bool,
+        decode: DecodeOptions = DEFAULT,
+    ) -> None:
+        super().__init__(net, spec, policy, about, trained=trained)
+        for module in net.modules():
+            if isinstance(module, GlobalFilter):
+                module.by_products = False
 
     @property
     def exits(self) -> Sequence[ExitCost]:
@@ -125,24 +148,6 @@ class PublishedCandidate(TorchCandidate):
 
     @torch.inference_mode()
     def _run(self, image: Images) -> Decision:
-        logits = self._net(self._tensor(image)).logits
-        for index, (gate, threshold) in enumerate(zip(self._net.gates, self._thresholds, strict=True)):
-            linear = cast("Gate", gate).linear
-            weight, bias = linear.weight.cpu().numpy()[0], linear.bias.cpu().numpy()[0]
-            statistics = _statistics(logits[0, index].cpu().numpy())
-            if 1 / (1 + np.exp(-(weight @ statistics + bias))) >= threshold:
-                return Decision(logits[:, index], torch.tensor([index]))
-        return self._finished(Decision(logits[:, -1], torch.tensor([len(self._thresholds)])))
-
-
-def _statistics(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The gate's four statistics, [4], by NumPy: see `gfnet_dynn.model.gate`."""
-    p = np.exp(logits - logits.max(), dtype=np.float64)
-    p /= p.sum()
-    q = p * p / (p * p).sum()
-    first, second = np.sort(p)[:-3:-1]
-    return np.array([first, _entropy(p), first - second, _entropy(q)])
-
-
-def _entropy(p: npt.NDArray[np.float64]) -> float:
-    return float(-(p * np.log(np.maximum(p, np.finfo(np.float64).tiny))).sum())
+        logits, gate_logits = self._net(self._tensor(image))
+        exits = torch.from_numpy(first_exit(gate_logits.sigmoid().cpu().numpy(), self._thresholds))
+        return self._finished(Decision(logits[:, int(exits[0])], exits))

@@ -1,57 +1,34 @@
-"""Which images a network was trained and selected on, as digests of their files: nothing may be guaranteed on those.
-
-Eight bytes of SHA-256 for each image: a megabyte tells 130,000 apart, and gives none of them away.
-"""
+"""Which images are copies of those that a bundle's network was trained or selected on."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
-from gfnet_dynn.errors import BundleError, DataError
-
-NAME = "learned_from.sha256"
-"""The file's name in a bundle, and in the folder of a run."""
-
-_BYTES = 8
-
-Told = Callable[[int], None]
+from gfnet_dynn.bundle.archive import Bundle
+from gfnet_dynn.errors import BundleError
+from gfnet_dynn.images.copies import find_copies
+from gfnet_dynn.images.fingerprint import BYTES
 
 
-def digests(files: Iterable[Path], told: Told = lambda done: None) -> list[bytes]:
-    """One digest for each file, in order.
+def find_learned(bundle: Bundle, files: Sequence[Path], fingerprints: bytes) -> list[Path]:
+    """The files that are such copies; none where the bundle has no record of its training images.
 
     Args:
+        bundle: of the network.
         files: images.
-        told: of the number done.
+        fingerprints: of each, in order.
 
     Raises:
-        DataError: a file cannot be read.
+        BundleError: the record is damaged.
     """
-    found = []
-    for done, file in enumerate(files, start=1):
-        try:
-            found.append(hashlib.sha256(file.read_bytes()).digest()[:_BYTES])
-        except OSError as error:
-            raise DataError(f"cannot read {file}: {error.strerror}") from error
-        told(done)
-    return found
-
-
-def pack(found: Iterable[bytes]) -> bytes:
-    """The digests of a set of images as one content, whatever their order."""
-    return b"".join(sorted(set(found)))
-
-
-def unpack(content: bytes) -> frozenset[bytes]:
-    """What `pack` made.
-
-    Raises:
-        BundleError: the content is empty, though a network has learned from something, or cut off.
-    """
-    if not content:
-        raise BundleError(f"its {NAME} is empty: export it anew")
-    if len(content) % _BYTES:
-        raise BundleError(f"its {NAME} is cut off: export it anew")
-    return frozenset(content[start : start + _BYTES] for start in range(0, len(content), _BYTES))
+    if bundle.manifest.learned_from is None:
+        return []
+    known = bundle.read(bundle.manifest.learned_from)
+    if not known or len(known) % BYTES:
+        raise BundleError(
+            f"{bundle.path}: its {bundle.manifest.learned_from} has {len(known)} bytes, not {BYTES} for each image: "
+            "export it anew"
+        )
+    copies = find_copies(fingerprints, known) >= 0
+    return [file for file, copy in zip(files, copies.tolist(), strict=True) if copy]

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: classes, input, exits with their cost, exit policies, graphs, origin."""
+"""Description of a bundle: classes, input, exits with their cost, exit policies, graphs, origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from gfnet_dynn.bundle.policy import Policy, Text, restore_infinities
-from gfnet_dynn.errors import BundleError
+from gfnet_dynn.errors import BundleError, CalibrationError
 from gfnet_dynn.exits.rule import NEVER, per_exit
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.system.storage import to_json
@@ -19,10 +19,13 @@ FORMAT = "gfnet-dynn bundle"
 VERSION = 1
 
 FULL = "full"
-"""The policy that every bundle has: no sample leaves early."""
+"""The policy of every bundle by which no image exits early."""
+
+LEARNED_FROM = "learned_from.fingerprints"
+"""The file with the fingerprints of the images that the network was trained and selected on, 32 bytes each."""
 
 OWN = "own"
-"""What a policy is called whose thresholds the caller gave: none of a bundle is."""
+"""Name of a policy whose thresholds the caller gave; none in a bundle has it."""
 
 _MOST_CLASSES = 100_000
 
@@ -32,12 +35,12 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """One way out of the network.
+    """One exit of the network.
 
     Attributes:
         name: `exit 1` …, `final`.
-        block: 0-based block after which it stands.
-        macs: multiply-accumulates for one image up to and including it; counted from shapes.
+        block: 0-based index of the block that it follows.
+        macs: multiply-accumulates of one image up to and including it; counted from shapes.
     """
 
     name: Text
@@ -62,12 +65,12 @@ class Manifest:
         classes: names in the order of the logits.
         input: the image that the first segment takes.
         exits: G early exits, then the final classifier.
-        policies: the first one is used unless another is asked for.
+        policies: the first one is the default.
         precisions: for each, `fp32` always among them, the file of each of the G + 1 segments in order.
         files: by name in the archive, all but the manifest.
-        report: what export measured: parity with the trained network, accuracy and exit shares by precision.
+        report: figures of export: parity with the trained network, accuracy and exit shares by precision.
         provenance: how the network was trained, and on what.
-        learned_from: file with the digests of the images that it was trained and selected on; None: not known.
+        learned_from: file with the fingerprints of the images that it was trained and selected on; None: not known.
         auto_precisions: those that the precision `auto` may take, see `bundle.precisions`.
     """
 
@@ -87,19 +90,19 @@ class Manifest:
         exits = len(self.exits)
         _require(2 <= len(self.classes) <= _MOST_CLASSES, f"has {len(self.classes)} classes")
         _require(len(set(self.classes)) == len(self.classes), "names a class twice")
-        _require(exits >= 1, "has no way out")
+        _require(exits >= 1, "has no exit")
         _require(_ascending([each.macs for each in self.exits]), "has exits whose MACs do not ascend")
         _require(self.exits[-1].macs > 0, "costs nothing")
         _require(_ascending([each.block for each in self.exits]), "has exits whose blocks do not ascend")
         names = [policy.name for policy in self.policies]
         _require(len(set(names)) == len(names) and FULL in names, f"has the policies {names}")
         for policy in self.policies:
-            policy.require_fit(exits)
+            policy.require_fit(exits, len(self.classes))
             thresholds = per_exit(policy.thresholds, exits - 1)
-            _require(policy.name != FULL or set(thresholds) <= {NEVER}, f"lets images leave early by the policy {FULL}")
+            _require(policy.name != FULL or set(thresholds) <= {NEVER}, f"lets images exit early by the policy {FULL}")
         _require("fp32" in self.precisions, "has no segments in fp32")
         for precision, segments in self.precisions.items():
-            _require(len(segments) == exits, f"has {len(segments)} segments in {precision} for {exits} ways out")
+            _require(len(segments) == exits, f"has {len(segments)} segments in {precision} for {exits} exits")
         automatic = set(self.auto_precisions)
         _require("fp32" in automatic <= set(self.precisions), f"lets auto take the precisions {sorted(automatic)}")
         used = {file for segments in self.precisions.values() for file in segments}
@@ -108,16 +111,16 @@ class Manifest:
 
     @property
     def num_exits(self) -> int:
-        """Number of ways out, the final classifier included (G + 1)."""
+        """Number of exits, the final one included (G + 1)."""
         return len(self.exits)
 
     @property
     def costs(self) -> tuple[float, ...]:
-        """MACs of each way out as a share of the full network's, [G + 1]."""
+        """MACs of each exit as a share of the full network's, [G + 1]."""
         return tuple(each.macs / self.exits[-1].macs for each in self.exits)
 
     def policy(self, name: str | None = None) -> Policy:
-        """The policy of that name, or the bundle's first.
+        """The policy of that name, or the default.
 
         Raises:
             BundleError: there is none of that name.
@@ -145,7 +148,7 @@ class Manifest:
             for policy in value["policies"] if isinstance(value.get("policies"), list) else ():
                 restore_infinities(policy)
             return msgspec.convert(value, cls)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, CalibrationError) as error:
             raise BundleError(f"its manifest is not usable: {error}") from error
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise BundleError(f"its manifest is not JSON: {error}") from error
@@ -164,7 +167,7 @@ def _require_version(head: _Head) -> None:
     if head.version != VERSION:
         raise BundleError(
             f"the bundle is of version {head.version} and this program reads version {VERSION}: "
-            f"{'update gfnet-dynn' if head.version > VERSION else 'export it anew'}"
+            f"{'update gfnet-dynn' if head.version > VERSION else 'export it again'}"
         )
 
 

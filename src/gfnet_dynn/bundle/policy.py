@@ -1,4 +1,4 @@
-"""When samples leave a bundle's network, how that came about, and what is guaranteed of it."""
+"""Exit policies of a bundle: thresholds with their score, origin and guarantee."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Share = Annotated[float, Meta(gt=0, lt=1)]
 
 @dataclass(frozen=True, slots=True)
 class UnknownRule:
-    """When an image is called unlike those that the network knows.
+    """When the answer for an out-of-distribution image is "unknown".
 
     Attributes:
         score: of familiarity.
-        thresholds: for those that leave at each exit, [G + 1]; below it an image is unknown.
-        false_alarms: share of images like the calibration images that is called unknown, at most.
+        thresholds: of each exit, [G + 1]; an image whose familiarity is below is unknown.
+        false_alarms: false-alarm rate, over images from the distribution of the calibration images.
     """
 
     score: FamiliarityScore
@@ -44,12 +44,13 @@ class UnknownRule:
 
 @dataclass(frozen=True, slots=True)
 class PredictionSets:
-    """Classes among which the true one is, with a stated probability.
+    """Conformal prediction sets.
 
     Attributes:
-        score: by which classes are taken in.
-        quantiles: for those that leave at each exit, [G + 1]; infinite: all classes.
-        coverage: probability that the true class is among them, over images like the calibration images.
+        score: of nonconformity.
+        quantiles: of each exit, [G + 1]; infinite: all classes.
+        coverage: probability that the true class is in the set, over images from the distribution of the calibration
+            images.
     """
 
     score: SetScore
@@ -59,18 +60,18 @@ class PredictionSets:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When a sample leaves.
+    """An exit policy.
 
     Attributes:
-        name: by which it is asked for.
-        score: what is compared with the thresholds.
-        thresholds: one for each early exit, `NEVER` where none leaves.
-        source: how the thresholds came about.
-        fitted: what the score needs beside an exit's own outputs.
-        guarantee: what is guaranteed, of which data and while what holds, as JSON values; empty where nothing is.
-        references: exits and confidences at calibration, by precision, against which drift is checked.
-        unknowns: when an image is called unknown; None: never.
-        sets: prediction sets; None: none are given.
+        name: unique in its bundle.
+        score: the confidence score that is compared with the thresholds.
+        thresholds: of each early exit, [G]; `NEVER`: no image takes it.
+        source: how the thresholds were determined.
+        fitted: parameters of the score.
+        guarantee: statement, data and conditions, as JSON values; empty: none.
+        references: outputs at calibration, by precision, for later tests for a shift.
+        unknown_rule: when an image is unknown; None: never.
+        prediction_sets: None: none.
     """
 
     name: Text
@@ -80,23 +81,24 @@ class Policy:
     fitted: Fitted = UNFITTED
     guarantee: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, Reference] = field(default_factory=dict)
-    unknowns: UnknownRule | None = None
-    sets: PredictionSets | None = None
+    unknown_rule: UnknownRule | None = None
+    prediction_sets: PredictionSets | None = None
 
     def scores(self, arrays: ExitArrays) -> ExitArrays:
-        """The same arrays with what stands against the thresholds in place of the gates."""
+        """The same arrays with the policy's score as `gates`."""
         return by_score(arrays, self.score, self.fitted)
 
     @property
     def digest(self) -> str:
-        """Of score, thresholds and what was fitted, but not of the network: twelve hexadecimal digits."""
+        """Identifies score, thresholds and fitted parameters, but not the network: twelve hexadecimal digits."""
         return _digest(self.score, self.thresholds, self.fitted)
 
-    def require_fit(self, num_exits: int) -> None:
-        """Refuse parts that are for another number of exits.
+    def require_fit(self, num_exits: int, num_classes: int) -> None:
+        """Refuse parts that are for another number of exits or classes.
 
         Args:
             num_exits: G + 1.
+            num_classes: K.
 
         Raises:
             BundleError: names the part.
@@ -106,14 +108,20 @@ class Policy:
             "thresholds": (len(self.thresholds), gates),
             "temperatures": (len(self.fitted.temperatures), num_exits),
             "tables": (len(self.fitted.tables), gates),
-            "unknowns": (len(self.unknowns.thresholds) if self.unknowns else num_exits, num_exits),
-            "sets": (len(self.sets.quantiles) if self.sets else num_exits, num_exits),
+            "unknown_rule": (len(self.unknown_rule.thresholds) if self.unknown_rule else num_exits, num_exits),
+            "prediction_sets": (len(self.prediction_sets.quantiles) if self.prediction_sets else num_exits, num_exits),
             **{f"references.{name}": (len(each.exit_counts), num_exits) for name, each in self.references.items()},
         }
         optional = () if self.score == "neighbours" else ("tables",)
         for part, (found, wanted) in lengths.items():
             if found != wanted and not (found == 0 and part in ("temperatures", *optional)):
                 raise BundleError(f"its policy {self.name} has {found} {part} for a network with {gates} early exits")
+        for name, each in self.references.items():
+            if len(each.classes) != num_classes:
+                raise BundleError(
+                    f"its policy {self.name} has references.{name} of {len(each.classes)} classes for a network with "
+                    f"{num_classes}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """A value that JSON can hold, with null for infinities."""
@@ -127,8 +135,8 @@ def restore_infinities(policy: object) -> None:
         return
     for part, key, infinity in (
         (policy, "thresholds", NEVER),
-        (policy.get("unknowns"), "thresholds", -math.inf),
-        (policy.get("sets"), "quantiles", math.inf),
+        (policy.get("unknown_rule"), "thresholds", -math.inf),
+        (policy.get("prediction_sets"), "quantiles", math.inf),
     ):
         if isinstance(part, dict) and isinstance(values := part.get(key), list):
             part[key] = [infinity if value is None else value for value in values]
@@ -136,5 +144,5 @@ def restore_infinities(policy: object) -> None:
 
 @lru_cache
 def _digest(score: Score, thresholds: tuple[float, ...], fitted: Fitted) -> str:
-    """Cached, as every answer bears it."""
+    """Cached, as every prediction carries it."""
     return hashlib.sha256(to_json((score, thresholds, fitted))).hexdigest()[:12]

@@ -1,10 +1,9 @@
-"""Labelled images for calibration: a folder for each class, none of them known to the network."""
+"""Images for calibration, unknown to the network: a folder for each class, or one folder without labels."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,87 +11,105 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.learned_from import digests, unpack
-from gfnet_dynn.errors import BundleError, CalibrationError, nearest
-from gfnet_dynn.images.files import find_classes
-
-Told = Callable[[int, int], None]
+from gfnet_dynn.bundle.learned_from import find_learned
+from gfnet_dynn.errors import CalibrationError, ImageError, nearest
+from gfnet_dynn.images.copies import group_copies
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.files import find_classes, find_images
+from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.images.fit import decode_options
+from gfnet_dynn.progress import OnStep, ignore_steps
 
 _NAMED = 4  # of many, as examples in a message
 
 
 @dataclass(frozen=True)
-class LabelledFiles:
-    """Image files with their classes.
+class CalibrationImages:
+    """Image files, with their classes where they are known.
 
     Attributes:
         files: [N], in the order of their names.
-        labels: class indices of the bundle, [N].
-        sha256: over the labels and the contents of all files; it identifies the data.
+        labels: class indices of the bundle, [N]; None: not known.
+        sha256: over the labels and the fingerprints of all images; it identifies the data.
     """
 
     files: tuple[Path, ...]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None
     sha256: str
 
 
-def find_labelled(folder: Path, bundle: Bundle, told: Told) -> LabelledFiles:
-    """The images below a folder, each in the folder of its class.
+def find_calibration_images(
+    folder: Path,
+    bundle: Bundle,
+    *,
+    need_labels: bool = True,
+    on_step: OnStep = ignore_steps,
+    decode: DecodeOptions = DEFAULT,
+) -> CalibrationImages:
+    """The images below a folder; without labels if none of its folders is named as a class of the bundle.
 
     Args:
-        folder: holds one folder for each class.
+        folder: of class folders or of images.
         bundle: whose classes they are.
-        told: of the number of files read, and of all.
+        need_labels: refuse images without.
+        on_step: called with the number of files decoded, and of all.
+        decode: how they are decoded.
 
     Raises:
-        CalibrationError: no such folder, a folder that is no class, a class without images, an image twice, or one that
-            the network was trained or selected on.
-        BundleError: what the network learned from cannot be told.
-        DataError: a file or folder cannot be read.
+        CalibrationError: no such folder, a folder that is no class, a class without images, copies of one image, or
+            of one that the network was trained or selected on.
+        BundleError: the record of the training images is damaged.
+        ImageError: a file cannot be decoded.
+        DataError: a folder cannot be read.
     """
     if not folder.is_dir():
-        raise CalibrationError(f"no folder {folder}: give one that holds a folder of images for each class")
-    classes = bundle.manifest.classes
-    index = {name: position for position, name in enumerate(classes)}
-    found = {name: below.images for name, below in find_classes(folder).items() if below.images}
-    if strange := [name for name in found if name not in index]:
-        raise CalibrationError(
-            f"{folder / strange[0]} is no class of the network: {nearest(strange[0], classes)}; its folders must be "
-            "named as the classes are"
-        )
-    if missing := [name for name in classes if name not in found]:
-        raise CalibrationError(
-            f"{folder} has no images of {_some(missing)}: a guarantee holds for images as those it was made on, so every "
-            "class must be there, in about the share in which it will come"
-        )
-    files = tuple(file for name in sorted(found) for file in found[name])
-    labels = np.array([index[file.relative_to(folder).parts[0]] for file in files], np.int64)
-    contents = digests(files, lambda done: told(done, len(files)))
-    _require_new(files, contents, bundle)
-    return LabelledFiles(files, labels, hashlib.sha256(b"".join((labels.tobytes(), *contents))).hexdigest())
+        raise CalibrationError(f"no folder {folder}: give one with a folder of images for each class")
+    by_folder = {name: found.images for name, found in find_classes(folder).items() if found.images}
+    files, labels = tuple(file for images in by_folder.values() for file in images), None
+    if problem := _unlabelled(folder, by_folder, bundle.manifest.classes):
+        files = find_images(folder).images
+        if need_labels or not files or set(by_folder) & set(bundle.manifest.classes):
+            raise CalibrationError(problem)
+    else:
+        index = {name: position for position, name in enumerate(bundle.manifest.classes)}
+        labels = np.array([index[name] for name, images in by_folder.items() for _ in images], np.int64)
+    fingerprints, unreadable = fingerprint_files(files, on_step, decode_options(bundle.manifest.input, decode))
+    for reason in unreadable.values():
+        raise ImageError(reason)
+    packed = b"".join(fingerprints.values())
+    _require_new(files, packed, bundle)
+    identity = hashlib.sha256(packed if labels is None else labels.tobytes() + packed)
+    return CalibrationImages(files, labels, identity.hexdigest())
 
 
-def _require_new(files: tuple[Path, ...], contents: list[bytes], bundle: Bundle) -> None:
-    """Nothing twice, as one image would count as two, and nothing that the network has seen."""
-    times = Counter(contents)
-    if again := [content for content in contents if times[content] > 1]:
-        twins = [str(file) for file, content in zip(files, contents, strict=True) if content == again[0]]
-        raise CalibrationError(
-            f"{len(again)} files hold an image that another one holds too, such as {_some(twins)}: give each once"
+def _unlabelled(folder: Path, by_folder: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> str | None:
+    """Why the folders inside are not the classes; None where they are."""
+    if unknown := [name for name in by_folder if name not in classes]:
+        return (
+            f"{folder / unknown[0]} is no class of the network: {nearest(unknown[0], classes)}; name the "
+            "folders as the classes"
         )
-    if bundle.manifest.learned_from is None:
-        return
-    packed = bundle.read(bundle.manifest.learned_from)
-    try:
-        seen = unpack(packed)
-    except BundleError as error:
-        raise BundleError(f"{bundle.path}: {error}") from error
-    if known := [str(file) for file, content in zip(files, contents, strict=True) if content in seen]:
+    if missing := [name for name in classes if name not in by_folder]:
+        return (
+            f"{folder} has no images of {_some(missing)}: a guarantee holds for images like the calibration images, so "
+            "every class must be present, in about its usual share"
+        )
+    return None
+
+
+def _require_new(files: Sequence[Path], fingerprints: bytes, bundle: Bundle) -> None:
+    """No copies, as one image would count as two, and nothing that the network has seen."""
+    if groups := group_copies(fingerprints):
+        twins = [str(files[index]) for index in groups[0]]
         raise CalibrationError(
-            f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: on "
-            "those it is better than on others, so nothing could be guaranteed; give images that it has not seen"
+            f"{sum(map(len, groups))} files show the same image as another, such as {_some(twins)}: give each once"
+        )
+    if known := find_learned(bundle, files, fingerprints):
+        raise CalibrationError(
+            f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: "
+            "it is more accurate on them than on others, so nothing can be guaranteed; give images that it has not seen"
         )
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

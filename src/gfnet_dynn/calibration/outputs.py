@@ -1,6 +1,6 @@
-"""What every exit says of the calibration images, in every precision of a bundle: computed once, then kept.
+"""Outputs of every exit for the calibration images, in every precision of a bundle: computed once, then kept.
 
-Whatever is asked for later, another risk, budget or score, is found from these arrays alone.
+Any further policy, with another risk, budget or score, is found from these arrays alone.
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.calibration.images import LabelledFiles, Told
+from gfnet_dynn.calibration.images import CalibrationImages
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.engine import Engine
 from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.system.storage import write_bytes
 
 _FORMAT = "gfnet-dynn exit outputs 1"
+_LABELLED, _UNLABELLED = "labelled", "unlabelled"
 _BATCH = 16
 _LARGEST = 4 * 1024**3  # bytes
+
+_Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -33,15 +39,17 @@ class Outputs:
 
     Attributes:
         precisions: arrays by precision, `fp32` first, over the same images in the same order.
-        graphs: identifies the graphs that said it.
+        graphs: identifies the graphs that were run.
         data: identifies the images, by SHA-256.
         engine: with its version.
+        labelled: False: the labels in the arrays are the classes that the full network predicts in fp32.
     """
 
     precisions: Mapping[str, ExitArrays]
     graphs: str
     data: str
     engine: str
+    labelled: bool = True
 
     @property
     def images(self) -> int:
@@ -50,47 +58,54 @@ class Outputs:
 
 
 def graphs_of(bundle: Bundle) -> str:
-    """What identifies the graphs of a bundle, whatever policies it has: the hashes of their files."""
+    """Identifies the graphs of a bundle, whatever policies it has: the hashes of their files."""
     manifest = bundle.manifest
-    return " ".join(manifest.files[name].sha256[:16] for stages in manifest.precisions.values() for name in stages)
+    return " ".join(manifest.files[name].sha256[:16] for names in manifest.precisions.values() for name in names)
 
 
-def collect_outputs(bundle: Bundle, labelled: LabelledFiles, engine: Engine, told: Told) -> Outputs:
-    """Run every stage of every precision on every image.
+def collect_outputs(
+    bundle: Bundle,
+    images: CalibrationImages,
+    engine: Engine,
+    on_step: OnStep = ignore_steps,
+    decode: DecodeOptions = DEFAULT,
+) -> Outputs:
+    """Run every segment of every precision on every image.
 
     Args:
         bundle: to calibrate.
-        labelled: images that it has not learned from.
-        engine: that runs it.
-        told: of the number of images done, and of all.
+        images: that it has not learned from.
+        engine: to run it.
+        on_step: called with the number of images done, and of all.
+        decode: how the images are decoded.
 
     Raises:
         ImageError: a file cannot be read.
-        CalibrationError: outputs that are no numbers.
+        CalibrationError: outputs that are not numbers.
     """
     names = sorted(bundle.manifest.precisions, key=lambda name: name != "fp32")
     nets = {name: compile_net(bundle, name, engine) for name in names}
-    logits: dict[str, list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]] = {name: [] for name in names}
-    gates: dict[str, list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]] = {name: [] for name in names}
-    for start in range(0, len(labelled.files), _BATCH):
-        files = labelled.files[start : start + _BATCH]
-        images = np.stack([load_input(file, bundle.manifest.input) for file in files])
+    found: dict[str, list[tuple[_Floats, _Floats]]] = {name: [] for name in names}
+    for start in range(0, len(images.files), _BATCH):
+        files = images.files[start : start + _BATCH]
+        pixels = np.stack([load_input(file, bundle.manifest.input, decode) for file in files])
         for name, net in nets.items():
-            said = net.all_exits(images)
-            logits[name].append(said[0])
-            gates[name].append(said[1])
-        told(min(start + _BATCH, len(labelled.files)), len(labelled.files))
-    arrays = {
-        name: ExitArrays(np.concatenate(logits[name]), np.concatenate(gates[name]), labelled.labels) for name in names
+            found[name].append(net.all_exits(pixels))
+        on_step(min(start + _BATCH, len(images.files)), len(images.files))
+    both = {
+        name: (np.concatenate([logits for logits, _ in each]), np.concatenate([gates for _, gates in each]))
+        for name, each in found.items()
     }
-    for name, each in arrays.items():
-        if not (np.isfinite(each.logits).all() and np.isfinite(each.gates).all()):
-            bad = np.flatnonzero(~(np.isfinite(each.logits).all(axis=(1, 2)) & np.isfinite(each.gates).all(axis=1)))
+    labels = both["fp32"][0][:, -1].argmax(axis=1).astype(np.int64) if images.labels is None else images.labels
+    for name, each in both.items():
+        finite = [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in each]
+        if len(bad := np.flatnonzero(~np.logical_and(*finite))):
             raise CalibrationError(
-                f"in {name} the network's answer to {labelled.files[bad[0]]} is not a number (and to {len(bad) - 1} "
-                "others): export it anew from a sound checkpoint"
+                f"in {name} the network's output for {images.files[bad[0]]} is not a number (and for {len(bad) - 1} "
+                "others): export it again from a sound checkpoint"
             )
-    return Outputs(arrays, graphs_of(bundle), labelled.sha256, engine.name)
+    arrays = {name: ExitArrays(*each, labels) for name, each in both.items()}
+    return Outputs(arrays, graphs_of(bundle), images.sha256, engine.name, images.labels is not None)
 
 
 def store_outputs(path: Path, outputs: Outputs) -> Path:
@@ -101,7 +116,8 @@ def store_outputs(path: Path, outputs: Outputs) -> Path:
     """
     buffer = io.BytesIO()
     first = next(iter(outputs.precisions.values()))
-    about = np.array([_FORMAT, outputs.graphs, outputs.data, outputs.engine])
+    kind = _LABELLED if outputs.labelled else _UNLABELLED
+    about = np.array([_FORMAT, outputs.graphs, outputs.data, outputs.engine, kind])
     arrays = {f"{name}_logits": each.logits for name, each in outputs.precisions.items()}
     arrays |= {f"{name}_gates": each.gates for name, each in outputs.precisions.items()}
     np.savez(buffer, allow_pickle=False, about=about, labels=first.labels, **arrays)
@@ -113,7 +129,7 @@ def load_outputs(path: Path, bundle: Bundle) -> Outputs:
 
     Args:
         path: `.npz`.
-        bundle: that must have said it.
+        bundle: whose graphs must have been run.
 
     Raises:
         CalibrationError: missing, damaged, or of another bundle.
@@ -123,9 +139,9 @@ def load_outputs(path: Path, bundle: Bundle) -> Outputs:
             if sum(member.file_size for member in archive.infolist()) > _LARGEST:
                 raise CalibrationError(f"{path} holds more than any calibration needs")
         with np.load(path, allow_pickle=False) as stored:
-            form, graphs, data, engine = (str(each) for each in stored["about"])
-            if form != _FORMAT:
-                raise CalibrationError(f"{path} is not a '{_FORMAT}' file (it says {form[:40]!r})")
+            form, graphs, data, engine, kind = (str(each) for each in stored["about"])
+            if form != _FORMAT or kind not in (_LABELLED, _UNLABELLED):
+                raise CalibrationError(f"{path} is not a '{_FORMAT}' file but {form[:40]!r}, {kind[:40]!r}")
             names = [name.removesuffix("_logits") for name in stored.files if name.endswith("_logits")]
             labels = stored["labels"].astype(np.int64)
             arrays = {
@@ -140,7 +156,7 @@ def load_outputs(path: Path, bundle: Bundle) -> Outputs:
         raise CalibrationError(f"cannot read the outputs {path}: {error}; give the folder of images instead") from error
     manifest = bundle.manifest
     if graphs != graphs_of(bundle):
-        raise CalibrationError(f"{path} is what another network said: give the folder of images instead")
+        raise CalibrationError(f"{path} holds outputs of another network: give the folder of images instead")
     shape = (len(labels), manifest.num_exits, len(manifest.classes))
     known = len(labels) > 0 and bool(((labels >= 0) & (labels < len(manifest.classes))).all())
     fitting = set(arrays) == set(manifest.precisions) and all(each.logits.shape == shape for each in arrays.values())
@@ -148,4 +164,5 @@ def load_outputs(path: Path, bundle: Bundle) -> Outputs:
         raise CalibrationError(f"{path} does not fit the bundle's exits and classes: give the folder of images instead")
     if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in arrays.values()):
         raise CalibrationError(f"{path} holds logits or gates that are not numbers: give the folder of images instead")
-    return Outputs(arrays, graphs, data, engine)
+    ordered = {name: arrays[name] for name in sorted(arrays, key=lambda name: name != "fp32")}
+    return Outputs(ordered, graphs, data, engine, kind == _LABELLED)

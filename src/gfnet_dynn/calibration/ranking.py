@@ -1,4 +1,4 @@
-"""Which score is worth most at equal cost, on images that none of them was fitted to."""
+"""Compares the confidence scores at equal cost, on images that none of them was fitted on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.calibration.score_fitting import fit
-from gfnet_dynn.calibration.search import take
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.scores import SCORES, Score, by_score
 from gfnet_dynn.guarantees.budget import levels
@@ -25,7 +24,7 @@ class Ranked:
     Attributes:
         score: which.
         accuracy: at that cost, 0 to 1.
-        against_gate: by how much that is more than by the learned gate.
+        against_gate: that minus the accuracy of the learned gate.
         standard_error: of that difference, over the images.
     """
 
@@ -40,39 +39,39 @@ def rank_scores(
 ) -> list[Ranked]:
     """All scores at the same mean cost, the best first.
 
-    Each score's threshold is where its mean cost is the one asked for, which needs no labels; between two thresholds
-    the images are shared out in proportion.
+    Each score's threshold is the one with that mean cost, which needs no labels; between two thresholds, images are
+    divided in proportion.
 
     Args:
         arrays: all exits over images that nothing was trained or chosen on.
         costs: cost up to and including each exit, [G + 1].
         mean_cost: at which they are compared, in the same unit.
-        seed: of the division into images that scores are fitted to and those they are judged on.
+        seed: of the division into images for fitting and for comparing.
         scores: which; `gate` must be among them.
     """
     shuffled = np.random.default_rng(seed).permutation(len(arrays.labels))
     cut = round(FIT_SHARE * len(shuffled))
-    fitting, judged = take(arrays, np.sort(shuffled[:cut])), take(arrays, np.sort(shuffled[cut:]))
-    right = {
-        score: _right_at(by_score(judged, score, fit(fitting, score)), np.asarray(costs, np.float64), mean_cost)
+    fitting, compared = arrays.take(np.sort(shuffled[:cut])), arrays.take(np.sort(shuffled[cut:]))
+    correct = {
+        score: _correct_at(by_score(compared, score, fit(fitting, score)), np.asarray(costs, np.float64), mean_cost)
         for score in scores
     }
     ranked = []
-    for score, each in right.items():
-        difference = each - right["gate"]
+    for score, each in correct.items():
+        difference = each - correct["gate"]
         error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else 0.0
         ranked.append(Ranked(score, float(each.mean()), float(difference.mean()), error))
     return sorted(ranked, key=lambda each: -each.accuracy)
 
 
-def _right_at(arrays: ExitArrays, costs: npt.NDArray[np.float64], mean_cost: float) -> npt.NDArray[np.float64]:
-    """How surely each image is right at a mean cost, [N]; between two thresholds, a mixture of both."""
+def _correct_at(arrays: ExitArrays, costs: npt.NDArray[np.float64], mean_cost: float) -> npt.NDArray[np.float64]:
+    """Whether each image is correct at a mean cost, [N]; between two thresholds, a mean of both."""
     exits = exits_along(arrays.gates, levels([arrays]))
     means = costs[exits].mean(axis=0)
-    right = np.take_along_axis(arrays.correct, exits.astype(np.intp), axis=1).astype(np.float64)
-    # They fall, but for measured costs of neighbouring exits that changed places.
+    correct = np.take_along_axis(arrays.correct, exits.astype(np.intp), axis=1).astype(np.float64)
+    # The means fall, unless measured costs of neighbouring exits are in the wrong order.
     cheap = int(np.argmax(means <= mean_cost)) if means.min() <= mean_cost else int(means.argmin())
     if cheap == 0 or means[cheap] > mean_cost:
-        return right[:, cheap]
+        return correct[:, cheap]
     share = (mean_cost - means[cheap]) / (means[cheap - 1] - means[cheap])
-    return np.asarray(share * right[:, cheap - 1] + (1 - share) * right[:, cheap])
+    return np.asarray(share * correct[:, cheap - 1] + (1 - share) * correct[:, cheap])

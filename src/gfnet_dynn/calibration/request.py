@@ -1,84 +1,219 @@
-"""What a user asks of an exit policy."""
+"""What to calibrate for, and what to monitor."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 from unicodedata import category
 
 from gfnet_dynn.bundle.manifest import FULL, OWN
-from gfnet_dynn.calibration.score_fitting import SCALED
-from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.errors import OptionError
 from gfnet_dynn.exits.scores import Score
-from gfnet_dynn.guarantees.budget import Costs
-from gfnet_dynn.guarantees.control import COUNTING, ZERO_OR_ONE, RiskTarget
+from gfnet_dynn.guarantees.control import COUNTING, ZERO_OR_ONE, Method, RiskTarget, default_method
+from gfnet_dynn.guarantees.risk import RiskName
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.options import flag, lenient, option
+from gfnet_dynn.reporting.plot import FORMATS
+from gfnet_dynn.runtime.request import EngineName, PrecisionName
+from gfnet_dynn.units import parse_share, percent
 
-_FIT_SHARE = 0.3
-_LATER_SHARE = 0.3
-_UNPRINTABLE = ("Cc", "Cs")  # with one of these, the bundle could not be read again
+Quantity = Literal["macs", "latency", "energy"]
+
+RISK_LIMIT, CONFIDENCE = 0.01, 0.95
+_UNPRINTABLE = ("Cc", "Cs")  # with one of these in its name, the bundle could not be read again
+_RISK, _BUDGET, _POLICY, _OUTPUT, _ENGINE = "Risk", "Budget", "Exit policy", "Output", "Engine"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+@lenient
 class CalibrationRequest:
-    """One policy as it is wanted.
+    """Options."""
 
-    Attributes:
-        name: of the policy.
-        costs: of each exit, in which budgets are given and what is cheapest is told.
-        target: the risk to guarantee; None: none.
-        budget: largest mean cost; None: none.
-        deadline: that the 99th percentile of the cost must keep; None: none.
-        score: by which images leave.
-        per_exit: a threshold for each exit, along a path found on images apart; for a target only where that costs less
-            than one for all.
-        coverage: of prediction sets; None: none are given.
-        false_alarms: share of images like these that may be called unknown; None: none ever is.
-        seed: of the division of the images.
-    """
-
-    name: str
-    costs: Costs
-    target: RiskTarget | None = None
-    budget: float | None = None
-    deadline: float | None = None
-    score: Score = "gate"
-    per_exit: bool = False
-    coverage: float | None = None
-    false_alarms: float | None = None
-    seed: int = 0
+    bundle: Path = option(..., "Bundle written by `gfnet-dynn export`.", argument=True)
+    images: Path = option(
+        ...,
+        "Folder with a folder of images for each class, none of them trained or selected on; for --risk disagreement "
+        "and for budgets also a folder of images without labels; or outputs kept by --outputs.",
+        argument=True,
+    )
+    risk: RiskName | None = option(
+        None,
+        "Risk to limit, against the fp32 full network: accuracy-drop; harmful-exits, images that it classifies "
+        "correctly and the exit wrongly; disagreement, images of another class; or absolute: error, brier.",
+        panel=_RISK,
+    )
+    risk_limit: float | None = option(
+        None, "Limit of the risk. [default: 1%]", panel=_RISK, parse=parse_share, metavar="SHARE"
+    )
+    confidence: float | None = option(
+        None, "Confidence level of the guarantee. [default: 95%]", panel=_RISK, parse=parse_share, metavar="SHARE"
+    )
+    method: Method | None = option(
+        None,
+        "exact, betting, hoeffding-bentkus: with the confidence level; conformal: in expectation; naive: no guarantee. "
+        "[default: exact where the risk counts images, else betting]",
+        panel=_RISK,
+    )
+    max_ms: float | None = option(
+        None, "Largest mean end-to-end latency; needs --benchmark.", panel=_BUDGET, metavar="MS"
+    )
+    p99_ms: float | None = option(
+        None, "Largest 99th percentile of the latency; needs --benchmark.", panel=_BUDGET, metavar="MS"
+    )
+    max_mj: float | None = option(
+        None, "Largest mean energy of an image; needs --benchmark.", panel=_BUDGET, metavar="MJ"
+    )
+    max_mmacs: float | None = option(
+        None, "Largest mean number of MACs, in millions.", panel=_BUDGET, metavar="MILLIONS"
+    )
+    benchmark: Path | None = option(
+        None, "JSON of `gfnet-dynn benchmark BUNDLE …` on the device.", panel=_BUDGET, metavar="FILE"
+    )
+    precision: PrecisionName = option(
+        "auto", "Precision whose latency or energy is limited; auto: the fastest in the benchmark.", panel=_BUDGET
+    )
+    score: Score = option("gate", "Confidence score that is compared with the thresholds.", panel=_POLICY)
+    per_exit: bool = option(
+        False,
+        "A threshold for each exit, instead of one for all; with a risk, where that costs less.",
+        panel=_POLICY,
+    )
+    coverage: float | None = option(
+        None, "Add prediction sets with this coverage, such as 90%.", panel=_POLICY, parse=parse_share, metavar="SHARE"
+    )
+    false_alarms: float | None = option(
+        None,
+        'Answer "unknown" for out-of-distribution images, with this false-alarm rate, such as 1%.',
+        panel=_POLICY,
+        parse=parse_share,
+        metavar="SHARE",
+    )
+    name: str = option("calibrated", "Name of the policy; replaces an older one of that name.", panel=_POLICY)
+    output: Path | None = option(
+        None, "Bundle to write. [default: the bundle itself]", panel=_OUTPUT, short="-o", metavar="FILE"
+    )
+    report: Path | None = option(None, "Write all figures as JSON.", panel=_OUTPUT, metavar="FILE")
+    plot: Path | None = option(
+        None, "Draw the reliability of each exit (.png, .svg, .pdf).", panel=_OUTPUT, metavar="FILE"
+    )
+    outputs: Path | None = option(
+        None, "Keep the outputs of all exits (.npz), for further policies.", panel=_OUTPUT, metavar="FILE"
+    )
+    engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
+    threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
+    seed: int = option(0, "Seed of the division of the images.", panel=_POLICY, rare=True)
+    decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
-        if self.target is None and self.budget is None and self.deadline is None:
-            raise CalibrationError("nothing to calibrate for: give a risk, a budget or a deadline")
-        if self.per_exit and self.target is not None:
-            _require_shareable(self.target)
-        taken = not self.name.strip() or self.name in (FULL, OWN)
-        if taken or any(category(each) in _UNPRINTABLE for each in self.name):
-            raise CalibrationError(f"a policy needs a printable name of its own, not {self.name!r}")
-        if self.seed < 0:
-            raise CalibrationError(f"a seed is 0 or more, not {self.seed}")
-        for what, value in (("budget", self.budget), ("deadline", self.deadline)):
-            if value is not None and not 0 < value < float("inf"):
-                raise CalibrationError(f"a {what} is a positive number of {self.costs.unit}, not {value:g}")
-        for what, value in (("coverage", self.coverage), ("share of false alarms", self.false_alarms)):
+        target = self.target
+        self._check_budget()
+        if target is None and self.budget_option is None and self.p99_ms is None:
+            raise OptionError("nothing to calibrate for: give --risk or a budget, such as --max-mmacs")
+        if self.per_exit and target and (target.method not in COUNTING or target.risk not in ZERO_OR_ONE):
+            # The level that a test by counting cannot use pays for the second test; others leave nothing.
+            raise OptionError(
+                f"--per-exit with --risk needs --method {' or '.join(COUNTING)} and --risk {', '.join(ZERO_OR_ONE)}, "
+                f"not {target.method} for {target.risk}"
+            )
+        if (
+            not self.name.strip()
+            or self.name in (FULL, OWN)
+            or any(category(each) in _UNPRINTABLE for each in self.name)
+        ):
+            raise OptionError(f"--name must be printable and neither {FULL!r} nor {OWN!r}, not {self.name!r}")
+        for name in ("coverage", "false_alarms"):
+            value = getattr(self, name)
             if value is not None and not 0 < value < 1:
-                raise CalibrationError(f"the {what} lies between 0 and 1, not at {value:g}")
+                raise OptionError(f"{flag(name)} must be above 0% and below 100%, not {percent(value)}")
+        _require_threads_and_seed(self.threads, self.seed)
+        if self.plot and self.plot.suffix.lower() not in FORMATS:
+            raise OptionError(f"--plot must end in {', '.join(FORMATS)}, not {self.plot.name}")
 
     @property
-    def fit_share(self) -> float:
-        """Part of the images that score and path are fitted to, and thresholds are not tested on."""
-        return _FIT_SHARE if self.score in SCALED or self.per_exit else 0.0
+    def target(self) -> RiskTarget | None:
+        """The risk to limit; None: none.
 
-    @property
-    def later_share(self) -> float:
-        """Part of the images for what stands on finished thresholds: sets and unknown images."""
-        return _LATER_SHARE if self.coverage is not None or self.false_alarms is not None else 0.0
-
-
-def _require_shareable(target: RiskTarget) -> None:
-    """A threshold for each exit is tested at what a test by counting leaves of the level; others leave nothing."""
-    if target.method not in COUNTING or target.risk not in ZERO_OR_ONE:
-        raise CalibrationError(
-            f"{target.method} for {target.risk} leaves nothing of its level that a threshold for each exit could be tested "
-            f"at: leave --per-exit away, or ask for {' or '.join(COUNTING)} and for {', '.join(ZERO_OR_ONE[:-1])} or "
-            f"{ZERO_OR_ONE[-1]}"
+        Raises:
+            OptionError: limit, level or method without a risk, or out of range.
+        """
+        if self.risk is None:
+            idle = [name for name in ("risk_limit", "confidence", "method") if getattr(self, name) is not None]
+            if idle:
+                raise OptionError(f"{' and '.join(map(flag, idle))} without --risk: name the risk")
+            return None
+        return RiskTarget(
+            self.risk,
+            RISK_LIMIT if self.risk_limit is None else self.risk_limit,
+            CONFIDENCE if self.confidence is None else self.confidence,
+            self.method or default_method(self.risk),
         )
+
+    @property
+    def budget_option(self) -> str | None:
+        """Field of the limit of the mean cost; None: none."""
+        return next((name for name in ("max_ms", "max_mj", "max_mmacs") if getattr(self, name) is not None), None)
+
+    @property
+    def budget(self) -> float | None:
+        """Limit of the mean cost, in the unit of its option."""
+        value: float | None = getattr(self, self.budget_option) if self.budget_option else None
+        return value
+
+    @property
+    def quantity(self) -> Quantity:
+        """The cost that is limited, or else minimised."""
+        if self.max_mj is not None:
+            return "energy"
+        return "latency" if self.benchmark is not None and self.max_mmacs is None else "macs"
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether images without labels are not enough."""
+        return self.risk not in (None, "disagreement") or self.coverage is not None or self.score == "neighbours"
+
+    def _check_budget(self) -> None:
+        given = [name for name in ("max_ms", "max_mj", "max_mmacs", "p99_ms") if getattr(self, name) is not None]
+        for name in given:
+            if not 0 < getattr(self, name) < math.inf:
+                raise OptionError(f"{flag(name)} must be a positive number, not {getattr(self, name):g}")
+        if len(given) > 1 and given != ["max_ms", "p99_ms"]:
+            raise OptionError(f"one kind of budget at a time, not {' and '.join(map(flag, given))}")
+        if given not in ([], ["max_mmacs"]) and self.benchmark is None:
+            raise OptionError(
+                f"{flag(given[0])} needs --benchmark FILE, measured on the device by `gfnet-dynn benchmark BUNDLE "
+                "IMAGES --json FILE`"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+@lenient
+class MonitorRequest:
+    """Options."""
+
+    bundle: Path = option(..., "Bundle with a calibrated policy.", argument=True)
+    images: tuple[Path, ...] = option(
+        ...,
+        "Images and folders of them, without labels; or logs written by `gfnet-dynn classify --format json`.",
+        argument=True,
+    )
+    policy: str | None = option(None, "Exit policy of the bundle. [default: the bundle's default]")
+    significance_level: float = option(
+        0.01, "Probability of reporting a shift where there is none.", parse=parse_share, metavar="SHARE"
+    )
+    seed: int = option(0, "Seed of the permutations.", rare=True)
+    engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
+    precision: PrecisionName = option("auto", "As for `classify`; auto: that of the logs.", panel=_ENGINE)
+    threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
+    decode: DecodeOptions = DEFAULT
+
+    def __post_init__(self) -> None:
+        _require_threads_and_seed(self.threads, self.seed)
+
+
+def _require_threads_and_seed(threads: int | None, seed: int) -> None:
+    if threads is not None and threads < 1:
+        raise OptionError(f"--threads must be at least 1, not {threads}")
+    if seed < 0:
+        raise OptionError(f"--seed must be at least 0, not {seed}")

@@ -1,4 +1,4 @@
-"""What scores need beside an exit's own outputs, fitted on images that no threshold is chosen or tested on."""
+"""Fits the parameters of confidence scores, on images that no threshold is chosen or tested on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gfnet_dynn.exits.scores import UNFITTED, AccuracyTable, Fitted, Score, max_
 from gfnet_dynn.uncertainty.reliability import fit_temperature
 
 SCALED: frozenset[Score] = frozenset({"max_softmax", "margin", "entropy", "neighbours"})
-"""Scores that look at probabilities, and so at temperatures."""
+"""Scores computed from probabilities, which need temperatures."""
 
 _MOST_BINS = 10
 _IMAGES_A_BIN = 15
@@ -23,7 +23,7 @@ def fit(arrays: ExitArrays, score: Score) -> Fitted:
 
     Args:
         arrays: all exits over N images, N at least 1.
-        score: which it is for.
+        score: which.
     """
     if score not in SCALED:
         return UNFITTED
@@ -39,15 +39,15 @@ def fit(arrays: ExitArrays, score: Score) -> Fitted:
     return Fitted(temperatures, tuple(tables))
 
 
-def _accuracy_table(confidences: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> AccuracyTable:
-    """Bins that hold equally many images; accuracies that never fall as confidence rises, as few images jitter."""
-    bins = max(1, min(_MOST_BINS, math.isqrt(len(right)), len(right) // _IMAGES_A_BIN))
+def _accuracy_table(confidences: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]) -> AccuracyTable:
+    """Bins of equal mass; accuracies that never fall with rising confidence, to smooth the noise of few images."""
+    bins = max(1, min(_MOST_BINS, math.isqrt(len(correct)), len(correct) // _IMAGES_A_BIN))
     edges = np.unique(np.quantile(confidences, np.arange(1, bins) / bins)).astype(np.float32)
     places = np.searchsorted(edges, confidences.astype(np.float32), side="right")
     counts = np.bincount(places, minlength=len(edges) + 1)
-    hits = np.bincount(places, weights=right, minlength=len(edges) + 1)
-    filled = counts > 0  # equal confidences leave bins empty, which would count as half right and lift those above
+    hits = np.bincount(places, weights=correct, minlength=len(edges) + 1)
+    filled = counts > 0  # equal confidences leave bins empty, which would count as half correct and lift those above
     edges, counts, hits = edges[filled[:-1]], counts[filled], hits[filled]
-    # Half an image right and half wrong beside those seen: a tiny bin is neither 0 nor 1.
+    # Half an image correct and half wrong are added: a tiny bin is neither 0 nor 1.
     accuracies = np.maximum.accumulate((hits + 0.5) / (counts + 1))
     return AccuracyTable(tuple(map(float, edges)), tuple(map(float, accuracies)))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
+from gfnet_dynn.cli.streams import CLOSED_PIPE, discard_output, output_failure, prepare_streams, silence_libraries
 from gfnet_dynn.cli.verbs import Program
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import GFNetDynnError
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 
@@ -16,36 +21,57 @@ _NAME = "gfnet-dynn"
 
 
 def run(command: Callable[[], object]) -> None:
-    """Run a command line; an error that the user can mend ends it with a message and status 2, Ctrl-C with 130."""
+    """Run a command line and end with its exit status.
+
+    An error that the user can mend, and output that cannot be written, end with a message and status 2, Ctrl-C with
+    130, a closed pipe silently with 141.
+    """
     wait_politely()
-    _escape_what_cannot_be_printed()
+    prepare_streams()
+    silence_libraries()
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()  # a full disk is noticed here at the latest
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        sys.stderr.write(f"error: {error.format_message()}\n")
-        sys.stderr.write(f"see: {context.command_path} --help\n" if context else "")
-        sys.exit(2)
+        _end_with_error(error.format_message(), f"see: {context.command_path} --help\n" if context else "")
     except GFNetDynnError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except (KeyboardInterrupt, SystemExit, click.Abort) as stop:
-        interruption = _interruption(stop)
-        if interruption is None:
-            raise
+        _end_with_error(str(error))
+    except (KeyboardInterrupt, SystemExit, click.Abort, OSError) as stop:
+        _end(stop)
+
+
+def _end(stop: BaseException) -> NoReturn:
+    """The exit status of an interruption, or of output that cannot be written; anything else is raised again."""
+    if interruption := _interruption(stop):
         if not isinstance(interruption, TrainingInterrupted):
-            sys.stderr.write("interrupted\n")
+            _print_error("interrupted\n")
         sys.exit(130)
+    if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):  # as click leaves it where a pipe is closed
+        sys.exit(CLOSED_PIPE)
+    if (failure := output_failure(stop)) is None:
+        raise stop
+    discard_output()
+    if failure.errno == errno.EPIPE:
+        sys.exit(CLOSED_PIPE)
+    _end_with_error(f"cannot write the output: {failure.strerror}; free space, or send it elsewhere")
 
 
-def _escape_what_cannot_be_printed() -> None:
-    """File names need not be text, nor need the output take every character."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def _end_with_error(message: str, hint: str = "") -> NoReturn:
+    shown = printable(message, keep="\n")
+    _print_error(f"error: {shown}\n{hint}")
+    sys.exit(2)
+
+
+def _print_error(text: str) -> None:
+    with suppress(OSError):  # nobody reads it
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _interruption(stop: BaseException | None) -> KeyboardInterrupt | None:

@@ -46,14 +46,14 @@ def benchmark(options: BenchmarkOptions) -> None:
 
     The subject and all candidates that it is compared with are measured on the same images, in turns.
     """
-    from rich.console import Console  # noqa: PLC0415 # slow to import
     from rich.text import Text  # noqa: PLC0415
 
     from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
     from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # slow to import
     from gfnet_dynn.workflows.benchmarking import benchmark as run  # noqa: PLC0415 # imports engines
 
-    request, output, console = options.request, options.output, Console()
+    request, output, console = options.request, options.output, Terminal()
     result = run(request, on_progress=ProgressBars(console), log=lambda line: console.print(Text(line)))
     written = []  # before anything is printed: the terminal may be closed
     if output.json:

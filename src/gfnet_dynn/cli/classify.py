@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError, OptionError
 from gfnet_dynn.options import option
 from gfnet_dynn.runtime.request import ClassifyRequest
@@ -46,10 +47,13 @@ def classify(options: ClassifyOptions) -> None:
 
     def skip(error: DataError) -> None:
         unreadable.append(error)
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(error)}\n")
+
+    def note(message: str) -> None:
+        sys.stderr.write(f"{printable(message)}\n")
 
     write = prediction_writer(options.output.format, sys.stdout, options.output.top)
-    for prediction in iter_classify(options.request, on_unreadable=skip):
+    for prediction in iter_classify(options.request, on_unreadable=skip, log=note):
         write(prediction)
     if unreadable:
         raise SystemExit(2)

@@ -30,9 +30,11 @@ class GroupedHelp(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for title, record in (*self._command_records(ctx), *self._parameter_records(ctx)):
             sections.setdefault(title, []).append(record)
+        names = [len(name) for records in sections.values() for name, _ in records]
+        width = max(length for length in names if length <= _FIRST_COLUMN)
         for title, records in sorted(sections.items(), key=lambda section: section[0] != "Arguments"):
             with formatter.section(title):
-                formatter.write_dl(records, col_max=_FIRST_COLUMN)
+                formatter.write_dl([(name.ljust(width), text) for name, text in records], col_max=width)
 
     def _command_records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
         yield from ()
@@ -81,7 +83,7 @@ def command(
             function(_build(request, values, preset(values) if preset else {}))
 
         params = [*_parameters(request, required=preset is None)]
-        params += [_HELP_ALL] if any(getattr(each, "hidden", False) for each in params) else []
+        params.append(_help_all(hidden=not any(getattr(each, "hidden", False) for each in params)))
         app.add_command(
             GroupedHelp(name, callback=run, params=params, help=function.__doc__, context_settings=CONTEXT_SETTINGS)
         )
@@ -206,6 +208,6 @@ def _show_all(context: click.Context, parameter: click.Parameter, asked: bool) -
         context.exit()
 
 
-_HELP_ALL = click.Option(
-    ["--help-all"], is_flag=True, expose_value=False, is_eager=True, callback=_show_all, help="Show rare options too."
-)
+def _help_all(*, hidden: bool) -> click.Option:
+    more: dict[str, Any] = {"is_flag": True, "expose_value": False, "is_eager": True, "callback": _show_all}
+    return click.Option(["--help-all"], help="Show rare options too.", hidden=hidden, **more)

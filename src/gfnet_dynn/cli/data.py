@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,24 +16,25 @@ app = Group("data", "List, download and check data sets.")
 @command(app, "list", DataListRequest)
 def list_datasets(request: DataListRequest) -> None:
     """List the data sets that are known by name."""
-    from rich.console import Console  # noqa: PLC0415 # what other commands need not load
-
     from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what other commands need not load
     from gfnet_dynn.workflows.datasets import list_datasets as run  # noqa: PLC0415
 
-    print_tables(run(request), Console(highlight=False))
+    print_tables(run(request), Terminal(highlight=False))
 
 
 @command(app, "download", DataDownloadRequest)
 def download(request: DataDownloadRequest) -> None:
     """Fetch a data set, verify it and put its images into train and val folders."""
-    from rich.console import Console  # noqa: PLC0415 # what other commands need not load
-
     from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what other commands need not load
     from gfnet_dynn.data.catalogue.download import download_dataset  # noqa: PLC0415
 
-    print_tables(download_dataset(request, on_progress=ProgressBars(Console(stderr=True))), Console(highlight=False))
+    console = Terminal(highlight=False)
+    result = download_dataset(request, on_progress=ProgressBars(Terminal(stderr=True)))
+    print_tables(result, console)
+    print_next(console, f"data check {shlex.quote(str(result.path))}", f"train {shlex.quote(str(result.path))}")
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,18 @@ class CheckOptions:
 
 @command(app, "check", CheckOptions)
 def check(options: CheckOptions) -> None:
-    """Decode and compare every image; the exit status is 1 if there are problems."""
-    from rich.console import Console  # noqa: PLC0415 # what other commands need not load
-
+    """Decode and compare every image; the exit status is 2 if there are problems."""
     from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what other commands need not load
     from gfnet_dynn.system.storage import write_json  # noqa: PLC0415
     from gfnet_dynn.workflows.datasets import check_dataset  # noqa: PLC0415
 
-    result = check_dataset(options.request, on_progress=ProgressBars(Console(stderr=True)))
+    result = check_dataset(options.request, on_progress=ProgressBars(Terminal(stderr=True)))
     if options.output.json is not None:
         write_json(options.output.json, result.to_dict())
-    print_tables(result, Console(highlight=False))
+    console = Terminal(highlight=False)
+    print_tables(result, console)
     if result.problems:
-        raise SystemExit(1)
+        raise SystemExit(2)
+    print_next(console, f"train {shlex.quote(result.root)}")

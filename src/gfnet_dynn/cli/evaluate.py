@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 
-from rich.console import Console
-
+from gfnet_dynn.cli.render.terminal import Terminal
+from gfnet_dynn.display import printable
 from gfnet_dynn.evaluation.request import EvaluationRequest
 
 REQUEST = EvaluationRequest
@@ -22,7 +22,7 @@ def evaluate(request: EvaluationRequest) -> None:
     from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.workflows.evaluation import evaluate as run  # noqa: PLC0415
 
-    console = Console()
+    console = Terminal()
     result = run(request, on_progress=ProgressBars(console))
     print_tables(result, console)
     subject = shlex.quote(str(request.subject))
@@ -30,6 +30,6 @@ def evaluate(request: EvaluationRequest) -> None:
     print_files(result.files, console)
     print_next(console, following)
     for error in result.unreadable:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(error)}\n")
     if result.unreadable:
-        sys.exit(2)
+        raise SystemExit(2)

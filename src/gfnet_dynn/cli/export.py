@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from rich.console import Console
 from rich.text import Text
 
+from gfnet_dynn.cli.render.terminal import Terminal
 from gfnet_dynn.export.request import ExportRequest
 from gfnet_dynn.workflows.extras import require_export
 
@@ -23,7 +23,7 @@ def export(request: ExportRequest) -> None:
     from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
     from gfnet_dynn.workflows.exporting import export as run  # noqa: PLC0415 # imports torch
 
-    console = Console()
+    console = Terminal()
     result = run(request, on_progress=ProgressBars(console), log=lambda line: console.print(Text(line), soft_wrap=True))
     print_tables(result, console)
     bundle = shlex.quote(str(result.bundle))

@@ -1,45 +1,59 @@
-"""`gfnet-dynn monitor`: do images still come as those that a guarantee was made on?"""
+"""`gfnet-dynn monitor`."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import dataclass
 
-import typer
-from rich.console import Console
+from gfnet_dynn.calibration.request import MonitorRequest
+from gfnet_dynn.cli.render.terminal import Terminal
+from gfnet_dynn.display import printable
+from gfnet_dynn.errors import DataError
+from gfnet_dynn.options import option
+from gfnet_dynn.system.storage import json_line
 
-from gfnet_dynn.cli.options import path
+
+@dataclass(frozen=True)
+class Output:
+    """Output."""
+
+    json: bool = option(False, "Print one line of JSON instead of tables.")
 
 
-def monitor(
-    bundle: Annotated[Path, typer.Argument(help="A bundle with a calibrated policy.", parser=path)],
-    seen: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Images and folders of them, without labels; or logs that `gfnet-dynn classify --format json` wrote.",
-            parser=path,
-        ),
-    ],
-    policy: Annotated[str | None, typer.Option(help="Of the bundle. (default: its first)")] = None,
-    level: Annotated[
-        float, typer.Option(help="Per cent: how often to be alarmed where nothing has changed.", min=0.0, max=100.0)
-    ] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a sentence.")] = False,
-    engine: Annotated[Literal["onnxruntime", "openvino"], typer.Option(help="What runs the network.")] = "onnxruntime",
-    precision: Annotated[
-        Literal["auto", "fp32", "int8"], typer.Option(help="As for `classify`; auto keeps to that of the logs.")
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Processor threads. (default: at most four)", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Of the permutations.", min=0)] = 0,
-) -> None:
-    """Compare exits and confidences with those at calibration, and say whether the guarantee's premise still holds.
+@dataclass(frozen=True)
+class MonitorOptions:
+    """Options."""
 
-    The exit status is 1 where it does not; else 2 where some images could not be read, which are named and left out;
-    else 0.
+    request: MonitorRequest
+    output: Output
+
+
+REQUEST = MonitorOptions
+
+
+def monitor(options: MonitorOptions) -> None:
+    """Test whether new images, without labels, still have the distribution of the calibration images.
+
+    Exits, confidences and predicted classes are compared. The exit status is 1 where a shift is detected; else 2 where
+    some images could not be read, which are named and omitted; else 0.
     """
-    from gfnet_dynn.workflows.monitoring import Wanted, run_monitor  # noqa: PLC0415 # imports the engine
+    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
+    from gfnet_dynn.workflows.monitoring import monitor as run  # noqa: PLC0415 # imports the engine
 
-    wanted = Wanted(bundle, tuple(seen), policy, level / 100, as_json, engine, precision, threads, seed)
-    if status := run_monitor(wanted, Console(), sys.stderr):
-        raise typer.Exit(status)
+    def name(error: DataError) -> None:
+        sys.stderr.write(f"error: {printable(error)}\n")
+
+    def note(message: str) -> None:
+        sys.stderr.write(f"{printable(message)}\n")
+
+    result = run(options.request, on_unreadable=name, log=note)
+    shift = result.comparison.shift_detected
+    if options.output.json:
+        sys.stdout.write(json_line(result.to_dict()) + "\n")
+    else:
+        console = Terminal(highlight=False)
+        print_tables(result, console)
+        if shift:
+            print_next(console, f"calibrate {options.request.bundle} LABELLED_IMAGES")
+    if shift or result.unreadable:
+        raise SystemExit(1 if shift else 2)

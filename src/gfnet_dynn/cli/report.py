@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from rich.console import Console
-
+from gfnet_dynn.cli.render.terminal import Terminal
 from gfnet_dynn.evaluation.request import ReportRequest
 
 REQUEST = ReportRequest
@@ -19,7 +18,7 @@ def report(request: ReportRequest) -> None:
     from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415 # what others need not load
     from gfnet_dynn.workflows.reports import report as run  # noqa: PLC0415
 
-    console = Console()
+    console = Terminal()
     result = run(request)
     print_tables(result, console)
     print_files(result.files, console)

@@ -47,7 +47,7 @@ def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its nam
     """
     own_network = given["model"] is not None or given["checkpoint"] is not None
     name = given["recipe"] or (None if own_network else DEFAULT_RECIPE)
-    return read_recipe(name) if name else {}
+    return {**read_recipe(name), Recipe: {"recipe": name}} if name else {}
 
 
 def train(options: TrainOptions) -> None:
@@ -59,6 +59,8 @@ def train(options: TrainOptions) -> None:
     if options.recipe.list_recipes:
         sys.stdout.writelines(f"{name:<10} {description}\n" for name, description in known_recipes().items())
         return
+    if name := options.recipe.recipe:
+        sys.stdout.write(f"recipe: {name}\n")
     run = show_training(options.request)
     if options.recipe.evaluate:
         from gfnet_dynn.cli.evaluate import evaluate  # noqa: PLC0415 # what training alone need not load
@@ -74,13 +76,12 @@ def show_training(request: TrainRequest) -> Path:
         The folder of the run.
     """
     require_torch("training")
-    from rich.console import Console  # noqa: PLC0415 # what --help need not load
-
     from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress  # noqa: PLC0415
     from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
+    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what --help need not load
     from gfnet_dynn.workflows.training import train as run_training  # noqa: PLC0415 # imports torch
 
-    console = Console()
+    console = Terminal()
     progress = TrainingProgress(console)
     result = run_training(request, on_progress=ProgressBars(console), log=progress.log, reporters=[progress])
     print_tables(result, console)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
 
 import click
 
 from gfnet_dynn import __version__
-from gfnet_dynn.cli.command import Group, GroupedHelp, command
+from gfnet_dynn.cli.command import Group, command
 from gfnet_dynn.errors import nearest
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
-    "Deploy": ("export", "classify", "calibrate", "monitor"),
+    "Deploy": ("export", "classify", "calibrate", "monitor", "bundle"),
     "Measure": ("cost", "benchmark"),
 }
 """The verbs in the order of `--help`. Each is a function, or a `Group` named `app`, in the module of its name."""
@@ -60,8 +59,6 @@ class Program(Group):
             module = import_module(f"gfnet_dynn.cli.{cmd_name}")
             if hasattr(module, "app"):
                 self.add_command(module.app, cmd_name)
-            elif not hasattr(module, "REQUEST"):
-                self.add_command(_typer_command(cmd_name, getattr(module, cmd_name)))
             else:
                 preset = getattr(module, "PRESET", None)
                 command(self, cmd_name, module.REQUEST, preset=preset)(getattr(module, cmd_name))
@@ -72,20 +69,3 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
     if asked:
         click.echo(f"gfnet-dynn {__version__}")
         context.exit()
-
-
-def _typer_command(verb: str, function: Any) -> click.Command:
-    import typer
-
-    from gfnet_dynn.cli.options import SPELLINGS
-
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command(context_settings=SPELLINGS)(function)
-    inner = typer.main.get_command(app)
-    settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-    rest = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
-
-    def run(arguments: tuple[str, ...]) -> None:
-        inner.main(list(arguments), prog_name=f"gfnet-dynn {verb}")
-
-    return GroupedHelp(verb, callback=run, params=[rest], help=function.__doc__, context_settings=settings)

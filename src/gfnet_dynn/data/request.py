@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import option
+from gfnet_dynn.options import lenient, option
 from gfnet_dynn.units import parse_share
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class DataOptions:
     """Data."""
 

@@ -16,6 +16,7 @@ from gfnet_dynn.data.request import DataOptions
 from gfnet_dynn.data.splits.folders import scan_folders
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.wording import counted
 
@@ -41,11 +42,13 @@ class Source:
         name: in its proper spelling.
         config: folders, classes, default input.
         root: its folder.
+        decode: how its images are decoded.
     """
 
     name: str
     config: DatasetConfig
     root: Path
+    decode: DecodeOptions = DEFAULT
 
     def input_size(self, options: DataOptions) -> int:
         """Side of the input in pixels: as asked, otherwise that of the images, within the limit."""

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.learned_from import digests, unpack
-from gfnet_dynn.errors import BundleError, DataError, ImageError, nearest
+from gfnet_dynn.bundle.learned_from import find_learned
+from gfnet_dynn.errors import DataError, ImageError, nearest
 from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import find_classes
-from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.images.fit import decode_options, load_input
 from gfnet_dynn.progress import OnStep
 from gfnet_dynn.runtime.segments import SegmentedNet
 from gfnet_dynn.wording import counted
@@ -76,30 +78,38 @@ def _hint(folder: Path, found: Mapping[str, Sequence[Path]], classes: tuple[str,
     return f"it has {_some(list(found))}; {nearest(next(iter(found)), classes)}" if found else "it has no folders"
 
 
-def seen_in_training(bundle: Bundle, files: tuple[Path, ...], on_step: OnStep) -> str | None:
-    """A warning where the network was trained or selected on some of the images.
+def seen_in_training(
+    bundle: Bundle, files: tuple[Path, ...], on_step: OnStep, decode: DecodeOptions = DEFAULT
+) -> str | None:
+    """A warning where the network was trained or selected on some of the images, or copies of them.
+
+    Args:
+        bundle: of the network.
+        files: images; those that cannot be decoded are omitted.
+        on_step: called with the number of images done.
+        decode: how the files are decoded.
 
     Raises:
         BundleError: the bundle's record of its training images is damaged.
-        DataError: a file cannot be read.
     """
     if bundle.manifest.learned_from is None:
         return "Which images the network was trained on is not known: accuracy on those is too high."
-    try:
-        seen = unpack(bundle.read(bundle.manifest.learned_from))
-    except BundleError as error:
-        raise BundleError(f"{bundle.path}: {error}") from error
-    again = sum(each in seen for each in digests(files, lambda done: on_step(done, len(files))))
+    found, _ = fingerprint_files(files, on_step, decode_options(bundle.manifest.input, decode))
+    again = find_learned(bundle, list(found), b"".join(found.values()))
     if not again:
         return None
     return (
-        f"WARNING: the network was trained or selected on {again} of these {len(files)} images; its accuracy on new "
-        "images is lower than these figures."
+        f"WARNING: the network was trained or selected on {len(again)} of these {len(files)} images; its accuracy on "
+        "new images is lower than these figures."
     )
 
 
 def collect_from_files(
-    net: SegmentedNet, images: LabelledFolder, omit: Callable[[ImageError], None], on_step: OnStep
+    net: SegmentedNet,
+    images: LabelledFolder,
+    omit: Callable[[ImageError], None],
+    on_step: OnStep,
+    decode: DecodeOptions = DEFAULT,
 ) -> tuple[ExitArrays, tuple[Path, ...]]:
     """The outputs of all exits for images from files.
 
@@ -108,6 +118,7 @@ def collect_from_files(
         images: with their labels.
         omit: called with the error of each image that cannot be decoded.
         on_step: called with the number of images done.
+        decode: how the files are decoded.
 
     Returns:
         The arrays, and the files of the N images that could be decoded.
@@ -120,7 +131,7 @@ def collect_from_files(
         pixels = []
         for row in range(start, min(start + _BATCH, len(images.files))):
             try:
-                pixels.append(load_input(images.files[row], net.manifest.input))
+                pixels.append(load_input(images.files[row], net.manifest.input, decode))
                 rows.append(row)
             except ImageError as error:
                 omit(error)

@@ -8,7 +8,8 @@ from typing import Literal
 
 from gfnet_dynn.bundle.archive import SUFFIX
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import flag, option
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.options import flag, lenient, option
 from gfnet_dynn.reporting.contact_sheet import require_sheet_format
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
 from gfnet_dynn.spec.backbone import ExitPooling
@@ -19,6 +20,7 @@ _RUN, _BUNDLE, _DATA, _PUBLISHED = "A run", "A bundle", "Other data than those o
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class EvaluationRequest:
     """Options."""
 
@@ -64,6 +66,7 @@ class EvaluationRequest:
         None, "Blocks with exits, such as 3,5,7,9.", panel=_PUBLISHED, rare=True, parse=parse_exits, metavar="BLOCKS"
     )
     exit_pooling: ExitPooling | None = option(None, "Pooling of the exits.", panel=_PUBLISHED, rare=True)
+    decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
         if self.latency_images < 0 or self.latency_repeats < 1:
@@ -91,6 +94,7 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class ReportRequest:
     """Options."""
 

@@ -1,1 +1,1 @@
-"""When a sample leaves, and what that means for accuracy and cost. NumPy only: the device uses it too."""
+"""When an image exits, and what that means for accuracy and cost. NumPy only: the runtime uses it too."""

@@ -1,4 +1,4 @@
-"""What every exit says about every image of a split: the arrays from which all policies are judged offline."""
+"""Outputs of every exit for every image of a split: from these arrays any exit policy is evaluated offline."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class ExitArrays:
         if self.gates.shape != (samples, exits - 1) or self.labels.shape != (samples,):
             raise ValueError(f"shapes disagree: {self.logits.shape=}, {self.gates.shape=}, {self.labels.shape=}")
 
+    def take(self, rows: npt.NDArray[np.intp]) -> ExitArrays:
+        """Some of the images, by index."""
+        return ExitArrays(self.logits[rows], self.gates[rows], self.labels[rows])
+
     @property
     def predictions(self) -> npt.NDArray[np.intp]:
         """Class index of each exit, [N, G + 1]."""
@@ -35,7 +39,7 @@ class ExitArrays:
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
-        """Whether each exit is right, [N, G + 1]."""
+        """Whether each exit predicts the label, [N, G + 1]."""
         return np.asarray(self.predictions == self.labels[:, None])
 
 

@@ -1,6 +1,6 @@
 """The exit rule. Training-time evaluation, testing, export and runtime all use this one.
 
-A sample leaves at the first exit l whose gate g_l reaches the threshold τ_l, else at the final classifier.
+An image exits at the first exit l whose confidence score g_l reaches the threshold τ_l, otherwise at the final exit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gfnet_dynn.errors import ThresholdError
 
 NEVER = math.inf
-"""A threshold that no gate reaches: with it at every exit, each sample goes through the full network."""
+"""A threshold that no score reaches: with it at every exit, each image passes the full network."""
 
 
 class _Comparable(Protocol):
@@ -26,13 +26,11 @@ _Gate = TypeVar("_Gate", bound=_Comparable)
 
 
 def should_exit(gate: _Gate, threshold: float) -> Any:
-    """Whether samples leave at one exit.
-
-    A gate that is not a number does not leave: the next exit decides.
+    """Whether images stop at one exit; an image whose score is not a number continues.
 
     Args:
-        gate: probabilities that the exit's prediction is good enough, [N]; an array or tensor of float32.
-        threshold: τ_l, compared in the gate's own precision.
+        gate: confidence scores, [N]; an array or tensor of float32.
+        threshold: τ_l, compared in the score's own precision.
 
     Returns:
         A boolean array or tensor [N].
@@ -41,14 +39,14 @@ def should_exit(gate: _Gate, threshold: float) -> Any:
 
 
 def per_exit(threshold: float | Sequence[float], num_gates: int) -> tuple[float, ...]:
-    """One threshold for each gate, from one number for all or one number each.
+    """One threshold for each early exit.
 
     Args:
-        threshold: τ; 0 leaves at the first exit, `NEVER` at none.
-        num_gates: G, the number of exits before the final classifier.
+        threshold: one number for all exits, or one each: 0 stops every image there, `NEVER` none.
+        num_gates: G, the number of early exits.
 
     Raises:
-        ThresholdError: another number of thresholds than gates, a negative one or none.
+        ThresholdError: not G thresholds, or one that is neither in 0 to 1 nor `NEVER`.
     """
     if isinstance(threshold, Sequence | np.ndarray):
         values = tuple(float(value) for value in threshold)
@@ -56,25 +54,26 @@ def per_exit(threshold: float | Sequence[float], num_gates: int) -> tuple[float,
         values = (float(threshold),) * num_gates
     if len(values) != num_gates:
         raise ThresholdError(
-            f"{len(values)} thresholds for a network with {num_gates} gates: give one, or one for each"
+            f"{len(values)} thresholds for a network with {num_gates} early exits: give one, or one for each"
         )
-    if any(math.isnan(value) or value < 0 for value in values):
-        raise ThresholdError(f"thresholds are gate probabilities from 0 to 1, not {values}")
+    for value in values:
+        if not 0 <= value <= 1 and value != NEVER:
+            raise ThresholdError(f"a threshold is a confidence score from 0 to 1 (or inf: never exit), not {value:g}")
     return values
 
 
 def first_exit(gates: npt.NDArray[np.float32], threshold: float | Sequence[float]) -> npt.NDArray[np.intp]:
-    """The exit at which each sample leaves.
+    """The exit that each image takes.
 
     Args:
-        gates: [N, G], as the network gives them.
+        gates: confidence scores, [N, G].
         threshold: one for all exits or one each.
 
     Returns:
-        [N], 0 to G; G is the final classifier.
+        [N], 0 to G; G is the final exit.
     """
     thresholds = per_exit(threshold, gates.shape[1])
-    left = np.ones((len(gates), len(thresholds) + 1), dtype=bool)
+    stops = np.ones((len(gates), len(thresholds) + 1), dtype=bool)
     for exit_index, value in enumerate(thresholds):
-        left[:, exit_index] = should_exit(gates[:, exit_index], value)
-    return np.asarray(left.argmax(axis=1))
+        stops[:, exit_index] = should_exit(gates[:, exit_index], value)
+    return np.asarray(stops.argmax(axis=1))

@@ -1,7 +1,7 @@
-"""Scores by which a sample may leave: the learned gate, and what stands in its place in the exit rule.
+"""Confidence scores: the learned gate, and alternatives to it in the exit rule.
 
-A score is a number for each image at each early exit, 0 to 1; the larger, the surer. It may look at that exit and at
-the earlier ones, never ahead, so the runtime computes it as evaluation does.
+A score is a number from 0 to 1 for each image at each early exit; a larger one means more confidence. It uses the
+outputs of that exit and of earlier ones only, so the runtime computes it exactly as evaluation does.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 
 Score = Literal["gate", "max_softmax", "margin", "entropy", "patience", "neighbours"]
-"""What is compared with the thresholds.
+"""The number that is compared with the thresholds.
 
 `gate`: the learned gate (Regol et al., Jointly-learned exit and inference for dynamic neural networks,
-arXiv 2310.09163). `max_softmax`: the largest softmax probability (the plain rule). `margin`: by how much it exceeds
-the second. `entropy`: 1 less the entropy of the softmax as a share of the largest possible. `patience`: n / (n + 1),
-where n exits in a row, this one included, name the same class (Zhou et al., BERT loses patience, arXiv 2006.04152).
-`neighbours`: accuracy of images with a similar largest probability, from a table (after the bins of
-performance-controlled early exiting, PCEE).
+arXiv 2310.09163). `max_softmax`: the largest softmax probability. `margin`: the largest minus the second largest.
+`entropy`: 1 minus the entropy of the softmax, divided by its maximum. `patience`: n / (n + 1), where the last n exits,
+this one included, predict the same class (Zhou et al., BERT loses patience, arXiv 2006.04152). `neighbours`: accuracy
+of images with a similar largest probability, from a table (after the bins of performance-controlled early exiting,
+PCEE).
 """
 
 SCORES: tuple[Score, ...] = get_args(Score)
@@ -33,11 +33,11 @@ Float32s = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class AccuracyTable:
-    """How often images of one exit are right, by their largest probability.
+    """Accuracy of one exit by its largest probability.
 
     Attributes:
         edges: ascending inner edges of the bins, [B − 1].
-        accuracies: in each bin, [B].
+        accuracies: in each bin, 0 to 1, [B].
     """
 
     edges: tuple[float, ...]
@@ -48,17 +48,17 @@ class AccuracyTable:
             raise CalibrationError("a table of accuracies has bins that are not in order: calibrate anew")
 
     def look_up(self, confidences: Float32s) -> Float32s:
-        """[N] → [N]; what is not a number stays so, and would else be in the surest bin."""
+        """[N] → [N]; NaN stays NaN, as it would fall into the most confident bin."""
         bins = np.searchsorted(np.array(self.edges, np.float32), confidences, side="right")
         return np.where(np.isnan(confidences), confidences, np.array(self.accuracies, np.float32)[bins])
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a score needs beside the exit's own outputs; fitted on images other than those that thresholds are for.
+    """Fitted parameters of a score; from other images than those that thresholds are chosen on.
 
     Attributes:
-        temperatures: by which the logits of each exit are divided, the final classifier's last, [G + 1]; empty: 1.
+        temperatures: divisors of the logits of each exit, the final one last, [G + 1]; empty: 1.
         tables: for `neighbours`, of each early exit, [G].
     """
 
@@ -96,11 +96,11 @@ def score_at(
 
     Args:
         score: which.
-        fitted: what it needs.
+        fitted: its parameters.
         index: of the exit, 0 to G − 1.
         logits: [B, K].
         gate: [B].
-        earlier: classes that the exits before named, [B, index].
+        earlier: classes that earlier exits predict, [B, index].
 
     Returns:
         float32 [B].
@@ -116,22 +116,19 @@ def score_at(
     if score == "entropy":
         probabilities = softmax(scaled)
         entropy = -(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))).sum(axis=1)
-        # Rounding puts equal probabilities just below 0, where no threshold would let them leave.
+        # Rounding puts equal probabilities just below 0, which not even a threshold of 0 accepts.
         return np.asarray(np.maximum(1 - entropy / np.log(logits.shape[1]), 0).astype(np.float32))
     confidences = max_probability(scaled)
     return fitted.tables[index].look_up(confidences) if score == "neighbours" else confidences
 
 
 def by_score(arrays: ExitArrays, score: Score, fitted: Fitted = UNFITTED) -> ExitArrays:
-    """A score in place of the gates.
+    """The same arrays with another score as `gates`, [N, G].
 
     Args:
         arrays: outputs of all exits.
         score: which.
-        fitted: what it needs.
-
-    Returns:
-        The same, but for `gates`, [N, G].
+        fitted: its parameters.
     """
     if score == "gate":
         return arrays
@@ -143,7 +140,7 @@ def by_score(arrays: ExitArrays, score: Score, fitted: Fitted = UNFITTED) -> Exi
 
 
 def by_max_softmax(arrays: ExitArrays) -> ExitArrays:
-    """The plain rule: each early exit's largest softmax probability in place of its gate, [N, G]."""
+    """The same arrays with each early exit's largest softmax probability as `gates`, [N, G]."""
     return by_score(arrays, "max_softmax")
 
 

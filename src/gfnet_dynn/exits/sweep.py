@@ -1,4 +1,4 @@
-"""Accuracy and cost of the gated network over a range of thresholds, computed from stored outputs."""
+"""Accuracy and cost of the network with early exits over a range of thresholds, computed from stored outputs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit, per_exit
+from gfnet_dynn.units import percent
 
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, NEVER)
-"""From the first exit for all to the full network; closer together where most gates have their say."""
+"""From the first exit for all images to the full network; denser where most gates lie."""
 
 PLAIN_THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, NEVER)
-"""The same for the largest probability of an exit."""
+"""The same for max-softmax."""
 
 _CANDIDATES = (*(index / 100 for index in range(100)), NEVER)
 
@@ -25,16 +26,16 @@ _ROUNDING = 1e-9  # far below one image's part of any split: 3 · 0.01 is below 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The gated network at one setting of the thresholds.
+    """The network at one setting of the thresholds.
 
     Attributes:
         thresholds: τ_l for each gate, [G].
-        exits: where each sample leaves, [N].
-        predictions: class index of each sample, [N].
+        exits: the exit that each image takes, [N].
+        predictions: class index of each image, [N].
         accuracy: top-1 of the gated output, 0 to 1.
-        shares: part of the samples that leaves at each exit, [G + 1].
-        exit_accuracy: top-1 among the samples that leave at each exit, [G + 1]; not a number where none does.
-        mean_cost: mean over the samples of the cost of the exit taken, in the unit of the costs given.
+        shares: share of the images that takes each exit, [G + 1].
+        exit_accuracy: top-1 of the images that take each exit, [G + 1]; NaN where none does.
+        mean_cost: mean over the images of the cost of the exit taken, in the unit of the given costs.
     """
 
     thresholds: tuple[float, ...]
@@ -47,24 +48,24 @@ class OperatingPoint:
 
 
 def operate(arrays: ExitArrays, costs: Sequence[float], threshold: float | Sequence[float]) -> OperatingPoint:
-    """The gated network at one setting.
+    """The network at one setting.
 
     Args:
-        arrays: outputs of all exits, N samples.
+        arrays: outputs of all exits, N images.
         costs: cost up to and including each exit, [G + 1], in any unit.
         threshold: one for all exits, or one each.
     """
     exits = first_exit(arrays.gates, threshold)
     rows = np.arange(len(exits))
-    right = arrays.correct[rows, exits]
+    correct = arrays.correct[rows, exits]
     taken = [exits == index for index in range(arrays.logits.shape[1])]
     return OperatingPoint(
         thresholds=per_exit(threshold, arrays.gates.shape[1]),
         exits=exits,
         predictions=arrays.predictions[rows, exits],
-        accuracy=float(right.mean()),
+        accuracy=float(correct.mean()),
         shares=tuple(float(mask.mean()) for mask in taken),
-        exit_accuracy=tuple(float(right[mask].mean()) if mask.any() else float("nan") for mask in taken),
+        exit_accuracy=tuple(float(correct[mask].mean()) if mask.any() else float("nan") for mask in taken),
         mean_cost=float(np.asarray(costs, dtype=np.float64)[exits].mean()),
     )
 
@@ -72,20 +73,19 @@ def operate(arrays: ExitArrays, costs: Sequence[float], threshold: float | Seque
 def sweep(
     arrays: ExitArrays, costs: Sequence[float], thresholds: Sequence[float] = THRESHOLDS
 ) -> tuple[OperatingPoint, ...]:
-    """The gated network at each of several thresholds, the same for all exits."""
+    """The network at each of several thresholds, the same for all exits."""
     return tuple(operate(arrays, costs, threshold) for threshold in thresholds)
 
 
 def last_within(points: Sequence[OperatingPoint], allowed_loss: float) -> OperatingPoint:
-    """The last setting, from the full network on, before more than `allowed_loss` of the images get another answer.
+    """The cheapest setting up to which at most `allowed_loss` of the images disagree with the full network.
 
-    Another answer than the full network's: no less than the accuracy that is lost, and less a matter of luck on few
-    images, where what some lose others win. A cheaper setting that happens to disagree less again is not trusted. It is
-    a plain choice on the data given, with no guarantee beyond them: give it the selection split, never the data that
-    are reported on.
+    Disagreement is never below the loss of accuracy, and varies less on few images, where gains hide losses. Settings
+    beyond the first that disagrees too often are not considered. The choice has no guarantee on other images: use the
+    selection split, never the images that results are reported on.
 
     Args:
-        points: as `sweep` gives them, from the cheapest to the full network.
+        points: from `sweep`, from the cheapest setting to the full network.
         allowed_loss: share of the images, 0 to 1.
     """
     full, chosen = points[-1].predictions, points[-1]
@@ -97,19 +97,19 @@ def last_within(points: Sequence[OperatingPoint], allowed_loss: float) -> Operat
 
 
 ALLOWED_LOSS = 0.01
-"""Share of the images that may get another answer than the full network's, where a threshold is chosen."""
+"""Share of the images that may disagree with the full network where a threshold is chosen."""
 
 
 @dataclass(frozen=True)
 class ChosenThreshold:
-    """A threshold picked from a sweep, without a guarantee.
+    """Thresholds picked from a sweep, without a guarantee.
 
     Attributes:
-        thresholds: one for each gate, or None where no early exit saves anything within the allowed loss.
-        accuracy: on the data it was picked on, 0 to 1.
-        accuracy_full: of the full network there.
-        mean_cost: there, in the unit of the sweep's costs.
-        allowed_loss: share of the images there that may get another answer than the full network's, 0 to 1.
+        thresholds: one for each early exit, or None where none saves anything within the allowed loss.
+        accuracy: on the images it was picked on, 0 to 1.
+        accuracy_full: of the full network on them.
+        mean_cost: on them, in the unit of the sweep's costs.
+        allowed_loss: share of them that may disagree with the full network, 0 to 1.
     """
 
     thresholds: tuple[float, ...] | None
@@ -121,19 +121,19 @@ class ChosenThreshold:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the rule."""
         rule = (
-            f"last of a hundred thresholds before more than {self.allowed_loss:g} of the images get another answer "
-            "than the full network's; no guarantee"
+            f"last of a hundred thresholds before more than {percent(self.allowed_loss)} of the images disagree with "
+            "the full network; no guarantee"
         )
         return {**asdict(self), "thresholds": list(self.thresholds) if self.thresholds else None, "rule": rule}
 
 
 def choose_threshold(arrays: ExitArrays, costs: Sequence[float], allowed_loss: float = ALLOWED_LOSS) -> ChosenThreshold:
-    """Pick the last of a hundred thresholds, one for all exits, before too many images get another answer.
+    """Pick the last of a hundred thresholds, one for all exits, before too many images disagree; see `last_within`.
 
     Args:
         arrays: outputs of all exits over the selection split.
         costs: cost up to and including each exit, [G + 1], in any unit.
-        allowed_loss: share of the images that may get another answer than the full network's, 0 to 1.
+        allowed_loss: share of the images that may disagree with the full network, 0 to 1.
     """
     points = sweep(arrays, costs, _CANDIDATES)
     chosen, full = last_within(points, allowed_loss), points[-1]

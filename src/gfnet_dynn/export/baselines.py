@@ -14,6 +14,7 @@ from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.export.bundle import Draft
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.export.segments import export_segments
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.pretrained import load_imagenet
@@ -32,11 +33,13 @@ class BaselineRequest:
         name: an EfficientNet-Lite.
         classes: of the classifier; only their number matters.
         images: for the ranges of int8.
+        decode: how they are decoded.
     """
 
     name: str
     classes: tuple[str, ...]
     images: tuple[Path, ...]
+    decode: DecodeOptions = DEFAULT
 
 
 def write_baseline(target: BaselineRequest, folder: Path) -> Path:
@@ -56,12 +59,12 @@ def write_baseline(target: BaselineRequest, folder: Path) -> Path:
     net = build_net(spec).eval()
     load_imagenet(net.backbone, backbone)
     segments = export_segments(net, spec)
-    int8 = quantise_segments(segments, _read(target.images[:_IMAGES_IN_RANGES], spec.input))
+    int8 = quantise_segments(segments, _read(target, spec.input))
     both = {"fp32": segments, "int8": int8}
     graphs = {name: [segment.SerializeToString() for segment in each] for name, each in both.items()}
     draft = Draft(spec, net.exit_macs(), trained_policies({}, 0), {"untrained": "the classifier has random weights"})
     return write_bundle(folder / f"{target.name}.gfd", draft.manifest(graphs, {}, tuple(graphs)), draft.files(graphs))
 
 
-def _read(files: tuple[Path, ...], image: InputSpec) -> Images:
-    return np.stack([load_input(file, image) for file in files])
+def _read(target: BaselineRequest, image: InputSpec) -> Images:
+    return np.stack([load_input(file, image, target.decode) for file in target.images[:_IMAGES_IN_RANGES]])

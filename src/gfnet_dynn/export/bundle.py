@@ -11,8 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from gfnet_dynn.bundle.archive import stored_file
-from gfnet_dynn.bundle.learned_from import NAME
-from gfnet_dynn.bundle.manifest import Exit, Manifest
+from gfnet_dynn.bundle.manifest import LEARNED_FROM, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.bundle.precisions import ALLOWED_LOSS, REFERENCE, auto_precisions
 from gfnet_dynn.evaluation.evaluation import Evaluator, PolicyResult, Subject
@@ -82,7 +81,7 @@ def export_net(
         held_out: images that it did not learn from, on which parity and accuracy are measured.
         calibration: training images for the ranges of int8; None: no int8.
         log: called with what is being done.
-        learned_from: digests of the images that the network was trained and selected on.
+        learned_from: fingerprints of the images that the network was trained and selected on.
 
     Raises:
         ExportError: torch cannot express the network, or the outputs of the segments differ.
@@ -140,7 +139,7 @@ class Draft:
         macs: up to each exit, [G + 1].
         policies: exit policies.
         provenance: of the network.
-        learned_from: digests of the images that it was trained and selected on; None: not known.
+        learned_from: fingerprints of the images that it was trained and selected on; None: not known.
     """
 
     spec: NetSpec
@@ -152,7 +151,7 @@ class Draft:
     def files(self, graphs: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
         """All files by their names in the bundle."""
         named = {_file(precision, index): g for precision, all_ in graphs.items() for index, g in enumerate(all_)}
-        return named if self.learned_from is None else {**named, NAME: self.learned_from}
+        return named if self.learned_from is None else {**named, LEARNED_FROM: self.learned_from}
 
     def manifest(
         self,
@@ -174,7 +173,7 @@ class Draft:
             files={name: stored_file(content) for name, content in self.files(graphs).items()},
             report=report,
             provenance=self.provenance,
-            learned_from=None if self.learned_from is None else NAME,
+            learned_from=None if self.learned_from is None else LEARNED_FROM,
             auto_precisions=automatic,
         )
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from gfnet_dynn.bundle.archive import SUFFIX
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import option
+from gfnet_dynn.options import lenient, option
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class ExportRequest:
     """Options."""
 

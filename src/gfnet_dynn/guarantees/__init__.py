@@ -1,1 +1,1 @@
-"""Statistical guarantees on exit policies: risks, bounds, and the search for thresholds that keep them."""
+"""Statistical guarantees for exit policies: risks, bounds, and the search for thresholds that keep them."""

@@ -1,7 +1,7 @@
-"""Thresholds for a budget: as accurate as a mean cost allows, or never later than a deadline.
+"""Thresholds that spend a budget of mean cost, or keep a deadline.
 
-Costs are those of each exit, measured on the device or counted; which exit an image takes is all that varies. The
-accuracy of the gated network rises with what it spends but for noise, so a budget is spent as far as it goes.
+Each exit has a cost, measured on the device or counted. Accuracy rises with the mean cost, up to noise, so as much of a
+budget is spent as possible.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What it costs to leave at each exit.
+    """The cost of each exit.
 
     Attributes:
         quantity: such as `latency`.
         unit: such as `ms`.
         means: of each exit, [G + 1], ascending.
         worst: the 99th percentile of each exit, [G + 1]; None where only means are known.
-        source: how they came about.
+        source: how they were determined.
+        precision: in which they were measured; None: they are the same in every precision.
     """
 
     quantity: str
@@ -38,9 +39,10 @@ class Costs:
     means: tuple[float, ...]
     worst: tuple[float, ...] | None
     source: str
+    precision: str | None = None
 
     def __post_init__(self) -> None:
-        # Measured times of neighbouring exits may change places: what matters is that they are costs at all.
+        # Measured times of neighbouring exits may be in the wrong order.
         if not all(np.isfinite(value) and value > 0 for value in (*self.means, *(self.worst or ()))):
             raise CalibrationError(f"the {self.quantity} of every exit must be a positive number, not {self.means}")
 
@@ -48,16 +50,16 @@ class Costs:
 def require_in_reach(
     costs: Costs, budget: float | None, deadline: float | None = None, cheapest: float | None = None
 ) -> None:
-    """Refuse what not even the cheapest way out keeps.
+    """Refuse a budget or deadline that not even the cheapest exit keeps.
 
     Args:
         costs: of each exit.
         budget: largest mean, in their unit; None: none.
         deadline: for the 99th percentile; None: none.
-        cheapest: the smallest mean that can be had; by default that of the cheapest exit, as no setting is below it.
+        cheapest: the smallest mean of any setting; by default that of the cheapest exit.
 
     Raises:
-        CalibrationError: one of the two is out of reach, or no percentiles are known for the deadline.
+        CalibrationError: one of the two cannot be reached, or no percentiles are known for the deadline.
     """
     if deadline is not None:
         last_in_time(costs, deadline)
@@ -70,14 +72,14 @@ def require_in_reach(
 
 
 def highest(budget: float) -> float:
-    """What still counts as within a budget: a mean of equal costs may be rounded above them."""
+    """The largest mean that counts as within a budget: a mean of equal costs may be rounded above them."""
     return budget * (1 + _ROUNDING)
 
 
 def last_in_time(costs: Costs, deadline: float) -> int:
     """The last exit whose 99th percentile is within a deadline, 0 to G.
 
-    How seldom an image that leaves there at the latest is late is as seldom as these percentiles are true of a frame.
+    Images that exit there or earlier exceed the deadline as rarely as these percentiles hold for a frame.
 
     Raises:
         CalibrationError: not even the first exit is in time, or no percentiles are known.
@@ -100,31 +102,31 @@ def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Pat
     """The thresholds that spend most of a mean budget without exceeding it.
 
     Args:
-        variants: scores in place of gates, over the same images; the dearest of them counts.
+        variants: confidence scores as gates, of each precision over the same images; the most expensive one counts.
         costs: of each exit.
         budget: largest mean over the images, in their unit.
-        path: thresholds from dear to cheap, [T, G]; by default one for all exits, at every value of the scores.
+        path: thresholds towards cheaper ones, [T, G]; by default one for all exits, at every value of the scores.
 
     Returns:
         One for each early exit, [G].
 
     Raises:
-        CalibrationError: the budget is below what the cheapest setting costs.
+        CalibrationError: the budget is below the cost of the cheapest setting.
     """
-    way, price = (levels(variants) if path is None else path), np.array(costs.means)
+    steps, prices = (levels(variants) if path is None else path), np.array(costs.means)
     means = np.concatenate(
         [
-            np.max([price[exits_along(each.gates, way[start : start + _AT_ONCE])].mean(axis=0) for each in variants], 0)
-            for start in range(0, len(way), _AT_ONCE)
+            np.max([prices[exits_along(each.gates, steps[at : at + _AT_ONCE])].mean(axis=0) for each in variants], 0)
+            for at in range(0, len(steps), _AT_ONCE)
         ]
     )
     require_in_reach(costs, budget, cheapest=float(means.min()))
     within = np.flatnonzero(means <= highest(budget))
-    return tuple(map(float, way[within[int(means[within].argmax())]]))
+    return tuple(map(float, steps[within[int(means[within].argmax())]]))
 
 
 def levels(variants: Sequence[ExitArrays]) -> Path:
-    """One threshold for all exits, at each value at which an image changes its exit, falling: [T, G]."""
+    """One threshold for all exits, at each value at which some image changes its exit, falling: [T, G]."""
     reached = [np.maximum.accumulate(each.gates, axis=1).ravel() for each in variants]
     values = np.unique(np.concatenate(reached).astype(np.float64))
     if len(values) > _MOST_STEPS:

@@ -1,85 +1,108 @@
-"""The cheapest thresholds whose risk is at most ε, with a stated certainty.
+"""The cheapest thresholds whose risk is within a limit, with a stated confidence level.
 
-Thresholds are tested along a path, from the full network towards the first exit, each step at level δ, until one fails
-(fixed-sequence testing). All that passed before have a risk of at most ε, with probability at least 1 − δ over the
-calibration images; of them the cheapest is taken. Where a network has variants, such as precisions, a step passes only
-where it does with each of them, which costs no certainty: then the guarantee holds for whichever one runs. Sources:
+Thresholds are tested along a path, from the full network towards the first exit, each step at significance level α = 1
+minus the confidence level, until one fails (fixed-sequence testing). With probability at least 1 − α over the
+calibration images, the risk of all thresholds that passed is within the limit; the cheapest of them are taken. Where a
+network has several precisions, a step passes only if it does in each, which needs no correction of the level: the
+guarantee then holds for whichever runs. Risks are against the full network of the first precision, fp32. Sources:
 Angelopoulos et al., Learn then test, arXiv 2110.01052; Bates et al., arXiv 2101.02703; Angelopoulos et al., Conformal
 risk control, arXiv 2208.02814 (in expectation).
 
-The guarantee holds for images that come as the calibration images did, independently of each other and of training.
+The guarantee holds for images from the distribution of the calibration images, independent of each other and of
+training.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.errors import CalibrationError, OptionError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.guarantees.bounds import Losses, betting_p, exact_p, hoeffding_bentkus_p
 from gfnet_dynn.guarantees.paths import Path, exits_along, losses_at, same_for_all
 from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
+from gfnet_dynn.units import percent
 
 Method = Literal["exact", "hoeffding-bentkus", "betting", "conformal", "naive"]
 
 GUARANTEED: tuple[Method, ...] = ("exact", "hoeffding-bentkus", "betting")
-"""Methods that guarantee the risk with probability 1 − δ; `conformal` guarantees it in expectation, `naive` nothing."""
+"""Methods with a confidence level; `conformal` limits the expected risk, `naive` guarantees nothing."""
 
 COUNTING: tuple[Method, ...] = ("exact", "hoeffding-bentkus")
-"""Of these, those whose verdict on losses of 0 and 1 depends on their number alone."""
+"""Of these, those whose p-value for losses of 0 and 1 depends on their number alone."""
 
-ZERO_OR_ONE: tuple[RiskName, ...] = ("harm", "error", "disagreement")
+ZERO_OR_ONE: tuple[RiskName, ...] = ("harmful-exits", "error", "disagreement")
 """Risks that count images."""
 
-_AT_ONCE = 50  # steps; after the first that fails none is looked at
+_AT_ONCE = 50  # steps; none after the first that fails is needed
 _MOST_IMAGES = 10_000_000
+_LEAST_CONFIDENCE = 0.5
 
 
 @dataclass(frozen=True)
 class RiskTarget:
-    """What is to be guaranteed.
+    """A risk and the limit that it is to be kept within.
 
     Attributes:
         risk: which risk.
-        epsilon: its limit, above 0.
-        delta: probability with which the guarantee may fail.
-        method: how it is tested.
+        limit: of its mean, in (0, 1).
+        confidence: level of the guarantee, in [0.5, 1).
+        method: how thresholds are tested.
     """
 
     risk: RiskName
-    epsilon: float
-    delta: float = 0.05
+    limit: float
+    confidence: float = 0.95
     method: Method = "betting"
 
     def __post_init__(self) -> None:
-        if not 0 < self.epsilon < 1:
-            raise CalibrationError(f"the risk's limit must lie between 0 and 1, not {self.epsilon:g}")
-        if not 0 < self.delta < 1:
-            raise CalibrationError(f"the probability of failure must lie between 0 and 1, not {self.delta:g}")
-        if self.method in ("exact", "conformal") and self.risk == "drop":
-            raise CalibrationError(
-                f"{self.method} needs losses that are never negative: ask for 'harm', which is never less than the drop"
+        if not 0 < self.limit < 1:
+            raise OptionError(f"--risk-limit must be above 0% and below 100%, not {percent(self.limit)}")
+        if not _LEAST_CONFIDENCE <= self.confidence < 1:
+            raise OptionError(
+                f"--confidence must be at least {percent(_LEAST_CONFIDENCE)} and below 100%, not "
+                f"{percent(self.confidence)}: a guarantee that fails more often than it holds is none"
+            )
+        if self.method in ("exact", "conformal") and self.risk == "accuracy-drop":
+            raise OptionError(
+                f"--method {self.method} needs losses that are never negative: take betting, or --risk harmful-exits, "
+                "which is never below the accuracy drop"
             )
         if self.method == "exact" and self.risk == "brier":
-            raise CalibrationError("exact needs losses of 0 and 1, which Brier's are not: ask for betting")
+            raise OptionError("--method exact needs losses of 0 and 1, which Brier scores are not: take betting")
+
+    @property
+    def alpha(self) -> float:
+        """Probability with which the guarantee may fail."""
+        return 1 - self.confidence
+
+    def __str__(self) -> str:
+        """Such as ``harmful exits at most 1% with 95% confidence``."""
+        limit = f"{self.limit:g}" if self.risk == "brier" else percent(self.limit)
+        unit = f"{round(100 * self.limit, 6):g} pp" if self.risk == "accuracy-drop" else limit
+        suffix = {
+            "conformal": "in expectation",
+            "naive": "on the calibration images, without a guarantee",
+        }.get(self.method, f"with {percent(self.confidence)} confidence")
+        return f"{self.risk.replace('-', ' ').replace('brier', 'Brier score')} at most {unit} {suffix}"
 
 
 @dataclass(frozen=True)
 class Guarantee:
-    """Thresholds, and what is guaranteed of them.
+    """Thresholds that keep a target.
 
     Attributes:
         target: what was asked for.
         thresholds: of each early exit, [G].
-        risk: mean loss on the calibration images; of several variants the largest.
-        mean_cost: on them, in the unit of the costs; likewise.
+        risk: mean loss on the calibration images; the largest of the precisions.
+        mean_cost: on them, in the unit of the costs; the largest of the precisions.
         images: n.
     """
 
@@ -91,51 +114,52 @@ class Guarantee:
 
 
 def control(
-    variants: ExitArrays | Sequence[ExitArrays], costs: Sequence[float], target: RiskTarget, path: Path | None = None
+    precisions: ExitArrays | Sequence[ExitArrays], costs: Sequence[float], target: RiskTarget, path: Path | None = None
 ) -> Guarantee:
-    """Find the cheapest thresholds that keep a guarantee.
+    """Find the cheapest thresholds that keep a target.
 
     Args:
-        variants: all exits over calibration images, on which nothing was trained or chosen; of one network, or of each
-            variant of it over the same images.
+        precisions: all exits over calibration images, on which nothing was trained or chosen; of one network, or of
+            each of its precisions over the same images. The full network of the first, fp32, is the reference of risks.
         costs: cost up to and including each exit, [G + 1], ascending, in any unit.
-        target: what to guarantee.
-        path: thresholds towards cheaper ones, [T, G], fixed without looking at these images; by default the same for
-            all exits.
+        target: the risk and its limit.
+        path: thresholds towards cheaper ones, [T, G], fixed without these images; by default the same for all exits.
 
     Raises:
         CalibrationError: logits or gates are not numbers, or the images cannot support the target; says how many would.
     """
-    networks = [variants] if isinstance(variants, ExitArrays) else list(variants)
-    require_numbers(networks)
-    way, best = same_for_all(networks[0].gates.shape[1]) if path is None else path, None
-    price = np.asarray(costs, np.float64)
-    chains = [_tested(each, risk_of(each, target.risk), target, way) for each in networks]
+    networks = [precisions] if isinstance(precisions, ExitArrays) else list(precisions)
+    if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in networks):
+        raise CalibrationError("some logits or gates of the calibration images are not numbers: check the network")
+    steps, best = same_for_all(networks[0].gates.shape[1]) if path is None else path, None
+    prices = np.asarray(costs, np.float64)
+    risks = [risk_of(each, target.risk, networks[0]) for each in networks]
+    chains = [_tested(each, risk, target, steps) for each, risk in zip(networks, risks, strict=True)]
     for step, tested in enumerate(zip(*chains, strict=True)):
-        risks = [float(losses.mean()) for _, losses, _ in tested]
+        means = [float(losses.mean()) for _, losses, _ in tested]
         if not all(passed for _, _, passed in tested):
             if best is None:
-                worst = int(np.argmax(risks))
-                raise CalibrationError(_refusal(tested[worst][1], risk_of(networks[worst], target.risk), target))
+                worst = int(np.argmax(means))
+                raise CalibrationError(_refusal(tested[worst][1], risks[worst], target))
             break
-        mean_cost = max(float(price[exits].mean()) for exits, _, _ in tested)
+        mean_cost = max(float(prices[exits].mean()) for exits, _, _ in tested)
         if best is None or mean_cost <= best.mean_cost:
-            thresholds = tuple(map(float, way[step]))
-            best = Guarantee(target, thresholds, max(risks), mean_cost, len(networks[0].labels))
+            thresholds = tuple(map(float, steps[step]))
+            best = Guarantee(target, thresholds, max(means), mean_cost, len(networks[0].labels))
     assert best is not None
     return best
 
 
 def default_method(risk: RiskName) -> Method:
-    """The test that grants most: of losses that count images none is sharper than the exact one."""
+    """The most powerful test: none is better than the exact one where losses are 0 and 1."""
     return "exact" if risk in ZERO_OR_ONE else "betting"
 
 
 def unused_level(images: int, target: RiskTarget) -> float:
-    """What a test that counts images leaves of its level: of n images only so many p-values can come.
+    """The part of the significance level that a test by counting cannot use: n images allow only so many p-values.
 
-    Rejecting at the level errs no more often than at the largest of them below it, so the rest may be spent on another
-    test of the same guarantee, and this one finds what it would have found alone.
+    Rejecting at the level errs no more often than at the largest possible p-value below it, so the rest may be spent on
+    another test of the same guarantee, and this test finds what it would find alone.
 
     Args:
         images: n.
@@ -146,30 +170,20 @@ def unused_level(images: int, target: RiskTarget) -> float:
     def p_value(lost: int) -> float:
         return float(p_values((np.arange(images) < lost)[:, None].astype(np.float64), risk, target)[0])
 
-    fail = bisect_right(range(images + 1), target.delta, key=p_value)
-    return target.delta - (p_value(fail - 1) if fail else 0.0)
-
-
-def require_numbers(networks: Sequence[ExitArrays]) -> None:
-    """Refuse outputs that are not numbers.
-
-    Raises:
-        CalibrationError: some are not.
-    """
-    if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in networks):
-        raise CalibrationError("some logits or gates of the calibration images are not numbers: check the network")
+    fail = bisect_right(range(images + 1), target.alpha, key=p_value)
+    return target.alpha - (p_value(fail - 1) if fail else 0.0)
 
 
 def _tested(
     arrays: ExitArrays, risk: Risk, target: RiskTarget, path: Path
 ) -> Iterator[tuple[npt.NDArray[np.int8], npt.NDArray[np.float64], bool]]:
-    """For each step the exits and losses of all images, and whether it keeps the guarantee by itself."""
+    """For each step the exits and losses of all images, and whether it passes by itself."""
     worst = np.full(len(arrays.labels), risk.low)
     for start in range(0, len(path), _AT_ONCE):
         exits = exits_along(arrays.gates, path[start : start + _AT_ONCE])
         losses = losses_at(risk, exits)
         if target.method == "conformal":
-            # The risk of losses that only grow towards cheaper thresholds is controlled; the true ones are no larger.
+            # Conformal control needs losses that only grow towards cheaper thresholds; the true ones are no larger.
             growing = np.maximum.accumulate(np.column_stack((worst, losses)), axis=1)[:, 1:]
             worst = growing[:, -1]
             passed = _keep(growing, risk, target)
@@ -180,28 +194,25 @@ def _tested(
 
 
 def _keep(losses: npt.NDArray[np.float64], risk: Risk, target: RiskTarget) -> npt.NDArray[np.bool_]:
-    """Whether each setting keeps the guarantee: [N, T] → [T]."""
+    """Whether each setting keeps the target: [N, T] → [T]."""
     if target.method == "naive":
-        return np.asarray(losses.mean(axis=0) <= target.epsilon)
+        return np.asarray(losses.mean(axis=0) <= target.limit)
     if target.method == "conformal":
-        return np.asarray((losses.sum(axis=0) + risk.high) / (len(losses) + 1) <= target.epsilon)
-    return np.asarray(p_values(losses, risk, target) <= target.delta)
+        return np.asarray((losses.sum(axis=0) + risk.high) / (len(losses) + 1) <= target.limit)
+    return np.asarray(p_values(losses, risk, target) <= target.alpha)
 
 
 def p_values(losses: Losses, risk: Risk, target: RiskTarget) -> npt.NDArray[np.float64]:
-    """For each setting how surely its risk is within the limit: [N, T] → [T]."""
+    """P-value of "the risk is above the limit" for each setting: [N, T] → [T]."""
     span = risk.high - risk.low
-    scaled, limit = (losses - risk.low) / span, (target.epsilon - risk.low) / span
-    tests: dict[str, Callable[[], npt.NDArray[np.float64]]] = {
-        "exact": lambda: exact_p(scaled, limit),
-        "hoeffding-bentkus": lambda: hoeffding_bentkus_p(scaled, limit),
-        "betting": lambda: betting_p(scaled, limit, target.delta),
-    }
-    return tests[target.method]()
+    scaled, limit = (losses - risk.low) / span, (target.limit - risk.low) / span
+    if target.method == "betting":
+        return betting_p(scaled, limit, target.alpha)
+    return (exact_p if target.method == "exact" else hoeffding_bentkus_p)(scaled, limit)
 
 
 def images_needed(risk: Risk, target: RiskTarget) -> int:
-    """The fewest images with which the target can be granted at all: as many as support it where nothing is lost.
+    """The fewest images with which the target can be kept at all: if no image loses anything.
 
     Raises:
         CalibrationError: no number that one could gather.
@@ -215,28 +226,22 @@ def images_needed(risk: Risk, target: RiskTarget) -> int:
     while not enough(most):
         most *= 2
         if most > _MOST_IMAGES:
-            raise CalibrationError(f"no number of images up to {_MOST_IMAGES} supports a limit of {target.epsilon:g}")
-    least = most // 2
-    while most - least > 1:
-        middle = (least + most) // 2
-        least, most = (least, middle) if enough(middle) else (middle, most)
-    return most
+            raise CalibrationError(
+                f"no number of images up to {_MOST_IMAGES} supports a limit of {percent(target.limit)}"
+            )
+    return bisect_right(range(most), False, lo=max(1, most // 2), key=enough)
 
 
 def _refusal(losses: npt.NDArray[np.float64], risk: Risk, target: RiskTarget) -> str:
-    """Why not even the full network, whose losses these are, can be guaranteed."""
-    count = len(losses)
-    wanted = f"a limit of {100 * target.epsilon:g} points for {target.risk}"
-    sure = "" if target.method == "conformal" else f" with probability {1 - target.delta:g}"
-    full = float(losses.mean())
-    if full >= target.epsilon:
+    """Why not even the full network, whose losses these are, keeps the target."""
+    count, full = len(losses), float(losses.mean())
+    if full >= target.limit:
         return (
-            f"{wanted} cannot be guaranteed{sure}: that of the full network is {100 * full:.2f} points on these {count} "
-            "images already; allow more, or train a better network"
+            f"{target} cannot be guaranteed: on these {count} images the full network has {percent(full, 2)} already "
+            "(in the worst precision); allow more, train a better network, or export without that precision"
         )
     needed = images_needed(risk, target)
     if full > 0:
-        spare = target.epsilon - full
-        needed = max(needed, math.ceil(count * (target.epsilon / spare) ** 2))
-        return f"{count} images cannot support {wanted}{sure}: some {needed} would, at the full network's {full:.3f}"
-    return f"{count} images cannot support {wanted}{sure}: at least {needed} are needed, with {target.method}"
+        needed = max(needed, math.ceil(count * (target.limit / (target.limit - full)) ** 2))
+        return f"{count} images cannot support {target}: about {needed} can, as the full network has {percent(full, 2)}"
+    return f"{count} images cannot support {target}: at least {needed} are needed with --method {target.method}"

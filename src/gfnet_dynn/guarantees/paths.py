@@ -1,7 +1,7 @@
 """Sequences of thresholds from the full network towards the first exit, along which a guarantee is tested.
 
-A path must be fixed before the images that it is tested on are seen: the one with the same threshold at all exits is;
-others are found on images apart from those.
+A path must not depend on the images that it is tested on: the one with the same threshold at all exits does not; others
+are found on separate images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.guarantees.risk import Risk
 
 Path = npt.NDArray[np.float64]
-"""[T, G]: thresholds of each exit at each step; the first step lets none leave, or as few as may be."""
+"""[T, G]: thresholds of each exit at each step; at the first step, no image exits early, or as few as possible."""
 
 STEPS = (NEVER, *(index / 1000 for index in range(1000, -1, -1)))
 """The same for all exits."""
@@ -25,22 +25,22 @@ _LEVELS = 40  # values of each exit's score among which a step moves
 
 
 def same_for_all(num_gates: int, steps: Sequence[float] = STEPS) -> Path:
-    """One λ for all exits, falling: [T, G]."""
+    """One threshold for all exits, falling: [T, G]."""
     return np.repeat(np.array(steps, np.float64)[:, None], num_gates, axis=1)
 
 
 def by_deadline(path: Path, last: int) -> Path:
-    """The same, but that every image leaves at exit `last` at the latest, 0-based; [T, G]."""
+    """The same path, with exit `last`, 0-based, as the last that any image takes; [T, G]."""
     ended = path.copy()
     ended[:, last:] = 0.0
     return ended
 
 
 def exits_along(gates: npt.NDArray[np.float32], path: Path) -> npt.NDArray[np.int8]:
-    """Where each image leaves at each step, by the exit rule.
+    """The exit that each image takes at each step, by the exit rule.
 
     Args:
-        gates: scores, [N, G]; where one is not a number, the image stays.
+        gates: confidence scores, [N, G]; an image continues where its score is NaN.
         path: [T, G].
 
     Returns:
@@ -54,14 +54,14 @@ def exits_along(gates: npt.NDArray[np.float32], path: Path) -> npt.NDArray[np.in
 
 
 def losses_at(risk: Risk, exits: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
-    """The loss of each image where it leaves: [N, T] → [N, T]."""
+    """The loss of each image at the exit taken: [N, T] → [N, T]."""
     return np.asarray(np.take_along_axis(risk.losses, exits.astype(np.intp), axis=1))
 
 
 def means_at(values: npt.NDArray[np.float64], exits: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
-    """The mean over the images of what each exit means for each: [N, G + 1] and [N, T] → [T].
+    """Mean over the images of a value at the exit taken: [N, G + 1] and [N, T] → [T].
 
-    As products of matrices, which is four times as fast as to pick each image's own value.
+    By matrix products, four times as fast as picking each image's value.
     """
     sums = np.zeros(exits.shape[1])
     for index in range(values.shape[1]):
@@ -70,18 +70,18 @@ def means_at(values: npt.NDArray[np.float64], exits: npt.NDArray[np.int8]) -> np
 
 
 def greedy_path(arrays: ExitArrays, risk: Risk, costs: Sequence[float]) -> Path:
-    """A path on which each exit has its own threshold: always the one falls on that saves most for what it risks.
+    """A path with a threshold for each exit: each step lowers the one that saves most cost per additional loss.
 
-    How much it would save is judged at every lower level of its score, not at the next alone: a few images on which an
-    exit is surely wrong must not hide all those below. It then falls level by level to the best of them.
+    The saving is computed at every lower level of an exit's score, not at the next alone: a few confident errors of an
+    exit must not hide the images below them. The threshold then falls level by level to the best of these.
 
     Args:
-        arrays: scores in place of gates, over images that nothing will be tested on; [N, G] of them.
+        arrays: confidence scores as gates, [N, G], over images that nothing will be tested on.
         risk: its losses on those images.
         costs: cost up to and including each exit, [G + 1], ascending, in any unit.
 
     Returns:
-        [T, G], from no image leaving to all leaving at the first exit.
+        [T, G], from no early exit to the first exit for all images.
     """
     gates, price = arrays.gates.astype(np.float64), np.asarray(costs, np.float64) / costs[-1]
     count, num_gates = gates.shape
@@ -94,7 +94,7 @@ def greedy_path(arrays: ExitArrays, risk: Risk, costs: Sequence[float]) -> Path:
         tried[np.arange(len(moves)), [index for index, _ in moves]] = [levels[index][to] for index, to in moves]
         exits = exits_along(arrays.gates, tried)
         costs_then, losses_then = means_at(np.repeat(price[None], count, axis=0), exits), means_at(risk.losses, exits)
-        # One image's loss beside what is seen to be lost: on few images most moves seem to cost nothing.
+        # One image's loss is added: on few images most moves seem to lose nothing.
         gain = (spent - costs_then) / (np.maximum(losses_then - lost, 0.0) + 1 / count)
         best = int(gain.argmax())
         index, to = moves[best]

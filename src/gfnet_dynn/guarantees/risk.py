@@ -1,4 +1,4 @@
-"""What an image may lose by leaving early, at every exit."""
+"""The loss of each image at each exit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 
-RiskName = Literal["drop", "harm", "error", "disagreement", "brier"]
+RiskName = Literal["accuracy-drop", "harmful-exits", "error", "disagreement", "brier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +27,30 @@ class Risk:
     low: float
     high: float
 
-    @property
-    def is_binary(self) -> bool:
-        """Whether a loss is 0 or 1, nothing else."""
-        return (self.low, self.high) == (0, 1) and bool(np.isin(self.losses, (0, 1)).all())
 
+def risk_of(arrays: ExitArrays, name: RiskName, reference: ExitArrays | None = None) -> Risk:
+    """The losses of one risk against a reference network.
 
-def risk_of(arrays: ExitArrays, name: RiskName) -> Risk:
-    """The losses of one risk.
-
-    `drop`: 1 where the full network is right and the exit wrong, −1 where it is the other way round, so that the mean
-    is the drop of accuracy. `harm`: the former alone, and so never less than the drop. `error`: 1 where the exit is
-    wrong. `disagreement`: 1 where its class is another than the full network's. `brier`: squared distance of its
-    probabilities from the truth, 0 to 2.
+    `accuracy-drop`: 1 where the reference is correct and the exit wrong, −1 where it is the other way round; the mean
+    is the drop of accuracy. `harmful-exits`: 1 in the first case alone, so it is never below the accuracy drop.
+    `error`: 1 where the exit is wrong. `disagreement`: 1 where its class is not the reference's. `brier`: squared
+    distance of its probabilities from the label, 0 to 2.
 
     Args:
-        arrays: all exits over N images.
+        arrays: all exits over N images, in any precision.
         name: which risk.
+        reference: its final exit is compared with: fp32 over the same images; by default `arrays`.
     """
-    right, full = arrays.correct, arrays.correct[:, -1:]
-    if name == "drop":
-        return Risk(full.astype(np.float64) - right, -1, 1)
-    if name == "harm":
-        return Risk((full & ~right).astype(np.float64), 0, 1)
+    full, correct = arrays if reference is None else reference, arrays.correct
+    full_correct = full.correct[:, -1:]
+    if name == "accuracy-drop":
+        return Risk(full_correct.astype(np.float64) - correct, -1, 1)
+    if name == "harmful-exits":
+        return Risk((full_correct & ~correct).astype(np.float64), 0, 1)
     if name == "error":
-        return Risk((~right).astype(np.float64), 0, 1)
+        return Risk((~correct).astype(np.float64), 0, 1)
     if name == "disagreement":
-        return Risk((arrays.predictions != arrays.predictions[:, -1:]).astype(np.float64), 0, 1)
+        return Risk((arrays.predictions != full.predictions[:, -1:]).astype(np.float64), 0, 1)
     return Risk(_brier(arrays), 0, 2)
 
 

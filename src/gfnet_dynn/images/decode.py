@@ -1,73 +1,169 @@
-"""From an image file to an RGB array: one reading for training and for the device."""
+"""From an image file to an RGB array: one reading for training and for the device, with bounded memory."""
 
 from __future__ import annotations
 
 import io
+import math
+import stat
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile
 
-from gfnet_dynn.errors import ImageError
-from gfnet_dynn.images.files import SUFFIXES
-from gfnet_dynn.images.jpeg import decode_jpeg, reduction
+from gfnet_dynn.display import printable
+from gfnet_dynn.errors import ImageError, OptionError
+from gfnet_dynn.images.formats import HEAD_BYTES, UnsuitableImage, identify, open_image, webp_size
+from gfnet_dynn.images.jpeg import decode_jpeg, needs_all_coefficients, reduction
+from gfnet_dynn.images.samples import Stretch, is_wide, read_wide, rgb_of
+from gfnet_dynn.options import option
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # one of the many others is run as a PostScript program
-_MAX_16_BIT = 65535
-_BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 284, 2  # of TIFF 6.0
+MAX_PIXELS = 25_000_000
+"""With it, decoding takes less than 500 MB in every format (WebP most, 16 bytes a pixel); a square of 5,000 px."""
+
+_FILE_BYTES_PER_PIXEL = {"WEBP": 4, "PNG": 8}  # more, and the file holds other things, which Pillow would read too
+_MOST_FILE_BYTES_PER_PIXEL = 16
+_SMALL_FILE = 1 << 25  # bytes; up to this size it is read whole
+_IRREGULAR = {stat.S_ISDIR: "folder", stat.S_ISFIFO: "FIFO", stat.S_ISCHR: "device", stat.S_ISBLK: "device"}
 
 
-def read_image(path: Path, side: int | None = None) -> npt.NDArray[np.uint8]:
-    """Decode one file: uint8 [height, width, 3], RGB.
-
-    Grey becomes RGB, alpha is dropped, palettes are resolved; of 16 bits the upper 8 stay.
-
-    Args:
-        path: JPEG, PNG, TIFF (8 or 16 bit), BMP or WebP.
-        side: of the square that the image will be resized to, in pixels. A JPEG much larger than that is decoded at a
-            half, a quarter or an eighth of its size, still at least twice as large: far less work, same picture.
+def parse_stretch(text: str) -> Stretch:
+    """`0,2047` → (0.0, 2047.0).
 
     Raises:
-        ImageError: missing, truncated, not an image, or with samples of another kind.
+        OptionError: not two numbers.
     """
     try:
-        content = path.read_bytes()
-        quick = decode_jpeg(content, side)
-        if quick is not None:
-            return quick
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            if side is not None:
-                factor = reduction(image.size, side)
-                image.draft("RGB", (image.width // factor, image.height // factor))
-            image.load()
-            return np.array(_to_rgb(image))
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(f"--stretch takes two numbers LOW,HIGH such as 0,2047, not {text!r}") from error
+    return low, high
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """Decoding."""
+
+    max_pixels: int = option(
+        MAX_PIXELS, "Most pixels decoded of one image; a large JPEG is decoded at a part of its size.", rare=True
+    )
+    stretch: Stretch | None = option(
+        None,
+        "Sample values that become 0 and 255, for images of more than 8 bit, such as 0,2047 for 11 bit. "
+        "[default: the network's]",
+        rare=True,
+        parse=parse_stretch,
+        metavar="LOW,HIGH",
+    )
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise OptionError(f"--max-pixels must be at least 1, not {self.max_pixels}")
+        if self.stretch is not None and not -math.inf < self.stretch[0] < self.stretch[1] < math.inf:
+            raise OptionError(f"--stretch takes two numbers LOW,HIGH with LOW < HIGH, not {self.stretch}")
+
+
+DEFAULT = DecodeOptions()
+
+
+def read_image(source: Path | bytes, options: DecodeOptions = DEFAULT) -> npt.NDArray[np.uint8]:
+    """Decode all pixels of a file: uint8 [height, width, 3], RGB.
+
+    Args:
+        source: as `decode`.
+        options: limits.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    return np.array(decode(source, None, options))
+
+
+def decode(source: Path | bytes, side: int | None, options: DecodeOptions = DEFAULT) -> Image.Image:
+    """Decode a file to an RGB image.
+
+    Grey becomes RGB, alpha is dropped, palettes are resolved; of 16 bits the upper 8 stay, unless `options` say else.
+
+    Args:
+        source: JPEG, PNG, TIFF (8 or 16 bit; others with `stretch`), BMP or WebP; a path or the content.
+        side: of the square that the image will be resized to, in pixels. A JPEG much larger than that is decoded at a
+            half, a quarter or an eighth of its size, still at least twice as large: far less work, same picture.
+        options: limits.
+
+    Raises:
+        ImageError: missing, truncated, not an image, too large, or with samples that need `stretch`.
+    """
+    try:
+        with _opened(source) as file:
+            return _decode(file, side, options)
     except FileNotFoundError as error:
-        raise ImageError(f"no image at {path}") from error
-    except UnidentifiedImageError as error:
-        known = ", ".join(sorted(SUFFIXES))
-        raise ImageError(f"{path} is not an image in a known format ({known}; 8 or 16 bit)") from error
+        raise ImageError(f"no image at {_name(source)}") from error
+    except UnsuitableImage as error:
+        raise ImageError(f"{_name(source)} {error}") from error
+    except MemoryError as error:
+        raise ImageError(f"cannot decode {_name(source)}: not enough memory; give a smaller image") from error
     except Exception as error:  # Pillow's decoders raise nearly anything where a file is damaged
-        raise ImageError(f"cannot decode {path}: {error}; replace or remove it") from error
+        raise ImageError(f"cannot decode {_name(source)}: {_reason(error)}; replace or remove it") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    _require_known_samples(image)
-    if image.mode.startswith("I"):
-        samples = np.asarray(image)
-        if samples.min() < 0 or samples.max() > _MAX_16_BIT:
-            raise ValueError(f"its samples go from {samples.min()} to {samples.max()}, beyond unsigned 16 bit")
-        return Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
-    return image.convert("RGB")
+def _name(source: Path | bytes) -> str:
+    return printable(source) if isinstance(source, Path) else "the image in memory"
 
 
-def _require_known_samples(image: Image.Image) -> None:
-    """Refuse what Pillow would turn into a wrong picture without a word."""
-    if image.mode == "F":
-        raise ValueError("its samples are floating-point numbers of unknown range, not 8 or 16 bit")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and len(image.getbands()) > 1:
-        separate = image.tag_v2.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES
-        if separate and max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8:
-            raise ValueError("it keeps each band of 16 bit in a plane of its own: store it interleaved by pixel")
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return printable(error) or "it is damaged"
+
+
+def _opened(source: Path | bytes) -> BinaryIO:
+    """The content to read; what is no regular file is not opened, as it may never end or answer."""
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    found = source.stat()
+    if not stat.S_ISREG(found.st_mode):
+        what = next((what for is_that, what in _IRREGULAR.items() if is_that(found.st_mode)), "socket")
+        raise UnsuitableImage(f"is a {what}, not a file: give an image file")
+    return source.open("rb") if found.st_size > _SMALL_FILE else io.BytesIO(source.read_bytes())
+
+
+def _decode(file: BinaryIO, side: int | None, options: DecodeOptions) -> Image.Image:
+    head = file.read(HEAD_BYTES)
+    kind = identify(head)
+    if kind == "JPEG" and isinstance(file, io.BytesIO):
+        quick = decode_jpeg(file.getvalue(), side, options.max_pixels)
+        if quick is not None:
+            return Image.fromarray(quick)
+    size = file.seek(0, io.SEEK_END)
+    if size > _FILE_BYTES_PER_PIXEL.get(kind, _MOST_FILE_BYTES_PER_PIXEL) * options.max_pixels + _SMALL_FILE:
+        raise UnsuitableImage(f"has {size / 1e6:.0f} MB, too many for {_allowed(options)}")
+    if kind == "WEBP":
+        _require_few_pixels(webp_size(head), options)
+    image = open_image(kind, file)
+    if kind == "JPEG":
+        _reduce(image, file, side, options)
+    _require_few_pixels(image.size, options)
+    if is_wide(image):
+        return Image.fromarray(read_wide(image, lambda: open_image(kind, file), options.stretch))
+    return rgb_of(image)
+
+
+def _reduce(image: ImageFile.ImageFile, file: BinaryIO, side: int | None, options: DecodeOptions) -> None:
+    """Have a JPEG decoded at a part of its size, where that saves memory."""
+    if needs_all_coefficients(image, file):
+        _require_few_pixels(image.size, options)
+    if side is not None:
+        factor = reduction(image.size, side)
+        image.draft("RGB", (image.width // factor, image.height // factor))
+
+
+def _require_few_pixels(size: tuple[int, int], options: DecodeOptions) -> None:
+    width, height = size
+    if width * height > options.max_pixels:
+        raise UnsuitableImage(f"has {width} × {height} pixels, more than {_allowed(options)}")
+
+
+def _allowed(options: DecodeOptions) -> str:
+    return f"the {options.max_pixels / 1e6:g} million pixels allowed: give a smaller image, or raise --max-pixels"

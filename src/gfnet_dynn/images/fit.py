@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, decode
 from gfnet_dynn.spec.network import InputSpec
+
+_LONG_SIDE = 65_535  # pixels; no JPEG is longer
 
 
 def fit(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
@@ -22,18 +25,30 @@ def fit(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]
     Returns:
         uint8 array [size, size, 3].
     """
+    return fit_image(Image.fromarray(pixels), spec)
+
+
+def fit_image(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """The same of an RGB image that `decode` made."""
     content = spec.size - spec.pad
-    if pixels.shape[:2] != (content, content):
-        resized = Image.fromarray(pixels).resize((content, content), Image.Resampling.BICUBIC)
-        pixels = np.array(resized, dtype=np.uint8)
+    if image.size != (content, content):
+        # The weights of a resize take 32 bytes for each pixel of a side: a very long one is averaged first.
+        gap = 3.0 if max(image.size) > _LONG_SIDE else None
+        image = image.resize((content, content), Image.Resampling.BICUBIC, reducing_gap=gap)
+    pixels = np.array(image, dtype=np.uint8)
     before, after = spec.pad // 2, spec.pad - spec.pad // 2
     return np.pad(pixels, ((before, after), (before, after), (0, 0)), mode="reflect") if spec.pad else pixels
 
 
-def load_input(path: Path, spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Read `path` and fit it to `spec`: uint8 array [size, size, 3].
+def load_input(path: Path, spec: InputSpec, options: DecodeOptions = DEFAULT) -> npt.NDArray[np.uint8]:
+    """Read `path` and fit it to `spec`: uint8 array [size, size, 3]; `options` may replace its stretch.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: as `decode`.
     """
-    return fit(read_image(path, spec.size - spec.pad), spec)
+    return fit_image(decode(path, spec.size - spec.pad, decode_options(spec, options)), spec)
+
+
+def decode_options(spec: InputSpec, options: DecodeOptions = DEFAULT) -> DecodeOptions:
+    """How images are decoded for a network: with its own stretch, where `options` has none."""
+    return options if options.stretch else replace(options, stretch=spec.stretch)

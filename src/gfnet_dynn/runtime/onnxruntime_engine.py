@@ -13,11 +13,14 @@ from gfnet_dynn.runtime.engine import Array, EngineOptions, Port
 _KINDS = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64}
 _FATAL_ONLY = 4  # errors are raised; onnxruntime's own log would only repeat them
 
+_PROVIDERS = ["CPUExecutionProvider"]  # there is none to fall back to: trying prints to stdout
+
 
 class OnnxRuntimeEngine:
     """Compiles for the CPU."""
 
     def __init__(self, options: EngineOptions) -> None:
+        ort.set_default_logger_severity(_FATAL_ONLY)  # of what belongs to no session, such as the search for devices
         self._options = ort.SessionOptions()
         self._options.intra_op_num_threads = options.threads
         self._options.inter_op_num_threads = 1
@@ -36,8 +39,9 @@ class OnnxRuntimeEngine:
             EngineError: onnxruntime does not support it.
         """
         try:
-            return OnnxRuntimeGraph(ort.InferenceSession(graph, self._options, providers=["CPUExecutionProvider"]))
-        except Exception as error:  # its exceptions have no other common base
+            session = ort.InferenceSession(graph, self._options, providers=_PROVIDERS, enable_fallback=0)
+            return OnnxRuntimeGraph(session)
+        except Exception as error:  # its exceptions have no common base but this
             raise EngineError(f"{self.name} does not support this graph: {_first_line(error)}") from error
 
 

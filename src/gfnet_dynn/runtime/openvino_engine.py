@@ -39,7 +39,7 @@ class OpenVinoEngine:
         """
         try:
             return OpenVinoGraph(self._core.compile_model(self._core.read_model(graph), "CPU", self._settings))
-        except RuntimeError as error:
+        except Exception as error:  # a name in the graph that is no text raises another kind than the rest
             raise EngineError(f"{self.name} does not support this graph: {str(error).strip()[:300]}") from error
 
 
@@ -63,7 +63,7 @@ class OpenVinoGraph:
             with self._lock:
                 results = self._request.infer({0: array}, share_inputs=True)
                 return [np.array(results[index]) for index in range(len(self.outputs))]
-        except RuntimeError as error:
+        except Exception as error:  # as above
             raise EngineError(f"openvino cannot run this graph: {str(error).strip()[:300]}") from error
 
 

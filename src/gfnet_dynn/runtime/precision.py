@@ -47,7 +47,7 @@ def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> Segm
         engine: that will run it.
         options: of the engine.
     """
-    allowed = auto_precisions(bundle)
+    allowed = bundle.manifest.auto_precisions
     if len(allowed) == 1:
         return compile_net(bundle, allowed[0], engine)
     file = _cache_file(bundle, engine, options)
@@ -55,7 +55,7 @@ def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> Segm
     if cached in allowed:
         return compile_net(bundle, cached, engine)
     nets = {"fp32": compile_net(bundle, "fp32", engine)}
-    for name in allowed[1:]:
+    for name in (each for each in allowed if each != "fp32"):
         with suppress(EngineError):  # not every engine supports int8
             nets[name] = compile_net(bundle, name, engine)
     times = time_full_pass(nets)
@@ -64,12 +64,6 @@ def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> Segm
         with suppress(StorageError):  # a device without a writable home times at each start
             write_json(file, {"fastest": fastest, "median_ms": times, "engine": engine.name, "processor": processor()})
     return nets[fastest]
-
-
-def auto_precisions(bundle: Bundle) -> list[str]:
-    """`fp32`, then the others whose accuracy at export was close enough to its own."""
-    allowed = getattr(bundle.manifest, "auto_precisions", tuple(bundle.manifest.precisions))
-    return ["fp32", *(name for name in allowed if name != "fp32")]
 
 
 def time_full_pass(nets: Mapping[str, SegmentedNet]) -> dict[str, float]:

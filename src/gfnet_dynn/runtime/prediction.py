@@ -90,9 +90,9 @@ def make_prediction(
     probabilities = softmax(policy.fitted.scaled(exit_index, logits))
     exit_, best = manifest.exits[exit_index], int(probabilities.argmax())
     unknown, prediction_set = None, None
-    if known := policy.unknowns:
+    if known := policy.unknown_rule:
         unknown = bool(is_unknown(familiarity(logits[None], known.score), known.thresholds[exit_index])[0])
-    if sets := policy.sets:
+    if sets := policy.prediction_sets:
         included = prediction_sets(probabilities[None], sets.quantiles[exit_index], sets.score)[0]
         order = np.argsort(-probabilities, kind="stable")
         prediction_set = tuple(manifest.classes[index] for index in order if included[index])

@@ -20,6 +20,7 @@ from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.exits.rule import per_exit
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import fit, load_input
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, EngineOptions, default_threads, make_engine
 from gfnet_dynn.runtime.precision import AUTO, compile_net, load_fastest
@@ -39,6 +40,7 @@ def load(
     precision: str = AUTO,
     threads: int | None = None,
     spinning: bool = False,
+    decode: DecodeOptions = DEFAULT,
 ) -> Classifier:
     """Read a bundle and compile it.
 
@@ -48,6 +50,7 @@ def load(
         precision: `fp32`, `int8`, or `auto`, the faster one on this device of those that the bundle allows for `auto`.
         threads: of one forward pass; by default the processors that this process may use, at most four.
         spinning: waiting threads keep the processor busy: faster where nothing else runs.
+        decode: how image files are decoded.
 
     Raises:
         BundleError: missing, damaged, of another version, or without that precision.
@@ -56,7 +59,7 @@ def load(
     """
     options = EngineOptions(default_threads() if threads is None else threads, spinning)
     bundle = read_bundle(Path(path))
-    return Classifier(_compile(bundle, engine, precision, options))
+    return Classifier(_compile(bundle, engine, precision, options), decode)
 
 
 def _compile(bundle: Bundle, engine_name: str, precision: str, options: EngineOptions) -> SegmentedNet:
@@ -71,8 +74,8 @@ class Classifier:
         net: its segments, which compute logits.
     """
 
-    def __init__(self, net: SegmentedNet) -> None:
-        self.net = net
+    def __init__(self, net: SegmentedNet, decode: DecodeOptions = DEFAULT) -> None:
+        self.net, self._decode = net, decode
 
     @property
     def manifest(self) -> Manifest:
@@ -160,7 +163,7 @@ class Classifier:
             ImageError: it cannot be read, or is not an 8-bit RGB image.
         """
         if not isinstance(picture, np.ndarray):
-            return load_input(Path(picture), self.manifest.input)
+            return load_input(Path(picture), self.manifest.input, self._decode)
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ImageError(f"an image in memory is uint8 [height, width, 3], not {picture.dtype} {picture.shape}")
         return fit(picture, self.manifest.input)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import option
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.options import lenient, option
 
 EngineName = Literal["onnxruntime", "openvino"]
 PrecisionName = Literal["auto", "fp32", "int8"]
@@ -31,6 +32,7 @@ def parse_thresholds(text: str) -> float | tuple[float, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class ClassifyRequest:
     """Options."""
 
@@ -51,6 +53,7 @@ class ClassifyRequest:
         panel=_ENGINE,
     )
     threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
+    decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
         if self.batch < 1:

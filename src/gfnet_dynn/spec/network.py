@@ -5,6 +5,7 @@ It is stored in every checkpoint as JSON and needs no torch.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import msgspec
@@ -24,12 +25,14 @@ class InputSpec(Struct, frozen=True, forbid_unknown_fields=True):
         pad: pixels of the side that are a reflected border.
         mean: per channel, on the scale 0 to 1.
         std: per channel, on the scale 0 to 1.
+        stretch: sample values that become 0 and 255, of images of more than 8 bit; None: 16 bit by the full range.
     """
 
     size: int
     pad: int = 0
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
+    stretch: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.pad < self.size <= _LARGEST_INPUT:
@@ -39,6 +42,8 @@ class InputSpec(Struct, frozen=True, forbid_unknown_fields=True):
             )
         if not all(value > 0 for value in self.std):
             raise SpecError(f"the standard deviations of the input must be positive, not {self.std}")
+        if self.stretch is not None and not -math.inf < self.stretch[0] < self.stretch[1] < math.inf:
+            raise SpecError(f"the stretch of the input must be two numbers LOW < HIGH, not {self.stretch}")
 
 
 class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import glob
+import json
+import math
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,19 @@ def _plain(value: Any) -> Any:
 def write_json(path: Path, value: Any) -> Path:
     """Write `value` as indented JSON, in one step as `write_bytes` does; for numbers see `to_json`."""
     return write_bytes(path, msgspec.json.format(to_json(value), indent=2) + b"\n")
+
+
+def json_line(value: Any) -> str:
+    """`value` as one line of JSON in ASCII, which every output takes, also with names that are no UTF-8."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager

@@ -1,36 +1,37 @@
-"""Do new images, without labels, still come as the calibration images did? All guarantees stand on that premise.
+"""Test for a distribution shift: do new images, without labels, have the distribution of the calibration images?
 
-Two things that the device sees anyway are compared: at which exits images leave, and how confident the network is. Each
-is tested by permutation, which is exact at any number of images: if nothing has changed, any division of all images
-into old and new is as likely as the true one. The two share the level (Bonferroni). Sources: Pearson 1900 (the
-statistic); Phipson and Smyth, Permutation p-values should never be zero, arXiv 1603.05766; Rabanser et al., Failing
-loudly, arXiv 1810.11953 (what the outputs of a classifier show of a shift).
+Three things that the device computes anyway are compared: the exits taken, the confidences, and the predicted classes.
+Each is tested by permutation of Pearson's statistic, which is exact at any number of images: without a shift, any
+division of all images into old and new is as likely as the true one. The three tests share the significance level
+(Bonferroni). Sources: Pearson 1900 (the statistic); Phipson and Smyth, Permutation p-values should never be zero, arXiv
+1603.05766; Rabanser et al., Failing loudly, arXiv 1810.11953 (which shifts a classifier's outputs show).
 
-A false alarm has its probability at each comparison: who compares every day must expect one some day. A change that
-leaves exits and confidences as they were is not seen.
+Each comparison has the significance level as its probability of a false alarm, so daily comparisons give one sometimes.
+A shift that changes none of the three is not detected.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.errors import CalibrationError, OptionError
+from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
 
 FEWEST_IMAGES = 20
-"""Old or new images, below which a comparison could hardly see anything."""
+"""Old or new images, below which a comparison could hardly detect anything."""
 
 BINS = 20
 """Of the confidence, equally wide, from 0 to 1."""
 
+LEAST_LEVEL = 1e-4  # more draws than that needs take too long on a device
 _FEWEST_DRAWS = 2_000
-_DRAWS_AT_LEVEL = 20  # expected to lie beyond what alpha rejects, so that the p-value is no matter of luck
-_LEAST_ALPHA = 1e-4  # more draws than that asks for do not fit on a device
+_DRAWS_AT_LEVEL = 60  # over the level, of which a third is each test's: so many draws are expected in its tail
+_AT_ONCE = 1_000_000  # numbers drawn at a time
 _MOST_IMAGES = 500_000_000  # half of what NumPy can draw from
 _ROUNDING = 1e-9  # equal statistics of different tables may differ so much
 
@@ -38,144 +39,158 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """How the calibration images left, and how confidently.
+class Observations:
+    """What the network returned for N images.
 
     Attributes:
-        histogram: number of images at each exit and of each confidence, [G + 1, BINS].
+        exits: the exit taken, 0 to G, [N].
+        confidences: largest probability there, 0 to 1, [N].
+        classes: index of the predicted class, 0 to K − 1, [N].
+    """
+
+    exits: npt.NDArray[np.integer]
+    confidences: npt.NDArray[np.floating]
+    classes: npt.NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return len(self.exits)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Exits, confidences and predicted classes of the calibration images.
+
+    Attributes:
+        histogram: number of images at each exit and in each bin of the confidence, [G + 1, BINS].
+        classes: number of images that each class is predicted for, [K].
     """
 
     histogram: tuple[tuple[int, ...], ...]
+    classes: tuple[int, ...]
 
     def __post_init__(self) -> None:
         counts = [count for row in self.histogram for count in row]
         if not self.histogram or any(len(row) != BINS for row in self.histogram):
-            raise CalibrationError(f"the reference needs {BINS} numbers of images for each exit: make it anew")
-        if min(counts) < 0 or not 0 < sum(counts) < _MOST_IMAGES:
-            raise CalibrationError(f"the reference needs numbers of images, 1 to {_MOST_IMAGES} in all: make it anew")
+            raise CalibrationError(f"the reference needs {BINS} numbers of images for each exit: calibrate again")
+        total = sum(counts)
+        if min((*counts, *self.classes)) < 0 or not 0 < total < _MOST_IMAGES or total != sum(self.classes):
+            raise CalibrationError(
+                f"the reference needs numbers of images, 1 to {_MOST_IMAGES} in all, as many by exit as by class: "
+                "calibrate again"
+            )
 
     @property
     def images(self) -> int:
         """Number of images, n."""
-        return sum(self.exit_counts)
+        return sum(self.classes)
 
     @property
     def exit_counts(self) -> tuple[int, ...]:
-        """Number of images that leave at each exit, [G + 1]."""
+        """Number of images that take each exit, [G + 1]."""
         return tuple(sum(row) for row in self.histogram)
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """What a comparison of new images with the calibration images found.
+class ShiftTest:
+    """One comparison of new images with the calibration images.
+
+    Attributes:
+        of: `exits`, `confidences` or `classes`.
+        p: p-value.
+        distance: total variation: share of the images that would have to change, 0 to 1.
+        reference_shares: of the calibration images in each exit, bin or class.
+        shares: of the new images.
+    """
+
+    of: str
+    p: float
+    distance: float
+    reference_shares: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The tests of new images against the calibration images.
 
     Attributes:
         images: number of new images.
         reference_images: number of calibration images.
-        alpha: probability with which the premise may be rejected where it holds.
-        shares_then: part of the calibration images that left at each exit, [G + 1].
-        shares_now: part of the new images, [G + 1].
-        exits_p: p-value of the shares.
-        confidences_p: p-value of the confidences.
-        exits_distance: total variation between the shares: the part of the images that would have to leave elsewhere.
-        confidences_distance: total variation between the confidences, in bins.
+        significance_level: probability of detecting a shift where there is none, at most.
+        tests: of exits, confidences and classes.
     """
 
     images: int
     reference_images: int
-    alpha: float
-    shares_then: tuple[float, ...]
-    shares_now: tuple[float, ...]
-    exits_p: float
-    confidences_p: float
-    exits_distance: float
-    confidences_distance: float
+    significance_level: float
+    tests: tuple[ShiftTest, ...]
 
     @property
-    def rejected(self) -> bool:
-        """Whether new images do not come as the calibration images did."""
-        return min(self.exits_p, self.confidences_p) <= self.alpha / 2
+    def level_each(self) -> float:
+        """Significance level of one test."""
+        return self.significance_level / len(self.tests)
 
-    def __str__(self) -> str:
-        new, old = counted(self.images, "new image"), counted(self.reference_images, "calibration image")
-        verdict = (
-            f"{new} do not come as the {old} did: what was guaranteed on those need not hold any more"
-            if self.rejected
-            else f"{new} show no sign of coming otherwise than the {old} did"
-        )
-        return (
-            f"{verdict} (level {self.alpha:g}). "
-            f"Exits: {_percent(self.shares_then)} then, {_percent(self.shares_now)} now, "
-            f"total variation {self.exits_distance:.3f}, p = {self.exits_p:.2g}. "
-            f"Confidences: total variation {self.confidences_distance:.3f}, p = {self.confidences_p:.2g}."
-        )
+    @property
+    def shift_detected(self) -> bool:
+        """Whether a test rejects that nothing has changed."""
+        return min(each.p for each in self.tests) <= self.level_each
 
 
-def reference_of(exits: npt.NDArray[np.integer], confidences: npt.NDArray[np.floating], num_exits: int) -> Reference:
-    """What to compare new images with later.
+def reference_of(observed: Observations, num_exits: int, num_classes: int) -> Reference:
+    """The reference for later comparisons.
 
     Args:
-        exits: where each calibration image leaves, 0 to G, [N]; by the policy with which new images will.
-        confidences: largest probability at that exit, [N].
+        observed: calibration images, by the policy that new images will be classified with.
         num_exits: G + 1.
+        num_classes: K.
 
     Raises:
-        CalibrationError: no images, an exit that does not exist, or a confidence that is no probability.
+        CalibrationError: no images, an exit or class that does not exist, or a confidence that is no probability.
     """
-    return Reference(tuple(tuple(row) for row in _histogram(exits, confidences, num_exits).tolist()))
+    histogram, classes = _count(observed, num_exits, num_classes)
+    return Reference(tuple(tuple(row) for row in histogram.tolist()), tuple(classes.tolist()))
 
 
-def compare(
-    reference: Reference,
-    exits: npt.NDArray[np.integer],
-    confidences: npt.NDArray[np.floating],
-    alpha: float = 0.01,
-    seed: int = 0,
-) -> Drift:
-    """Test whether new images come as the calibration images did.
+def compare(reference: Reference, observed: Observations, level: float = 0.01, seed: int = 0) -> Comparison:
+    """Test whether new images have the distribution of the calibration images.
 
     Args:
         reference: of the calibration images.
-        exits: where each new image leaves, 0 to G, [N].
-        confidences: largest probability at that exit, [N].
-        alpha: probability with which the premise may be rejected where it holds.
+        observed: new images.
+        level: significance level, from `LEAST_LEVEL` to 1.
         seed: of the divisions drawn.
 
     Raises:
-        CalibrationError: too few images, a level that makes no sense, an exit that does not exist, or a confidence that
-            is no probability.
+        OptionError: a level out of range.
+        CalibrationError: too few images, an exit or class that does not exist, or a confidence that is no probability.
     """
-    if not _LEAST_ALPHA <= alpha < 1:
-        raise CalibrationError(f"the level must lie between {_LEAST_ALPHA:g} and 1, as 0.01 does, not {alpha:g}")
-    old = np.array(reference.histogram, np.int64)
-    new = _histogram(exits, confidences, len(old))
-    for name, count in (("new", len(exits)), ("calibration", reference.images)):
+    if not LEAST_LEVEL <= level < 1:
+        raise OptionError(
+            f"--significance-level must be at least {percent(LEAST_LEVEL)} and below 100%, not {percent(level)}"
+        )
+    old, old_classes = np.array(reference.histogram, np.int64), np.array(reference.classes, np.int64)
+    new, new_classes = _count(observed, len(old), len(old_classes))
+    for name, count in (("new", len(observed)), ("calibration", reference.images)):
         if not FEWEST_IMAGES <= count < _MOST_IMAGES:
             raise CalibrationError(
-                f"{counted(count, f'{name} image')} cannot be compared: give at least {FEWEST_IMAGES}, and fewer than "
-                f"{_MOST_IMAGES}"
+                f"{counted(count, f'{name} image')} cannot be compared: at least {FEWEST_IMAGES} are needed, and fewer "
+                f"than {_MOST_IMAGES}"
             )
-    generator, draws = np.random.default_rng(seed), max(_FEWEST_DRAWS, math.ceil(_DRAWS_AT_LEVEL / alpha))
-    left_then, left_now = old.sum(axis=1), new.sum(axis=1)
-    sure_then, sure_now = old.sum(axis=0), new.sum(axis=0)
-    return Drift(
-        images=len(exits),
-        reference_images=reference.images,
-        alpha=alpha,
-        shares_then=tuple((left_then / left_then.sum()).tolist()),
-        shares_now=tuple((left_now / left_now.sum()).tolist()),
-        exits_p=_permutation_p(left_then, left_now, draws, generator),
-        confidences_p=_permutation_p(sure_then, sure_now, draws, generator),
-        exits_distance=_total_variation(left_then, left_now),
-        confidences_distance=_total_variation(sure_then, sure_now),
-    )
+    generator, draws = np.random.default_rng(seed), max(_FEWEST_DRAWS, math.ceil(_DRAWS_AT_LEVEL / level))
+    counts = {
+        "exits": (old.sum(axis=1), new.sum(axis=1)),
+        "confidences": (old.sum(axis=0), new.sum(axis=0)),
+        "classes": (old_classes, new_classes),
+    }
+    tests = tuple(_test(name, *pair, draws, generator) for name, pair in counts.items())
+    return Comparison(len(observed), reference.images, level, tests)
 
 
 def chi_square(pooled: Counts, new: Counts) -> npt.NDArray[np.float64]:
-    """Pearson's statistic of old against new images: how far the new ones are from their part of all.
+    """Pearson's statistic of old against new images.
 
     Args:
-        pooled: number of old and new images of each of C kinds, [C].
+        pooled: number of old and new images in each of C categories, [C].
         new: number of new ones among them, [..., C]; some, but not all.
 
     Returns:
@@ -188,31 +203,37 @@ def chi_square(pooled: Counts, new: Counts) -> npt.NDArray[np.float64]:
     return np.asarray((surplus**2 / spread).sum(axis=-1))
 
 
+def _test(name: str, old: Counts, new: Counts, draws: int, generator: np.random.Generator) -> ShiftTest:
+    before, now = old / old.sum(), new / new.sum()
+    p, distance = _permutation_p(old, new, draws, generator), float(np.abs(before - now).sum() / 2)
+    return ShiftTest(name, p, distance, tuple(before.tolist()), tuple(now.tolist()))
+
+
 def _permutation_p(old: Counts, new: Counts, draws: int, generator: np.random.Generator) -> float:
-    """Part of all divisions into old and new images, the true one among them, that are as uneven as it: [C], [C]."""
-    pooled = old + new
-    drawn = generator.multivariate_hypergeometric(pooled, int(new.sum()), size=draws)
+    """Share of all divisions into old and new images, the true one included, that differ as much: [C], [C]."""
+    pooled, extreme = old + new, 0
     limit = chi_square(pooled, new) * (1 - _ROUNDING)
-    return float((1 + np.count_nonzero(chi_square(pooled, drawn) >= limit)) / (1 + draws))
+    at_once = max(1, _AT_ONCE // len(pooled))
+    for start in range(0, draws, at_once):
+        size = min(at_once, draws - start)
+        drawn = generator.multivariate_hypergeometric(pooled, int(new.sum()), size=size)
+        extreme += int(np.count_nonzero(chi_square(pooled, drawn) >= limit))
+    return (1 + extreme) / (1 + draws)
 
 
-def _total_variation(old: Counts, new: Counts) -> float:
-    return float(np.abs(old / old.sum() - new / new.sum()).sum() / 2)
-
-
-def _histogram(exits: npt.NDArray[np.integer], confidences: npt.NDArray[np.floating], num_exits: int) -> Counts:
-    """Number of images at each exit and of each confidence, [G + 1, BINS]."""
-    if exits.shape != confidences.shape or not ((exits >= 0) & (exits < num_exits)).all():
+def _count(observed: Observations, num_exits: int, num_classes: int) -> tuple[Counts, Counts]:
+    """Number of images by exit and confidence, [G + 1, BINS], and by class, [K]."""
+    exits, confidences, classes = observed.exits, observed.confidences, observed.classes
+    if not exits.shape == confidences.shape == classes.shape:
+        raise CalibrationError(f"{len(exits)} images need an exit, a confidence and a class each")
+    if not (((exits >= 0) & (exits < num_exits)).all() and ((classes >= 0) & (classes < num_classes)).all()):
         raise CalibrationError(
-            f"{len(confidences)} images need an exit each, from 0 to {num_exits - 1}: give those of the same "
+            f"exits must be from 0 to {num_exits - 1} and classes from 0 to {num_classes - 1}: give images of the same "
             "bundle and policy"
         )
     if not ((confidences >= 0) & (confidences <= 1)).all():
-        raise CalibrationError("some confidences are not numbers from 0 to 1: check the network, give probabilities")
-    levels = np.minimum((confidences.astype(np.float64) * BINS).astype(np.intp), BINS - 1)
-    cells = np.bincount(exits.astype(np.intp) * BINS + levels, minlength=num_exits * BINS)
-    return np.asarray(cells.reshape(num_exits, BINS), np.int64)
-
-
-def _percent(shares: Sequence[float]) -> str:
-    return ", ".join(f"{100 * share:.1f}" for share in shares) + " %"
+        raise CalibrationError("some confidences are not numbers from 0 to 1: check the network")
+    bins = np.minimum((confidences.astype(np.float64) * BINS).astype(np.intp), BINS - 1)
+    cells = np.bincount(exits.astype(np.intp) * BINS + bins, minlength=num_exits * BINS)
+    by_class = np.bincount(classes.astype(np.intp), minlength=num_classes)
+    return np.asarray(cells.reshape(num_exits, BINS), np.int64), np.asarray(by_class, np.int64)

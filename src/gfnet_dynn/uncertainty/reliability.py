@@ -1,4 +1,4 @@
-"""How far confidences are to be trusted: of the images that a calibrated network gives 80 %, it gets 80 % right.
+"""Calibration of confidences: of the images with a confidence of 80%, a calibrated network classifies 80% correctly.
 
 Sources: Guo et al., On calibration of modern neural networks, arXiv 1706.04599 (the error, temperature); Nixon et al.,
 Measuring calibration in deep learning, arXiv 1904.01685, and Roelofs et al., Mitigating bias in calibration error
@@ -19,7 +19,7 @@ from gfnet_dynn.exits.arrays import softmax
 
 COLDEST = 0.05
 HOTTEST = 20.0
-"""Range of the temperatures that are searched."""
+"""Range of the temperatures searched."""
 
 _HALVINGS = 50  # of the range of log T: down to rounding
 
@@ -30,9 +30,9 @@ class Bin:
 
     Attributes:
         confidence: their mean, 0 to 1.
-        accuracy: share of them that is right, 0 to 1.
+        accuracy: 0 to 1.
         count: number of images, at least 1.
-        standard_error: of the accuracy, binomial; 0 where all or none are right.
+        standard_error: of the accuracy, binomial; 0 where all or none are correct.
     """
 
     confidence: float
@@ -42,7 +42,7 @@ class Bin:
 
 
 def of_label(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Each image's value of its own class: values [N, K] and labels [N] → [N].
+    """Each image's value for its label: values [N, K] and labels [N] → [N].
 
     Raises:
         CalibrationError: a label is no class index.
@@ -54,31 +54,31 @@ def of_label(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) 
 
 
 def reliability_bins(
-    confidences: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], bins: int = 15
+    confidences: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15
 ) -> tuple[Bin, ...]:
-    """Bins of equal mass, of rising confidence: the points of a reliability plot.
+    """Bins of equal mass and rising confidence: the points of a reliability plot.
 
-    Bins hold equally many images, or one more or less. Images of equal confidence share their accuracy where a limit
-    falls among them, so the order of the images does not matter.
+    Bins hold equally many images, up to one. Where a bin's edge falls among images of equal confidence, these share
+    their mean accuracy, so the order of the images does not matter.
 
     Args:
         confidences: largest probability of each image, [N].
-        right: whether its class is the true one, [N].
-        bins: how many; one for each image where there are fewer.
+        correct: whether the predicted class is the label, [N].
+        bins: how many; at most one for each image.
 
     Raises:
         CalibrationError: no images, no bins, or confidences that are no probabilities.
     """
     count = len(confidences)
-    if count == 0 or bins < 1 or right.shape != confidences.shape:
+    if count == 0 or bins < 1 or correct.shape != confidences.shape:
         raise CalibrationError(
-            f"{bins} bins of {count} confidences, {len(right)} of which are judged: give at least one bin and one "
-            "image, and whether each image is right"
+            f"{bins} bins of {count} confidences and {len(correct)} verdicts: give at least one bin and one image, and "
+            "whether each image is correct"
         )
     if not ((confidences >= 0) & (confidences <= 1)).all():
-        raise CalibrationError("some confidences are not numbers from 0 to 1: check the network, give probabilities")
+        raise CalibrationError("some confidences are not numbers from 0 to 1: check the network")
     distinct, group, sizes = np.unique(confidences.astype(np.float64), return_inverse=True, return_counts=True)
-    accuracies = np.bincount(group, weights=right) / sizes
+    accuracies = np.bincount(group, weights=correct) / sizes
     ranked, accuracy_at_rank = np.repeat(distinct, sizes), np.repeat(accuracies, sizes)
     bins = min(bins, count)
     limits = np.arange(bins + 1) * count // bins
@@ -91,25 +91,25 @@ def _bin(confidences: npt.NDArray[np.float64], accuracies: npt.NDArray[np.float6
     return Bin(float(confidences.mean()), accuracy, count, math.sqrt(accuracy * (1 - accuracy) / count))
 
 
-def equal_mass_error(confidences: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], bins: int = 15) -> float:
+def equal_mass_error(confidences: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15) -> float:
     """Expected calibration error: mean distance of confidence and accuracy over bins of equal mass, 0 to 1.
 
-    Chance alone keeps it above 0, the more so the fewer images a bin holds: compare networks on equally many images.
+    It is biased upwards, the more the fewer images a bin holds: compare networks on equally many images.
 
     Args:
         confidences: largest probability of each image, [N].
-        right: whether its class is the true one, [N].
+        correct: whether the predicted class is the label, [N].
         bins: how many.
 
     Raises:
         CalibrationError: no images, no bins, or confidences that are no probabilities.
     """
-    found = reliability_bins(confidences, right, bins)
+    found = reliability_bins(confidences, correct, bins)
     return sum(each.count * abs(each.confidence - each.accuracy) for each in found) / len(confidences)
 
 
 def brier(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """Mean squared distance of the probabilities from the truth, 0 to 2.
+    """Brier score: mean squared distance of the probabilities from the label, 0 to 2.
 
     Args:
         probabilities: [N, K].
@@ -123,25 +123,23 @@ def brier(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.intege
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """The temperature T with which softmax(logits / T) is the most likely to have made the labels.
+    """The temperature T that maximises the likelihood of the labels under softmax(logits / T).
 
     It changes confidences, never classes. The mean negative log-likelihood is convex in 1 / T, so its slope has one
-    zero, which is bracketed and halved.
+    zero, which is found by bisection.
 
     Args:
         logits: of one exit, or of the exits taken, [N, K]; not those of the training images.
         labels: class indices, [N].
 
     Returns:
-        T, from `COLDEST` to `HOTTEST`; a bound where the likelihood still grows there: `COLDEST` where all are right.
+        T, from `COLDEST` to `HOTTEST`; a bound where the likelihood still grows there: `COLDEST` where all are correct.
 
     Raises:
         CalibrationError: no images, logits that are not numbers, or a label that is no class index.
     """
     if len(logits) == 0 or not np.isfinite(logits).all():
-        raise CalibrationError(
-            f"of {len(logits)} images some or all have no logits that are numbers: check the network"
-        )
+        raise CalibrationError(f"the logits of {len(logits)} images are not all numbers: check the network")
     wide = logits.astype(np.float64)
     shifted = wide - wide.max(axis=1, keepdims=True)
     own = of_label(shifted, labels)

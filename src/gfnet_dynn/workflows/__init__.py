@@ -1,7 +1,9 @@
 """The Python API: each function takes a frozen request and returns a typed result.
 
 >>> from gfnet_dynn.workflows import ClassifyRequest, classify
->>> result = classify(ClassifyRequest(bundle=Path("scene.gfd"), images=(Path("photos"),)))
+>>> result = classify(ClassifyRequest(bundle="scene.gfd", images=["photos"]))
+
+What is in a bundle is read and changed by the functions of `gfnet_dynn.workflows.bundles`.
 
 Nothing is imported before it is used, and nothing but training, export and the evaluation of runs needs torch.
 """
@@ -13,27 +15,71 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table
+    from gfnet_dynn.benchmark.request import BenchmarkRequest
+    from gfnet_dynn.benchmark.result import BenchmarkResult
+    from gfnet_dynn.calibration.request import CalibrationRequest, MonitorRequest
+    from gfnet_dynn.calibration.result import CalibrationResult
     from gfnet_dynn.data.catalogue.download import DataDownloadResult, download_dataset
     from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataDownloadRequest, DataListRequest
     from gfnet_dynn.data.checks.report import DataCheckResult
+    from gfnet_dynn.evaluation.comparison_report import ReportResult
+    from gfnet_dynn.evaluation.request import EvaluationRequest, ReportRequest
+    from gfnet_dynn.evaluation.result import EvaluationResult
+    from gfnet_dynn.export.request import ExportRequest
     from gfnet_dynn.runtime.prediction import Prediction
     from gfnet_dynn.runtime.request import ClassifyRequest
+    from gfnet_dynn.train.config.recipes import recipe_request
+    from gfnet_dynn.train.config.request import TrainRequest
+    from gfnet_dynn.workflows.benchmarking import benchmark
+    from gfnet_dynn.workflows.calibration import calibrate
     from gfnet_dynn.workflows.classification import ClassifyResult, classify, iter_classify
+    from gfnet_dynn.workflows.costing import CostRequest, CostResult, cost
     from gfnet_dynn.workflows.datasets import DataListResult, check_dataset, list_datasets
+    from gfnet_dynn.workflows.evaluation import evaluate
+    from gfnet_dynn.workflows.exporting import ExportResult, export
+    from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
+    from gfnet_dynn.workflows.reports import report
+    from gfnet_dynn.workflows.training import TrainResult, train
 
 __all__ = ["DataListRequest", "DataListResult", "list_datasets"]
 __all__ += ["DataDownloadRequest", "DataDownloadResult", "download_dataset"]
 __all__ += ["DataCheckRequest", "DataCheckResult", "check_dataset"]
+__all__ += ["TrainRequest", "TrainResult", "recipe_request", "train"]
+__all__ += ["EvaluationRequest", "EvaluationResult", "evaluate"]
+__all__ += ["ReportRequest", "ReportResult", "report"]
+__all__ += ["ExportRequest", "ExportResult", "export"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
+__all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
+__all__ += ["MonitorRequest", "MonitorResult", "monitor"]
+__all__ += ["CostRequest", "CostResult", "cost"]
+__all__ += ["BenchmarkRequest", "BenchmarkResult", "benchmark"]
 
 _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public names
+    "benchmark.request": ("BenchmarkRequest",),
+    "benchmark.result": ("BenchmarkResult",),
+    "calibration.request": ("CalibrationRequest", "MonitorRequest"),
+    "calibration.result": ("CalibrationResult",),
     "data.catalogue.download": ("DataDownloadResult", "download_dataset"),
     "data.catalogue.request": ("DataCheckRequest", "DataDownloadRequest", "DataListRequest"),
     "data.checks.report": ("DataCheckResult",),
+    "evaluation.comparison_report": ("ReportResult",),
+    "evaluation.request": ("EvaluationRequest", "ReportRequest"),
+    "evaluation.result": ("EvaluationResult",),
+    "export.request": ("ExportRequest",),
     "runtime.prediction": ("Prediction",),
     "runtime.request": ("ClassifyRequest",),
+    "train.config.recipes": ("recipe_request",),
+    "train.config.request": ("TrainRequest",),
+    "workflows.benchmarking": ("benchmark",),
+    "workflows.calibration": ("calibrate",),
     "workflows.classification": ("ClassifyResult", "classify", "iter_classify"),
+    "workflows.costing": ("CostRequest", "CostResult", "cost"),
     "workflows.datasets": ("DataListResult", "check_dataset", "list_datasets"),
+    "workflows.evaluation": ("evaluate",),
+    "workflows.exporting": ("ExportResult", "export"),
+    "workflows.monitoring": ("MonitorResult", "monitor"),
+    "workflows.reports": ("report",),
+    "workflows.training": ("TrainResult", "train"),
 }
 
 

@@ -20,6 +20,7 @@ from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.errors import EngineError
+from gfnet_dynn.images.decode import DecodeOptions
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, ENGINES, EngineOptions, make_engine
@@ -55,7 +56,7 @@ def benchmark(
     preprocessing = None
     if files:
         on_step = partial(on_progress, "Measuring preprocessing")
-        preprocessing = measure_preprocessing(files, subject.input, request.repeats, on_step)
+        preprocessing = measure_preprocessing(files, subject.input, request.repeats, on_step, request.decode)
     gpu = any(each.identity.device != "cpu" for each in candidates)
     return BenchmarkResult(
         machine=Machine.here(request.threads),
@@ -105,7 +106,7 @@ def _find_candidates(
         subject, candidates, classes = _Subject(network.spec.input), [network.candidate()], network.spec.classes
     with tempfile.TemporaryDirectory() as folder:
         for name in request.against:
-            baseline = _baseline(name, classes, files, Path(folder), log)
+            baseline = _baseline(name, classes, files, request.decode, Path(folder), log)
             candidates += _in_engines(request, baseline, None, engines)
     if request.torch is not None and subject.bundle is not None:
         require_torch("benchmarking in torch")
@@ -138,7 +139,9 @@ def _engines(request: BenchmarkRequest) -> tuple[Sequence[str], list[str]]:
     return working or [DEFAULT_ENGINE], omitted
 
 
-def _baseline(name: str, classes: tuple[str, ...], files: Sequence[Path], folder: Path, log: Log) -> Bundle:
+def _baseline(
+    name: str, classes: tuple[str, ...], files: Sequence[Path], decode: DecodeOptions, folder: Path, log: Log
+) -> Bundle:
     """Another bundle, or a static network by name, exported for this benchmark."""
     if name.casefold() not in BACKBONES:
         return read_bundle(Path(name))
@@ -146,7 +149,7 @@ def _baseline(name: str, classes: tuple[str, ...], files: Sequence[Path], folder
     from gfnet_dynn.export.baselines import BaselineRequest, write_baseline  # noqa: PLC0415 # imports torch
 
     log(f"exporting {name} with ImageNet weights")
-    return read_bundle(write_baseline(BaselineRequest(name, classes, tuple(files)), folder))
+    return read_bundle(write_baseline(BaselineRequest(name, classes, tuple(files), decode), folder))
 
 
 def _in_engines(
@@ -156,7 +159,7 @@ def _in_engines(
     for engine in engines:
         for precision in bundle.manifest.precisions:
             net = compile_net(bundle, precision, make_engine(engine, EngineOptions(request.threads)))
-            yield BundleCandidate(Classifier(net), bundle, bundle.manifest.policy(policy))
+            yield BundleCandidate(Classifier(net, request.decode), bundle, bundle.manifest.policy(policy))
 
 
 def _cold_starts(
@@ -164,8 +167,12 @@ def _cold_starts(
 ) -> Iterator[ColdStart]:
     if subject.bundle is None:
         return
-    fixed = {"policy": subject.bundle.manifest.policy(request.policy).name, "threads": str(request.threads)}
+    decode = request.decode
+    options = ["--policy", subject.bundle.manifest.policy(request.policy).name, "--threads", str(request.threads)]
+    options += ["--max-pixels", str(decode.max_pixels)]
+    if decode.stretch:
+        options += [f"--stretch={decode.stretch[0]},{decode.stretch[1]}"]
     pairs = [(engine, precision) for engine in subject.engines for precision in subject.bundle.manifest.precisions]
     for done, (engine, precision) in enumerate(pairs, start=1):
-        yield measure_cold_start(Path(request.subject), files[0], {"engine": engine, "precision": precision, **fixed})
+        yield measure_cold_start(Path(request.subject), files[0], engine, precision, options)
         on_progress("Measuring fresh processes", done, len(pairs))

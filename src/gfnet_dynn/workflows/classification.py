@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runtime.prediction import Prediction
 from gfnet_dynn.runtime.predictor import load
@@ -54,7 +55,7 @@ def classify(request: ClassifyRequest) -> ClassifyResult:
 
 
 def iter_classify(
-    request: ClassifyRequest, *, on_unreadable: Callable[[DataError], None] | None = None
+    request: ClassifyRequest, *, on_unreadable: Callable[[DataError], None] | None = None, log: Log = ignore_log
 ) -> Iterator[Prediction]:
     """Yield each prediction as soon as it is made.
 
@@ -62,14 +63,21 @@ def iter_classify(
         request: bundle, images, exit policy, engine.
         on_unreadable: called with the error of each file or folder that cannot be read, which is then skipped;
             by default it is raised.
+        log: called with notes on skipped files.
 
     Raises:
         BundleError: missing, damaged, of another version, or without that policy or precision.
         DataError: the only file or folder cannot be read.
         EngineError: the engine cannot run the bundle.
     """
-    files = find_readable(request.images, on_unreadable)
-    classifier = load(request.bundle, engine=request.engine, precision=request.precision, threads=request.threads)
+    files = find_readable(request.images, on_unreadable, log)
+    classifier = load(
+        request.bundle,
+        engine=request.engine,
+        precision=request.precision,
+        threads=request.threads,
+        decode=request.decode,
+    )
     yield from classifier.classify_each(
         files, policy=request.policy, threshold=request.threshold, batch=request.batch, on_unreadable=on_unreadable
     )

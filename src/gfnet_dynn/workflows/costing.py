@@ -10,22 +10,9 @@ from gfnet_dynn.options import option
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.spec.request import parse_exits
 from gfnet_dynn.units import percent
 from gfnet_dynn.workflows.extras import require_torch
-
-
-def parse_blocks(text: str) -> tuple[int, ...]:
-    """`3,5,7` → (3, 5, 7), `none` → ().
-
-    Raises:
-        OptionError: not a list of whole numbers.
-    """
-    if text.strip().casefold() == "none":
-        return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise OptionError(f"--exits takes indices of blocks such as 3,5,7,9, or none, not {text!r}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +23,7 @@ class CostRequest:
     input_size: int = option(256, "Side of the input in pixels.")
     num_classes: int = option(45, "Number of classes.")
     exits: tuple[int, ...] | None = option(
-        None, "Blocks with an exit: 3,5,7,9, or none. [default: the model's]", parse=parse_blocks, metavar="BLOCKS"
+        None, "Blocks with an exit: 3,5,7,9, or none. [default: the model's]", parse=parse_exits, metavar="BLOCKS"
     )
     pad: bool = option(False, "Pad the input to whole patches.")
 
@@ -81,7 +68,7 @@ class CostResult(Tabular):
     networks: dict[str, NetworkCost]
 
     def tables(self) -> Sequence[Table]:
-        """One row for each exit; what the network has in common stands in the first."""
+        """One row for each exit; the first has what all share."""
         headings = ("model", "px", "weights", "exit after", "M MACs", "of full", "GFLOPs")
         rows = [row for name, cost in self.networks.items() for row in _rows(name, cost)]
         classes = len(next(iter(self.networks.values())).spec.classes)

@@ -64,9 +64,9 @@ def check_dataset(request: DataCheckRequest, *, on_progress: OnProgress = ignore
     """
     if Path(request.data).is_dir() and request.data_path is None:
         source = find_in_folder(Path(request.data))
-        return check_folder(source.name, source.config, source.root, on_progress)
+        return check_folder(source.name, source.config, source.root, on_progress, request.decode)
     name, config = find_dataset(request.data, request.dataset_config)
     root = request.data_path or (Path(config.default_data_path) if config.default_data_path else None)
     if root is None:
         raise DataError(f"{name} has no usual place: give its folder with --data-path")
-    return check_folder(name, config, root, on_progress)
+    return check_folder(name, config, root, on_progress, request.decode)

@@ -63,8 +63,11 @@ def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress) -> Eva
     images = find_labelled(request.images, manifest.classes)
     net = load(request.subject, engine=request.engine, precision=request.precision, threads=request.threads).net
     unreadable: list[DataError] = []
-    warning = seen_in_training(bundle, images.files, partial(on_progress, "Looking for training images"))
-    arrays, files = collect_from_files(net, images, unreadable.append, partial(on_progress, "Classifying"))
+    looking = partial(on_progress, "Looking for training images")
+    warning = seen_in_training(bundle, images.files, looking, request.decode)
+    arrays, files = collect_from_files(
+        net, images, unreadable.append, partial(on_progress, "Classifying"), request.decode
+    )
     run_in = f"{net.precision}, {net.engine_name}"
     subject = Subject.of_bundle(manifest, run_in, request.images.resolve().name)
     evaluator = Evaluator(arrays, subject)

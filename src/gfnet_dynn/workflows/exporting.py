@@ -13,7 +13,7 @@ import torch
 from gfnet_dynn.bundle.archive import write_bundle
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.precisions import describe
-from gfnet_dynn.data.loading.loaders import ImageLoader
+from gfnet_dynn.data.learned_from import RECORD
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.request import EvaluationRequest
@@ -21,10 +21,10 @@ from gfnet_dynn.evaluation.result import difference_text
 from gfnet_dynn.export.bundle import Exported, LabelledImages, export_net
 from gfnet_dynn.export.request import ExportRequest
 from gfnet_dynn.export.single_graph import join_segments, require_same_answers, single_graph_metadata
+from gfnet_dynn.images.fingerprint import BYTES
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.system.storage import require_writable, write_bytes
-from gfnet_dynn.train.runs.lineage import RECORD, Lineage, lineage_of_checkpoint, lineage_of_data
 from gfnet_dynn.uncertainty.paired import PairedDifference
 from gfnet_dynn.uncertainty.proportion import Proportion
 from gfnet_dynn.units import percent
@@ -123,15 +123,16 @@ def export(request: ExportRequest, *, on_progress: OnProgress = ignore_progress,
     data = trained.data
     held_out = _read(data, "selection", None, on_progress)
     calibration = _read(data, "train", request.calibration_images, on_progress).pixels if request.int8 else None
-    own = lineage_of_data(data, on_progress)
-    lineage = own | lineage_of_checkpoint(origin.file, origin.provenance, data, own)
-    provenance = {**origin.provenance, RECORD: lineage.describe()}
-    exported = export_net(trained.net, trained.spec, provenance, held_out, calibration, log, lineage.packed)
+    learned_from = origin.trained_on.learned_from
+    described = {"images": len(learned_from.images) // BYTES, "unknown": learned_from.unknown}
+    provenance = {**origin.provenance, RECORD: described}
+    known = learned_from.images or None
+    exported = export_net(trained.net, trained.spec, provenance, held_out, calibration, log, known)
     joined = _join(exported, held_out) if request.single_graph else b""
     bundle = write_bundle(request.bundle, exported.manifest, exported.files)
     if request.single_graph:
         write_bytes(request.single_graph, joined)
-    remarks = (*trained.remarks, *_doubts(lineage))
+    remarks = (*trained.remarks, *_doubts(learned_from.unknown))
     return ExportResult(bundle, exported.manifest, exported.differences, request.single_graph, remarks)
 
 
@@ -143,10 +144,10 @@ def _join(exported: Exported, held_out: LabelledImages) -> bytes:
     return content
 
 
-def _doubts(lineage: Lineage) -> tuple[str, ...]:
-    if not lineage.unknown:
+def _doubts(unknown: Sequence[str]) -> tuple[str, ...]:
+    if not unknown:
         return ()
-    named = " and ".join(lineage.unknown)
+    named = " and ".join(unknown)
     return (f"The training images of {named} are not known: calibrate on no image that may be among them.",)
 
 
@@ -156,7 +157,7 @@ def _read(data: SceneData, part: str, count: int | None, on_progress: OnProgress
     if count is not None and count < len(files):
         drawn = np.random.default_rng(_CALIBRATION_SEED).permutation(len(files))[:count]
         files = tuple(files[index] for index in sorted(drawn.tolist()))
-    loader = ImageLoader(data.source.root, files, data.input, lambda images: images)
+    loader = data.raw_loader(files)
     on_step, found = partial(on_progress, f"Reading the {part} images"), []
     for batch in loader.in_order(64, torch.device("cpu")):
         found.append(batch.images.permute(0, 2, 3, 1).contiguous().numpy())

@@ -1,81 +1,139 @@
-"""What `gfnet-dynn monitor` does."""
+"""Test whether new images still have the distribution of the calibration images. No torch, no network connection."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.calibration.request import MonitorRequest
 from gfnet_dynn.errors import CalibrationError, DataError
+from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.images.fit import decode_options
+from gfnet_dynn.progress import Log, ignore_log
+from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runtime.precision import AUTO
 from gfnet_dynn.runtime.predictor import load
-from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Reference, compare
+from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Comparison, Observations, Reference, compare
+from gfnet_dynn.units import percent, points
+from gfnet_dynn.wording import counted
 from gfnet_dynn.workflows.image_files import find_readable
-from gfnet_dynn.workflows.prediction_log import Answer, read_logs
-
-
-class Unread:
-    """Names files that cannot be read, and counts them."""
-
-    def __init__(self, err: TextIO) -> None:
-        self._err, self.count = err, 0
-
-    def __call__(self, error: DataError) -> None:
-        """Name one."""
-        self.count += 1
-        self._err.write(f"error: {error}\n")
-
+from gfnet_dynn.workflows.prediction_log import Entry, read_logs
 
 _LOGS = (".json", ".jsonl", ".ndjson", ".log")
+_CLASSES_SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What to compare, as the options of `gfnet-dynn monitor` say it."""
+class MonitorResult(Tabular):
+    """The comparison of new images with the calibration images.
 
-    bundle: Path
-    seen: Sequence[Path]
-    policy: str | None
-    level: float
-    as_json: bool
-    engine: str
-    precision: str
-    threads: int | None
-    seed: int
-
-
-def run_monitor(wanted: Wanted, console: Console, err: TextIO) -> int:
-    """Compare, and say what was found.
-
-    Returns:
-        The exit status: 1 where images do not come as they did; else 2 where some could not be read; else 0.
+    Attributes:
+        comparison: the tests.
+        policy: name of the exit policy.
+        precision: of the network.
+        exits: names, in order.
+        classes: names, in order.
+        unreadable: one error for each file or folder that cannot be read.
     """
-    manifest = read_bundle(wanted.bundle).manifest
-    policy = _calibrated(manifest, wanted.policy)
-    logs = [each for each in wanted.seen if each.suffix.lower() in _LOGS]
-    pictures = [each for each in wanted.seen if each not in logs]
-    answers, unread = read_logs(logs, manifest, policy), Unread(err)
-    precision = _common_precision(wanted.precision, answers)
-    if pictures:
-        answers += _classify(wanted, policy, precision, pictures, unread)
-    if not answers:
-        raise CalibrationError(f"the logs are empty, so there is nothing to compare: give at least {FEWEST_IMAGES}")
-    reference = _reference(policy, answers[0].precision)
-    exits = np.array([each.exit_index for each in answers], np.intp)
-    confidences = np.array([each.confidence for each in answers], np.float64)
-    found = compare(reference, exits, confidences, wanted.level, wanted.seed)
-    more = {"rejected": found.rejected, "policy": policy.name}
-    said = json.dumps({**asdict(found), **more}) if wanted.as_json else str(found)
-    console.print(said, markup=False, highlight=False, soft_wrap=True)
-    return 1 if found.rejected else 2 if unread.count else 0
+
+    comparison: Comparison
+    policy: str
+    precision: str
+    exits: tuple[str, ...]
+    classes: tuple[str, ...]
+    unreadable: tuple[DataError, ...]
+
+    def tables(self) -> Sequence[Table]:
+        """The tests, the share of each exit, and the classes whose share differs most."""
+        found = self.comparison
+        tests = tuple((each.of, f"{each.p:.2g}", percent(each.distance, 1)) for each in found.tests)
+        caption = (
+            f"n = {found.images} new and {found.reference_images} calibration images; a shift is detected where p is "
+            f"at most {found.level_each:.2g}, a third of the significance level."
+        )
+        exits, _, classes = found.tests
+        most = np.argsort(-np.abs(np.subtract(classes.shares, classes.reference_shares)), kind="stable")
+        return [
+            Table("Tests for a shift", ("of", "p", "total variation"), tests, caption),
+            self._shares("exit", self.exits, exits.reference_shares, exits.shares, range(len(self.exits))),
+            self._shares(
+                "class", self.classes, classes.reference_shares, classes.shares, most[:_CLASSES_SHOWN].tolist()
+            ),
+        ]
+
+    def _shares(
+        self, of: str, names: Sequence[str], then: Sequence[float], now: Sequence[float], rows: Sequence[int]
+    ) -> Table:
+        shown = tuple(
+            (names[row], percent(then[row], 1), percent(now[row], 1), points(now[row] - then[row])) for row in rows
+        )
+        more = "" if len(shown) == len(names) else f"The {len(shown)} of {len(names)} classes that differ most."
+        return Table(f"Shares by {of}", (of, "calibration", "new", "difference"), shown, more)
+
+    def notes(self) -> Sequence[str]:
+        """The verdict, with what to do."""
+        if self.comparison.shift_detected:
+            return ["shift detected: the guarantees of the policy may no longer hold; calibrate on images of today"]
+        return ["no shift detected"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        shift = self.comparison.shift_detected
+        return {**asdict(self.comparison), "shift_detected": shift, "policy": self.policy, "precision": self.precision}
+
+
+def monitor(
+    request: MonitorRequest,
+    *,
+    on_unreadable: Callable[[DataError], None] = lambda error: None,
+    log: Log = ignore_log,
+) -> MonitorResult:
+    """Compare exits, confidences and predicted classes of new images with those at calibration.
+
+    Args:
+        request: bundle, images or logs, exit policy.
+        on_unreadable: called with the error of each file or folder that cannot be read; the others go on.
+        log: called with notes on skipped images.
+
+    Raises:
+        BundleError: the bundle is missing or damaged, or has no such policy.
+        CalibrationError: the policy was not calibrated, a log cannot be used, or there are too few images.
+        DataError: no image can be read.
+        OptionError: the significance level is out of range.
+    """
+    unreadable: list[DataError] = []
+
+    def omit(error: DataError) -> None:
+        unreadable.append(error)
+        on_unreadable(error)
+
+    manifest = read_bundle(request.bundle).manifest
+    policy = _calibrated(manifest, request.policy)
+    logs = [each for each in request.images if each.suffix.lower() in _LOGS]
+    places = [each for each in request.images if each not in logs]
+    entries = read_logs(logs, manifest, policy)
+    precision = _common_precision(request.precision, entries)
+    if places:
+        entries += _classify(request, policy, precision, places, omit, log)
+    if not entries:
+        raise CalibrationError(f"the logs are empty: give at least {FEWEST_IMAGES} images")
+    precision = entries[0].precision
+    observed = Observations(
+        np.array([each.exit_index for each in entries], np.intp),
+        np.array([each.confidence for each in entries], np.float64),
+        np.array([each.class_index for each in entries], np.intp),
+    )
+    found = compare(_reference(policy, precision), observed, request.significance_level, request.seed)
+    names = tuple(each.name for each in manifest.exits)
+    return MonitorResult(found, policy.name, precision, names, manifest.classes, tuple(unreadable))
 
 
 def _calibrated(manifest: Manifest, name: str | None) -> Policy:
@@ -83,17 +141,17 @@ def _calibrated(manifest: Manifest, name: str | None) -> Policy:
     if policy.references:
         return policy
     calibrated = [each.name for each in manifest.policies if each.references]
-    known = f"--policy {calibrated[0]}" if calibrated else "`gfnet-dynn calibrate` makes one"
-    raise CalibrationError(f"the policy {policy.name} was not calibrated, so there is nothing to compare: {known}")
+    known = f"take --policy {calibrated[0]}" if calibrated else "`gfnet-dynn calibrate` makes one that is"
+    raise CalibrationError(f"the policy {policy.name} is not calibrated: {known}")
 
 
-def _common_precision(asked: str, logged: Sequence[Answer]) -> str:
-    """That of the logs, where there are any, for images beside them too."""
+def _common_precision(asked: str, logged: Sequence[Entry]) -> str:
+    """That of the logs, if there are any, for images beside them too."""
     if not logged or asked in (AUTO, logged[0].precision):
         return logged[0].precision if logged else asked
     raise CalibrationError(
-        f"the logs were made in {logged[0].precision} and --precision says {asked}: leave it out, or give logs made in "
-        f"{asked}"
+        f"the logs were made in {logged[0].precision}, not in --precision {asked}: omit the option, or give logs made "
+        f"in {asked}"
     )
 
 
@@ -106,15 +164,41 @@ def _reference(policy: Policy, precision: str) -> Reference:
     )
 
 
-def _classify(wanted: Wanted, policy: Policy, precision: str, pictures: Sequence[Path], unread: Unread) -> list[Answer]:
-    files = find_readable(pictures, unread)
-    classifier = load(wanted.bundle, engine=wanted.engine, precision=precision, threads=wanted.threads)
-    _reference(policy, classifier.net.precision)  # to refuse before the images are classified, not after
-    places = {way.name: index for index, way in enumerate(classifier.manifest.exits)}
+def _new_images(request: MonitorRequest, files: Sequence[Path], log: Log) -> list[Path]:
+    """Without copies of training images, on which the network is more confident."""
+    bundle = read_bundle(request.bundle)
+    decode = decode_options(bundle.manifest.input, request.decode)
+    fingerprints, _ = fingerprint_files(files, decode=decode)  # classification reports what cannot be decoded
+    known = find_learned(bundle, list(fingerprints), b"".join(fingerprints.values()))
+    if known and len(known) == len(files):
+        raise DataError(f"the network was trained or selected on all {len(files)} images: give images from its use")
+    if known:
+        log(
+            f"note: skipped {counted(len(known), 'image')} that the network was trained or selected on, "
+            f"such as {known[0]}"
+        )
+    return [file for file in files if file not in set(known)]
+
+
+def _classify(
+    request: MonitorRequest,
+    policy: Policy,
+    precision: str,
+    places: Sequence[Path],
+    omit: Callable[[DataError], None],
+    log: Log,
+) -> list[Entry]:
+    files = _new_images(request, find_readable(places, omit, log), log)
+    classifier = load(
+        request.bundle, engine=request.engine, precision=precision, threads=request.threads, decode=request.decode
+    )
+    _reference(policy, classifier.net.precision)  # refuses before the images are classified
+    exits = {each.name: index for index, each in enumerate(classifier.manifest.exits)}
+    classes = {name: index for index, name in enumerate(classifier.manifest.classes)}
     made = [
-        Answer(places[each.exit], each.confidence, each.policy, each.policy_digest, each.precision)
-        for each in classifier.classify_each(files, policy=policy.name, on_unreadable=unread)
+        Entry(exits[each.exit], each.confidence, classes[each.label], each.policy, each.policy_digest, each.precision)
+        for each in classifier.classify_each(files, policy=policy.name, on_unreadable=omit)
     ]
     if not made:
-        raise DataError("none of the images can be read, so there is nothing to compare")
+        raise DataError("none of the images can be read")
     return made

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
+from gfnet_dynn.data.learned_from import learned_from_provenance
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
@@ -67,7 +70,11 @@ def find_origin(path: Path) -> Origin:
         return Origin(file, trained, {}, None)
     data = trained.provenance["data"]
     trained_on = TrainedOn(
-        data["data_set"], data["fingerprint"], SplitSettings(**data["split"]), kept_split(file, trained.provenance)
+        data["data_set"],
+        data["fingerprint"],
+        SplitSettings(**data["split"]),
+        kept_split(file, trained.provenance),
+        learned_from_provenance(trained.provenance, file),
     )
     return Origin(file, trained, trained.provenance, trained_on)
 
@@ -123,6 +130,9 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
         image = known.input
     else:
         image = make_input(backbone, request.input_size or source.config.default_input_size, pad=request.pad)
+    if request.decode.stretch:
+        image = structs.replace(image, stretch=request.decode.stretch)
+    source = replace(source, decode=replace(request.decode, stretch=image.stretch))
     unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
     remarks = [unfinished] if unfinished else []
     if origin.trained_on is None:

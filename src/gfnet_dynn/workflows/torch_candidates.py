@@ -15,13 +15,14 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import OptionError, nearest
-from gfnet_dynn.export.policies import policies_of
+from gfnet_dynn.evaluation.policies import trained_policies
+from gfnet_dynn.images.decode import DecodeOptions
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
+from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.train.engine.device import choose_device
-from gfnet_dynn.runlayout import find_checkpoint_file
 
 _DEFAULT_SIZE = 256
 _CLASSES = 45
@@ -37,6 +38,7 @@ class TorchNetwork:
     device: str
     path: str
     trained: Checkpoint | None
+    decode: DecodeOptions
 
     def candidate(self, kind: type[TorchCandidate] = TorchCandidate) -> TorchCandidate:
         """A candidate with weights of its own."""
@@ -52,7 +54,9 @@ class TorchNetwork:
             sha256=None,
             size_bytes=None,
         )
-        return kind(net.to(self.device), self.spec, self.policy, about, trained=self.trained is not None)
+        return kind(
+            net.to(self.device), self.spec, self.policy, about, trained=self.trained is not None, decode=self.decode
+        )
 
 
 def find_network(request: BenchmarkRequest) -> TorchNetwork:
@@ -70,14 +74,14 @@ def find_network(request: BenchmarkRequest) -> TorchNetwork:
         classes = tuple(str(index) for index in range(_CLASSES))
         spec = NetSpec(backbone, backbone.default_exits, image, classes, backbone.exit_pooling)
         torch.manual_seed(request.seed)
-        policy = _policy(request.policy, policies_of({}, len(spec.exit_blocks)))
-        return TorchNetwork(request.subject, spec, policy, device, "fresh weights", None)
+        policy = _policy(request.policy, trained_policies({}, len(spec.exit_blocks)))
+        return TorchNetwork(request.subject, spec, policy, device, "fresh weights", None, request.decode)
     checkpoint = load_checkpoint(find_checkpoint_file(Path(request.subject)))
     spec = checkpoint.spec
     if request.input_size is not None:
         spec = structs.replace(spec, input=make_input(spec.backbone, request.input_size, pad=request.pad))
-    policy = _policy(request.policy, policies_of(checkpoint.provenance, len(spec.exit_blocks)))
-    return TorchNetwork(Path(request.subject).name, spec, policy, device, request.subject, checkpoint)
+    policy = _policy(request.policy, trained_policies(checkpoint.provenance, len(spec.exit_blocks)))
+    return TorchNetwork(Path(request.subject).name, spec, policy, device, request.subject, checkpoint, request.decode)
 
 
 def find_run_of_bundle(request: BenchmarkRequest, bundle: Bundle) -> list[TorchCandidate]:
@@ -92,7 +96,9 @@ def find_run_of_bundle(request: BenchmarkRequest, bundle: Bundle) -> list[TorchC
     if (spec.classes, spec.input) != (manifest.classes, manifest.input):
         raise OptionError(f"--torch {request.torch}: not the run of {request.subject}, its classes or input differ")
     policy = _policy(manifest.policy(request.policy).name, manifest.policies)
-    network = TorchNetwork("early exits", spec, policy, _prepare(request), str(request.torch), checkpoint)
+    network = TorchNetwork(
+        "early exits", spec, policy, _prepare(request), str(request.torch), checkpoint, request.decode
+    )
     return [network.candidate(), replace(network, name="as published").candidate(PublishedCandidate)]
 
 

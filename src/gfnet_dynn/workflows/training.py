@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from msgspec import structs
+
 from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
 from gfnet_dynn.data.source import locate
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages, find_unlabelled, require_unseen
@@ -99,7 +101,7 @@ def train(
         make_reporter = partial(_reporter, request, reporters)
         context = TeacherContext(plan.data, plan.settings, output / "teachers", make_reporter, log)
         plan = replace(plan, teacher=find_teacher(plan.distillation, context))
-        run = runs.open_run(plan, resume=request.run.resume, on_progress=on_progress)
+        run = runs.open_run(plan, resume=request.run.resume)
         keep_split(plan.data, output / "splits")
         for note in (_describe_parts(plan.data), *run.notes):
             log(note)
@@ -116,12 +118,13 @@ def train(
 
 
 def _plan(request: TrainRequest, on_progress: OnProgress, log: Log) -> RunPlan:
-    source = locate(request.data, on_progress)
+    source = replace(locate(request.data, on_progress), decode=request.decode)
     folder = run_folder(request.run.output, source.name, request.training.ce_ic_tradeoff)
     backbone, exits, pooling = _architecture(request, folder)
     if request.start.pretrained and request.start.checkpoint is None:
         require_imagenet(backbone)
     image = make_input(backbone, source.input_size(request.data), pad=request.data.pad)
+    image = structs.replace(image, stretch=request.decode.stretch)
     log(f"{backbone_name(backbone)} at {image.size} px on {source.name}, {source.config.num_classes} classes")
     data = prepare(source, image, request.split, request.run.output / "splits", on_progress)
     for reason in data.split.skipped.values():
@@ -172,7 +175,7 @@ def _unlabelled(request: TrainRequest, data: SceneData, on_progress: OnProgress,
     if folder is None:
         return None
     checking = partial(on_progress, "Checking the unlabelled images")
-    found = find_unlabelled(folder, request.split.on_bad_image, checking)
+    found = find_unlabelled(folder, request.split.on_bad_image, checking, request.decode)
     require_unseen(found, data.source.root, data.split)
     for reason in found.skipped.values():
         log(f"skipped: {reason}")

@@ -1,4 +1,4 @@
-"""A time for meters that goes on only when a test says so."""
+"""A clock for meters that a test moves."""
 
 from __future__ import annotations
 

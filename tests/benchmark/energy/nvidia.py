@@ -15,14 +15,14 @@ class NVMLError(Exception):
 
 @dataclass
 class Gpu:
-    """None is what the GPU does not tell."""
+    """None is a value that the GPU does not report."""
 
     name: str | bytes = "Accelerator 9"
     energy_mj: int | None = None
     power_mw: int | None = None
 
 
-def told(value: int | None) -> int:
+def reported(value: int | None) -> int:
     if value is None:
         raise NVMLError("Not Supported")
     return value
@@ -49,8 +49,8 @@ def install(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu, driver: bool = True) ->
         nvmlDeviceGetCount=count,
         nvmlDeviceGetHandleByIndex=lambda index: gpus[index],
         nvmlDeviceGetName=lambda gpu: gpu.name,
-        nvmlDeviceGetTotalEnergyConsumption=lambda gpu: told(gpu.energy_mj),
-        nvmlDeviceGetPowerUsage=lambda gpu: told(gpu.power_mw),
+        nvmlDeviceGetTotalEnergyConsumption=lambda gpu: reported(gpu.energy_mj),
+        nvmlDeviceGetPowerUsage=lambda gpu: reported(gpu.power_mw),
     )
     monkeypatch.setitem(sys.modules, "pynvml", module)
 

@@ -22,7 +22,7 @@ SEEN = Energy(6.0, 3.0, "a meter", "all", MEASURED, "somewhere")
 
 @dataclass(frozen=True)
 class ConstantMeter(Meter):
-    """2 W for as long as somebody slept."""
+    """2 W over the time slept."""
 
     slept: list[float]
 

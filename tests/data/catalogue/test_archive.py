@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import random
 import stat
 import zipfile
 from pathlib import Path
@@ -93,3 +94,15 @@ def test_a_damaged_entry_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(DownloadError, match="CRC"), open_archive(tmp_path / "a.zip") as archive:
         unpack(archive, {tmp_path / "x.png": archive.infolist()[0]}, 0.01)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_inside_what_was_compressed_is_said(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.png", random.Random(0).randbytes(3000))
+    whole = path.read_bytes()
+    for at in range(200, len(whole) - 200, 97):  # beyond the headers
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with pytest.raises(DownloadError, match=r"a\.zip cannot be unpacked"), open_archive(path) as archive:
+            unpack(archive, {tmp_path / f"{at}.png": archive.infolist()[0]}, 0.01)

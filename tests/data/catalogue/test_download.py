@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gfnet_dynn.data.catalogue import registry
-from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, find_dataset
+from gfnet_dynn.data.catalogue import configs, registry
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, find_dataset
 from gfnet_dynn.data.catalogue.download import ARCHIVES_FOLDER, DataDownloadResult, download_dataset
 from gfnet_dynn.data.catalogue.request import DataDownloadRequest
 from gfnet_dynn.data.splits.folders import scan_folders
@@ -18,13 +19,17 @@ from tests.data.hub import Hub, serve
 from tests.data.small_sets import address, archive_of, known_set, scene_zip, write_picture
 
 CONTENT = scene_zip()
-CONFIG = {"num_classes": 2, "default_input_size": 8}
+CONFIG = DatasetConfig(num_classes=2, default_input_size=8)
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, name: str, config: DatasetConfig) -> None:
+    monkeypatch.setattr(configs, "DATASET_CONFIG", {**DATASET_CONFIG, name: config})
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(CONTENT))
-    monkeypatch.setitem(DATASET_CONFIG, "Scenes", CONFIG)
+    configure(monkeypatch, "Scenes", CONFIG)
     with serve({address(): CONTENT}) as running:
         yield running
 
@@ -77,8 +82,8 @@ def test_ratio_and_seed_make_the_split(hub: Hub, tmp_path: Path) -> None:
 def test_a_set_for_a_random_split_is_one_folder_of_classes(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = {**CONFIG, "train_folder": ".", "val_folder": ".", "use_random_split": True}
-    monkeypatch.setitem(DATASET_CONFIG, "Scenes", config)
+    config = replace(CONFIG, train_folder=".", val_folder=".", use_random_split=True)
+    configure(monkeypatch, "Scenes", config)
     assert get(hub, tmp_path) == {"all": 10}
     assert scan_folders(tmp_path / "Scenes").classes == ("class00", "class01")
     with pytest.raises(DataError, match="--split-ratio"):
@@ -138,7 +143,7 @@ def test_an_interruption_leaves_the_archive_but_no_half_set(
 def test_a_traversal_in_the_archive_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evil = scene_zip(extra={"../evil.png": b"x"})
     monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(evil))
-    monkeypatch.setitem(DATASET_CONFIG, "Scenes", CONFIG)
+    configure(monkeypatch, "Scenes", CONFIG)
     with serve({address(): evil}) as hub, pytest.raises(DownloadError, match="evil"):
         get(hub, tmp_path / "data")
     assert visible(tmp_path) == ["data"]
@@ -162,7 +167,7 @@ def test_a_bad_ratio_is_refused_before_anything_is_fetched(hub: Hub, tmp_path: P
 def test_a_set_that_cannot_be_fetched_names_its_source_and_place(
     name: str, origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(DATASET_CONFIG, "Mine", DATASET_CONFIG["NaSC"])
+    configure(monkeypatch, "Mine", DATASET_CONFIG["NaSC"])
     with pytest.raises(DownloadError, match=rf"{origin}.*{name}/CLASS/.*gfnet-dynn data check {name}"):
         download_dataset(request(tmp_path, name))
 
@@ -175,7 +180,7 @@ def test_synthetic_scenes_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return root
 
     monkeypatch.setattr("gfnet_dynn.data.catalogue.download.write_synthetic", write)
-    monkeypatch.setitem(DATASET_CONFIG, "SyntheticScenes", CONFIG)
+    configure(monkeypatch, "SyntheticScenes", CONFIG)
     first, again = (download_dataset(request(tmp_path, "SyntheticScenes", seed=3)) for _ in range(2))
     assert (first.fetched, again.fetched) == (True, False)
     assert first.images == {"train": 2}

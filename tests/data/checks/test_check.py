@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from gfnet_dynn.data.checks.check import check_folder
 from gfnet_dynn.data.checks.report import DataCheckResult
 from gfnet_dynn.errors import DataError
 from tests.data.small_sets import picture, write_picture
+from tests.fingerprints import store_anew, write_scene
 
 CONFIG = DatasetConfig(num_classes=2, default_input_size=8)
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture
@@ -114,6 +115,16 @@ def test_an_image_in_two_classes_is_a_problem(root: Path, part: str) -> None:
     assert f"train/field/01.png = {part}/river/copy.bmp" in report.problems[0]
 
 
+@pytest.mark.parametrize("place", ["val/field", "train/river", "train/field"])
+def test_copies_are_recognised_however_they_are_stored(root: Path, place: str) -> None:
+    copy = store_anew(write_scene(root / "train/field/02.png", 1), root / place / "x.webp", turned=True)
+    report, group = check(root), ("train/field/02.png", f"{place}/x.webp")
+    assert report.leaks == ([group] if "val" in place else [])
+    assert report.contradictions == ([group] if "river" in place else [])
+    assert report.repeated == ([group] if place == "train/field" else [])
+    assert any(copy.name in each for each in [*report.problems, *report.remarks] if " = " in each)
+
+
 def test_duplicates_across_parts_are_a_problem(root: Path) -> None:
     write_picture(root / "val/field/leak.png", 2)
     report = check(root)
@@ -195,21 +206,19 @@ def test_nothing_there_stops_it(tmp_path: Path) -> None:
         check(tmp_path / "nowhere")
 
 
-@pytest.mark.skipif(not (SHARED / "UCM").is_dir(), reason="needs ../shared/data/UCM, real images beside the repository")
-def test_a_part_of_the_real_ucm_is_fine() -> None:
-    report = check_folder("UCM", find_dataset("UCM")[1], SHARED / "UCM")
+def test_a_part_of_the_real_ucm_is_fine(shared: Callable[[str], Path]) -> None:
+    report = check_folder("UCM", find_dataset("UCM")[1], shared("data/UCM"))
     assert report.problems == []
     assert report.remarks[0] == "1680 images of the 2100 published: not the whole set"
     assert report.parts[0].common_size == "256x256"
     assert sum(len(paths) for part in report.parts for paths in part.odd_sizes.values()) > 0
 
 
-@pytest.mark.skipif(not (SHARED / "NWPU12").is_dir(), reason="needs ../shared/data/NWPU12, real images")
-def test_a_real_set_of_the_users_own(tmp_path: Path) -> None:
+def test_a_real_set_of_the_users_own(shared: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "sets.toml").write_text(
         '[NWPU12]\nnum_classes = 12\ndefault_input_size = 256\ntrain_folder = "val"\nuse_random_split = true\n'
     )
     name, config = find_dataset("nwpu12", tmp_path / "sets.toml")
-    report = check_folder(name, config, SHARED / "NWPU12")
+    report = check_folder(name, config, shared("data/NWPU12"))
     assert report.problems == []
     assert set(report.parts[0].images_per_class.values()) == {110}

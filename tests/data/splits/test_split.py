@@ -10,8 +10,10 @@ import pytest
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import Split, find_split, find_unreadable, read_split, store_split
+from gfnet_dynn.data.splits.split import Split, find_split, read_split, store_split
 from gfnet_dynn.errors import DataError, OptionError
+from gfnet_dynn.images.decode import DecodeOptions, read_image
+from gfnet_dynn.images.fingerprint import fingerprint
 from tests.conftest import CLASSES
 from tests.data.small_sets import write_picture
 
@@ -209,16 +211,26 @@ def test_a_random_split_needs_an_image_for_each_part(one_folder: Path, file: Pat
     assert [per_class(made, part)[0] for part in ("train", "selection", "val")] == [1, 1, 1]
 
 
-def test_bad_files_are_found_among_good_ones(own_scenes: Path) -> None:
-    (own_scenes / "train" / "forest" / "000.png").write_text("no image")
-    found = find_unreadable(own_scenes, ["val/river/000.png", "train/forest/000.png", "train/absent.png"])
-    assert list(found) == ["train/forest/000.png", "train/absent.png"]
-    assert found["train/absent.png"].startswith("no image at")
+def test_the_fingerprints_of_a_split_are_those_of_its_images(scenes: Path, file: Path) -> None:
+    made = split(scenes, file)
+    assert {part: len(content) for part, content in made.fingerprints.items()} == {
+        part: 32 * len(files) for part, files in made.parts.items()
+    }
+    first = made.parts["selection"][0][0]
+    assert made.fingerprints["selection"][:32] == fingerprint(read_image(scenes / first))
+
+
+@pytest.mark.parametrize("lost", [32, 1])
+def test_a_stored_split_without_all_its_fingerprints_is_named(scenes: Path, file: Path, lost: int) -> None:
+    made = split(scenes, file)
+    store_split(file, replace(made, fingerprints={**made.fingerprints, "val": made.fingerprints["val"][lost:]}))
+    with pytest.raises(DataError, match="one fingerprint for each image; remove it to draw a new split"):
+        read_split(file)
 
 
 def test_train_and_val_must_have_the_same_classes(own_scenes: Path, file: Path) -> None:
     (own_scenes / "val" / "river").rename(own_scenes / "val" / "rivers")
-    with pytest.raises(DataError, match=r"train and .*val have different classes: river, rivers"):
+    with pytest.raises(DataError, match=r"train lacks classes that .*val has: rivers"):
         split(own_scenes, file)
 
 
@@ -274,3 +286,9 @@ def test_a_damaged_split_is_refused(scenes: Path, file: Path, damage: str) -> No
 def test_a_missing_split_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.json"):
         read_split(tmp_path / "absent.json")
+
+
+def test_images_are_decoded_within_the_limit(own_scenes: Path, file: Path) -> None:
+    source = Source("Stripes", FOLDERS, own_scenes, DecodeOptions(max_pixels=1000))
+    with pytest.raises(DataError, match=r"--max-pixels"):
+        find_split(file, source, QUARTER)

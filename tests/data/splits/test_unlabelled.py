@@ -16,6 +16,9 @@ from gfnet_dynn.errors import DataError
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.train.engine.seeding import epoch_order
 from tests.data.small_sets import write_picture
+from tests.fingerprints import store_anew
+
+CONFIG = DatasetConfig(num_classes=4, default_input_size=32)
 
 
 @pytest.fixture
@@ -30,9 +33,9 @@ def test_images_are_found_wherever_they_lie(folder: Path) -> None:
     found = find_unlabelled(folder, "refuse")
     assert [Path(path).stem for path, _ in found.files] == ["3", "0", "1", "2"]
     assert {label for _, label in found.files} == {UNLABELLED}
-    before = found.fingerprint
+    before = found.sha256
     write_picture(folder / "some" / "9.png", 9)
-    assert find_unlabelled(folder, "refuse").fingerprint != before
+    assert find_unlabelled(folder, "refuse").sha256 != before
 
 
 def test_an_absent_or_empty_folder_is_named(tmp_path: Path) -> None:
@@ -50,19 +53,35 @@ def test_broken_files_are_refused_or_left_out(folder: Path) -> None:
     assert (len(found.files), list(found.skipped)) == (4, ["some/bad.png"])
 
 
-def test_held_out_images_are_refused_whatever_they_are_called(scenes: Path, tmp_path: Path) -> None:
-    config = DatasetConfig(num_classes=4, default_input_size=32)
-    split = find_split(None, Source("Stripes", config, scenes), SplitSettings())
-    pool = tmp_path / "pool"
-    for part in ("train", "selection", "val"):
-        pool.mkdir(exist_ok=True)
-        (pool / "copy.png").write_bytes((scenes / split.parts[part][0][0]).read_bytes())
-        found = find_unlabelled(pool, "refuse")
-        if part == "train":
+@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("part", ["train", "selection", "val"])
+def test_held_out_images_are_refused_however_they_are_stored(
+    scenes: Path, tmp_path: Path, part: str, anew: bool
+) -> None:
+    split = find_split(None, Source("Stripes", CONFIG, scenes), SplitSettings())
+    original = scenes / split.parts[part][0][0]
+    (tmp_path / "pool").mkdir()
+    if anew:
+        store_anew(original, tmp_path / "pool" / "copy.jpg")
+    else:
+        (tmp_path / "pool" / "copy.png").write_bytes(original.read_bytes())
+    found = find_unlabelled(tmp_path / "pool", "refuse")
+    if part == "train":
+        require_unseen(found, scenes, split)
+    else:
+        with pytest.raises(DataError) as caught:
             require_unseen(found, scenes, split)
-        else:
-            with pytest.raises(DataError, match=r"copy\.png is one of the images that are held out"):
-                require_unseen(found, scenes, split)
+        assert str(original) in str(caught.value)
+
+
+def test_a_leak_within_the_data_set_is_not_charged_to_unlabelled_images(own_scenes: Path, tmp_path: Path) -> None:
+    original = find_split(None, Source("Stripes", CONFIG, own_scenes), SplitSettings()).parts["train"][0][0]
+    copy = store_anew(own_scenes / original, own_scenes / "val/river/copy.png")
+    split = find_split(None, Source("Stripes", CONFIG, own_scenes), SplitSettings())
+    assert original in dict(split.parts["train"])
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "copy.png").write_bytes(copy.read_bytes())
+    require_unseen(find_unlabelled(tmp_path / "pool", "refuse"), own_scenes, split)
 
 
 def test_an_epoch_shows_as_many_without_labels_as_with(folder: Path, tmp_path: Path) -> None:

@@ -11,23 +11,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from gfnet_dynn.bundle.learned_from import digests, unpack
+from gfnet_dynn.data.learned_from import RECORD, LearnedFrom, learned_from_provenance, learned_from_split
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled
-from gfnet_dynn.errors import DataError
+from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.images.copies import distinct
 from gfnet_dynn.model.build import build_net
-from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.weights import published_state
-from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher
-from gfnet_dynn.train.runs.lineage import RECORD, lineage_of_checkpoint, lineage_of_data, lineage_of_plan
+from gfnet_dynn.train.runs.lineage import lineage_of_plan
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
 from tests.conftest import write_image
+from tests.fingerprints import of_files
 from tests.train.conftest import QUICK, TINY, tiny_data
 
 
@@ -57,41 +58,34 @@ def opened(plan: RunPlan) -> Path:
     return save_checkpoint(plan.layout.model("joint"), run.net, plan.spec, run.record.provenance())
 
 
-def kept(plan: RunPlan) -> frozenset[bytes]:
-    return unpack(plan.layout.learned_from.read_bytes())
+def record_of(plan: RunPlan) -> LearnedFrom:
+    record = json.loads(plan.layout.record.read_text(encoding="utf-8"))
+    return learned_from_provenance(record, plan.layout.record)
 
 
-def unknown(plan: RunPlan) -> list[str]:
-    found: list[str] = json.loads(plan.layout.record.read_text(encoding="utf-8"))[RECORD]["unknown"]
-    return found
+def kept(plan: RunPlan) -> bytes:
+    return record_of(plan).images
 
 
-def seen(data: SceneData) -> frozenset[bytes]:
-    return frozenset(
-        digests(data.source.root / path for part in ("train", "selection") for path, _ in data.split.parts[part])
-    )
+def unknown(plan: RunPlan) -> tuple[str, ...]:
+    return record_of(plan).unknown
 
 
-def of_earlier_version(file: Path, **changes: object) -> Checkpoint:
-    """The same checkpoint, from before digests were kept; the file is written anew."""
-    found = load_checkpoint(file)
-    provenance = {key: value for key, value in found.provenance.items() if key != RECORD} | changes
-    save_checkpoint(file, found.build(), found.spec, provenance)
-    (file.parent.parent / "learned_from.sha256").unlink()
-    return load_checkpoint(file)
+def seen(*data: SceneData, more: bytes = b"") -> bytes:
+    return distinct(b"".join(learned_from_split(each.split).images for each in data) + more)
 
 
-def test_a_run_keeps_the_digests_of_its_training_and_selection_images(plan: RunPlan, scenes: Path) -> None:
-    counted: list[tuple[str, int, int]] = []
-    open_run(plan, resume=False, on_progress=lambda *call: counted.append(call))
-    assert kept(plan) == frozenset(digests((scenes / "train").rglob("*.png")))
-    assert unknown(plan) == []
-    assert counted[-1] == ("Hashing the training images", 80, 80)
+def test_a_run_keeps_the_fingerprints_of_its_training_and_selection_images(plan: RunPlan, scenes: Path) -> None:
+    open_run(plan, resume=False)
+    found, root = record_of(plan), plan.data.source.root
+    assert found.images == of_files((scenes / "train").rglob("*.png"))
+    assert distinct(found.selected) == of_files(root / path for path, _ in plan.data.split.parts["selection"])
+    assert found.unknown == ()
 
 
-def test_a_run_keeps_the_digests_of_unlabelled_images_too(plan: RunPlan, others: Path) -> None:
+def test_a_run_keeps_the_fingerprints_of_unlabelled_images_too(plan: RunPlan, others: Path) -> None:
     open_run(replace(plan, unlabelled=find_unlabelled(others / "train", "refuse")), resume=False)
-    assert kept(plan) == seen(plan.data) | frozenset(digests((others / "train").rglob("*.png")))
+    assert kept(plan) == seen(plan.data, more=of_files((others / "train").rglob("*.png")))
 
 
 def test_what_ancestors_learned_from_is_handed_down(plan: RunPlan, others: Path, tmp_path: Path) -> None:
@@ -107,8 +101,8 @@ def test_what_ancestors_learned_from_is_handed_down(plan: RunPlan, others: Path,
     second = replace(plan, folder=tmp_path / "second", start=Start(first.folder))
     opened(second)
     open_run(replace(plan, start=Start(second.folder)), resume=False)
-    assert kept(plan) == seen(plan.data) | seen(first.data) | frozenset(digests([pool / "one.png"]))
-    assert unknown(plan) == []
+    assert kept(plan) == seen(plan.data, first.data, more=of_files([pool / "one.png"]))
+    assert unknown(plan) == ()
 
 
 def test_a_run_that_starts_from_the_one_in_its_own_place_inherits_from_it(
@@ -116,7 +110,7 @@ def test_a_run_that_starts_from_the_one_in_its_own_place_inherits_from_it(
 ) -> None:
     opened(replace(plan, data=other_data(others, tmp_path)))
     open_run(replace(plan, start=Start(plan.folder)), resume=False)
-    assert kept(plan) == seen(plan.data) | seen(other_data(others, tmp_path))
+    assert kept(plan) == seen(plan.data, other_data(others, tmp_path))
 
 
 def test_resuming_keeps_them_though_the_ancestor_is_gone(plan: RunPlan, others: Path, tmp_path: Path) -> None:
@@ -125,16 +119,14 @@ def test_resuming_keeps_them_though_the_ancestor_is_gone(plan: RunPlan, others: 
     started = replace(plan, settings=replace(QUICK, num_epoch=1, warmup_epochs=1), start=Start(first.folder))
     result = train(open_run(started, resume=False), Reporter())
     before = kept(started)
-    assert before > seen(first.data)
+    assert before == seen(plan.data, first.data)
     shutil.rmtree(first.folder)
     result.unlink()
     assert train(open_run(started, resume=True), Reporter()) == result
     assert kept(started) == before
     provenance = load_checkpoint(result).provenance
-    assert (
-        lineage_of_checkpoint(result, provenance, plan.data, lineage_of_data(plan.data, ignore_progress)).images
-        == before
-    )
+    assert learned_from_provenance(provenance, result).images == before
+    assert RECORD not in provenance["started_from"], "the same images twice"
 
 
 @pytest.fixture
@@ -145,41 +137,32 @@ def published(tmp_path: Path) -> Path:
 
 def test_a_published_file_says_nothing_of_what_it_learned_from(plan: RunPlan, published: Path, tmp_path: Path) -> None:
     opened(replace(plan, start=Start(published)))
-    assert unknown(plan) == [str(published)]
+    assert unknown(plan) == (str(published),)
     assert kept(plan) == seen(plan.data)
     second = replace(plan, folder=tmp_path / "second", start=Start(plan.folder))
     open_run(second, resume=False)
-    assert unknown(second) == [str(published)]
+    assert unknown(second) == (str(published),)
 
 
-def test_a_run_of_an_earlier_version_is_known_only_where_it_saw_the_same_data_alone(
-    plan: RunPlan, others: Path, tmp_path: Path
-) -> None:
-    started = replace(plan, folder=tmp_path / "second", start=Start(plan.folder))
-    file = opened(plan)
-    of_earlier_version(file)
-    assert lineage_of_plan(started, ignore_progress).unknown == ()
-    for change in ({"start": {"checkpoint": "elsewhere"}}, {"distillation": {"teacher_name": "checkpoint"}}):
-        opened(plan)
-        of_earlier_version(file, **change)
-        assert lineage_of_plan(started, ignore_progress).unknown == (str(file),)
-    opened(replace(plan, data=other_data(others, tmp_path)))
-    of_earlier_version(file)
-    assert lineage_of_plan(started, ignore_progress).unknown == (str(file),)
-
-
-def test_digests_that_are_not_those_of_the_checkpoint_are_not_believed(
-    plan: RunPlan, others: Path, tmp_path: Path
-) -> None:
+def test_a_copied_checkpoint_still_knows_what_it_learned_from(plan: RunPlan, others: Path, tmp_path: Path) -> None:
     first = replace(plan, data=other_data(others, tmp_path), folder=tmp_path / "first")
-    file = opened(first)
-    first.layout.learned_from.write_bytes(b"12345678")
-    found = lineage_of_plan(replace(plan, start=Start(file)), ignore_progress)
-    assert found.unknown == (str(file),)
-    assert found.images == seen(plan.data)
-    # A file outside its run is known where it saw the same data and no others.
-    copy = Path(shutil.copy(opened(plan), tmp_path / "copy.safetensors"))
-    assert lineage_of_plan(replace(plan, start=Start(copy)), ignore_progress).unknown == ()
+    copy = Path(shutil.copy(opened(first), tmp_path / "copy.safetensors"))
+    shutil.rmtree(first.folder)
+    found = lineage_of_plan(replace(plan, start=Start(copy)))
+    assert (found.images, found.unknown) == (seen(plan.data, first.data), ())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [None, [], {}, {"trained": "?", "selected": "", "unknown": []}, {"trained": "AAAA", "selected": "", "unknown": []}],
+)
+def test_a_damaged_record_is_named(plan: RunPlan, record: object) -> None:
+    file = opened(plan)
+    found = load_checkpoint(file)
+    save_checkpoint(file, found.build(), found.spec, {**found.provenance, RECORD: record})
+    with pytest.raises(CheckpointError) as caught:
+        lineage_of_plan(replace(plan, start=Start(file)))
+    assert str(file) in str(caught.value)
 
 
 @pytest.fixture
@@ -197,17 +180,9 @@ def test_what_a_teacher_learned_from_is_handed_down(
 ) -> None:
     first = replace(plan, data=other_data(others, tmp_path), folder=tmp_path / "first")
     opened(first)
-    assert lineage_of_plan(taught_by(str(first.folder)), ignore_progress).images == seen(plan.data) | seen(first.data)
-    named = lineage_of_plan(taught_by("gfnet-96x8"), ignore_progress)
+    assert lineage_of_plan(taught_by(str(first.folder))).images == seen(plan.data, first.data)
+    named = lineage_of_plan(taught_by("gfnet-96x8"))
     assert (named.images, named.unknown) == (seen(plan.data), ())
-    assert lineage_of_plan(taught_by(str(published)), ignore_progress).unknown == (str(published),)
+    assert lineage_of_plan(taught_by(str(published))).unknown == (str(published),)
     own = Teacher(build_net(TINY), TINY.input, TINY.input, {"what": "one's own"})
-    assert lineage_of_plan(replace(plan, teacher=own), ignore_progress).unknown == ("the teacher",)
-
-
-def test_an_image_that_went_away_is_named_before_the_folder_is_touched(own_scenes: Path, tmp_path: Path) -> None:
-    plan = RunPlan(TINY, tiny_data(own_scenes, tmp_path / "splits"), QUICK, tmp_path / "run")
-    (own_scenes / "train" / "river" / "000.png").unlink()
-    with pytest.raises(DataError, match=r"cannot read .*000\.png"):
-        open_run(plan, resume=False)
-    assert not plan.folder.exists()
+    assert lineage_of_plan(replace(plan, teacher=own)).unknown == ("the teacher",)

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from msgspec import structs
 
+from gfnet_dynn.data.learned_from import RECORD, learned_from_split
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled
@@ -135,7 +137,7 @@ def test_a_published_gfnet_teaches_whatever_its_shape(context: TeacherContext, t
 
 
 def test_a_teacher_of_other_classes_is_refused(data: SceneData, context: TeacherContext, tmp_path: Path) -> None:
-    other = replace(TINY, classes=("a", "b", "c"))
+    other = structs.replace(TINY, classes=("a", "b", "c"))
     save_checkpoint(tmp_path / "t.safetensors", build_net(other), other, {})
     torch.save(published_state(build_net(other)), tmp_path / "t.pth")
     for file in ("t.safetensors", "t.pth"):
@@ -145,8 +147,9 @@ def test_a_teacher_of_other_classes_is_refused(data: SceneData, context: Teacher
 
 def test_a_teacher_that_saw_what_is_held_out_is_refused(scenes: Path, context: TeacherContext, tmp_path: Path) -> None:
     other = tiny_data(scenes, tmp_path / "other", SplitSettings(split_seed=5, selection_share=0.2))
-    save_checkpoint(tmp_path / "t.safetensors", build_net(TINY), TINY, {"data": msgspec.to_builtins(other.record())})
-    with pytest.raises(CheckpointError, match="has seen some that would now be held out"):
+    provenance = {RECORD: msgspec.to_builtins(learned_from_split(other.split))}
+    save_checkpoint(tmp_path / "t.safetensors", build_net(TINY), TINY, provenance)
+    with pytest.raises(CheckpointError, match="held out now"):
         find_teacher(DistillationSettings(teacher=str(tmp_path / "t.safetensors")), context)
 
 
@@ -154,7 +157,7 @@ def test_what_cannot_teach_is_named(context: TeacherContext, tmp_path: Path, mon
     with pytest.raises(TrainingError, match="no teacher 'efficientnet-lite9': give a checkpoint's path, or one of"):
         find_teacher(DistillationSettings(teacher="efficientnet-lite9"), context)
     torch.save({"weight": torch.zeros(2)}, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match=r"odd\.pth is no published GFNet, so it cannot teach"):
+    with pytest.raises(CheckpointError, match=r"odd\.pth is no published GFNet, and cannot be a teacher"):
         find_teacher(DistillationSettings(teacher=str(tmp_path / "odd.pth")), context)
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="teachers"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from gfnet_dynn.display import printable, spreadsheet_cell
 from gfnet_dynn.runtime.prediction import Prediction
+from gfnet_dynn.system.storage import json_line
 from gfnet_dynn.units import percent
 
 _BETWEEN_CLASSES = "\t"  # in one cell of CSV: class names may hold whatever else can be printed
@@ -34,17 +35,17 @@ def prediction_writer(form: str, out: TextIO, top: int) -> Writer:
 
 def _text_writer(out: TextIO, top: int) -> Writer:
     def write(prediction: Prediction) -> None:
-        ranked = "  ".join(f"{name} {percent(value, 1)}" for name, value in prediction.ranked(top))
+        ranked = "  ".join(f"{printable(name)} {percent(value, 1)}" for name, value in prediction.ranked(top))
         unknown = "unknown, most similar to " if prediction.unknown else ""
-        members = f"  set: {', '.join(prediction.prediction_set)}" if prediction.prediction_set else ""
-        out.write(f"{prediction.source}: {unknown}{ranked}  ({prediction.exit}){members}\n")
+        members = f"  set: {', '.join(map(printable, prediction.prediction_set))}" if prediction.prediction_set else ""
+        out.write(f"{printable(prediction.source)}: {unknown}{ranked}  ({prediction.exit}){members}\n")
 
     return write
 
 
 def _json_writer(out: TextIO, top: int) -> Writer:
     def write(prediction: Prediction) -> None:
-        out.write(json.dumps(prediction.to_dict(top)) + "\n")  # ASCII, which every output takes
+        out.write(json_line(prediction.to_dict(top)) + "\n")
 
     return write
 
@@ -60,11 +61,11 @@ def _csv_writer(out: TextIO, top: int) -> Writer:
             ranks = [f"{what}_{rank}" for rank in range(1, len(ranked) + 1) for what in ("label", "probability")]
             writer.writerow(["source", "exit", *ranks, "unknown", "prediction_set", "policy", "precision"])
             begun = True
-        cells = [cell for name, value in ranked for cell in (name, f"{value:.6f}")]
+        cells = [cell for name, value in ranked for cell in (spreadsheet_cell(name), f"{value:.6f}")]
         unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
-        members = _BETWEEN_CLASSES.join(prediction.prediction_set or ())
+        members = spreadsheet_cell(_BETWEEN_CLASSES.join(prediction.prediction_set or ()), keep=_BETWEEN_CLASSES)
         answered_by = (prediction.policy, prediction.precision)
-        writer.writerow([prediction.source, prediction.exit, *cells, unknown, members, *answered_by])
+        writer.writerow([spreadsheet_cell(prediction.source), prediction.exit, *cells, unknown, members, *answered_by])
 
     return write
 

@@ -22,7 +22,7 @@ _WORK = {"backbone": 3, "warmup": 1, "joint": 3}
 
 def make_bar(console: Console) -> Progress:
     """A progress bar with a field `note`; hidden where the output is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(15), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -97,9 +97,8 @@ class TrainingProgress(Reporter):
         if self._task is None:
             self._task = self._bar.add_task("", total=self._now.images, note="")
         rate = self._done / max(self._clock() - self._began, 1e-9)
-        note = f"images, {rate:.0f} img/s, {self._left(epoch)}"
-        title = f"epoch {epoch + 1}/{self._now.epochs} {_losses(losses)}"
-        self._bar.update(self._task, advance=images, description=title, note=note)
+        note = f"{rate:.0f} img/s, {self._left()}"
+        self._bar.update(self._task, advance=images, description=f"epoch {epoch + 1}/{self._now.epochs}", note=note)
 
     @_outliving_the_terminal
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -113,7 +112,7 @@ class TrainingProgress(Reporter):
         accuracies = "" if stage == "warmup" else f"  {_accuracies(metrics)}"
         self._console.print(
             f"  epoch {epoch + 1:>3}/{self._now.epochs}  {_losses(metrics)}{accuracies}  "
-            f"{metrics.get('images_per_s', 0):.0f} img/s, {self._left(epoch)}",
+            f"{metrics.get('images_per_s', 0):.0f} img/s, {self._left()}",
             highlight=False,
             soft_wrap=True,
         )
@@ -134,7 +133,7 @@ class TrainingProgress(Reporter):
         """Remove the bar, wherever training stopped."""
         self._bar.stop()
 
-    def _left(self, epoch: int) -> str:
+    def _left(self) -> str:
         """Time to the end of all stages."""
         now = self._now
         seconds = (self._clock() - self._began) / max(self._done, 1)  # for one image, the selection split included

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
 import zlib
@@ -27,7 +28,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
         raise DownloadError(f"cannot unpack {path}: {error}; remove it and run the command again") from error
 
 
@@ -87,6 +88,8 @@ def unpack(
                 while piece := packed.read(_CHUNK_BYTES):
                     file.write(piece)
         except OSError as error:
+            if error.errno is None:  # bz2 reports damage so
+                raise zipfile.BadZipFile(str(error)) from error
             raise StorageError(
                 f"cannot unpack {place}: {error.strerror or error}; the set needs {total_gb:.1f} GB: "
                 "free space or choose another folder"

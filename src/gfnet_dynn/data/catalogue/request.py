@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.options import option
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.options import lenient, option
 from gfnet_dynn.units import parse_share
 
 _CONFIG = "TOML file that describes further data sets."
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class DataListRequest:
     """Options."""
 
@@ -19,6 +21,7 @@ class DataListRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class DataDownloadRequest:
     """Options."""
 
@@ -32,6 +35,7 @@ class DataDownloadRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class DataCheckRequest:
     """Options."""
 
@@ -43,3 +47,4 @@ class DataCheckRequest:
     )
     data_path: Path | None = option(None, "Folder of the named data set. [default: its usual place]")
     dataset_config: Path | None = option(None, _CONFIG)
+    decode: DecodeOptions = DEFAULT

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.catalogue.registry import KNOWN_SETS
+from gfnet_dynn.images.files import describe_skipped
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.wording import counted
 
 _SHOWN = 5
 
 Group = tuple[str, ...]
-"""Paths below the data set's folder of files with the same pixels."""
+"""Paths below the data set's folder of copies of one image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class PartReport:
         common_size: most common ``WIDTHxHEIGHT`` in pixels, or None without images.
         odd_sizes: every other size → paths.
         corrupt: path of each file that cannot be decoded → reason.
+        skipped: other files among the images.
     """
 
     part: str
@@ -39,6 +42,7 @@ class PartReport:
     common_size: str | None
     odd_sizes: Mapping[str, Group]
     corrupt: Mapping[str, str]
+    skipped: Group = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,9 @@ def find_remarks(found: DataCheckResult) -> Iterator[str]:
     formats = sum((Counter(part.formats) for part in found.parts), Counter[str]())
     if len(formats) > 1:
         yield f"several formats: {', '.join(f'{count} {kind}' for kind, count in formats.most_common())}"
+    for part in found.parts:
+        if part.skipped:
+            yield f"{part.part}: {describe_skipped(map(Path, part.skipped))} skipped, such as {part.skipped[0]}"
     if found.repeated:
         yield f"{counted(len(found.repeated), 'image')} more than once in one class:{_listed(found.repeated)}"
 

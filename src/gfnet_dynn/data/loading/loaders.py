@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gfnet_dynn.data.splits.split import UNLABELLED, Files
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.spec.network import InputSpec
 
@@ -56,11 +57,13 @@ class ImageLoader:
     and the order of the batches never depends on timing.
     """
 
-    def __init__(self, root: Path, files: Files, spec: InputSpec, transform: Transform) -> None:
+    def __init__(
+        self, root: Path, files: Files, spec: InputSpec, transform: Transform, decode: DecodeOptions = DEFAULT
+    ) -> None:
         self.num_unlabelled = sum(label == UNLABELLED for _, label in files)
         self.labels = np.array([label for _, label in files], dtype=np.int64)
         self._paths = [root / path for path, _ in files]
-        self._spec = spec
+        self._spec, self._decode = spec, decode
         self._transform = transform
         fits = len(files) * spec.size * spec.size * 3 <= MEMORY_LIMIT_BYTES
         self._kept: list[Tensor | None] | None = [None] * len(files) if fits else None
@@ -117,7 +120,7 @@ class ImageLoader:
     def _image(self, index: int) -> Tensor:
         if self._kept is not None and (kept := self._kept[index]) is not None:
             return kept
-        pixels = torch.from_numpy(load_input(self._paths[index], self._spec)).permute(2, 0, 1)
+        pixels = torch.from_numpy(load_input(self._paths[index], self._spec, self._decode)).permute(2, 0, 1)
         if self._kept is not None:
             self._kept[index] = pixels
         return pixels

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gfnet_dynn.data.loading.augment import Normalise, TrainingTransform
 from gfnet_dynn.data.loading.augmentation_policy import Augmentation
-from gfnet_dynn.data.loading.loaders import ImageLoader
+from gfnet_dynn.data.loading.loaders import ImageLoader, Transform
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import DataRecord, Files, Split, find_split, store_split
@@ -32,12 +32,19 @@ class SceneData:
 
     def evaluation_loader(self, part: str) -> ImageLoader:
         """The images of a part as they are."""
-        return ImageLoader(self.source.root, self.split.parts[part], self.input, Normalise(self.input))
+        return self._loader(self.split.parts[part], Normalise(self.input))
 
     def training_loader(self, augmentation: Augmentation, unlabelled: Files = ()) -> ImageLoader:
         """The training images, augmented, and behind them others without labels; the transform is this loader's own."""
         transform = TrainingTransform(self.input, augmentation)
-        return ImageLoader(self.source.root, (*self.split.parts["train"], *unlabelled), self.input, transform)
+        return self._loader((*self.split.parts["train"], *unlabelled), transform)
+
+    def raw_loader(self, files: Files) -> ImageLoader:
+        """Some of the images, as uint8."""
+        return self._loader(files, lambda images: images)
+
+    def _loader(self, files: Files, transform: Transform) -> ImageLoader:
+        return ImageLoader(self.source.root, files, self.input, transform, self.source.decode)
 
     def record(self) -> DataRecord:
         """What identifies data and split."""
@@ -77,4 +84,6 @@ def keep_split(data: SceneData, folder: Path) -> None:
 
 def _split_name(source: Source, settings: SplitSettings) -> str:
     ratio = f"_ratio{settings.split_ratio}" if source.config.use_random_split else ""
-    return f"{source.name}_seed{settings.split_seed}{ratio}_selection{settings.selection_share}.json"
+    stretch = source.decode.stretch  # fingerprints differ
+    stretched = f"_stretch{stretch[0]:g}-{stretch[1]:g}" if stretch else ""
+    return f"{source.name}_seed{settings.split_seed}{ratio}_selection{settings.selection_share}{stretched}.json"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders
 from gfnet_dynn.data.splits.stratify import stratified
-from gfnet_dynn.errors import DataError, ImageError
-from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.errors import DataError
+from gfnet_dynn.images.fingerprint import BYTES, fingerprint_files
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.system.storage import write_json
 from gfnet_dynn.system.structured import structured_file
@@ -41,6 +40,7 @@ class Split:
         fingerprint: SHA-256 over the paths and sizes of all images found, to notice that the data changed.
         classes: names; a label is a position here.
         parts: `train`, `selection`, `val` and, where the data set has one, `test`.
+        fingerprints: of the images of each part, in order, as `images.fingerprint` makes them.
         skipped: files skipped, each with the reason.
     """
 
@@ -49,6 +49,7 @@ class Split:
     fingerprint: str
     classes: tuple[str, ...]
     parts: Mapping[str, Files]
+    fingerprints: Mapping[str, bytes]
     skipped: Mapping[str, str]
 
     @property
@@ -128,11 +129,11 @@ def _scan(source: Source) -> dict[str, ClassFolders]:
     scans = {}
     for part, folder in folders.items():
         scan = scan_folders(root / folder)
-        require_classes(scan, config.num_classes, source.name)
         prefix = scan.root.relative_to(root).as_posix()
         names = ((path if prefix == "." else f"{prefix}/{path}", label) for path, label in scan.files)
         scans[part] = replace(scan, files=tuple(names))
     _require_same_classes(scans)
+    require_classes(scans["train"], config.num_classes, source.name)
     _require_apart(scans)
     return scans
 
@@ -153,8 +154,9 @@ def _require_apart(parts: Mapping[str, ClassFolders]) -> None:
 def _require_same_classes(scans: Mapping[str, ClassFolders]) -> None:
     train = scans["train"]
     for scan in scans.values():
-        if differing := sorted(set(train.classes) ^ set(scan.classes)):
-            raise DataError(f"{train.root} and {scan.root} have different classes: {', '.join(differing[:6])}")
+        for one, other in ((train, scan), (scan, train)):
+            if missing := [name for name in other.classes if name not in one.classes]:
+                raise DataError(f"{one.root} lacks classes that {other.root} has: {', '.join(missing[:6])}")
 
 
 def _fingerprint(root: Path, found: Mapping[str, ClassFolders]) -> str:
@@ -200,6 +202,9 @@ def read_split(path: Path) -> Split:
     split = structured_file(Split, path, unusable)
     if missing := {"train", "selection", "val"} - split.parts.keys():
         raise unusable(f"{path}: no part {', '.join(sorted(missing))}")
+    lengths = {part: len(content) for part, content in split.fingerprints.items()}
+    if lengths != {part: BYTES * len(files) for part, files in split.parts.items()}:
+        raise unusable(f"{path}: it does not have one fingerprint for each image")
     return split
 
 
@@ -207,7 +212,9 @@ def _make(
     source: Source, found: Mapping[str, ClassFolders], fingerprint: str, settings: SplitSettings, on_step: OnStep
 ) -> Split:
     classes, seed = found["train"].classes, settings.split_seed
-    skipped = find_unreadable(source.root, [path for scan in found.values() for path, _ in scan.files], on_step)
+    paths = {source.root / path: path for scan in found.values() for path, _ in scan.files}
+    fingerprints, unreadable = fingerprint_files(list(paths), on_step, source.decode)
+    skipped = {paths[file]: reason for file, reason in unreadable.items()}
     if skipped and settings.on_bad_image == "refuse":
         refuse_unreadable(skipped)
     usable: dict[str, list[tuple[str, int]]] = {
@@ -220,7 +227,8 @@ def _make(
     parts: dict[str, Files] = {
         part: tuple(usable[part]) for part in ("train", "selection", "val", "test") if part in usable
     }
-    return Split(source.name, settings, fingerprint, classes, parts, skipped)
+    packed = {part: b"".join(fingerprints[source.root / path] for path, _ in files) for part, files in parts.items()}
+    return Split(source.name, settings, fingerprint, classes, parts, packed, skipped)
 
 
 def _require_images(
@@ -237,27 +245,8 @@ def _require_images(
                 )
 
 
-def find_unreadable(root: Path, paths: Sequence[str], on_step: OnStep = ignore_steps) -> dict[str, str]:
-    """Decode every image once: path → reason, for the files that cannot be decoded."""
-
-    def reason(path: str) -> str | None:
-        try:
-            read_image(root / path)
-        except ImageError as error:
-            return str(error)
-        return None
-
-    bad: dict[str, str] = {}
-    with ThreadPoolExecutor() as pool:
-        for done, (path, why) in enumerate(zip(paths, pool.map(reason, paths), strict=True), start=1):
-            if why:
-                bad[path] = why
-            on_step(done, len(paths))
-    return bad
-
-
 def refuse_unreadable(bad: Mapping[str, str]) -> None:
-    """Raise a DataError that names some of the files that `find_unreadable` found."""
+    """Raise a DataError that names some of the files that cannot be decoded."""
     shown = "\n  ".join(list(bad.values())[:10])
     more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
     raise DataError(

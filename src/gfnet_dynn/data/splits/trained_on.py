@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from gfnet_dynn.data.learned_from import LearnedFrom, held_out_copies
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import Split, fingerprint_of
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.progress import OnProgress
+from gfnet_dynn.images.copies import find_copies
+from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.progress import OnProgress, OnStep
 from gfnet_dynn.spec.network import InputSpec
 
 
@@ -22,12 +26,14 @@ class TrainedOn:
         fingerprint: of the images, as `Split` has it.
         settings: what decided the split.
         split: the split itself, where it was kept beside the checkpoint.
+        learned_from: the images that it was trained and selected on.
     """
 
     data_set: str
     fingerprint: str
     settings: SplitSettings
     split: Split | None
+    learned_from: LearnedFrom
 
 
 def prepare_report(
@@ -45,34 +51,42 @@ def prepare_report(
         The data, and what the user should know of them, or None.
 
     Raises:
-        DataError: the images of training have changed so that those it learned from cannot be identified any more.
+        DataError: images to report on are missing or replaced, or copies of images that the network has learned from.
     """
-    now, before = fingerprint_of(source), trained_on.split
-    if now == trained_on.fingerprint:
-        same = before and SceneData(source, before, image)
-        return same or prepare(source, image, trained_on.settings, None, on_progress), None
-    if source.name == trained_on.data_set and before is not None:
-        return _as_split_then(source, image, before)
-    if source.name == trained_on.data_set and source.config.use_random_split:
-        raise DataError(
-            f"{_changed(source)}, and its split is not kept beside it (split.json in the folder of the run): a new "
-            "random split would report on images that it learned from; restore them, or evaluate from the run's folder"
-        )
-    return prepare(source, image, trained_on.settings, None, on_progress), (
-        f"the checkpoint was trained on other files ({trained_on.data_set}) than those under {source.root}: make sure "
-        "that none of these images served to train it"
+    then = trained_on.split
+    if then is None or source.name != trained_on.data_set:
+        data = prepare(source, image, trained_on.settings, None, on_progress)
+        _require_unseen(data, trained_on.learned_from)
+        return data, None
+    data = SceneData(source, then, image)
+    if fingerprint_of(source) == trained_on.fingerprint:
+        return data, None
+    _require_same(data, partial(on_progress, f"Checking the images of {source.name}"))
+    return data, (
+        f"the images of {source.name} under {source.root} changed since the checkpoint was trained; those held out "
+        "then are reported on"
     )
 
 
-def _as_split_then(source: Source, image: InputSpec, split: Split) -> tuple[SceneData, str]:
-    """What was held out then: among images that came later, or changed places, may be some that were learned from."""
-    missing = [path for path, _ in split.parts[split.report_part] if not (source.root / path).is_file()]
-    if missing:
+def _require_same(data: SceneData, on_step: OnStep) -> None:
+    """The images to report on are still those that were held out in training, or copies of them."""
+    split, part = data.split, data.split.report_part
+    files = [data.source.root / path for path, _ in split.parts[part]]
+    found, unreadable = fingerprint_files(files, on_step, data.source.decode)
+    same = find_copies(b"".join(found.values()), split.fingerprints[part]) >= 0
+    others = [file for file, copy in zip(found, same.tolist(), strict=True) if not copy]
+    if changed := [*unreadable, *others]:
         raise DataError(
-            f"{_changed(source)}: {len(missing)} of those held out are gone, such as {missing[0]}; restore them"
+            f"{len(changed)} of the images held out in training are missing or others now, such as {changed[0]}; "
+            "restore them"
         )
-    return SceneData(source, split, image), f"{_changed(source)}; those held out then are reported on"
 
 
-def _changed(source: Source) -> str:
-    return f"the images of {source.name} under {source.root} changed since the checkpoint was trained"
+def _require_unseen(data: SceneData, learned_from: LearnedFrom) -> None:
+    reported = dict(data.split.parts[data.split.report_part])
+    if seen := [path for path, _ in held_out_copies(data.split, learned_from) if path in reported]:
+        raise DataError(
+            f"the network was trained or selected on {len(seen)} of the {len(reported)} images to be reported on, such "
+            f"as {data.source.root / seen[0]}: restore the images as they were in training, evaluate the checkpoint "
+            "inside its run's folder, or choose other images"
+        )

@@ -6,9 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.data.splits.split import UNLABELLED, Files, Split, find_unreadable, refuse_unreadable
+from gfnet_dynn.data.learned_from import LearnedFrom, held_out_copies
+from gfnet_dynn.data.splits.split import UNLABELLED, Files, Split, refuse_unreadable
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import find_images, no_images
+from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.progress import OnStep, ignore_steps
 
 
@@ -19,21 +22,29 @@ class UnlabelledImages:
     Attributes:
         files: absolute paths, each with `UNLABELLED`.
         skipped: files skipped, each with the reason.
-        fingerprint: SHA-256 over the relative paths and sizes of the images used.
+        fingerprints: of the images used, in order.
     """
 
     files: Files
     skipped: dict[str, str]
-    fingerprint: str
+    fingerprints: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of all fingerprints; it identifies the images."""
+        return hashlib.sha256(self.fingerprints).hexdigest()
 
 
-def find_unlabelled(root: Path, on_bad_image: str, progress: OnStep = ignore_steps) -> UnlabelledImages:
+def find_unlabelled(
+    root: Path, on_bad_image: str, progress: OnStep = ignore_steps, decode: DecodeOptions = DEFAULT
+) -> UnlabelledImages:
     """List the images below a folder and decode each once.
 
     Args:
         root: folder.
         on_bad_image: `refuse`, or `skip` to omit files that cannot be decoded.
         progress: called with (files decoded, files in all).
+        decode: how they are decoded.
 
     Raises:
         DataError: no such folder, no images in it, or files that cannot be decoded.
@@ -41,39 +52,29 @@ def find_unlabelled(root: Path, on_bad_image: str, progress: OnStep = ignore_ste
     if not root.is_dir():
         raise DataError(f"no folder {root} of unlabelled images: check --unlabelled")
     found = find_images(root)
-    paths = [path.relative_to(root).as_posix() for path in found.images]
-    skipped = find_unreadable(root, paths, progress)
+    fingerprints, unreadable = fingerprint_files(found.images, progress, decode)
+    skipped = {path.relative_to(root).as_posix(): reason for path, reason in unreadable.items()}
     if skipped and on_bad_image == "refuse":
         refuse_unreadable(skipped)
-    usable = [path for path in paths if path not in skipped]
-    if not usable:
+    if not fingerprints:
         raise DataError(f"no usable images: {no_images(root, found.skipped)}; check --unlabelled")
-    digest = hashlib.sha256()
-    for path in usable:
-        digest.update(f"{path} {(root / path).stat().st_size}\n".encode(errors="surrogateescape"))
-    files = tuple((str((root / path).resolve()), UNLABELLED) for path in usable)
-    return UnlabelledImages(files, skipped, digest.hexdigest())
+    files = tuple((str(path.resolve()), UNLABELLED) for path in fingerprints)
+    return UnlabelledImages(files, skipped, b"".join(fingerprints.values()))
 
 
 def require_unseen(unlabelled: UnlabelledImages, root: Path, split: Split) -> None:
-    """Refuse images that are to be selected or reported on, by path or by content.
+    """Refuse copies of images that are to be selected or reported on.
 
     Args:
         unlabelled: to learn from.
         root: folder of the data set.
-        split: its held-out parts must not be among them.
+        split: copies of its held-out parts must not be among them.
 
     Raises:
         DataError: names one that is.
     """
-    by_size: dict[int, list[Path]] = {}
-    for path in (root / held_out for held_out in split.held_out):
-        by_size.setdefault(path.stat().st_size, []).append(path)
-    for name, _ in unlabelled.files:
-        path = Path(name)
-        for other in by_size.get(path.stat().st_size, ()):
-            if path.read_bytes() == other.read_bytes():
-                raise DataError(
-                    f"{path} is one of the images that are held out ({other}): a student that learned from it could "
-                    "not be judged by it; choose another --unlabelled folder"
-                )
+    if copies := held_out_copies(split, LearnedFrom(unlabelled.fingerprints, b"")):
+        raise DataError(
+            f"{len(copies)} of the held-out images, such as {root / copies[0][0]}, have a copy under --unlabelled: a "
+            "student that learned from it could not be evaluated on it; remove the copies, or choose another folder"
+        )

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import option
+from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.options import lenient, option
 from gfnet_dynn.spec.request import NetworkOptions
 from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.training import TrainSettings
 
 
 @dataclass(frozen=True)
+@lenient
 class Start:
     """Start."""
 
@@ -33,6 +35,7 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class RunOptions:
     """Run."""
 
@@ -44,6 +47,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class TrainRequest:
     """Options.
 
@@ -57,6 +61,7 @@ class TrainRequest:
     )
     data: DataOptions = field(default_factory=DataOptions)
     split: SplitSettings = field(default_factory=SplitSettings)
+    decode: DecodeOptions = DEFAULT
     network: NetworkOptions = field(default_factory=NetworkOptions)
     start: Start = field(default_factory=Start)
     training: TrainSettings = field(default_factory=TrainSettings)

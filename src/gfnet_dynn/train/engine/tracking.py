@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 from gfnet_dynn.errors import MissingExtraError, StorageError, TrainingError
 from gfnet_dynn.runlayout import RunLayout
-from gfnet_dynn.system.storage import make_folder, write_bytes
+from gfnet_dynn.system.storage import json_line, make_folder, write_bytes
 from gfnet_dynn.train.engine.reporter import Reporter
 
 
@@ -26,7 +25,7 @@ class JsonlTracker(Reporter):
 
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """One line."""
-        line = json.dumps({"stage": stage, "epoch": epoch, **metrics})
+        line = json_line({"stage": stage, "epoch": epoch, **metrics})
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gfnet_dynn.data.learned_from import LearnedFrom
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import DataRecord
 from gfnet_dynn.errors import CheckpointError, DataError
@@ -34,8 +35,8 @@ class RunRecord:
         versions: of what the weights depend on beside all choices.
         stages: to go through.
         keeps_statistics: batch norms keep the statistics of pretrained weights.
-        started_from: provenance of the checkpoint that it starts from, or None.
-        learned_from: as `Lineage.describe`.
+        started_from: provenance of the checkpoint that it starts from, without `learned_from`, or None.
+        learned_from: all images that it learns from, those of the networks that it builds upon included.
     """
 
     network: Mapping[str, Any]
@@ -49,7 +50,7 @@ class RunRecord:
     stages: tuple[str, ...] = ()
     keeps_statistics: bool = False
     started_from: Mapping[str, Any] | None = None
-    learned_from: Mapping[str, Any] | None = None
+    learned_from: LearnedFrom | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
 
+from gfnet_dynn.data.learned_from import RECORD
 from gfnet_dynn.data.splits.split import store_split
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.build import build_net
@@ -15,9 +17,9 @@ from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import load_published
-from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
+from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runlayout import STAGES, find_checkpoint_file
-from gfnet_dynn.system.storage import move_aside, require_writable, write_bytes, write_json
+from gfnet_dynn.system.storage import move_aside, require_writable, write_json
 from gfnet_dynn.train.engine.device import make_fabric
 from gfnet_dynn.train.engine.memory import keep_freed_memory
 from gfnet_dynn.train.engine.reporter import Reporter
@@ -47,7 +49,7 @@ class Run:
     notes: tuple[str, ...] = ()
 
 
-def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_progress) -> Run:
+def open_run(plan: RunPlan, *, resume: bool) -> Run:
     """Prepare everything, then make the run's folder, or resume the run in it.
 
     All that can fail comes before the folder is changed. An earlier run that is not resumed is moved aside, never
@@ -56,7 +58,6 @@ def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_pr
     Raises:
         TrainingError: there is no run to resume, it was made with other choices, or the device is not there.
         CheckpointError: the weights to start from do not fit.
-        DataError: an image cannot be read.
         StorageError: nothing can be written there.
     """
     fabric = make_fabric(plan.settings.device, plan.settings.precision)
@@ -66,13 +67,13 @@ def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_pr
         plan.teacher.feature_channels()  # an error where it has none
     initial, stages = _checked_start(plan)
     require_writable(plan.folder.parent)
-    lineage = lineage_of_plan(plan, on_progress)  # before the run that it starts from may be moved aside
+    learned_from = lineage_of_plan(plan)  # before the run that it starts from may be moved aside
     record = replace(
         plan.record(),
         stages=stages,
         keeps_statistics=initial.keeps_statistics,
-        started_from=initial.provenance,
-        learned_from=lineage.describe(),
+        started_from=_without_images(initial.provenance),
+        learned_from=learned_from,
     )
     broken = plan.layout.has_progress() and not plan.layout.model(stages[-1]).is_file()
     start = find_checkpoint_file(plan.start.checkpoint).resolve() if plan.start.checkpoint else None
@@ -81,12 +82,16 @@ def open_run(plan: RunPlan, *, resume: bool, on_progress: OnProgress = ignore_pr
     if moved and start and start.is_relative_to(place):
         moved_to = str(moved.resolve() / start.relative_to(place))
         record = replace(record, start={**record.start, "moved_to": moved_to})
-    write_bytes(plan.layout.learned_from, lineage.packed)  # before the record, which holds its digest
     write_json(plan.layout.record, record.to_dict())
     store_split(plan.layout.split, plan.data.split)
     what = "the earlier, unfinished run (--resume would have continued it)" if broken else "the earlier run"
     notes = (*initial.notes, *((f"{what} was moved to {moved}",) if moved else ()))
     return Run(plan, record, initial.net, fabric, notes)
+
+
+def _without_images(provenance: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """An ancestor's provenance; the images that it learned from are among those of the run."""
+    return None if provenance is None else {key: value for key, value in provenance.items() if key != RECORD}
 
 
 def _resumed(plan: RunPlan, fabric: Fabric) -> Run:

@@ -69,7 +69,7 @@ class RunPlan:
             "settings": {key: value for key, value in self.distillation.to_dict().items() if key not in paths},
             "teacher_name": named if named in BACKBONES else "checkpoint",
             "teacher": self.teacher.source,
-            "unlabelled": unlabelled and {"images": len(unlabelled.files), "fingerprint": unlabelled.fingerprint},
+            "unlabelled": unlabelled and {"images": len(unlabelled.files), "sha256": unlabelled.sha256},
         }
         return described | ({"teacher_start": weights_digest(start)} if start else {})
 

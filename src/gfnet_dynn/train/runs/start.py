@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gfnet_dynn.data.learned_from import held_out_copies, learned_from_provenance
 from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.data.request import SplitSettings
-from gfnet_dynn.data.splits.split import Split, read_split, same_draw
+from gfnet_dynn.data.splits.split import Split, read_split
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
@@ -116,7 +116,7 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
     if file.suffix == SUFFIX:
         checkpoint = load_checkpoint(file)
         provenance, state = checkpoint.provenance, dict(checkpoint.state)
-        require_same_split(checkpoint, data, file)
+        require_unseen(provenance, data, file)
         if not start.new_head and checkpoint.spec.classes != spec.classes:
             raise CheckpointError(f"{_other_classes(checkpoint, spec, file)}, or --new-head to train new classifiers")
         if not start.new_head and has_exits(state) and not _same_exits(checkpoint.spec, spec):
@@ -147,49 +147,17 @@ def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
     return split if own else None
 
 
-def require_same_split(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
-    """Refuse a checkpoint that learned, or descends from one that learned, from images that are held out now.
-
-    Images are the same where paths and sizes are, whatever the data set is called.
+def require_unseen(provenance: Mapping[str, Any], data: SceneData, file: Path) -> None:
+    """Refuse a checkpoint that learned, or builds upon one that learned, from images that are held out now.
 
     Raises:
-        CheckpointError: it did, or that cannot be known.
+        CheckpointError: it did.
     """
-    now, drawn = data.split.fingerprint, data.split.settings
-    for learned_from in _learned_from(checkpoint.provenance):
-        then = SplitSettings(**learned_from["split"])
-        if learned_from["fingerprint"] == now and not same_draw(then, drawn, data.source.config):
-            raise CheckpointError(
-                f"{file}, or what it started from, was trained on these images under another split ({then}): it has "
-                "seen some that would now be held out; use the same --split-seed, --split-ratio and --selection-share"
-            )
-    own = checkpoint.provenance.get("data")
-    if own and own["data_set"] == data.source.name and own["fingerprint"] != now:
-        _require_unseen(checkpoint, data, file)
-
-
-def _learned_from(provenance: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """The data of a checkpoint's own run, of the run that it started from, and so on."""
-    while provenance:
-        if "data" in provenance:
-            yield provenance["data"]
-        provenance = provenance.get("started_from")
-
-
-def _require_unseen(checkpoint: Checkpoint, data: SceneData, file: Path) -> None:
-    """Of a checkpoint from before its data set changed: refuse it where it learned from what is held out now."""
-    changed = f"{file} was trained on {data.source.name} before its images changed"
-    split = kept_split(file, checkpoint.provenance)
-    if split is None:
+    if seen := held_out_copies(data.split, learned_from_provenance(provenance, file)):
         raise CheckpointError(
-            f"{changed}, and its split is not kept beside it: whether it has seen images that are held out now cannot "
-            "be known; restore the images, or give the checkpoint inside its run's folder"
-        )
-    seen = {path for path, _ in split.parts["train"]}
-    if again := [path for path in data.split.held_out if path in seen]:
-        raise CheckpointError(
-            f"{changed}: it has learned from {len(again)} of those that are held out now, such as {again[0]}; restore "
-            "the images, or start from another checkpoint"
+            f"{file}, or what it started from, has learned from {len(seen)} of the images that are held out now, such "
+            f"as {data.source.root / seen[0][0]}: use the --split-seed, --split-ratio and --selection-share of its "
+            "training, or start from another checkpoint"
         )
 
 

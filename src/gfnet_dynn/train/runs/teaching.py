@@ -39,7 +39,7 @@ from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher, WholeNet
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan, can_resume
-from gfnet_dynn.train.runs.start import read_trained, require_same_split, trained_net
+from gfnet_dynn.train.runs.start import read_trained, require_unseen, trained_net
 from gfnet_dynn.units import percent
 
 _USUAL_SIZE = 224  # of ImageNet weights
@@ -133,7 +133,7 @@ def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, con
     """How a named teacher is fine-tuned: on the student's split, at its own size, without exits."""
     usual = backbone.resolution if isinstance(backbone, EfficientNetLiteSpec) else _USUAL_SIZE
     size = distillation.teacher_size if distillation.teacher_size is not None else usual
-    image = make_input(backbone, size, pad=False)
+    image = structs.replace(make_input(backbone, size, pad=False), stretch=context.data.input.stretch)
     student = context.settings
     settings = TrainSettings(  # nothing that differs from student to student, so that they can share the teacher
         backbone_epochs=distillation.teacher_epochs,
@@ -161,7 +161,7 @@ def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, con
 def _wrapped(file: Path, data: SceneData) -> Teacher:
     trained = read_trained(file)
     if isinstance(trained, Checkpoint):
-        require_same_split(trained, data, file)
+        require_unseen(trained.provenance, data, file)
         spec = structs.replace(trained.spec, classes=data.split.classes)
         net = trained_net(trained, spec, file)
     else:
@@ -184,8 +184,6 @@ def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNet
         ratio = state["blocks.0.mlp.fc1.weight"].shape[0] // width
         side = math.isqrt(state["pos_embed"].shape[1])
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(
-            f"{source} is no published GFNet and cannot be a teacher: {error} is missing"
-        ) from error
+        raise CheckpointError(f"{source} is no published GFNet and cannot be a teacher: {error} is missing") from error
     backbone = GFNetSpec(width, depth, patch, ratio)
     return backbone, (), make_input(backbone, side * patch, pad=False)

@@ -66,8 +66,11 @@ class StageRunner:
             fit(_STAGES[name](context, epochs), loader, state, self._reporter)
         found = self._refit(name, context) if self._plan.settings.refit else {}
         arrays = context.selection()
-        found["selection_accuracy"] = exit_accuracies(arrays)
-        self._reporter.stage_ended(name, found["selection_accuracy"])
+        accuracies = exit_accuracies(arrays)
+        if name == "backbone":  # the exits are not trained yet
+            accuracies = {key: value for key, value in accuracies.items() if key.endswith("final")}
+        found["selection_accuracy"] = accuracies
+        self._reporter.stage_ended(name, accuracies)
         if name != "joint":  # before, the gates have not learned
             return found
         allowed_loss = self._plan.settings.allowed_loss

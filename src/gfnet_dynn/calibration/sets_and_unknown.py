@@ -1,0 +1,116 @@
+"""Prediction sets and the rule for unknown images, made after the thresholds, from images set apart for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
+from gfnet_dynn.calibration.division import Parts, Rows
+from gfnet_dynn.calibration.request import CalibrationRequest
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.exits.scores import Fitted
+from gfnet_dynn.uncertainty.out_of_distribution import FamiliarityScore, familiarity, unknown_thresholds
+from gfnet_dynn.uncertainty.prediction_sets import SetScore, images_needed, set_quantiles
+from gfnet_dynn.units import percent
+from gfnet_dynn.wording import counted
+
+_SET_SCORE: SetScore = "least-ambiguous"
+_FAMILIARITY: FamiliarityScore = "energy"
+_MARGIN = 3  # times the images needed are expected in a group, so that it hardly ever has fewer
+
+
+def with_sets_and_unknown(
+    policy: Policy,
+    scored: Mapping[str, ExitArrays],
+    parts: Parts,
+    request: CalibrationRequest,
+) -> Policy:
+    """The policy with what the request adds, valid in every precision: the most cautious of their values.
+
+    It is guaranteed at each exit, or for neighbouring exits together where few images take them: see `pooled_exits`.
+
+    Args:
+        policy: with its thresholds.
+        scored: all images by precision, with the policy's score as gates.
+        parts: their division.
+        request: coverage and false-alarm rate.
+
+    Raises:
+        CalibrationError: too few images for a rule that ever excludes a class or calls an image unknown.
+    """
+    tested = [first_exit(each.take(parts.test).gates, policy.thresholds) for each in scored.values()]
+    later = [each.take(parts.later) for each in scored.values()]
+    exits = [first_exit(each.gates, policy.thresholds) for each in later]
+    num_exits, given = later[0].logits.shape[1], len(next(iter(scored.values())).labels)
+    if (coverage := request.coverage) is not None:
+        pools = pooled_exits(tested, num_exits, len(parts.later), images_needed(coverage))
+        _require_enough("--coverage", coverage, images_needed(coverage), pools, exits, given)
+        quantiles = [
+            set_quantiles(
+                probabilities_at(each, taken, policy.fitted), each.labels, pools[taken], num_exits, coverage, _SET_SCORE
+            )
+            for each, taken in zip(later, exits, strict=True)
+        ]
+        sets = PredictionSets(_SET_SCORE, tuple(map(float, np.max(quantiles, axis=0)[pools])), coverage)
+        policy = replace(policy, prediction_sets=sets)
+    if (rate := request.false_alarms) is not None:
+        pools = pooled_exits(tested, num_exits, len(parts.later), images_needed(1 - rate))
+        _require_enough("--false-alarms", rate, images_needed(1 - rate), pools, exits, given)
+        thresholds = [
+            unknown_thresholds(
+                familiarity(each.logits[np.arange(len(taken)), taken], _FAMILIARITY), pools[taken], num_exits, rate
+            )
+            for each, taken in zip(later, exits, strict=True)
+        ]
+        rule = UnknownRule(_FAMILIARITY, tuple(map(float, np.min(thresholds, axis=0)[pools])), rate)
+        policy = replace(policy, unknown_rule=rule)
+    return policy
+
+
+def pooled_exits(tested: Sequence[Rows], num_exits: int, later: int, needed: int) -> Rows:
+    """Index of the group of each exit, [G + 1]: neighbouring exits are joined until enough images take each group.
+
+    The groups depend on the tested images alone, so they are fixed for those that rules are made from, as a conformal
+    guarantee for groups needs.
+
+    Args:
+        tested: exits taken by the tested images, in each precision.
+        num_exits: G + 1.
+        later: number of images that rules are made from.
+        needed: of them, in each group.
+    """
+    shares = np.min([np.bincount(each, minlength=num_exits) / len(each) for each in tested], axis=0)
+    groups, expected = [0], 0.0
+    for before in shares[:-1]:
+        expected += before * later
+        enough = expected >= _MARGIN * needed
+        groups.append(groups[-1] + enough)
+        expected = 0.0 if enough else expected
+    if expected + shares[-1] * later < _MARGIN * needed:  # the last group joins the one before it
+        groups = [min(group, max(0, groups[-1] - 1)) for group in groups]
+    return np.array(groups, np.intp)
+
+
+def _require_enough(option: str, asked: float, needed: int, pools: Rows, exits: Sequence[Rows], given: int) -> None:
+    """Refuse a rule that never excludes a class or calls an image unknown."""
+    fewest = min(int(np.bincount(pools[each], minlength=pools[-1] + 1).min()) for each in exits)
+    if fewest < needed:
+        raise CalibrationError(
+            f"{option} {percent(asked)} needs {counted(needed, 'image')} set apart for each group of exits, and has "
+            f"{fewest} of the {given} given: give about {math.ceil(given * _MARGIN * needed / max(fewest, 1))}, or ask "
+            "for less"
+        )
+
+
+def probabilities_at(arrays: ExitArrays, exits: Rows, fitted: Fitted) -> npt.NDArray[np.float64]:
+    """Probabilities at the exit taken, with its temperature: [N, K]."""
+    logits = arrays.logits[np.arange(len(exits)), exits].astype(np.float64)
+    temperatures = np.array(fitted.temperatures or (1.0,) * arrays.logits.shape[1])
+    return softmax(logits / temperatures[exits][:, None])

@@ -1,0 +1,62 @@
+"""`gfnet-dynn bundle info`, `remove-policy` and `set-default`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gfnet_dynn.cli.command import Group, command
+from gfnet_dynn.cli.render.terminal import Terminal
+from gfnet_dynn.options import option
+
+app = Group("bundle", "Describe a bundle, and change its exit policies.")
+
+
+@dataclass(frozen=True)
+class OneBundle:
+    """Options."""
+
+    bundle: Path = option(..., "Bundle written by `gfnet-dynn export`.", argument=True)
+
+
+@dataclass(frozen=True)
+class OnePolicy:
+    """Options."""
+
+    bundle: Path = option(..., "Bundle written by `gfnet-dynn export`.", argument=True)
+    name: str = option(..., "Name of an exit policy of the bundle.", argument=True)
+
+
+@command(app, "info", OneBundle)
+def info(request: OneBundle) -> None:
+    """Show classes, input, exits, precisions, exit policies and origin of a bundle."""
+    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
+    from gfnet_dynn.workflows import bundles  # noqa: PLC0415
+
+    console = Terminal(highlight=False)
+    print_tables(bundles.info(request.bundle), console)
+    print_next(console, f"classify {request.bundle} IMAGES", f"calibrate {request.bundle} LABELLED_IMAGES --risk error")
+
+
+@command(app, "remove-policy", OnePolicy)
+def remove_policy(request: OnePolicy) -> None:
+    """Remove an exit policy from a bundle."""
+    from gfnet_dynn.workflows import bundles  # noqa: PLC0415
+
+    _report(bundles.remove_policy(request.bundle, request.name))
+
+
+@command(app, "set-default", OnePolicy)
+def set_default(request: OnePolicy) -> None:
+    """Make an exit policy the default of its bundle."""
+    from gfnet_dynn.workflows import bundles  # noqa: PLC0415
+
+    _report(bundles.set_default(request.bundle, request.name))
+
+
+def _report(bundle: Path) -> None:
+    from gfnet_dynn.cli.render.tables import print_next  # noqa: PLC0415
+
+    console = Terminal(highlight=False)
+    console.print(f"bundle: {bundle}", markup=False, soft_wrap=True)
+    print_next(console, f"bundle info {bundle}")

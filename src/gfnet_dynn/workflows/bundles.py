@@ -1,0 +1,113 @@
+"""Describe a bundle, and change its exit policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
+from gfnet_dynn.bundle.manifest import FULL, Manifest
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.errors import BundleError
+from gfnet_dynn.reporting.table import Table, Tabular
+
+_CLASSES_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class BundleInfo(Tabular):
+    """A bundle as tables.
+
+    Attributes:
+        bundle: that is described.
+    """
+
+    bundle: Bundle
+
+    def tables(self) -> Sequence[Table]:
+        """Network, exits, precisions, policies."""
+        manifest = self.bundle.manifest
+        full = manifest.exits[-1].macs
+        exits = tuple(
+            (each.name, str(each.block + 1), f"{each.macs / 1e6:.4g}", f"{100 * each.macs / full:.0f}%")
+            for each in manifest.exits
+        )
+        precisions = tuple(
+            (name, str(len(files)), f"{sum(manifest.files[file].bytes for file in files) / 1e6:.3g}")
+            for name, files in manifest.precisions.items()
+        )
+        policies = tuple(
+            (each.name, "default" if each is manifest.policies[0] else "", each.score, _guarantee(each))
+            for each in manifest.policies
+        )
+        return [
+            Table(str(self.bundle.path), ("", "value"), self._network()),
+            Table("Exits", ("exit", "after block", "M MACs", "of full"), exits),
+            Table("Precisions", ("precision", "segments", "MB"), precisions),
+            Table("Exit policies", ("policy", "", "score", "guarantee or source"), policies),
+        ]
+
+    def _network(self) -> tuple[tuple[str, str], ...]:
+        manifest = self.bundle.manifest
+        shown = manifest.classes[:_CLASSES_SHOWN]
+        more = f" and {len(manifest.classes) - len(shown)} more" if len(shown) < len(manifest.classes) else ""
+        size, pad = manifest.input.size, manifest.input.pad
+        origin = {name: value for name, value in manifest.provenance.items() if isinstance(value, str | int)}
+        return (
+            ("model", manifest.model),
+            ("classes", f"{len(manifest.classes)}: {', '.join(shown)}{more}"),
+            ("input", f"{size} × {size} px RGB" + (f", {pad} px of padding included" if pad else "")),
+            ("SHA-256", self.bundle.sha256[:12]),
+            *((name.replace("_", " "), str(value)) for name, value in origin.items()),
+        )
+
+
+def _guarantee(policy: Policy) -> str:
+    statement = policy.guarantee.get("statement")
+    return str(statement) if statement else policy.source
+
+
+def info(path: Path) -> BundleInfo:
+    """Describe a bundle.
+
+    Raises:
+        BundleError: missing or damaged.
+    """
+    return BundleInfo(read_bundle(path))
+
+
+def set_default(path: Path, name: str) -> Path:
+    """Make a policy of a bundle its default.
+
+    Raises:
+        BundleError: no policy of that name.
+        StorageError: the bundle cannot be written; it is intact.
+    """
+
+    def change(manifest: Manifest) -> Manifest:
+        policy = manifest.policy(name)
+        return replace(manifest, policies=(policy, *_others(manifest, name)))
+
+    return update_bundle(path, change)
+
+
+def remove_policy(path: Path, name: str) -> Path:
+    """Remove a policy from a bundle.
+
+    Raises:
+        BundleError: no policy of that name, or `full`, which every bundle has.
+        StorageError: the bundle cannot be written; it is intact.
+    """
+
+    def change(manifest: Manifest) -> Manifest:
+        manifest.policy(name)
+        if name == FULL:
+            raise BundleError(f"{path}: the policy {FULL!r} is part of every bundle and cannot be removed")
+        return replace(manifest, policies=_others(manifest, name))
+
+    return update_bundle(path, change)
+
+
+def _others(manifest: Manifest, name: str) -> tuple[Policy, ...]:
+    return tuple(each for each in manifest.policies if each.name != name)
