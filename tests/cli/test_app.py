@@ -17,7 +17,7 @@ from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 from tests.cli.conftest import Run
 
 GROUPS = ("", "data", "bundle")
-SUBCOMMANDS = ("data list", "data download", "data check")
+SUBCOMMANDS = ("data list", "data download", "data check", "bundle info", "bundle remove-policy", "bundle set-default")
 
 
 def text_of(arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:

@@ -24,6 +24,8 @@ NAMES = {
     *("ReportRequest", "ReportResult", "report"),
     *("ExportRequest", "ExportResult", "export"),
     *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
+    *("CalibrationRequest", "CalibrationResult", "calibrate"),
+    *("MonitorRequest", "MonitorResult", "monitor"),
     *("CostRequest", "CostResult", "cost"),
     *("BenchmarkRequest", "BenchmarkResult", "benchmark"),
 }

@@ -1,7 +1,9 @@
 """The Python API: each function takes a frozen request and returns a typed result.
 
 >>> from gfnet_dynn.workflows import ClassifyRequest, classify
->>> result = classify(ClassifyRequest(bundle=Path("scene.gfd"), images=(Path("photos"),)))
+>>> result = classify(ClassifyRequest(bundle="scene.gfd", images=["photos"]))
+
+What is in a bundle is read and changed by the functions of `gfnet_dynn.workflows.bundles`.
 
 Nothing is imported before it is used, and nothing but training, export and the evaluation of runs needs torch.
 """
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table
     from gfnet_dynn.benchmark.request import BenchmarkRequest
     from gfnet_dynn.benchmark.result import BenchmarkResult
+    from gfnet_dynn.calibration.request import CalibrationRequest, MonitorRequest
+    from gfnet_dynn.calibration.result import CalibrationResult
     from gfnet_dynn.data.catalogue.download import DataDownloadResult, download_dataset
     from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataDownloadRequest, DataListRequest
     from gfnet_dynn.data.checks.report import DataCheckResult
@@ -27,11 +31,13 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.train.config.recipes import recipe_request
     from gfnet_dynn.train.config.request import TrainRequest
     from gfnet_dynn.workflows.benchmarking import benchmark
+    from gfnet_dynn.workflows.calibration import calibrate
     from gfnet_dynn.workflows.classification import ClassifyResult, classify, iter_classify
     from gfnet_dynn.workflows.costing import CostRequest, CostResult, cost
     from gfnet_dynn.workflows.datasets import DataListResult, check_dataset, list_datasets
     from gfnet_dynn.workflows.evaluation import evaluate
     from gfnet_dynn.workflows.exporting import ExportResult, export
+    from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
     from gfnet_dynn.workflows.reports import report
     from gfnet_dynn.workflows.training import TrainResult, train
 
@@ -43,12 +49,16 @@ __all__ += ["EvaluationRequest", "EvaluationResult", "evaluate"]
 __all__ += ["ReportRequest", "ReportResult", "report"]
 __all__ += ["ExportRequest", "ExportResult", "export"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
+__all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
+__all__ += ["MonitorRequest", "MonitorResult", "monitor"]
 __all__ += ["CostRequest", "CostResult", "cost"]
 __all__ += ["BenchmarkRequest", "BenchmarkResult", "benchmark"]
 
 _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public names
     "benchmark.request": ("BenchmarkRequest",),
     "benchmark.result": ("BenchmarkResult",),
+    "calibration.request": ("CalibrationRequest", "MonitorRequest"),
+    "calibration.result": ("CalibrationResult",),
     "data.catalogue.download": ("DataDownloadResult", "download_dataset"),
     "data.catalogue.request": ("DataCheckRequest", "DataDownloadRequest", "DataListRequest"),
     "data.checks.report": ("DataCheckResult",),
@@ -61,11 +71,13 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "train.config.recipes": ("recipe_request",),
     "train.config.request": ("TrainRequest",),
     "workflows.benchmarking": ("benchmark",),
+    "workflows.calibration": ("calibrate",),
     "workflows.classification": ("ClassifyResult", "classify", "iter_classify"),
     "workflows.costing": ("CostRequest", "CostResult", "cost"),
     "workflows.datasets": ("DataListResult", "check_dataset", "list_datasets"),
     "workflows.evaluation": ("evaluate",),
     "workflows.exporting": ("ExportResult", "export"),
+    "workflows.monitoring": ("MonitorResult", "monitor"),
     "workflows.reports": ("report",),
     "workflows.training": ("TrainResult", "train"),
 }
