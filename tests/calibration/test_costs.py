@@ -51,6 +51,14 @@ def test_the_fastest_figures_count_unless_a_precision_is_named(file: Path) -> No
     assert "fp32" in slow.source
 
 
+def test_a_precision_that_auto_may_not_take_does_not_count_unless_it_is_named(file: Path) -> None:
+    cautious = bundles.manifest(auto_precisions=("fp32",))
+    costs = from_benchmark(write_benchmark(file), cautious, "latency")
+    assert costs.precision == "fp32"
+    assert costs.means[-1] == pytest.approx(BESIDE + SLOW[-1])
+    assert from_benchmark(file, cautious, "latency", "int8").precision == "int8"
+
+
 def test_fastest_is_whose_full_pass_is(file: Path) -> None:
     quick_start = candidate("int8", (1.0, 2.0, 30.0))
     write_benchmark(file, report(candidate(), quick_start))

@@ -71,7 +71,7 @@ def from_benchmark(
         file: the JSON.
         manifest: of the bundle; its exits must be those that were measured.
         quantity: `latency` in milliseconds or `energy` in millijoules.
-        precision: of which; by default the fastest.
+        precision: of which; by default the fastest that `auto` may take.
         engine: on which; by default the fastest that was measured.
 
     Raises:
@@ -113,7 +113,7 @@ def _is_of(candidate: Mapping[str, Any], manifest: Manifest, precision: str | No
         math.isclose(found, own, abs_tol=_SAME_SHARE) for found, own in zip(shares, manifest.costs, strict=True)
     )
     same = same and identity["macs"] == manifest.exits[-1].macs and identity["input_px"] == manifest.input.size
-    known = manifest.precisions if precision is None else (precision,)
+    known = set(manifest.auto_precisions) if precision is None else {precision}
     name = identity["engine"].split()[0]
     return same and identity["precision"] in known and name != "torch" and engine in (None, name)
 

@@ -72,7 +72,7 @@ class CalibrationRequest:
         None, "JSON of `gfnet-dynn benchmark BUNDLE …` on the device.", panel=_BUDGET, metavar="FILE"
     )
     precision: PrecisionName = option(
-        "auto", "Precision whose latency or energy is limited; auto: the fastest in the benchmark.", panel=_BUDGET
+        "auto", "Precision whose latency or energy is limited; auto: as `classify` takes it.", panel=_BUDGET
     )
     score: Score = option("gate", "Confidence score that is compared with the thresholds.", panel=_POLICY)
     per_exit: bool = option(

@@ -109,7 +109,8 @@ class CalibrationResult(Tabular):
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         found = self.found
-        guarantee = {"guarantee_tested": _finite(asdict(found.guarantee))} if found.guarantee else {}
+        guarantee = {"guarantee_tested": asdict(found.guarantee)} if found.guarantee else {}
+        guarantee.get("guarantee_tested", {}).pop("thresholds", None)  # they are the policy's
         return {
             "policy": found.policy.to_dict(),
             "default": self.not_default is None,
@@ -259,10 +260,6 @@ def _why_not_default(found: FoundPolicy, outputs: Outputs, manifest: Manifest) -
             f"{percent(point.accuracy, 1)}) and cheaper ({other.mean_cost:.4g} {costs.unit}, not {point.mean_cost:.4g})"
         )
     return None
-
-
-def _finite(value: dict[str, Any]) -> dict[str, Any]:
-    return {**value, "thresholds": [each if math.isfinite(each) else None for each in value["thresholds"]]}
 
 
 def _thresholds(values: tuple[float, ...]) -> str:
