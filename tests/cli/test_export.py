@@ -87,7 +87,7 @@ def test_a_bundle_knows_the_images_of_all_that_its_network_builds_upon(
     second_hand: tuple[Path, dict[str, Path], str], scenes: Path, run: Run
 ) -> None:
     bundle, images, _ = second_hand
-    line = ("--max-mmacs", "1000", "--threads", "1", "--output", "calibrated.gfd")
+    line = ("--max-mmacs", "9", "--threads", "1", "--output", "calibrated.gfd")
     seen = {**{kind: (images[kind], 24) for kind in ("own/train", "unlabelled")}, "ancestor": (scenes / "train", 80)}
     for folder, count in seen.values():
         outcome = run("gfnet-dynn", "calibrate", bundle, folder, *line)
