@@ -12,6 +12,7 @@ from gfnet_dynn.cli.train import PRESET, Recipe
 from gfnet_dynn.data.request import DataOptions
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import OptionError, RecipeError
+from gfnet_dynn.images.decode import DecodeOptions
 from gfnet_dynn.model import pretrained
 from gfnet_dynn.spec.request import NetworkOptions
 from gfnet_dynn.train.config.distillation import DistillationSettings
@@ -178,8 +179,8 @@ def test_each_recipe_runs_on_a_folder(run: Run, few_scenes: Path, name: str) -> 
 
 def test_a_pair_of_numbers_is_a_list(tmp_path: Path) -> None:
     path = tmp_path / "wide.toml"
-    path.write_text("[data]\nstretch = [0, 2047]\n", encoding="utf-8")
-    assert read_recipe(path)[DataOptions] == {"stretch": (0, 2047)}
-    path.write_text("[data]\nstretch = 2047\n", encoding="utf-8")
-    with pytest.raises(RecipeError, match="a list of 2 numbers, not 2047"):
+    path.write_text("[decode]\nstretch = [0, 2047]\n", encoding="utf-8")
+    assert read_recipe(path)[DecodeOptions] == {"stretch": (0, 2047)}
+    path.write_text("[decode]\nstretch = 2047\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"got `int` for `stretch`"):
         read_recipe(path)

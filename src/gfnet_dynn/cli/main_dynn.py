@@ -15,6 +15,7 @@ from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import locate
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.images.decode import DecodeOptions
 from gfnet_dynn.options import option
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.runlayout import run_folder
@@ -45,6 +46,7 @@ class PublishedOptions:
     start: Start
     training: TrainSettings
     split: SplitSettings
+    decode: DecodeOptions
     run: RunOptions
     mode: Mode
 
@@ -55,7 +57,7 @@ def main_dynn(options: PublishedOptions) -> None:
         raise OptionError("which data set? Give --data-set")
     subject = options.start.checkpoint
     if not options.mode.eval:
-        groups = {name: getattr(options, name) for name in ("data", "network", "start", "training", "split", "run")}
+        groups = {each.name: getattr(options, each.name) for each in fields(options) if each.name != "mode"}
         subject = show_training(TrainRequest(**groups))
         if not options.mode.evaluate:
             return
@@ -74,7 +76,7 @@ def _evaluation(options: PublishedOptions, subject: Path) -> EvaluationRequest:
             given[each.name] = None
     wanted = {each.name for each in fields(EvaluationRequest)}
     chosen = {key: value for key, value in given.items() if key in wanted}
-    return EvaluationRequest(subject=subject, device=options.training.device, **chosen)
+    return EvaluationRequest(subject=subject, device=options.training.device, decode=options.decode, **chosen)
 
 
 def main() -> None:
