@@ -39,8 +39,8 @@ def command_line() -> str:
 def recipes() -> str:
     """Every recipe with its description and content."""
     parts = [
-        "# Recipes\n\nA recipe is a named set of training options: `gfnet-dynn train FOLDER --recipe NAME`. Options on the\n"
-        "command line win over it. Your own is a TOML file, given by its path; `base` names another recipe to build on.\n"
+        "# Recipes\n\nA recipe is a named set of training options: `gfnet-dynn train FOLDER --recipe NAME`. Options on "
+        "the command line win over it. Your own is a TOML file, given by its path; `base` names another recipe.\n"
     ]
     for name, description in known_recipes().items():
         content = (files("gfnet_dynn") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,17 @@ def test_the_policy_that_is_asked_for_is_detailed(bundle: Path, folder: Path) ->
     result = evaluate(request(bundle, folder, policy="full"))
     assert next(iter(result.policies)) == "full"
     assert result.default.point.shares == (0, 0, 1)
+
+
+def test_names_that_are_no_text_reach_no_terminal(run: Run, bundle: Path, folder: Path) -> None:
+    for file in sorted(folder.rglob("*.png")):
+        file.rename(file.with_stem(file.stem + os.fsdecode(b"\x1b[31m\n\xff")))
+    outcome = run("gfnet-dynn", "evaluate", bundle, folder, "--report", "out", "--precision", "fp32")
+    assert outcome.status == 0, outcome.err
+    assert "\x1b" not in outcome.out + outcome.err
+    stored = json.loads(Path("out/evaluation.json").read_text(encoding="utf-8"))["mistakes"]
+    assert all(r"\x1b[31m\n\xff.png" in each["file"] for each in stored)
+    assert Path("out/mistakes.png").is_file()
 
 
 @pytest.mark.parametrize(

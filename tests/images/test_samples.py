@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.errors import ImageError
+from gfnet_dynn.images import samples
 from gfnet_dynn.images.decode import DecodeOptions, read_image
 from tests.image_bytes import png16_bytes, tiff_bytes
 
@@ -98,3 +99,17 @@ def test_values_outside_become_black_and_white_and_no_number_black() -> None:
 def test_8_bit_is_not_stretched() -> None:
     pixels = ELEVEN_BIT.astype(np.uint8)
     np.testing.assert_array_equal(read_image(png(pixels), TO_2047), pixels)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK"])
+def test_large_images_are_converted_piece_by_piece_alike(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.fromarray(ELEVEN_BIT.astype(np.uint8)).convert(mode).save(file, "TIFF")
+    contents = [*CONTENTS.values(), file.getvalue()]
+    whole = [read_image(content, TO_2047) for content in contents]
+    monkeypatch.setattr(samples, "_BLOCK", 150)
+    monkeypatch.setattr(samples, "_RANGE_FROM", 200)
+    for content, expected in zip(contents, whole, strict=True):
+        np.testing.assert_array_equal(read_image(content, TO_2047), expected)
+    with pytest.raises(ImageError, match="give --stretch"):
+        read_image(contents[0])

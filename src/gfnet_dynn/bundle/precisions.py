@@ -45,12 +45,12 @@ def images_needed(difference: PairedDifference) -> int | None:
 def describe(precision: str, differences: Mapping[str, PairedDifference]) -> str:
     """Whether `auto` may take a precision, and why."""
     worst = worst_of(differences)
-    found = f"against {REFERENCE} its accuracy may be {points(worst.low)} on {worst.n} images (95% interval)"
+    found = f"its accuracy may lie {points(worst.low)} from that of {REFERENCE} (95% interval, {worst.n} images)"
     if worst.low >= -ALLOWED_LOSS:
-        return f"{precision}: `auto` takes it where it is faster; {found}."
+        return f"{precision}: `auto` takes it where it is faster; at worst {found}."
     needed = images_needed(worst)
-    remedy = f"about {needed} images are needed to show less" if needed else "more images would not change that"
+    why = f"about {needed} images could show less" if needed else "the loss on these images alone is larger"
     return (
-        f"{precision}: `auto` does not take it, since {found}, below the allowed "
-        f"{points(-ALLOWED_LOSS)}; {remedy}. `--precision {precision}` takes it all the same."
+        f"{precision}: `auto` does not take it. At worst {found}, and {points(-ALLOWED_LOSS)} is allowed; {why}. "
+        f"`--precision {precision}` takes it all the same."
     )

@@ -34,7 +34,7 @@ def draw_evaluation(result: EvaluationResult, folder: Path) -> list[Path]:
 
 def draw_accuracy(result: EvaluationResult) -> Any:
     """Accuracy with 95% intervals against mean MACs: each exit, the policies, and the sweeps where there are any."""
-    figure = new_figure(6.8, 4.8)
+    figure = new_figure(6.8, 5.4)
     axes = figure.subplots()
     exit_mmacs = [macs / 1e6 for macs in result.subject.exit_macs]
     draw_accuracies(axes, exit_mmacs, result.exit_accuracy, "s--", color="0.55", label="all images at one exit")
@@ -52,7 +52,7 @@ def draw_accuracy(result: EvaluationResult) -> Any:
     axes.set(xlabel="mean MACs of an image (millions, counted)", ylabel="top-1 accuracy (%), 95% interval")
     figure.suptitle(result.title, fontsize=10, wrap=True)
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Mistake, PolicyResult, Subject
 from gfnet_dynn.evaluation.metrics import class_scores
@@ -215,7 +216,7 @@ class EvaluationResult(Tabular):
             "latency": dict(times.setting) if times else None,
             "policies": {name: self._detailed(name, each) for name, each in self.policies.items()},
             "sweeps": {score: [describe_policy(each) for each in results] for score, results in self.sweeps.items()},
-            "mistakes": [{**asdict(each), "file": str(each.file)} for each in self.mistakes],
+            "mistakes": [{**asdict(each), "file": printable(each.file)} for each in self.mistakes],
             "remarks": [*self.remarks, *map(str, self.unreadable)],
         }
 

@@ -146,7 +146,7 @@ def _decode(file: BinaryIO, side: int | None, options: DecodeOptions) -> Image.I
         _reduce(image, file, side, options)
     _require_few_pixels(image.size, options)
     if is_wide(image):
-        return Image.fromarray(read_wide(image, lambda: open_image(kind, file), options.stretch))
+        return read_wide(image, lambda: open_image(kind, file), options.stretch)
     return rgb_of(image)
 
 

@@ -16,10 +16,13 @@ from gfnet_dynn.images.formats import UnsuitableImage
 Stretch = tuple[float, float]
 """The sample values that become 0 and 255."""
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom."""
+
 _MAX = 65535
 _NARROW = (_MAX + 1) // 4  # a smaller range cannot be meant as it stands: 14 bit or less, or one narrow peak
 _RANGE_FROM = 1_000_000  # pixels, evenly spread, of which the range is found
-_BLOCK = 1 << 22  # pixels converted at once: large images need no second copy
+_BLOCK = 1 << 20  # pixels converted at once
 _LOWER_BYTE = {"16L": "16B", "16B": "16L", "16N": "16B" if sys.byteorder == "little" else "16L"}
 
 
@@ -31,14 +34,9 @@ def is_wide(image: ImageFile.ImageFile) -> bool:
 def rgb_of(image: Image.Image) -> Image.Image:
     """8-bit samples as RGB: grey becomes RGB, alpha is dropped, palettes are resolved."""
     image.load()
-    rows = max(1, _BLOCK // image.width)  # piece by piece, so that no second copy of a large image is needed
-    if image.mode == "RGB" or rows >= image.height:
+    if image.mode == "RGB" or image.width * image.height <= _BLOCK:
         return _convert(image)
-    whole = Image.new("RGB", image.size)
-    for top in range(0, image.height, rows):
-        part = (0, top, image.width, min(image.height, top + rows))
-        whole.paste(_convert(image.crop(part)), part)
-    return whole
+    return _join(image.size, lambda box: _convert(image.crop(box)))
 
 
 def _convert(image: Image.Image) -> Image.Image:
@@ -49,58 +47,67 @@ def _convert(image: Image.Image) -> Image.Image:
 
 def read_wide(
     image: ImageFile.ImageFile, reopen: Callable[[], ImageFile.ImageFile], stretch: Stretch | None
-) -> npt.NDArray[np.uint8]:
-    """Decode samples of more than 8 bit.
+) -> Image.Image:
+    """Decode samples of more than 8 bit to an RGB image.
 
     Args:
         image: not loaded yet.
         reopen: the same once more: of 16-bit colours Pillow gives one byte at a time.
         stretch: sample values that become 0 and 255; None for the upper 8 of 16 bit.
 
-    Returns:
-        RGB, uint8 [height, width, 3].
-
     Raises:
         UnsuitableImage: without `stretch`, samples that are not 16 bit or use a small part of its range.
     """
     raw = _raw_mode(image)
+    image.load()
     if image.mode[0] not in "IF":
         return _read_colours(image, reopen, stretch, raw)
-    image.load()
-    samples = np.asarray(image)
     if stretch is None and "12" in raw:
         stretch = (0, 4095)
     elif stretch is None and image.mode in "IF":
         kind = "float32" if image.mode == "F" else "int16" if "16" in raw else "int32"
-        low, high = _finite_range(samples)
+        low, high = _finite_range(_spread(image))
         raise UnsuitableImage(
             f"has {kind} samples, here from {low:g} to {high:g}, whose full range is not known: {_ADVICE}"
         )
     elif stretch is None:
-        _require_used(_spread(samples))
-    grey = np.empty(samples.shape, np.uint8)
-    for rows in _row_blocks(samples):
-        grey[rows] = samples[rows] >> 8 if stretch is None else _scale(samples[rows], stretch)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+        _require_used(_spread(image))
+    return _join(image.size, lambda box: _scaled(np.asarray(image.crop(box)), stretch))
 
 
 def _read_colours(
     image: ImageFile.ImageFile, reopen: Callable[[], ImageFile.ImageFile], stretch: Stretch | None, raw: str
-) -> npt.NDArray[np.uint8]:
-    upper = np.array(rgb_of(image))
-    if stretch is None and not _may_be_narrow(upper):
-        return upper
+) -> Image.Image:
+    if stretch is None and not _may_be_narrow(_spread(image)):
+        return rgb_of(image)
     if raw.startswith("RGBa"):
         raise UnsuitableImage("has 16-bit colours multiplied by their alpha: store them without it")
     again = reopen()
     again.tile = [tile._replace(args=_lower_byte(tile.args)) for tile in again.tile]
-    lower = np.asarray(rgb_of(again))
+    again.load()
     if stretch is None:
-        _require_used(_spread(upper).astype(np.uint16) << 8 | _spread(lower))
-        return upper
-    for rows in _row_blocks(upper):
-        upper[rows] = _scale(upper[rows].astype(np.uint16) << 8 | lower[rows], stretch)
-    return upper
+        _require_used(_spread(image).astype(np.uint16) << 8 | _spread(again))
+        return rgb_of(image)
+
+    def samples(box: Box) -> npt.NDArray[Any]:
+        upper, lower = (np.asarray(_convert(each.crop(box)), np.uint16) for each in (image, again))
+        return upper << 8 | lower
+
+    return _join(image.size, lambda box: _scaled(samples(box), stretch))
+
+
+def _join(size: tuple[int, int], make: Callable[[Box], Image.Image]) -> Image.Image:
+    """An RGB image made piece by piece: of a large one there is no second copy."""
+    whole = Image.new("RGB", size)
+    for box in _boxes(size):
+        whole.paste(make(box), box)
+    return whole
+
+
+def _boxes(size: tuple[int, int]) -> list[Box]:
+    width, height = size
+    rows = max(1, _BLOCK // width)
+    return [(0, top, width, min(height, top + rows)) for top in range(0, height, rows)]
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:
@@ -116,25 +123,26 @@ def _lower_byte(arguments: Any) -> Any:
     return (other, *arguments[1:]) if isinstance(arguments, tuple) else other
 
 
-def _row_blocks(samples: npt.NDArray[Any]) -> list[slice]:
-    rows = max(1, _BLOCK // max(1, samples.shape[1]))
-    return [slice(top, top + rows) for top in range(0, len(samples), rows)]
-
-
-def _scale(samples: npt.NDArray[Any], stretch: Stretch) -> npt.NDArray[np.float32]:
+def _scaled(samples: npt.NDArray[Any], stretch: Stretch | None) -> Image.Image:
+    """An RGB image of samples [height, width] or [height, width, 3]."""
+    if stretch is None:
+        return Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
     low, high = stretch
     scaled = np.nan_to_num((samples.astype(np.float32) - low) * np.float32(255 / (high - low)), nan=0.0)
-    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.float32)
+    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8)).convert("RGB")
 
 
-def _spread(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    step = math.ceil(math.sqrt(samples.shape[0] * samples.shape[1] / _RANGE_FROM))
-    return samples[::step, ::step]
+def _spread(image: Image.Image) -> npt.NDArray[Any]:
+    """Samples of at most about a million pixels, evenly spread; without alpha."""
+    step = math.ceil(math.sqrt(image.width * image.height / _RANGE_FROM))
+    pieces = (image.crop(box) for box in _boxes(image.size))
+    wide = image.mode[0] in "IF"
+    return np.concatenate([np.asarray(each if wide else _convert(each))[::step, ::step] for each in pieces])
 
 
 def _may_be_narrow(upper: npt.NDArray[np.uint8]) -> bool:
     """Whether the upper bytes leave open that few values are in use; 0 and 255 may hold what is no data."""
-    used = np.flatnonzero(np.bincount(_spread(upper).ravel(), minlength=256)[1:255])
+    used = np.flatnonzero(np.bincount(upper.ravel(), minlength=256)[1:255])
     return len(used) == 0 or bool(256 * (used[-1] - used[0] - 1) < _NARROW)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import StorageError
 from gfnet_dynn.system.storage import write_bytes
 
@@ -73,6 +74,7 @@ def write_contact_sheet(path: Path, title: str, tiles: Sequence[Tile]) -> Path:
 
 
 def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    text = printable(text)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:

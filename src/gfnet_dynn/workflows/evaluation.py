@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError, MissingExtraError
 from gfnet_dynn.evaluation.evaluation import Evaluator, Mistake, Subject
 from gfnet_dynn.evaluation.labelled_folder import collect_from_files, find_labelled, seen_in_training
@@ -69,7 +70,7 @@ def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress) -> Eva
         net, images, unreadable.append, partial(on_progress, "Classifying"), request.decode
     )
     run_in = f"{net.precision}, {net.engine_name}"
-    subject = Subject.of_bundle(manifest, run_in, request.images.resolve().name)
+    subject = Subject.of_bundle(manifest, run_in, printable(request.images.resolve().name))
     evaluator = Evaluator(arrays, subject)
     names = dict.fromkeys((chosen.name, *(each.name for each in manifest.policies)))
     policies = {name: evaluator.judge(manifest.policy(name)) for name in names}

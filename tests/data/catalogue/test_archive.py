@@ -104,5 +104,5 @@ def test_damage_inside_what_was_compressed_is_said(tmp_path: Path, method: int) 
     whole = path.read_bytes()
     for at in range(200, len(whole) - 200, 97):  # beyond the headers
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
-        with pytest.raises(DownloadError, match=r"a\.zip cannot be unpacked"), open_archive(path) as archive:
+        with pytest.raises(DownloadError, match=r"cannot unpack .*a\.zip"), open_archive(path) as archive:
             unpack(archive, {tmp_path / f"{at}.png": archive.infolist()[0]}, 0.01)

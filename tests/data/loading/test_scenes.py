@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,12 +12,13 @@ import torch
 from PIL import Image
 
 from gfnet_dynn.data import source as source_module
-from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig
 from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.progress import OnProgress
+from gfnet_dynn.images.decode import DecodeOptions
+from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.spec.network import InputSpec
 from tests.conftest import CLASSES, make_scenes
 from tests.data.small_sets import write_picture
@@ -34,10 +36,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
     """The folders that the embedded data set is written to; one image, relative to a folder of the test's own."""
     written: list[Path] = []
 
-    def write(root: Path, *, progress: Callable[[int, int], None]) -> Path:
+    def write(root: Path, *, on_step: Callable[[int, int], None]) -> Path:
         written.append(root)
         write_picture(root / "train" / "forest" / "0.png", 0)
-        progress(1, 1)
+        on_step(1, 1)
         return root
 
     monkeypatch.setattr(source_module, "write_synthetic", write)
@@ -118,6 +120,15 @@ def test_a_random_split_is_stored_under_its_ratio(tmp_path: Path) -> None:
         assert len(made.split.parts["val"]) == 20 - round(5 * ratio) * 4
     names = sorted(path.name for path in (tmp_path / "splits").iterdir())
     assert names == ["Mixed_seed0_ratio0.6_selection0.1.json", "Mixed_seed0_ratio0.8_selection0.1.json"]
+
+
+def test_another_stretch_has_a_split_of_its_own_since_fingerprints_differ(scenes: Path, tmp_path: Path) -> None:
+    source = Source("Stripes", DatasetConfig(num_classes=4, default_input_size=32), scenes)
+    for stretch in (None, (0.0, 2047.0)):
+        stretched = replace(source, decode=DecodeOptions(stretch=stretch))
+        keep_split(prepare(stretched, InputSpec(32), SplitSettings(), tmp_path, ignore_progress), tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["Stripes_seed0_selection0.1.json", "Stripes_seed0_selection0.1_stretch0-2047.json"]
 
 
 def test_data_and_split_are_described_in_json(data: SceneData) -> None:

@@ -157,7 +157,7 @@ def test_what_cannot_teach_is_named(context: TeacherContext, tmp_path: Path, mon
     with pytest.raises(TrainingError, match="no teacher 'efficientnet-lite9': give a checkpoint's path, or one of"):
         find_teacher(DistillationSettings(teacher="efficientnet-lite9"), context)
     torch.save({"weight": torch.zeros(2)}, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match=r"odd\.pth is no published GFNet, and cannot be a teacher"):
+    with pytest.raises(CheckpointError, match=r"odd\.pth is no published GFNet and cannot be a teacher"):
         find_teacher(DistillationSettings(teacher=str(tmp_path / "odd.pth")), context)
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="teachers"):

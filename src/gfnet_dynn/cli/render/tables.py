@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from gfnet_dynn.display import printable
 from gfnet_dynn.reporting.table import Table, Tabular
 
 _GAP = 2  # columns of the terminal between two columns of a table
@@ -33,19 +34,19 @@ def print_tables(result: Tabular, console: Console) -> None:
     for table in result.tables():
         print_table(table, console)
     for note in result.notes():
-        console.print(Text(note))
+        console.print(_safe(note))
 
 
 def print_table(table: Table, console: Console) -> None:
     """Print one table; see `print_tables`."""
     if table.title:
-        console.print(Text(table.title, style="bold"))
+        console.print(_safe(table.title, "bold"))
     columns = [_column(table, index) for index in range(len(table.headings))]
     for chosen in _parts(columns, console.width):
         console.print(_grid(columns, chosen, console.width))
         console.print()
     if table.caption:
-        console.print(Text(table.caption, style="dim"))
+        console.print(_safe(table.caption, "dim"))
         console.print()
 
 
@@ -67,7 +68,7 @@ class _Column:
 
 
 def _column(table: Table, index: int) -> _Column:
-    cells = [row[index] for row in table.rows]
+    cells = [printable(row[index]) for row in table.rows]
     heading, natural = table.headings[index], cell_len(table.headings[index])
     least = max(_longest_word(heading), min(natural, _HEADING))
     for cell in cells:
@@ -115,10 +116,15 @@ def _grid(columns: Sequence[_Column], chosen: Sequence[int], width: int) -> Grid
 def print_files(files: Iterable[Path], console: Console) -> None:
     """Name the files that were written; long names are not wrapped, so that they can be copied."""
     for file in files:
-        console.print(Text(f"written: {file}"), soft_wrap=True)
+        console.print(_safe(f"written: {file}"), soft_wrap=True)
 
 
 def print_next(console: Console, *commands: str) -> None:
     """Print the commands to type next, one a line, without the name of the program."""
     for command in commands:
-        console.print(Text(f"next: gfnet-dynn {command}"), soft_wrap=True)
+        console.print(_safe(f"next: gfnet-dynn {command}"), soft_wrap=True)
+
+
+def _safe(text: str, style: str = "") -> Text:
+    """Without markup, and with control characters of names escaped."""
+    return Text(printable(text), style=style)

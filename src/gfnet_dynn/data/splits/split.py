@@ -53,11 +53,6 @@ class Split:
     skipped: Mapping[str, str]
 
     @property
-    def held_out(self) -> list[str]:
-        """Paths of all images that no gradient may come from."""
-        return [path for part, files in self.parts.items() if part != "train" for path, _ in files]
-
-    @property
     def report_part(self) -> str:
         """The part that results are reported on: `test` where there is one, else `val`."""
         return "test" if "test" in self.parts else "val"
