@@ -6,8 +6,8 @@ For each method, limit, confidence level and number of images it counts the draw
 thresholds that were found is above the limit. A method that guarantees may fail in a share of the draws of 1 minus the
 confidence level, up to the binomial error of so many; picking the cheapest threshold that looks good is shown beside
 it. A refusal keeps the full network and breaks none. Thresholds of each exit's own are found as `gfnet-dynn calibrate
---per-exit` does: a path on some of the images, two tests that share the level. Writes docs/guarantee.json; with 500
-draws it takes some ten minutes on one core.
+--per-exit` does: a path on some of the images, two tests that share the level. Writes docs/results/guarantee.json; with
+500 draws it takes some ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def main() -> None:
         "every_guarantee_kept": kept,
         "rows": rows,
     }
-    (ROOT / "docs" / "guarantee.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    (ROOT / "docs" / "results" / "guarantee.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

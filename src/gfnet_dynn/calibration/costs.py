@@ -100,8 +100,6 @@ def from_benchmark(
             costs = Costs("energy", "mJ", energies, None, source, identity["precision"])
         costs.source.encode()  # the bundle stores it, and holds no halves of characters
         return costs
-    except CalibrationError:
-        raise
     except _DAMAGED as error:
         raise CalibrationError(f"cannot read the figures of `gfnet-dynn benchmark` in {file}: {error}") from error
 

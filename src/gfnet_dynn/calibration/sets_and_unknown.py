@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -48,10 +48,15 @@ def with_sets_and_unknown(
     tested = [first_exit(each.take(parts.test).gates, policy.thresholds) for each in scored.values()]
     later = [each.take(parts.later) for each in scored.values()]
     exits = [first_exit(each.gates, policy.thresholds) for each in later]
-    num_exits, given = later[0].logits.shape[1], len(next(iter(scored.values())).labels)
-    if (coverage := request.coverage) is not None:
+    num_exits = later[0].logits.shape[1]
+
+    def pool(option: str, asked: float, coverage: float) -> Rows:
         pools = pooled_exits(tested, num_exits, len(parts.later), images_needed(coverage))
-        _require_enough("--coverage", coverage, images_needed(coverage), pools, exits, given)
+        _require_enough(option, asked, images_needed(coverage), pools, exits, sum(map(len, astuple(parts))))
+        return pools
+
+    if (coverage := request.coverage) is not None:
+        pools = pool("--coverage", coverage, coverage)
         quantiles = [
             set_quantiles(
                 probabilities_at(each, taken, policy.fitted), each.labels, pools[taken], num_exits, coverage, _SET_SCORE
@@ -61,13 +66,13 @@ def with_sets_and_unknown(
         sets = PredictionSets(_SET_SCORE, tuple(map(float, np.max(quantiles, axis=0)[pools])), coverage)
         policy = replace(policy, prediction_sets=sets)
     if (rate := request.false_alarms) is not None:
-        pools = pooled_exits(tested, num_exits, len(parts.later), images_needed(1 - rate))
-        _require_enough("--false-alarms", rate, images_needed(1 - rate), pools, exits, given)
-        thresholds = [
-            unknown_thresholds(
-                familiarity(each.logits[np.arange(len(taken)), taken], _FAMILIARITY), pools[taken], num_exits, rate
-            )
+        pools = pool("--false-alarms", rate, 1 - rate)
+        familiar = [
+            familiarity(each.logits[np.arange(len(taken)), taken], _FAMILIARITY)
             for each, taken in zip(later, exits, strict=True)
+        ]
+        thresholds = [
+            unknown_thresholds(each, pools[taken], num_exits, rate) for each, taken in zip(familiar, exits, strict=True)
         ]
         rule = UnknownRule(_FAMILIARITY, tuple(map(float, np.min(thresholds, axis=0)[pools])), rate)
         policy = replace(policy, unknown_rule=rule)
