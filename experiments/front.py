@@ -2,8 +2,8 @@
 
     python experiments/front.py
 
-Reads docs/results/benchmark_lite0.json, which an earlier version wrote (its keys `contenders` and `accuracy` are those of
-that version), and writes docs/assets/front.svg. Bars are 95% Wilson intervals over the images.
+Reads docs/results/benchmark_lite0.json, which an earlier version wrote, with its keys `contenders` and `accuracy`, and
+writes docs/assets/front.svg. Bars are 95% Wilson intervals over the images.
 """
 
 from __future__ import annotations
