@@ -82,8 +82,8 @@ def _quantise(segment: onnx.ModelProto, batches: Sequence[Array]) -> onnx.ModelP
             _Batches(segment.graph.input[0].name, batches),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            # Without VNNI, processors add pairs of products of unsigned and signed bytes in 16 bits, which overflows with
-            # weights of eight bits; with seven, answers are the same everywhere.
+            # Without VNNI, processors add pairs of products of bytes in 16 bits, which overflows with
+            # unsigned bytes and weights of eight bits; with seven bits answers are the same everywhere.
             reduce_range=convolves,
             # onnxruntime convolves unsigned numbers twice as fast as signed ones; products gain nothing by them, and in
             # openvino lose a fifth to their zero point.
