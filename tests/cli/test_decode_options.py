@@ -20,7 +20,7 @@ FEW = ("--threads", "1", "--engine", "onnxruntime")
 COMMANDS = {
     "classify": ("classify", "scene.gfd", "scenes", "--format", "json", "--precision", "fp32", *FEW),
     "monitor": ("monitor", "scene.gfd", "scenes", "--precision", "fp32", "--json", *FEW),
-    "calibrate": ("calibrate", "scene.gfd", "scenes", "--max-mmacs", "1", "--output", "new.gfd", *FEW),
+    "calibrate": ("calibrate", "scene.gfd", "scenes", "--max-mmacs", "0.0003", "--output", "new.gfd", *FEW),
     "benchmark": ("benchmark", "scene.gfd", "scenes", "--images", "2", "--repeats", "1", "--energy-seconds", "0", *FEW),
     "check": ("data", "check", "mine", "--data-path", ".", "--dataset-config", "sets.toml"),
 }

@@ -12,7 +12,7 @@ from gfnet_dynn.cli.train import PRESET, Recipe
 from gfnet_dynn.data.request import DataOptions
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import OptionError, RecipeError
-from gfnet_dynn.images.decode import DecodeOptions
+from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.model import pretrained
 from gfnet_dynn.spec.request import NetworkOptions
 from gfnet_dynn.train.config.distillation import DistillationSettings

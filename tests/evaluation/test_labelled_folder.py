@@ -10,8 +10,8 @@ from PIL import Image
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.manifest import LEARNED_FROM
 from gfnet_dynn.evaluation.labelled_folder import seen_in_training
-from gfnet_dynn.images.decode import DecodeOptions
 from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.progress import ignore_steps
 from gfnet_dynn.spec.network import InputSpec
 from tests import bundles

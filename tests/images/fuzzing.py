@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gfnet_dynn.errors import ImageError
-from gfnet_dynn.images.decode import DecodeOptions, decode
+from gfnet_dynn.images.decode import decode
 from gfnet_dynn.images.fit import fit_image
+from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.spec.network import InputSpec
 from tests.damage import damaged
 from tests.image_bytes import png16_bytes, tiff_bytes

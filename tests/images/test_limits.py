@@ -16,8 +16,9 @@ from PIL import Image
 
 from gfnet_dynn.errors import ImageError, OptionError
 from gfnet_dynn.images import decode as decode_module
-from gfnet_dynn.images.decode import MAX_PIXELS, DecodeOptions, decode, read_image
+from gfnet_dynn.images.decode import decode, read_image
 from gfnet_dynn.images.fit import fit, load_input
+from gfnet_dynn.images.options import MAX_PIXELS, DecodeOptions
 from gfnet_dynn.spec.network import InputSpec
 from tests.image_bytes import png16_bytes, png_bytes, tiff_bytes
 
@@ -184,7 +185,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from gfnet_dynn.images.fit import load_input
-from gfnet_dynn.images.decode import DecodeOptions
+from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.spec.network import InputSpec
 from tests.images.fuzzing import memory_mb
 before = memory_mb("VmRSS")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.images import samples
-from gfnet_dynn.images.decode import DecodeOptions, read_image
+from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.options import DecodeOptions
 from tests.image_bytes import png16_bytes, tiff_bytes
 
 Pixels = npt.NDArray[Any]

@@ -11,6 +11,7 @@ import torch
 from msgspec import structs
 
 from gfnet_dynn.errors import MissingExtraError, SpecError
+from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.model.build import build_backbone, build_net
 from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
 from gfnet_dynn.model.pretrained import load_imagenet
@@ -34,7 +35,7 @@ def test_every_backbone_runs_by_stages_and_stops_where_it_should(name: str) -> N
     with torch.no_grad():
         plain = net(images)
     for index in range(len(net.gates) + 1):
-        thresholds = tuple(0.0 if gate == index else 2.0 for gate in range(len(net.gates)))
+        thresholds = tuple(0.0 if gate == index else NEVER for gate in range(len(net.gates)))
         decision = net.decide(images, thresholds)
         assert decision.exits.tolist() == [index] * 3
         torch.testing.assert_close(decision.logits, plain.logits[:, index], rtol=0, atol=1e-5)

@@ -77,7 +77,7 @@ def test_a_sample_decides_alone_as_it_does_in_a_batch(small_net: EarlyExitNet, i
 
 
 def test_wrong_number_of_thresholds_is_refused(small_net: EarlyExitNet, images: torch.Tensor) -> None:
-    with pytest.raises(ThresholdError, match="3 thresholds for a network with 2 gates"):
+    with pytest.raises(ThresholdError, match="3 thresholds for a network with 2 early exits"):
         small_net.decide(images, (0.1, 0.2, 0.3))
 
 

@@ -14,8 +14,9 @@ from gfnet_dynn.benchmark.candidates import Candidate, Identity
 from gfnet_dynn.benchmark.timing import Latency, Times, time_in_turns
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, decode
+from gfnet_dynn.images.decode import decode
 from gfnet_dynn.images.fit import fit_image
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import InputSpec

@@ -9,7 +9,7 @@ from typing import Literal
 
 from gfnet_dynn.bundle.archive import SUFFIX
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option
 from gfnet_dynn.runtime.engine import most_threads
 

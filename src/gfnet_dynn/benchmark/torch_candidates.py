@@ -14,8 +14,8 @@ from gfnet_dynn.benchmark.torch_latency import processor_of, synchronise
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit, per_exit
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gfnet import GlobalFilter
 from gfnet_dynn.runtime.segments import Images

@@ -14,10 +14,10 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.errors import CalibrationError, ImageError, nearest
 from gfnet_dynn.images.copies import group_copies
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import find_classes, find_images
 from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.images.fit import decode_options
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
 
 _NAMED = 4  # of many, as examples in a message

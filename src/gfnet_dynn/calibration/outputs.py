@@ -18,8 +18,8 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.calibration.images import CalibrationImages
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.engine import Engine
 from gfnet_dynn.runtime.precision import compile_net

@@ -13,7 +13,7 @@ from gfnet_dynn.errors import OptionError
 from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.guarantees.control import COUNTING, ZERO_OR_ONE, Method, RiskTarget, default_method
 from gfnet_dynn.guarantees.risk import RiskName
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option
 from gfnet_dynn.reporting.plot import FORMATS
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
@@ -69,7 +69,7 @@ class CalibrationRequest:
         None, "Largest mean number of MACs, in millions.", panel=_BUDGET, metavar="MILLIONS"
     )
     benchmark: Path | None = option(
-        None, "JSON of `gfnet-dynn benchmark BUNDLE …` on the device.", panel=_BUDGET, metavar="FILE"
+        None, "JSON of `gfnet-dynn benchmark --json` on the device.", panel=_BUDGET, metavar="FILE"
     )
     precision: PrecisionName = option(
         "auto", "Precision whose latency or energy is limited; auto: as `classify` takes it.", panel=_BUDGET

@@ -15,7 +15,7 @@ from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import locate
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.evaluation.request import EvaluationRequest
-from gfnet_dynn.images.decode import DecodeOptions
+from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.options import option
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.runlayout import run_folder

@@ -16,7 +16,7 @@ from gfnet_dynn.data.request import DataOptions
 from gfnet_dynn.data.splits.folders import scan_folders
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.wording import counted
 

@@ -13,10 +13,10 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.errors import DataError, ImageError, nearest
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import find_classes
 from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.images.fit import decode_options, load_input
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep
 from gfnet_dynn.runtime.segments import SegmentedNet
 from gfnet_dynn.wording import counted

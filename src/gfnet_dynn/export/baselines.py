@@ -14,8 +14,8 @@ from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.export.bundle import Draft
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.export.segments import export_segments
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.pretrained import load_imagenet
 from gfnet_dynn.runtime.segments import Images

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import math
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,58 +12,16 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from gfnet_dynn.display import printable
-from gfnet_dynn.errors import ImageError, OptionError
+from gfnet_dynn.errors import ImageError
 from gfnet_dynn.images.formats import HEAD_BYTES, UnsuitableImage, identify, open_image, webp_size
 from gfnet_dynn.images.jpeg import decode_jpeg, needs_all_coefficients, reduction
-from gfnet_dynn.images.samples import Stretch, is_wide, read_wide, rgb_of
-from gfnet_dynn.options import option
-
-MAX_PIXELS = 25_000_000
-"""With it, decoding takes less than 500 MB in every format (WebP most, 16 bytes a pixel); a square of 5,000 px."""
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
+from gfnet_dynn.images.samples import is_wide, read_wide, rgb_of
 
 _FILE_BYTES_PER_PIXEL = {"WEBP": 4, "PNG": 8}  # more, and the file holds other things, which Pillow would read too
 _MOST_FILE_BYTES_PER_PIXEL = 16
 _SMALL_FILE = 1 << 25  # bytes; up to this size it is read whole
 _IRREGULAR = {stat.S_ISDIR: "folder", stat.S_ISFIFO: "FIFO", stat.S_ISCHR: "device", stat.S_ISBLK: "device"}
-
-
-def parse_stretch(text: str) -> Stretch:
-    """`0,2047` → (0.0, 2047.0).
-
-    Raises:
-        OptionError: not two numbers.
-    """
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise OptionError(f"--stretch takes two numbers LOW,HIGH such as 0,2047, not {text!r}") from error
-    return low, high
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeOptions:
-    """Decoding."""
-
-    max_pixels: int = option(
-        MAX_PIXELS, "Most pixels decoded of one image; a large JPEG is decoded at a part of its size.", rare=True
-    )
-    stretch: Stretch | None = option(
-        None,
-        "Sample values that become 0 and 255, for images of more than 8 bit, such as 0,2047 for 11 bit. "
-        "[default: the network's]",
-        rare=True,
-        parse=parse_stretch,
-        metavar="LOW,HIGH",
-    )
-
-    def __post_init__(self) -> None:
-        if self.max_pixels < 1:
-            raise OptionError(f"--max-pixels must be at least 1, not {self.max_pixels}")
-        if self.stretch is not None and not -math.inf < self.stretch[0] < self.stretch[1] < math.inf:
-            raise OptionError(f"--stretch takes two numbers LOW,HIGH with LOW < HIGH, not {self.stretch}")
-
-
-DEFAULT = DecodeOptions()
 
 
 def read_image(source: Path | bytes, options: DecodeOptions = DEFAULT) -> npt.NDArray[np.uint8]:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from gfnet_dynn.errors import ImageError
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, read_image
+from gfnet_dynn.images.decode import read_image
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
 
 BYTES = 32

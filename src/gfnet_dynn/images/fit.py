@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, decode
+from gfnet_dynn.images.decode import decode
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.spec.network import InputSpec
 
 _LONG_SIDE = 65_535  # pixels; no JPEG is longer

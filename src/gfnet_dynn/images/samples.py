@@ -12,9 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from gfnet_dynn.images.formats import UnsuitableImage
-
-Stretch = tuple[float, float]
-"""The sample values that become 0 and 255."""
+from gfnet_dynn.images.options import Stretch
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom."""

@@ -20,8 +20,8 @@ from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.exits.rule import per_exit
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import fit, load_input
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, EngineOptions, default_threads, make_engine
 from gfnet_dynn.runtime.precision import AUTO, compile_net, load_fastest
 from gfnet_dynn.runtime.prediction import Prediction, make_prediction

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import lenient, option
 
 EngineName = Literal["onnxruntime", "openvino"]

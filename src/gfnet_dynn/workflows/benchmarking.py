@@ -20,8 +20,8 @@ from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.errors import EngineError
-from gfnet_dynn.images.decode import DecodeOptions
 from gfnet_dynn.images.files import require_images
+from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, ENGINES, EngineOptions, make_engine
 from gfnet_dynn.runtime.precision import compile_net

@@ -17,7 +17,7 @@ from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.images.decode import DecodeOptions
+from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.spec.network import InputSpec
 from tests.conftest import CLASSES, make_scenes

@@ -12,8 +12,9 @@ from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import Split, find_split, read_split, store_split
 from gfnet_dynn.errors import DataError, OptionError
-from gfnet_dynn.images.decode import DecodeOptions, read_image
+from gfnet_dynn.images.decode import read_image
 from gfnet_dynn.images.fingerprint import fingerprint
+from gfnet_dynn.images.options import DecodeOptions
 from tests.conftest import CLASSES
 from tests.data.small_sets import write_picture
 

@@ -64,7 +64,7 @@ def test_heads_are_kept_only_where_selection_gains() -> None:
     assert [refit.kept for refit in refits] == [True, False]
     assert refits[0].after > 0.9 > refits[0].before
     assert [torch.equal(old, head.weight) for old, head in zip(before, net.heads, strict=True)] == [False, True, True]
-    assert str(refits[1]).endswith("(left as it was)")
+    assert str(refits[1]).endswith("(not used)")
 
 
 @pytest.mark.parametrize(("gained", "kept"), [(0, False), (1, False), (2, True)])

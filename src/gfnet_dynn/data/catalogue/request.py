@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import lenient, option
 from gfnet_dynn.units import parse_share
 

@@ -17,9 +17,10 @@ from gfnet_dynn.data.checks.report import DataCheckResult, Group, PartReport, fi
 from gfnet_dynn.data.splits.folders import parent_hint
 from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.images.copies import group_copies
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions, read_image
+from gfnet_dynn.images.decode import read_image
 from gfnet_dynn.images.files import FoundFiles, find_classes
 from gfnet_dynn.images.fingerprint import fingerprint
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnProgress, ignore_progress
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gfnet_dynn.data.splits.split import UNLABELLED, Files
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.spec.network import InputSpec
 
 MEMORY_LIMIT_BYTES = 2 * 1024**3

@@ -9,9 +9,9 @@ from pathlib import Path
 from gfnet_dynn.data.learned_from import LearnedFrom, held_out_copies
 from gfnet_dynn.data.splits.split import UNLABELLED, Files, Split, refuse_unreadable
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
 from gfnet_dynn.images.files import find_images, no_images
 from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.images.decode import DEFAULT, DecodeOptions
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import lenient, option
 from gfnet_dynn.spec.request import NetworkOptions
 from gfnet_dynn.train.config.distillation import DistillationSettings

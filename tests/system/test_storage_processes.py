@@ -106,7 +106,7 @@ def test_two_writers_and_a_reader_never_meet_a_part(tmp_path: Path, writes: int,
 _KILLED = """
 import os, sys
 from pathlib import Path
-from gfnet_dynn import storage
+from gfnet_dynn.system import storage
 
 storage.os.fsync = lambda descriptor: os.kill(os.getpid(), 9)
 storage.write_bytes(Path(sys.argv[1]), b"unfinished")
