@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,25 @@ from PIL import Image
 from gfnet_dynn.cli.app import wait_politely
 
 wait_politely()  # as the commands do; before any test imports torch
+
+# Where torch is not installed, as on a device, the tests of what needs it are not collected.
+NEEDS_TORCH = re.compile(
+    r"^(from|import) (torch|safetensors|kornia|lightning_fabric|torchmetrics|mapie|tests\.(train|model|export)\b"
+    r"|gfnet_dynn\.(model|export\.(?!request)|train\.(engine|objectives|runs|stages)|data\.loading|evaluation\.plots"
+    r"|workflows\.(training|exporting|torch_candidates|run_evaluation|subject)|reporting\.plot|calibration\.plots))",
+    re.MULTILINE,
+)
+NEED_TRAINING = ("main_dynn", "recipes", "verbs", "train", "export", "evaluate", "benchmark", "documents", "report")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Whether a test module cannot run here."""
+    if find_spec("torch") is not None or collection_path.suffix != ".py":
+        return None
+    if collection_path.stem.removeprefix("test_") in NEED_TRAINING:
+        return True
+    return True if NEEDS_TORCH.search(collection_path.read_text(encoding="utf-8")) else None
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
