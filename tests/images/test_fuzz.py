@@ -20,7 +20,7 @@ def test_a_damaged_image_is_read_or_is_an_error(count: int) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     found = json.loads(done.stdout)
-    assert min(found["read"], found["errors"]) > count / 5
+    assert min(found["read"], found["errors"]) > count / 8
     assert found["read"] + found["errors"] >= count
     assert found["longest_s"] < 10
     assert found["grown_mb"] < 500
