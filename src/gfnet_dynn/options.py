@@ -6,10 +6,10 @@ A request is declared once, with name, type, default and help of each option; no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from gfnet_dynn.errors import OptionError
 
@@ -56,7 +56,7 @@ def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 # as type
 
 
 def lenient(kind: type[_Kind]) -> type[_Kind]:
-    """Let callers of a request give paths as text, and tuples as any sequence.
+    """Let callers of a request give paths and percentages as text, and one item or any sequence for a tuple.
 
     Args:
         kind: a class that becomes a dataclass next; its own `__post_init__` runs after the conversion.
@@ -64,10 +64,11 @@ def lenient(kind: type[_Kind]) -> type[_Kind]:
     check = kind.__dict__.get("__post_init__")
 
     def convert(self: Any) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            if (converted := _as_path(value, hint)) is not value:
-                object.__setattr__(self, name, converted)
+        hints = get_type_hints(type(self))
+        for each in fields(self):
+            value, hint = getattr(self, each.name), hints[each.name]
+            if (converted := _convert(value, hint, each)) is not value:
+                object.__setattr__(self, each.name, converted)
         if check:
             check(self)
 
@@ -75,13 +76,23 @@ def lenient(kind: type[_Kind]) -> type[_Kind]:
     return kind
 
 
-def _as_path(value: Any, hint: Any) -> Any:
-    if isinstance(value, str) and str not in (hint, *get_args(hint)) and Path in (hint, *get_args(hint)):
-        return Path(value)
-    if get_origin(hint) is tuple and isinstance(value, Sequence) and not isinstance(value, str):
-        converted = tuple(_as_path(each, get_args(hint)[0]) for each in value)
+def _convert(value: Any, hint: Any, each: Any) -> Any:
+    choices = next((get_args(one) for one in (hint, *get_args(hint)) if get_origin(one) is Literal), None)
+    if choices and value is not None and value not in choices:
+        raise OptionError(f"{flag(each.name)} must be one of {', '.join(map(str, choices))}, not {value!r}")
+    info: Option | None = each.metadata.get(_KEY)
+    if info and info.parse and isinstance(value, str):
+        return info.parse(value)
+    if get_origin(hint) is tuple:
+        items = (value,) if isinstance(value, str | Path) else value
+        converted = tuple(_as_path(item, get_args(hint)[0]) for item in items)
         return value if converted == value else converted
-    return value
+    return _as_path(value, hint)
+
+
+def _as_path(value: Any, hint: Any) -> Any:
+    accepted = (hint, *get_args(hint))
+    return Path(value) if isinstance(value, str) and Path in accepted and str not in accepted else value
 
 
 def option_of(each: Any) -> Option:

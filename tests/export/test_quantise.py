@@ -33,7 +33,9 @@ def test_the_answers_stay_near(subject: MakeSubject, kind: str) -> None:
     int8 = SegmentedNet(it.manifest, graphs, "int8", make_engine("onnxruntime", EngineOptions(threads=1)))
     exact, rough = (net.all_exits(it.images)[0] for net in (it.compiled(), int8))
     assert np.abs(exact - rough).max() > 0
-    assert np.corrcoef(exact.ravel(), rough.ravel())[0, 1] > 0.9  # of random weights; trained ones are checked by export
+    assert (
+        np.corrcoef(exact.ravel(), rough.ravel())[0, 1] > 0.9
+    )  # of random weights; trained ones are checked by export
 
 
 def test_of_a_global_filter_network_patches_and_mlps_are_in_integers(subject: MakeSubject) -> None:

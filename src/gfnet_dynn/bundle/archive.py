@@ -168,7 +168,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise BundleError(f"no bundle at {path}: `gfnet-dynn export` writes one") from error
+        hint = (
+            f"`gfnet-dynn export {path} -o scene.gfd` makes one" if path.is_dir() else "`gfnet-dynn export` writes one"
+        )
+        raise BundleError(f"no bundle at {path}: {hint}") from error
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
     except PermissionError as error:

@@ -49,8 +49,8 @@ def describe(precision: str, differences: Mapping[str, PairedDifference]) -> str
     if worst.low >= -ALLOWED_LOSS:
         return f"{precision}: `auto` takes it where it is faster; at worst {found}."
     needed = images_needed(worst)
-    why = f"about {needed} images could show less" if needed else "the loss on these images alone is larger"
+    why = f"about {needed} images could show less" if needed else "the loss on these images is larger already"
     return (
         f"{precision}: `auto` does not take it. At worst {found}, and {points(-ALLOWED_LOSS)} is allowed; {why}. "
-        f"`--precision {precision}` takes it all the same."
+        f"`--precision {precision}` still selects it."
     )

@@ -81,7 +81,7 @@ class CalibrationResult(Tabular):
     def notes(self) -> Sequence[str]:
         """Guarantee, default, files, and how the numbers were determined."""
         policy, parts, costs = self.found.policy, self.found.parts, self.found.costs
-        lines = ["guarantee: none of accuracy"]
+        lines = ["guarantee: none on accuracy"]
         if target := self.found.request.target:
             against = "" if target.risk in ("error", "brier") else ", against the full network in fp32"
             lines = [f"guarantee: {target}{against}"]

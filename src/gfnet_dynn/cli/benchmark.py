@@ -67,7 +67,8 @@ def benchmark(options: BenchmarkOptions) -> None:
         bundle, figures = shlex.quote(request.subject), shlex.quote(str(output.json or "FILE"))
         first = "" if output.json else "the same with --json FILE, then "
         written.append(
-            f"next: {first}gfnet-dynn calibrate {bundle} IMAGES --max-ms {frame.mean_ms:.3g} --benchmark {figures}"
+            f"next: {first}gfnet-dynn calibrate {bundle} IMAGES --max-ms {0.9 * frame.mean_ms:.3g} "
+            f"--benchmark {figures} --name fast"
         )
     elif Path(request.subject).exists():
         written.append(f"next: gfnet-dynn export {shlex.quote(request.subject)} -o scene.gfd")

@@ -55,8 +55,10 @@ def set_default(request: OnePolicy) -> None:
 
 
 def _report(bundle: Path) -> None:
+    from gfnet_dynn.bundle.archive import read_bundle  # noqa: PLC0415 # slow to import
     from gfnet_dynn.cli.render.tables import print_next  # noqa: PLC0415
 
     console = Terminal(highlight=False)
-    console.print(f"bundle: {bundle}", markup=False, soft_wrap=True)
+    default = read_bundle(bundle).manifest.policies[0].name
+    console.print(f"bundle: {bundle} (default policy: {default})", markup=False, soft_wrap=True)
     print_next(console, f"bundle info {bundle}")

@@ -108,7 +108,9 @@ class _Option(click.Option):
     """An option in a group; click's own default is always None, so that None stands for an option not given."""
 
     def __init__(self, names: list[str], *, panel: str, **more: Any) -> None:
-        super().__init__(names, default=None, **more)
+        if not more.get("required"):  # to click from 8.5 on, a default satisfies what is required
+            more["default"] = None
+        super().__init__(names, **more)
         self.panel = panel
 
 

@@ -26,7 +26,11 @@ def evaluate(request: EvaluationRequest) -> None:
     result = run(request, on_progress=ProgressBars(console))
     print_tables(result, console)
     subject = shlex.quote(str(request.subject))
-    following = f"calibrate {subject} FOLDER" if request.is_bundle else f"export {subject} -o scene.gfd"
+    following = (
+        f"calibrate {subject} FOLDER --risk harmful-exits --risk-limit 2%"
+        if request.is_bundle
+        else f"export {subject} -o scene.gfd"
+    )
     print_files(result.files, console)
     print_next(console, following)
     for error in result.unreadable:

@@ -28,4 +28,4 @@ def export(request: ExportRequest) -> None:
     print_tables(result, console)
     bundle = shlex.quote(str(result.bundle))
     print_files(filter(None, (result.bundle, result.single_graph)), console)
-    print_next(console, f"classify {bundle} IMAGES", f"calibrate {bundle} FOLDER")
+    print_next(console, f"classify {bundle} IMAGES", f"calibrate {bundle} FOLDER --risk harmful-exits --risk-limit 2%")

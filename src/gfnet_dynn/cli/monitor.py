@@ -54,6 +54,8 @@ def monitor(options: MonitorOptions) -> None:
         console = Terminal(highlight=False)
         print_tables(result, console)
         if shift:
-            print_next(console, f"calibrate {options.request.bundle} LABELLED_IMAGES")
+            print_next(
+                console, f"calibrate {options.request.bundle} LABELLED_IMAGES --risk harmful-exits --risk-limit 2%"
+            )
     if shift or result.unreadable:
         raise SystemExit(1 if shift else 2)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.errors import ThresholdError
+from gfnet_dynn.wording import counted
 
 NEVER = math.inf
 """A threshold that no score reaches: with it at every exit, each image passes the full network."""
@@ -54,7 +55,7 @@ def per_exit(threshold: float | Sequence[float], num_gates: int) -> tuple[float,
         values = (float(threshold),) * num_gates
     if len(values) != num_gates:
         raise ThresholdError(
-            f"{len(values)} thresholds for a network with {num_gates} early exits: give one, or one for each"
+            f"{counted(len(values), 'threshold')} for a network with {num_gates} early exits: give one, or one for each"
         )
     for value in values:
         if not 0 <= value <= 1 and value != NEVER:

@@ -66,7 +66,7 @@ def require_in_reach(
     cheapest = min(costs.means) if cheapest is None else cheapest
     if budget is not None and not cheapest <= highest(budget):
         raise CalibrationError(
-            f"a mean {costs.quantity} of {budget:g} {costs.unit} is not reachable: the cheapest setting costs "
+            f"{costs.quantity}: a mean of {budget:g} {costs.unit} is not reachable: the cheapest setting costs "
             f"{cheapest:.4g} {costs.unit}, the first exit {costs.means[0]:.4g} ({costs.source})"
         )
 

@@ -238,10 +238,14 @@ def _refusal(losses: npt.NDArray[np.float64], risk: Risk, target: RiskTarget) ->
     if full >= target.limit:
         return (
             f"{target} cannot be guaranteed: on these {count} images the full network has {percent(full, 2)} already "
-            "(in the worst precision); allow more, train a better network, or export without that precision"
+            "(in the worst precision of the bundle); allow more, train a better network, or, where int8 is the worse one, "
+            "export with --no-int8"
         )
     needed = images_needed(risk, target)
     if full > 0:
         needed = max(needed, math.ceil(count * (target.limit / (target.limit - full)) ** 2))
-        return f"{count} images cannot support {target}: about {needed} can, as the full network has {percent(full, 2)}"
+        return (
+            f"{count} images cannot support {target}: about {needed} can, as the full network has {percent(full, 2)} "
+            "(in the worst precision of the bundle; where that is int8, a bundle exported with --no-int8 needs fewer)"
+        )
     return f"{count} images cannot support {target}: at least {needed} are needed with --method {target.method}"

@@ -43,12 +43,13 @@ def draw_accuracies(axes: Any, positions: Sequence[float], accuracies: Sequence[
     axes.errorbar(positions, values, yerr=[below, above], fmt=style, **{"capsize": 2, "elinewidth": 0.8, **more})
 
 
-def save_figure(figure: Any, path: Path) -> Path:
+def save_figure(figure: Any, path: Path | str) -> Path:
     """Write a figure in the format of its suffix.
 
     Raises:
         StorageError: the suffix is none of `FORMATS`, or the file cannot be written.
     """
+    path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise StorageError(f"{path}: a plot is one of {', '.join(FORMATS)}")
     buffer = io.BytesIO()

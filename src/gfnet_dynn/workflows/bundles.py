@@ -30,7 +30,7 @@ class BundleInfo(Tabular):
         manifest = self.bundle.manifest
         full = manifest.exits[-1].macs
         exits = tuple(
-            (each.name, str(each.block + 1), f"{each.macs / 1e6:.4g}", f"{100 * each.macs / full:.0f}%")
+            (each.name, str(each.block), f"{each.macs / 1e6:.4g}", f"{100 * each.macs / full:.0f}%")
             for each in manifest.exits
         )
         precisions = tuple(

@@ -51,7 +51,7 @@ def calibrate(request: CalibrationRequest, *, on_progress: OnProgress = ignore_p
     written = {"bundle": changed, "outputs": request.outputs, "report": request.report, "plot": request.plot}
     result = replace(
         result,
-        doubts=tuple(_doubts(bundle.manifest)),
+        doubts=(*_doubts(bundle.manifest), *_changes(bundle.manifest, read_bundle(changed).manifest, request.name)),
         written={kind: path for kind, path in written.items() if path},
     )
     if request.report:
@@ -84,6 +84,15 @@ def _outputs(request: CalibrationRequest, bundle: Bundle, on_progress: OnProgres
         request.images, bundle, need_labels=request.needs_labels, on_step=on_step, decode=request.decode
     )
     return collect_outputs(bundle, images, engine, partial(on_progress, "Classifying at every exit"), request.decode)
+
+
+def _changes(before: Manifest, after: Manifest, name: str) -> list[str]:
+    """What the new policy replaced: an older one of its name, and the default."""
+    replaced = [each for each in before.policies if each.name == name and each.guarantee]
+    notes = [f"replaced the policy {name}, which guaranteed: {each.guarantee.get('statement')}" for each in replaced]
+    then, now = before.policies[0].name, after.policies[0].name
+    was = "" if then == now else f" (before: {then}; `gfnet-dynn bundle set-default` changes it)"
+    return [*notes, f"default policy of the bundle: {now}{was}"]
 
 
 def _doubts(manifest: Manifest) -> list[str]:

@@ -81,7 +81,7 @@ class MonitorResult(Tabular):
     def notes(self) -> Sequence[str]:
         """The verdict, with what to do."""
         if self.comparison.shift_detected:
-            return ["shift detected: the guarantees of the policy may no longer hold; calibrate on images of today"]
+            return ["shift detected: the guarantees of the policy may no longer hold; calibrate on recent images"]
         return ["no shift detected"]
 
     def to_dict(self) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class TrainingProgress(Reporter):
         seconds = (self._clock() - self._began) / max(self._done, 1)  # for one image, the selection split included
         own = max(0, (now.epochs - self._first_epoch) * now.images - self._done)
         later = sum(each.epochs * each.images * _WORK[each.name] for each in self._later) / _WORK[now.name]
-        return f"≤ {_duration(seconds * (own + later))} left in all"
+        return f"≤ {_duration(seconds * (own + later))} left for all stages"
 
 
 def _losses(metrics: Mapping[str, float]) -> str:
