@@ -240,7 +240,7 @@ def test_what_is_printed_has_the_guarantee_and_every_figure_with_its_n() -> None
 
 
 def test_without_a_risk_no_accuracy_is_guaranteed() -> None:
-    assert "guarantee: none of accuracy" in printed(made(both(300), order()))
+    assert "guarantee: none on accuracy" in printed(made(both(300), order()))
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=range(len(ORDERS)))

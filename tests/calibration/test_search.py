@@ -193,7 +193,7 @@ def test_a_budget_is_kept_in_every_precision_and_spent(score: Score, per_exit: b
 @pytest.mark.parametrize("per_exit", [False, True])
 def test_a_budget_out_of_reach_is_told_with_what_is_in_reach(per_exit: bool) -> None:
     with pytest.raises(
-        CalibrationError, match=r"a mean latency of 1\.9 ms is not reachable: .* 2 ms, the first exit 2"
+        CalibrationError, match=r"latency: a mean of 1\.9 ms is not reachable: .* 2 ms, the first exit 2"
     ):
         calibrate(scenes(200), order(budget=1.9, per_exit=per_exit))
 

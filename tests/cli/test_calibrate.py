@@ -107,7 +107,7 @@ def test_the_policy_becomes_the_bundles_first_and_nothing_else_changes(calibrate
     policy = policy_of()
     assert 0.00024 < max(mean_costs(policy)) <= 0.00025 * (1 + 1e-9)
     assert "bundle: tiny.gfd" in outcome.out
-    assert "guarantee: none of accuracy" in outcome.out
+    assert "guarantee: none on accuracy" in outcome.out
     assert "next: gfnet-dynn classify tiny.gfd IMAGES --policy calibrated" in outcome.out
     assert "not the bundle's default" not in outcome.out
 
@@ -427,7 +427,7 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
             ("--risk", "harmful-exits", "--risk-limit", "20%", "--method", "betting", *BUDGET),
             "above the budget of 0.00025",
         ),
-        (("--max-mmacs", "0.00005"), "a mean MACs of 5e-05 M MACs is not reachable: the cheapest setting costs 0.0001"),
+        (("--max-mmacs", "0.00005"), "MACs: a mean of 5e-05 M MACs is not reachable: the cheapest setting costs 0.0001"),
         (("--max-mmacs", "0"), "--max-mmacs must be a positive number, not 0"),
         (("--max-mmacs", "nan"), "--max-mmacs must be a positive number, not nan"),
         (("--max-mmacs", "-1"), "--max-mmacs must be a positive number, not -1"),
@@ -617,10 +617,10 @@ def test_what_is_wrong_in_the_order_is_told_before_any_image_is_read(run: Run, m
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--max-mmacs", "0.00009"), "a mean MACs of 9e-05 M MACs is not reachable: the cheapest setting costs 0.0001"),
-        (("--max-mmacs", "0.00009", "--risk", "harmful-exits"), "a mean MACs of 9e-05 M MACs is not reachable"),
-        (("--max-ms", "5", "--benchmark", "bench.json"), "a mean latency of 5 ms is not reachable: the cheapest"),
-        (("--max-mj", "1", "--benchmark", "bench.json"), "a mean energy of 1 mJ is not reachable: the cheapest"),
+        (("--max-mmacs", "0.00009"), "MACs: a mean of 9e-05 M MACs is not reachable: the cheapest setting costs 0.0001"),
+        (("--max-mmacs", "0.00009", "--risk", "harmful-exits"), "MACs: a mean of 9e-05 M MACs is not reachable"),
+        (("--max-ms", "5", "--benchmark", "bench.json"), "latency: a mean of 5 ms is not reachable: the cheapest"),
+        (("--max-mj", "1", "--benchmark", "bench.json"), "energy: a mean of 1 mJ is not reachable: the cheapest"),
         (("--p99-ms", "5", "--benchmark", "bench.json"), "a deadline of 5 ms is not reachable: the 99th percentile of"),
         (("--max-ms", "9", "--p99-ms", "5", "--benchmark", "bench.json"), "a deadline of 5 ms is not reachable"),
     ],

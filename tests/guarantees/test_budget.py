@@ -53,7 +53,7 @@ def test_what_no_images_can_reach_is_said_without_any() -> None:
     with pytest.raises(CalibrationError) as caught:
         require_in_reach(TIMES, 1.5)
     assert str(caught.value) == (
-        "a mean latency of 1.5 ms is not reachable: the cheapest setting costs 2 ms, the first exit 2 (measured here)"
+        "latency: a mean of 1.5 ms is not reachable: the cheapest setting costs 2 ms, the first exit 2 (measured here)"
     )
     with pytest.raises(
         CalibrationError,
@@ -79,7 +79,7 @@ def test_what_some_images_may_reach_is_not_refused_before_they_are_seen() -> Non
 def test_a_path_that_ends_above_the_budget_is_refused_with_its_own_end() -> None:
     arrays, dear = make_population().draw(500, 0), levels([make_population().draw(500, 0)])[:1]
     with pytest.raises(
-        CalibrationError, match="a mean latency of 5 ms is not reachable: the cheapest setting costs 10"
+        CalibrationError, match="latency: a mean of 5 ms is not reachable: the cheapest setting costs 10"
     ):
         spend([arrays], TIMES, 5.0, dear)
 

@@ -238,8 +238,8 @@ def _refusal(losses: npt.NDArray[np.float64], risk: Risk, target: RiskTarget) ->
     if full >= target.limit:
         return (
             f"{target} cannot be guaranteed: on these {count} images the full network has {percent(full, 2)} already "
-            "(in the worst precision of the bundle); allow more, train a better network, or, where int8 is the worse one, "
-            "export with --no-int8"
+            "(in the worst precision of the bundle); allow more, train a better network, or, where int8 is the worse "
+            "one, export with --no-int8"
         )
     needed = images_needed(risk, target)
     if full > 0:
