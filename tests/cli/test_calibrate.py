@@ -427,7 +427,10 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
             ("--risk", "harmful-exits", "--risk-limit", "20%", "--method", "betting", *BUDGET),
             "above the budget of 0.00025",
         ),
-        (("--max-mmacs", "0.00005"), "MACs: a mean of 5e-05 M MACs is not reachable: the cheapest setting costs 0.0001"),
+        (
+            ("--max-mmacs", "0.00005"),
+            "MACs: a mean of 5e-05 M MACs is not reachable: the cheapest setting costs 0.0001",
+        ),
         (("--max-mmacs", "0"), "--max-mmacs must be a positive number, not 0"),
         (("--max-mmacs", "nan"), "--max-mmacs must be a positive number, not nan"),
         (("--max-mmacs", "-1"), "--max-mmacs must be a positive number, not -1"),
@@ -617,7 +620,10 @@ def test_what_is_wrong_in_the_order_is_told_before_any_image_is_read(run: Run, m
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--max-mmacs", "0.00009"), "MACs: a mean of 9e-05 M MACs is not reachable: the cheapest setting costs 0.0001"),
+        (
+            ("--max-mmacs", "0.00009"),
+            "MACs: a mean of 9e-05 M MACs is not reachable: the cheapest setting costs 0.0001",
+        ),
         (("--max-mmacs", "0.00009", "--risk", "harmful-exits"), "MACs: a mean of 9e-05 M MACs is not reachable"),
         (("--max-ms", "5", "--benchmark", "bench.json"), "latency: a mean of 5 ms is not reachable: the cheapest"),
         (("--max-mj", "1", "--benchmark", "bench.json"), "energy: a mean of 1 mJ is not reachable: the cheapest"),
