@@ -110,7 +110,7 @@ def test_an_unknown_precision_is_refused_with_the_known_ones(path: Path) -> None
     ("place", "message"),
     [
         ("absent.gfd", "no bundle at .*absent.gfd: `gfnet-dynn export` writes one"),
-        ("", "no bundle at .*: `gfnet-dynn export` writes one"),
+        ("", "no bundle at .*: `gfnet-dynn export"),
         ("tiny.gfd/below", "below is not a bundle, or a damaged one: .*Not a directory"),
         ("nul\0.gfd", "is not a bundle, or a damaged one: embedded null byte"),
     ],

@@ -144,7 +144,7 @@ def test_a_policy_looks_at_its_own_signal() -> None:
         ("policies 0 score", "telepathy", "'telepathy' - at `$.policies[0].score`"),
         ("policies 0 source", 1, "at `$.policies[0].source"),
         ("policies 0 thresholds", 0.5, "at `$.policies[0].thresholds"),
-        ("policies 0 thresholds", [0.5], "its policy gates has 1 threshold for a network with 2 early exits"),
+        ("policies 0 thresholds", [0.5], "its policy gates has 1 thresholds for a network with 2 early exits"),
         ("policies 0 thresholds 1", "0.5", "at `$.policies[0].thresholds"),
         ("policies 0 thresholds 1", True, "at `$.policies[0].thresholds"),
         ("policies 0 thresholds 1", math.nan, "not JSON"),

@@ -43,7 +43,7 @@ def test_info_shows_what_the_bundle_holds(run: Run) -> None:
     for fact in ("tiny.gfd", "3: field, river, town", f"{bundles.SIDE} × {bundles.SIDE} px", "lite0"):
         assert fact in outcome.out
     assert "exit 1 0 0.0001 25%" in outcome.out
-    assert "final 3 0.0004 100%" in outcome.out
+    assert "final 2 0.0004 100%" in outcome.out
     for precision in ("fp32", "int8"):
         files = read_bundle(Path("tiny.gfd")).manifest.files
         size = sum(file.bytes for name, file in files.items() if name.startswith(precision))
