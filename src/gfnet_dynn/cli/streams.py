@@ -37,7 +37,7 @@ def silence_libraries() -> None:
 
 
 def output_failure(stop: BaseException | None) -> OSError | None:
-    """The failed write to standard output that led to `stop`, if one did: typer and rich make a mute exit of it."""
+    """The failed write to standard output that led to `stop`, if one did: click and rich exit silently then."""
     while stop is not None:
         if isinstance(stop, OSError) and stop.filename is None and stop.errno in _FAILURES:
             return stop
