@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.calibration.costs import from_benchmark
 from gfnet_dynn.cli import app
 from tests.conftest import CLASSES, write_image
 
@@ -65,9 +66,9 @@ def adapt(words: list[str]) -> list[str]:
     """Placeholders, and numbers that are those of a slower network, replaced by those of this one."""
     words = ["checkpoint/checkpoint_scenes_0.75_confEE" if word == "RUN" else word for word in words]
     if "--max-ms" in words:
-        figures = json.loads(Path("here.json").read_text(encoding="utf-8"))["candidates"]
-        fastest = min(each["end_to_end"]["mean_ms"] for each in figures)
-        words[words.index("--max-ms") + 1] = f"{0.98 * fastest:.6f}"
+        manifest = read_bundle(Path(words[1])).manifest
+        means = from_benchmark(Path("here.json"), manifest, "latency").means
+        words[words.index("--max-ms") + 1] = f"{(means[0] + means[-1]) / 2:.6f}"
     return [*words, *QUICK.get(words[0], ())]
 
 
@@ -86,7 +87,7 @@ def test_the_commands_of_a_document_work_in_their_order(
 ) -> None:
     if document == "docs/tutorials/raspberry-pi.md":  # which begins with a run that another page makes
         assert run(adapt(["train", "scenes"]), monkeypatch) == 0
-    executed = 0
+    executed, refused = 0, set[str]()
     for language, block in blocks(document):
         if language == "python":
             if "ClassifyRequest" in block or "runtime" in block:
@@ -94,9 +95,13 @@ def test_the_commands_of_a_document_work_in_their_order(
                 executed += 1
             continue
         for words in commands(block):
+            if set(words) & refused:
+                continue
             status = run(adapt(words), monkeypatch)
             printed = capsys.readouterr()
             expected = (0, 2) if words[0] == "calibrate" and "--max-ms" in words else (0,)
+            if status == 2:  # on a loaded machine the first exit may take as long as the last
+                refused.add(words[words.index("--name") + 1])
             assert status in expected, f"{' '.join(words)}: {printed.out}{printed.err}"
             assert "Traceback" not in printed.err
             executed += 1

@@ -135,13 +135,13 @@ def test_the_time_left_counts_all_stages(capsys: pytest.CaptureFixture[str]) -> 
     progress.step_taken("backbone", 0, 0, 100, {})
     progress.epoch_ended("backbone", 0, {})
     # 1 s an image; 100 images are left here, 300 at a third of the cost in warm-up, 100 in the joint stage.
-    assert "≤ 5:00 left in all" in capsys.readouterr().out
+    assert "≤ 5:00 left for all stages" in capsys.readouterr().out
     progress.stage_started("joint", 1, 100, 0)
     clock.now = 200.0
     progress.step_taken("joint", 0, 0, 100, {})
     progress.epoch_ended("joint", 0, {})
     # The warm-up was not left out; at a third of the joint stage's cost it takes 100 s more.
-    assert "≤ 1:40 left in all" in capsys.readouterr().out
+    assert "≤ 1:40 left for all stages" in capsys.readouterr().out
 
 
 def test_a_log_that_is_no_terminal_has_a_line_for_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
