@@ -25,26 +25,26 @@ from gfnet_dynn.cli.app import wait_politely
 
 wait_politely()  # before torch is imported
 
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
-from gfnet_dynn.data.loading.loaders import Batch  # noqa: E402
-from gfnet_dynn.data.loading.scenes import SceneData, prepare  # noqa: E402
-from gfnet_dynn.data.request import DataOptions, SplitSettings  # noqa: E402
-from gfnet_dynn.data.source import locate  # noqa: E402
-from gfnet_dynn.model import gfnet  # noqa: E402
-from gfnet_dynn.model.build import build_net  # noqa: E402
-from gfnet_dynn.progress import ignore_progress  # noqa: E402
-from gfnet_dynn.spec.backbone import find_backbone  # noqa: E402
-from gfnet_dynn.spec.network import NetSpec, make_input  # noqa: E402
-from gfnet_dynn.system.processor import processor  # noqa: E402
-from gfnet_dynn.train.config.request import Start  # noqa: E402
-from gfnet_dynn.train.config.training import TrainSettings  # noqa: E402
-from gfnet_dynn.train.engine.device import make_fabric  # noqa: E402
-from gfnet_dynn.train.engine.memory import keep_freed_memory  # noqa: E402
-from gfnet_dynn.train.runs.start import initial_net  # noqa: E402
-from gfnet_dynn.train.stages.backbone import BackboneStage  # noqa: E402
-from gfnet_dynn.train.stages.stage import StageContext  # noqa: E402
+from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.source import locate
+from gfnet_dynn.model import gfnet
+from gfnet_dynn.model.build import build_net
+from gfnet_dynn.progress import ignore_progress
+from gfnet_dynn.spec.backbone import find_backbone
+from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.system.processor import processor
+from gfnet_dynn.train.config.request import Start
+from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.engine.device import make_fabric
+from gfnet_dynn.train.engine.memory import keep_freed_memory
+from gfnet_dynn.train.runs.start import initial_net
+from gfnet_dynn.train.stages.backbone import BackboneStage
+from gfnet_dynn.train.stages.stage import StageContext
 
 CPU = torch.device("cpu")
 CASES = {"gfnet-192x12": (128, 64), "efficientnet-lite0": (224, 32)}  # input px, batch

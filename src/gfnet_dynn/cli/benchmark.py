@@ -46,12 +46,12 @@ def benchmark(options: BenchmarkOptions) -> None:
 
     The subject and all candidates that it is compared with are measured on the same images, in turns.
     """
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
-    from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
-    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # slow to import
-    from gfnet_dynn.workflows.benchmarking import benchmark as run  # noqa: PLC0415 # imports engines
+    from gfnet_dynn.cli.render.progress import ProgressBars
+    from gfnet_dynn.cli.render.tables import print_tables
+    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.workflows.benchmarking import benchmark as run
 
     request, output, console = options.request, options.output, Terminal()
     result = run(request, on_progress=ProgressBars(console), log=lambda line: console.print(Text(line)))

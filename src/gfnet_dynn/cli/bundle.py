@@ -30,8 +30,8 @@ class OnePolicy:
 @command(app, "info", OneBundle)
 def info(request: OneBundle) -> None:
     """Show classes, input, exits, precisions, exit policies and origin of a bundle."""
-    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
-    from gfnet_dynn.workflows import bundles  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_next, print_tables
+    from gfnet_dynn.workflows import bundles
 
     console = Terminal(highlight=False)
     print_tables(bundles.info(request.bundle), console)
@@ -41,7 +41,7 @@ def info(request: OneBundle) -> None:
 @command(app, "remove-policy", OnePolicy)
 def remove_policy(request: OnePolicy) -> None:
     """Remove an exit policy from a bundle."""
-    from gfnet_dynn.workflows import bundles  # noqa: PLC0415
+    from gfnet_dynn.workflows import bundles
 
     _report(bundles.remove_policy(request.bundle, request.name))
 
@@ -49,14 +49,14 @@ def remove_policy(request: OnePolicy) -> None:
 @command(app, "set-default", OnePolicy)
 def set_default(request: OnePolicy) -> None:
     """Make an exit policy the default of its bundle."""
-    from gfnet_dynn.workflows import bundles  # noqa: PLC0415
+    from gfnet_dynn.workflows import bundles
 
     _report(bundles.set_default(request.bundle, request.name))
 
 
 def _report(bundle: Path) -> None:
-    from gfnet_dynn.bundle.archive import read_bundle  # noqa: PLC0415 # slow to import
-    from gfnet_dynn.cli.render.tables import print_next  # noqa: PLC0415
+    from gfnet_dynn.bundle.archive import read_bundle
+    from gfnet_dynn.cli.render.tables import print_next
 
     console = Terminal(highlight=False)
     default = read_bundle(bundle).manifest.policies[0].name

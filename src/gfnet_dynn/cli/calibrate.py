@@ -13,9 +13,9 @@ def calibrate(request: CalibrationRequest) -> None:
 
     The policy becomes the bundle's default, unless the present one is better. No torch, no network connection.
     """
-    from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
-    from gfnet_dynn.workflows.calibration import calibrate as run  # noqa: PLC0415 # imports the engine
+    from gfnet_dynn.cli.render.progress import ProgressBars
+    from gfnet_dynn.cli.render.tables import print_next, print_tables
+    from gfnet_dynn.workflows.calibration import calibrate as run
 
     console = Terminal(highlight=False)
     result = run(request, on_progress=ProgressBars(console))

@@ -40,8 +40,8 @@ def classify(options: ClassifyOptions) -> None:
 
     Unreadable files are named and skipped; the exit status is then 2.
     """
-    from gfnet_dynn.cli.render.predictions import prediction_writer  # noqa: PLC0415 # imports the engine
-    from gfnet_dynn.workflows.classification import iter_classify  # noqa: PLC0415
+    from gfnet_dynn.cli.render.predictions import prediction_writer
+    from gfnet_dynn.workflows.classification import iter_classify
 
     unreadable: list[DataError] = []
 

@@ -16,9 +16,9 @@ app = Group("data", "List, download and check data sets.")
 @command(app, "list", DataListRequest)
 def list_datasets(request: DataListRequest) -> None:
     """List the data sets that are known by name."""
-    from gfnet_dynn.cli.render.tables import print_tables  # noqa: PLC0415
-    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.workflows.datasets import list_datasets as run  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_tables
+    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.workflows.datasets import list_datasets as run
 
     print_tables(run(request), Terminal(highlight=False))
 
@@ -26,10 +26,10 @@ def list_datasets(request: DataListRequest) -> None:
 @command(app, "download", DataDownloadRequest)
 def download(request: DataDownloadRequest) -> None:
     """Fetch a data set, verify it and put its images into train and val folders."""
-    from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
-    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.data.catalogue.download import download_dataset  # noqa: PLC0415
+    from gfnet_dynn.cli.render.progress import ProgressBars
+    from gfnet_dynn.cli.render.tables import print_next, print_tables
+    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.data.catalogue.download import download_dataset
 
     console = Terminal(highlight=False)
     result = download_dataset(request, on_progress=ProgressBars(Terminal(stderr=True)))
@@ -55,11 +55,11 @@ class CheckOptions:
 @command(app, "check", CheckOptions)
 def check(options: CheckOptions) -> None:
     """Decode and compare every image; the exit status is 2 if there are problems."""
-    from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
-    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.system.storage import write_json  # noqa: PLC0415
-    from gfnet_dynn.workflows.datasets import check_dataset  # noqa: PLC0415
+    from gfnet_dynn.cli.render.progress import ProgressBars
+    from gfnet_dynn.cli.render.tables import print_next, print_tables
+    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.system.storage import write_json
+    from gfnet_dynn.workflows.datasets import check_dataset
 
     result = check_dataset(options.request, on_progress=ProgressBars(Terminal(stderr=True)))
     if options.output.json is not None:

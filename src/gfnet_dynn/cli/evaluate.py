@@ -18,9 +18,9 @@ def evaluate(request: EvaluationRequest) -> None:
     A run is evaluated on the images that its training held out; a bundle on a folder that has a folder of images for
     each class, without torch.
     """
-    from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
-    from gfnet_dynn.workflows.evaluation import evaluate as run  # noqa: PLC0415
+    from gfnet_dynn.cli.render.progress import ProgressBars
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
+    from gfnet_dynn.workflows.evaluation import evaluate as run
 
     console = Terminal()
     result = run(request, on_progress=ProgressBars(console))

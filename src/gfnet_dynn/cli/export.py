@@ -19,9 +19,9 @@ def export(request: ExportRequest) -> None:
     The outputs of every exit are compared with torch's on the selection split; differences are refused.
     """
     require_export()
-    from gfnet_dynn.cli.render.progress import ProgressBars  # noqa: PLC0415 # what other commands need not load
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
-    from gfnet_dynn.workflows.exporting import export as run  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.cli.render.progress import ProgressBars
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
+    from gfnet_dynn.workflows.exporting import export as run
 
     console = Terminal()
     result = run(request, on_progress=ProgressBars(console), log=lambda line: console.print(Text(line), soft_wrap=True))

@@ -37,8 +37,8 @@ def monitor(options: MonitorOptions) -> None:
     Exits, confidences and predicted classes are compared. The exit status is 1 where a shift is detected; else 2 where
     some images could not be read, which are named and omitted; else 0.
     """
-    from gfnet_dynn.cli.render.tables import print_next, print_tables  # noqa: PLC0415
-    from gfnet_dynn.workflows.monitoring import monitor as run  # noqa: PLC0415 # imports the engine
+    from gfnet_dynn.cli.render.tables import print_next, print_tables
+    from gfnet_dynn.workflows.monitoring import monitor as run
 
     def name(error: DataError) -> None:
         sys.stderr.write(f"error: {printable(error)}\n")

@@ -15,8 +15,8 @@ def report(request: ReportRequest) -> None:
 
     Runs that differ in their seed alone share a row: mean ± standard deviation, and the 95% interval.
     """
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415 # what others need not load
-    from gfnet_dynn.workflows.reports import report as run  # noqa: PLC0415
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
+    from gfnet_dynn.workflows.reports import report as run
 
     console = Terminal()
     result = run(request)

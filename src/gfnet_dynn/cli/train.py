@@ -63,8 +63,8 @@ def train(options: TrainOptions) -> None:
         sys.stdout.write(f"recipe: {name}\n")
     run = show_training(options.request)
     if options.recipe.evaluate:
-        from gfnet_dynn.cli.evaluate import evaluate  # noqa: PLC0415 # what training alone need not load
-        from gfnet_dynn.evaluation.request import EvaluationRequest  # noqa: PLC0415
+        from gfnet_dynn.cli.evaluate import evaluate
+        from gfnet_dynn.evaluation.request import EvaluationRequest
 
         evaluate(EvaluationRequest(subject=run, device=options.request.training.device))
 
@@ -76,10 +76,10 @@ def show_training(request: TrainRequest) -> Path:
         The folder of the run.
     """
     require_torch("training")
-    from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress  # noqa: PLC0415
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables  # noqa: PLC0415
-    from gfnet_dynn.cli.render.terminal import Terminal  # noqa: PLC0415 # what --help need not load
-    from gfnet_dynn.workflows.training import train as run_training  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
+    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
+    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.workflows.training import train as run_training
 
     console = Terminal()
     progress = TrainingProgress(console)

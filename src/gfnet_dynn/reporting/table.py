@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -46,12 +47,12 @@ class Table:
         return f"{title}<table>{''.join(rows)}</table>{caption}"
 
 
-class Tabular:
+class Tabular(ABC):
     """A result that is shown as tables: in the terminal by the command line, in a notebook by itself."""
 
+    @abstractmethod
     def tables(self) -> Sequence[Table]:
         """The figures, in the order in which they are to be read."""
-        raise NotImplementedError
 
     def notes(self) -> Sequence[str]:
         """How the numbers came about, and what to mind: a sentence each."""

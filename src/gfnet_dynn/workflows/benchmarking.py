@@ -100,7 +100,7 @@ def _find_candidates(
         candidates, classes = list(_in_engines(request, bundle, request.policy, engines)), bundle.manifest.classes
     else:
         require_torch("benchmarking in torch")
-        from gfnet_dynn.workflows.torch_candidates import find_network  # noqa: PLC0415 # imports torch
+        from gfnet_dynn.workflows.torch_candidates import find_network
 
         network = find_network(request)
         subject, candidates, classes = _Subject(network.spec.input), [network.candidate()], network.spec.classes
@@ -110,7 +110,7 @@ def _find_candidates(
             candidates += _in_engines(request, baseline, None, engines)
     if request.torch is not None and subject.bundle is not None:
         require_torch("benchmarking in torch")
-        from gfnet_dynn.workflows.torch_candidates import find_run_of_bundle  # noqa: PLC0415 # imports torch
+        from gfnet_dynn.workflows.torch_candidates import find_run_of_bundle
 
         candidates += find_run_of_bundle(request, subject.bundle)
     return subject, candidates, omitted
@@ -146,7 +146,7 @@ def _baseline(
     if name.casefold() not in BACKBONES:
         return read_bundle(Path(name))
     require_export()
-    from gfnet_dynn.export.baselines import BaselineRequest, write_baseline  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.export.baselines import BaselineRequest, write_baseline
 
     log(f"exporting {name} with ImageNet weights")
     return read_bundle(write_baseline(BaselineRequest(name, classes, tuple(files), decode), folder))

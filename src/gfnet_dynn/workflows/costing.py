@@ -97,9 +97,9 @@ def cost(request: CostRequest) -> CostResult:
         SpecError: an unknown model, or a size or exits that it cannot have.
     """
     require_torch("counting costs")
-    import torch  # noqa: PLC0415 # slow to import
+    import torch
 
-    from gfnet_dynn.model.build import build_net  # noqa: PLC0415 # imports torch
+    from gfnet_dynn.model.build import build_net
 
     found = {}
     for name, spec in request.specs().items():

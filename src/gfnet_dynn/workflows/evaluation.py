@@ -48,7 +48,7 @@ def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_pro
         result = _evaluate_bundle(request, on_progress)
     else:
         require_torch("evaluating a run")
-        from gfnet_dynn.workflows.run_evaluation import evaluate_run  # noqa: PLC0415 # imports torch
+        from gfnet_dynn.workflows.run_evaluation import evaluate_run
 
         result, folder = evaluate_run(request, _MISTAKES, on_progress)
     files = _write_report(result, folder) if folder else []
@@ -91,7 +91,7 @@ def _write_report(result: EvaluationResult, folder: Path) -> list[Path]:
         require_plots()
     except MissingExtraError:  # on a device the figures alone will do
         return files
-    from gfnet_dynn.evaluation.plots import draw_accuracy, draw_evaluation  # noqa: PLC0415
+    from gfnet_dynn.evaluation.plots import draw_accuracy, draw_evaluation
 
     page = html_page("Evaluation", result.tables(), [draw_accuracy(result)], result.notes())
     return [*files, *draw_evaluation(result, folder), write_bytes(folder / "evaluation.html", page)]
