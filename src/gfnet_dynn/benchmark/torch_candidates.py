@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -111,17 +112,8 @@ class TorchCandidate:
 class PublishedCandidate(TorchCandidate):
     """The same as in the published code: filters by FFT, every block runs, then the exit is chosen."""
 
-    def __init__(
-        self,
-        net: EarlyExitNet,
-        spec: NetSpec,
-        policy: Policy,
-        about: Identity,
-        *,
-        trained: bool,
-        decode: DecodeOptions = DEFAULT,
-    ) -> None:
-        super().__init__(net, spec, policy, about, trained=trained)
+    def __init__(self, net: EarlyExitNet, *arguments: Any, **options: Any) -> None:
+        super().__init__(net, *arguments, **options)
         for module in net.modules():
             if isinstance(module, GlobalFilter):
                 module.by_products = False
