@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gfnet_dynn.benchmark import energy_use as device_energy
 from gfnet_dynn.benchmark.candidates import ExitCost, Identity, labels_of
 from gfnet_dynn.benchmark.cold_start import ColdStart, measure_cold_start
-from gfnet_dynn.benchmark.energy.meter import MEASURED, Energy, Measurement, Meter
+from gfnet_dynn.benchmark.energy.meter import Energy, Meter
 from gfnet_dynn.benchmark.energy_use import EnergyReport, measure_energy
 from gfnet_dynn.benchmark.measurement import Preprocessing, Sample, measure_candidates, measure_preprocessing
 from gfnet_dynn.benchmark.plots import draw_candidates
@@ -167,19 +165,14 @@ class ConstantMeter(Meter):
     worker: Worker
     failing: list[str]
 
-    @contextmanager
-    def measure(self) -> Iterator[Measurement]:
-        began, answered, measurement = self.clock.now, len(self.worker.answered), Measurement()
-        yield measurement
+    def measure(self, work: Callable[[], object]) -> Energy:
+        began, answered = self.clock.now, len(self.worker.answered)
+        work()
         seconds = self.clock.now - began
         power = 3 if len(self.worker.answered) > answered else 2
-
-        def result() -> Energy:
-            if self.failing:
-                raise MeterError(self.failing[0])
-            return Energy(power * seconds, seconds, self.name, self.covers, MEASURED, self.source)
-
-        measurement.end(result)
+        if self.failing:
+            raise MeterError(self.failing[0])
+        return Energy(power * seconds, seconds)
 
 
 def fake_meter(clock: Clock, worker: Worker, *failing: str) -> ConstantMeter:
@@ -188,13 +181,10 @@ def fake_meter(clock: Clock, worker: Worker, *failing: str) -> ConstantMeter:
 
 @pytest.fixture
 def patient(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    def idle(meter: Meter, seconds: float) -> float:
-        with meter.measure() as measurement:
-            clock.now += seconds
-        return measurement.energy.power_w
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
 
-    monkeypatch.setattr(device_energy, "idle_power_w", idle)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", sleep)
     return clock
 
 
@@ -208,6 +198,14 @@ def test_energy_is_measured_and_idle_power_taken_off(patient: Clock) -> None:
     assert figures.above_idle_mj == pytest.approx(16, rel=0.01)
     assert figures.images * 0.016 == pytest.approx(figures.seconds, rel=0.05)
     assert report.unavailable == ("RAPL: none",)
+
+
+def test_an_idle_time_that_did_not_pass_gives_no_figure(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    worker = Worker(clock)
+    report = measure_energy([worker], FILES, ([fake_meter(clock, worker)], []), 1.0, None, on_step)
+    assert report.figures == ()
+    assert "fake: no time passed" in report.unavailable[0]
 
 
 def test_a_meter_that_fails_half_way_takes_no_figure_with_it(patient: Clock) -> None:
@@ -226,7 +224,7 @@ def test_a_meter_that_fails_half_way_takes_no_figure_with_it(patient: Clock) -> 
 
 def test_a_meter_that_fails_costs_no_other_figure(patient: Clock) -> None:
     worker = Worker(patient)
-    meters = [fake_meter(patient, worker, "the meter fell off"), fake_meter(patient, worker)]
+    meters: list[Meter] = [fake_meter(patient, worker, "the meter fell off"), fake_meter(patient, worker)]
     report = measure_energy([worker], FILES, (meters, []), 1.0, None, on_step)
     assert len(report.figures) == 1
     assert report.unavailable == ("the meter fell off",)

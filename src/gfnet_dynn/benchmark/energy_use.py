@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from gfnet_dynn.benchmark.candidates import Candidate, Identity
-from gfnet_dynn.benchmark.energy.meter import Energy, Kind, Meter, estimate, idle_power_w
+from gfnet_dynn.benchmark.energy.meter import Estimate, Found, Meter
 from gfnet_dynn.errors import MeterError
 from gfnet_dynn.progress import OnStep, ignore_steps
 
@@ -23,7 +25,7 @@ class EnergyFigures:
         identity: which candidate.
         meter: its name.
         covers: the parts of the device that it measures.
-        kind: measured or estimated.
+        kind: measured by a meter, or estimated from a given power.
         source: files or calls that are read.
         image_mj: millijoules per image, of all that the meter covers.
         idle_power_w: of the idle device, measured before this candidate ran; None for an estimate.
@@ -35,7 +37,7 @@ class EnergyFigures:
     identity: Identity
     meter: str
     covers: str
-    kind: Kind
+    kind: Literal["measured", "estimated"]
     source: str
     image_mj: float
     idle_power_w: float | None
@@ -55,7 +57,7 @@ class EnergyReport:
 def measure_energy(
     candidates: Sequence[Candidate],
     files: Sequence[Path],
-    meters: tuple[Sequence[Meter], Sequence[str]],
+    meters: Found,
     seconds: float,
     estimate_power_w: float | None = None,
     on_step: OnStep = ignore_steps,
@@ -72,56 +74,51 @@ def measure_energy(
     """
     if not (files and seconds):
         return EnergyReport((), ("--energy-seconds 0" if files else "no image files",))
-    usable, unavailable = meters[0], list(meters[1])
-    total = len(candidates) * (len(usable) + (estimate_power_w is not None))
+    usable, unavailable = list(meters[0]), list(meters[1])
+    if estimate_power_w is not None:
+        usable.append(Estimate("estimate", "what the given power covers", "power given by the user", estimate_power_w))
+    total = len(candidates) * len(usable)
     figures: list[EnergyFigures] = []
     for meter in usable:
         try:
-            for each in _by_meter(meter, candidates, files, seconds):
-                figures.append(each)  # one by one: they are kept if the meter fails later
+            for candidate in candidates:
+                figures.append(_figures(meter, candidate, files, seconds))
                 on_step(len(figures), total)
         except MeterError as error:
             unavailable.append(str(error))
-    if estimate_power_w is not None:
-        for candidate in candidates:
-            images, taken = run_for(candidate, files, seconds)
-            figures.append(_figures(candidate, estimate(estimate_power_w, taken), images, None))
-            on_step(len(figures), total)
     if len(figures) < total:
         on_step(total, total)
     return EnergyReport(tuple(figures), tuple(unavailable))
 
 
-def _by_meter(
-    meter: Meter, candidates: Sequence[Candidate], files: Sequence[Path], seconds: float
-) -> Iterator[EnergyFigures]:
-    for candidate in candidates:
+def _figures(meter: Meter, candidate: Candidate, files: Sequence[Path], seconds: float) -> EnergyFigures:
+    """Classify files over and over for at least the given time."""
+    idle_w = None
+    if not isinstance(meter, Estimate):
         time.sleep(_SETTLE_S)
-        idle = idle_power_w(meter, seconds)
-        with meter.measure() as measurement:
-            images, _ = run_for(candidate, files, seconds)
-        yield _figures(candidate, measurement.energy, images, idle)
+        idle = meter.measure(partial(time.sleep, seconds))
+        if idle.seconds <= 0:
+            raise MeterError(f"{meter.name}: no time passed during the measurement, so it has no power; measure longer")
+        idle_w = idle.joules / idle.seconds
+    images = 0
 
+    def work() -> None:
+        nonlocal images
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds or not images:
+            candidate.classify(files[images % len(files)])
+            images += 1
 
-def _figures(candidate: Candidate, energy: Energy, images: int, idle_w: float | None) -> EnergyFigures:
+    energy = meter.measure(work)
     return EnergyFigures(
         identity=candidate.identity,
-        meter=energy.meter,
-        covers=energy.covers,
-        kind=energy.kind,
-        source=energy.source,
+        meter=meter.name,
+        covers=meter.covers,
+        kind="estimated" if isinstance(meter, Estimate) else "measured",
+        source=meter.source,
         image_mj=1e3 * energy.joules / images,
         idle_power_w=idle_w,
         above_idle_mj=None if idle_w is None else 1e3 * (energy.joules - idle_w * energy.seconds) / images,
         images=images,
         seconds=energy.seconds,
     )
-
-
-def run_for(candidate: Candidate, files: Sequence[Path], seconds: float) -> tuple[int, float]:
-    """Classify files over and over for at least the given time: number of images, and seconds that they took."""
-    start, images = time.perf_counter(), 0
-    while (taken := time.perf_counter() - start) < seconds or not images:
-        candidate.classify(files[images % len(files)])
-        images += 1
-    return images, taken

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gfnet_dynn.benchmark.energy import sampling
 from gfnet_dynn.benchmark.energy.external import ExternalMeter, find_external
-from gfnet_dynn.benchmark.energy.power_log import PowerLog
 from gfnet_dynn.errors import MeterError
 
 BEGIN_S = 1_700_000_000.0
@@ -19,7 +19,7 @@ def write_log(path: Path, *samples: tuple[float, float]) -> None:
 
 def meter_of(path: Path, *samples: tuple[float, float]) -> ExternalMeter:
     write_log(path, *samples)
-    return ExternalMeter.of(PowerLog(path))
+    return ExternalMeter("external meter", "all", str(path), path)
 
 
 @pytest.fixture
@@ -47,17 +47,8 @@ def test_power_is_integrated_over_the_interval_alone(path: Path, start_s: float,
 def test_a_block_is_measured_by_the_log_that_is_there_afterwards(path: Path) -> None:
     times = iter([BEGIN_S + 1, BEGIN_S + 3])
     meter = replace(meter_of(path), clock=lambda: next(times), sleep=lambda _: pytest.fail("waited for nothing"))
-    with meter.measure() as measurement:
-        write_log(path, (0, 2), (2, 2), (4, 2))
-    assert (measurement.energy_j, measurement.seconds) == (4.0, 2.0)
-    assert asdict(measurement.energy) == {
-        "joules": 4.0,
-        "seconds": 2.0,
-        "meter": "external meter",
-        "covers": "everything that the external meter supplies",
-        "kind": "measured",
-        "source": str(path),
-    }
+    energy = meter.measure(lambda: write_log(path, (0, 2), (2, 2), (4, 2)))
+    assert (energy.joules, energy.seconds) == (4.0, 2.0)
 
 
 def test_the_last_sample_is_waited_for(path: Path) -> None:
@@ -70,9 +61,8 @@ def test_the_last_sample_is_waited_for(path: Path) -> None:
 
     times = iter([BEGIN_S, BEGIN_S + 1.5])
     meter = replace(meter_of(path, (0, 2), (1, 2)), clock=lambda: next(times), sleep=nap)
-    with meter.measure() as measurement:
-        pass
-    assert measurement.energy_j == 3.0
+    energy = meter.measure(lambda: None)
+    assert energy.joules == 3.0
     assert naps == [1.0] * 3
 
 
@@ -80,10 +70,8 @@ def test_a_log_that_does_not_go_on_is_not_waited_for_for_ever(path: Path) -> Non
     naps: list[float] = []
     times = iter([BEGIN_S, BEGIN_S + 1.5])
     meter = replace(meter_of(path), clock=lambda: next(times), sleep=naps.append, wait_s=4.0)
-    with meter.measure() as measurement:
-        pass
     with pytest.raises(MeterError, match="has no samples yet"):
-        _ = measurement.energy_j
+        meter.measure(lambda: None)
     assert naps == [1.0] * 4
 
 
@@ -97,13 +85,14 @@ def test_a_log_that_does_not_cover_the_interval_is_refused(path: Path, start_s: 
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.0, 6.0), (1.5, 5.5), (2.0, 3.0), (0.5, 1.25), (4.0, 5.5)])
-def test_a_gap_in_the_interval_is_refused_even_at_its_ends(path: Path, start_s: float, end_s: float) -> None:
+def test_a_gap_in_the_interval_is_refused_even_at_its_ends(
+    path: Path, start_s: float, end_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     meter = meter_of(path, (0, 1), (1, 1), (5, 1), (6, 1))
     with pytest.raises(MeterError, match=r"power\.csv: no sample for 4\.00 s"):
         meter.energy_between(BEGIN_S + start_s, BEGIN_S + end_s)
-    assert replace(meter, max_gap_s=4.0).energy_between(BEGIN_S + start_s, BEGIN_S + end_s).joules == pytest.approx(
-        end_s - start_s
-    )
+    monkeypatch.setattr(sampling, "MAX_GAP_S", 4.0)
+    assert meter.energy_between(BEGIN_S + start_s, BEGIN_S + end_s).joules == pytest.approx(end_s - start_s)
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.0, 1.0), (0.25, 0.5), (5.0, 6.0)])
@@ -123,7 +112,11 @@ def test_a_log_is_found_by_its_path(path: Path) -> None:
     write_log(path)
     ((meter,), reasons) = find_external(path)
     assert reasons == []
-    assert (meter.name, meter.source) == ("external meter", str(path))
+    assert (meter.name, meter.covers, meter.source) == (
+        "external meter",
+        "everything that the external meter supplies",
+        str(path),
+    )
 
 
 def test_a_log_that_cannot_be_read_is_reported(path: Path) -> None:

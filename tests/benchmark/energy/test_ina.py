@@ -37,12 +37,15 @@ def test_the_input_rail_is_the_total_where_there_is_one(tmp_path: Path) -> None:
     assert meter.name == "INA3221"
     assert meter.covers == "module input rail VDD_IN: the module, without its carrier board"
     assert meter.source == f"{folder / '{in,curr}1_input'}, every 50 ms"
-    with meter.measure() as measurement:
+
+    def work() -> None:
         metronome.wait()
         metronome.now += 0.02
+
+    energy = meter.measure(work)
     assert metronome.pauses == [0.05, 0.05]
-    assert measurement.seconds == pytest.approx(0.12)
-    assert measurement.energy_j == pytest.approx(5 * 0.05 + 10 * 0.05 + 15 * 0.02)
+    assert energy.seconds == pytest.approx(0.12)
+    assert energy.joules == pytest.approx(5 * 0.05 + 10 * 0.05 + 15 * 0.02)
 
 
 @pytest.mark.parametrize("label", ["POM_5V_IN", "5V_IN"])
@@ -67,9 +70,12 @@ def test_without_an_input_rail_the_rails_are_added_but_none_twice(tmp_path: Path
     assert reasons == []
     assert meter.covers.startswith("sum of the rails VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0, which may not be the whole")
     assert "1-0041" not in meter.source
-    with meter.measure() as measurement:
+
+    def work() -> None:
         metronome.now += 1.0
-    assert measurement.energy.power_w == pytest.approx(4 + 1 + 2)
+
+    energy = meter.measure(work)
+    assert energy.joules / energy.seconds == pytest.approx(4 + 1 + 2)
 
 
 def test_a_rail_fed_by_one_that_is_not_measured_counts(tmp_path: Path) -> None:
@@ -108,10 +114,12 @@ def test_a_rail_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
 def test_a_sensor_that_goes_off_meanwhile_gives_no_energy(tmp_path: Path) -> None:
     folder = sensor(tmp_path, "ina3221", "1-0040", 1, **rails(VDD_IN=(5000, 1)))
     ((meter,), _) = find_ina(tmp_path, Metronome(0).timing)
-    with meter.measure() as measurement:
+
+    def work() -> None:
         (folder / "in1_input").unlink()
+
     with pytest.raises(MeterError, match="in1_input cannot be read"):
-        _ = measurement.energy_j
+        meter.measure(work)
 
 
 @pytest.mark.parametrize("file", ["power1_label", "in1_label", "label"])
@@ -122,9 +130,12 @@ def test_an_ina238_measures_its_rail(tmp_path: Path, file: str) -> None:
     assert reasons == []
     assert (meter.name, meter.covers) == ("INA238 2-0044", "rail VIN")
     assert meter.source == f"{folder / 'power1_input'}, every 50 ms"
-    with meter.measure() as measurement:
+
+    def work() -> None:
         metronome.now += 2.0
-    assert measurement.energy_j == pytest.approx(47.0)
+
+    energy = meter.measure(work)
+    assert energy.joules == pytest.approx(47.0)
 
 
 def test_an_ina238_without_a_label_does_not_guess_what_it_covers(tmp_path: Path) -> None:

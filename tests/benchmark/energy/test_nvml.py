@@ -19,21 +19,26 @@ def test_the_energy_counter_is_read_where_there_is_one(monkeypatch: pytest.Monke
     assert reasons == []
     assert (meter.name, meter.covers) == ("NVML GPU 0", "GPU 0, Accelerator 9, with its memory")
     assert meter.source == "nvmlDeviceGetTotalEnergyConsumption"
-    with meter.measure() as measurement:
+
+    def work() -> None:
         metronome.now += 2.0
         gpu.energy_mj = 907_000
-    assert measurement.energy_j == pytest.approx(900.0)
-    assert measurement.energy.power_w == pytest.approx(450.0)
+
+    energy = meter.measure(work)
+    assert energy.joules == pytest.approx(900.0)
+    assert energy.joules / energy.seconds == pytest.approx(450.0)
 
 
 def test_a_counter_that_went_back_gives_no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(energy_mj=7_000)
     install(monkeypatch, gpu)
     ((meter,), _) = find_nvml(timing=Metronome(0).timing)
-    with meter.measure() as measurement:
+
+    def work() -> None:
         gpu.energy_mj = 0
+
     with pytest.raises(MeterError, match="went backwards"):
-        _ = measurement.energy_j
+        meter.measure(work)
 
 
 def test_power_is_sampled_where_there_is_no_counter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,10 +52,9 @@ def test_power_is_sampled_where_there_is_no_counter(monkeypatch: pytest.MonkeyPa
     ((meter,), reasons) = find_nvml(timing=metronome.timing)
     assert reasons == []
     assert meter.source == "nvmlDeviceGetPowerUsage, every 100 ms"
-    with meter.measure() as measurement:
-        metronome.wait()
-    assert measurement.energy_j == pytest.approx(7.0 + 8.0 + 8.0)
-    assert measurement.seconds == pytest.approx(0.3)
+    energy = meter.measure(metronome.wait)
+    assert energy.joules == pytest.approx(7.0 + 8.0 + 8.0)
+    assert energy.seconds == pytest.approx(0.3)
 
 
 def test_each_gpu_has_a_meter_and_one_that_tells_nothing_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,10 +68,12 @@ def test_a_gpu_that_is_lost_meanwhile_gives_no_energy(monkeypatch: pytest.Monkey
     gpu = Gpu(energy_mj=1)
     install(monkeypatch, gpu)
     ((meter,), _) = find_nvml(timing=Metronome(0).timing)
-    with meter.measure() as measurement:
+
+    def work() -> None:
         gpu.energy_mj = None
+
     with pytest.raises(MeterError, match=r"NVML GPU 0 cannot be read \(Not Supported\)"):
-        _ = measurement.energy_j
+        meter.measure(work)
 
 
 def test_a_driver_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

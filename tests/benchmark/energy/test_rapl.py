@@ -34,12 +34,15 @@ def test_a_package_is_measured_without_its_parts(tmp_path: Path) -> None:
     (meter,) = meters
     assert (meter.name, meter.covers) == ("RAPL package", "processor package 0")
     assert meter.source == str(package / "energy_uj")
-    with meter.measure() as measurement:
+
+    def work() -> None:
         metronome.now += 2.0
         write(package, energy_uj=31_000_000)
         write(core, energy_uj=20_000_000)
-    assert measurement.energy_j == pytest.approx(30.0)
-    assert measurement.energy.power_w == pytest.approx(15.0)
+
+    energy = meter.measure(work)
+    assert energy.joules == pytest.approx(30.0)
+    assert energy.joules / energy.seconds == pytest.approx(15.0)
 
 
 def test_a_counter_that_starts_over_is_followed(tmp_path: Path) -> None:
@@ -50,11 +53,14 @@ def test_a_counter_that_starts_over_is_followed(tmp_path: Path) -> None:
 
     metronome = Metronome(2, beat)
     ((meter,), _) = find_rapl(tmp_path, metronome.timing)
-    with meter.measure() as measurement:
+
+    def work() -> None:
         metronome.wait()
         write(package, energy_uj=2_000_000)
-    assert measurement.energy_j == pytest.approx(4 + 63 + 3)
-    assert measurement.seconds == 120.0
+
+    energy = meter.measure(work)
+    assert energy.joules == pytest.approx(4 + 63 + 3)
+    assert energy.seconds == 120.0
 
 
 def test_packages_are_added_and_the_platform_stands_alone(tmp_path: Path) -> None:
@@ -63,18 +69,20 @@ def test_packages_are_added_and_the_platform_stands_alone(tmp_path: Path) -> Non
     metronome = Metronome(0)
     meters, reasons = find_rapl(tmp_path, metronome.timing)
     assert reasons == []
-    whole, packages = meters
+    (whole, packages), joules = meters, list[float]()
     assert whole.name == "RAPL psys"
     assert "whole platform" in whole.covers
     assert whole.source == str(platform / "energy_uj")
     assert packages.covers == "processor package 0, 1"
     assert packages.source == f"{first / 'energy_uj'}, {second / 'energy_uj'}"
-    with whole.measure() as of_whole, packages.measure() as of_packages:
+
+    def work() -> None:
         write(first, energy_uj=2_000_000)
         write(second, energy_uj=3_000_000)
         write(platform, energy_uj=9_000_000)
-    assert of_packages.energy_j == pytest.approx(5.0)
-    assert of_whole.energy_j == pytest.approx(9.0)
+
+    assert whole.measure(lambda: joules.append(packages.measure(work).joules)).joules == pytest.approx(9.0)
+    assert joules == pytest.approx([5.0])
 
 
 def test_a_forbidden_counter_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

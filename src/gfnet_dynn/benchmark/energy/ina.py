@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from gfnet_dynn.benchmark.energy.meter import Found, Meter
-from gfnet_dynn.benchmark.energy.power import PowerMeter
-from gfnet_dynn.benchmark.energy.sampling import REAL, Timing
+from gfnet_dynn.benchmark.energy.sampling import REAL, PowerMeter, Timing
 from gfnet_dynn.benchmark.energy.sysfs import read_number, read_text
 from gfnet_dynn.errors import MeterError
 
@@ -92,7 +91,7 @@ def _ina3221(folders: list[Path], timing: Timing) -> PowerMeter:
     else:
         covers = f"sum of the rails {', '.join(rail.label for rail in parts)}, which may not be the whole board"
     files = ", ".join(str(rail.folder / f"{{in,curr}}{rail.channel}_input") for rail in parts)
-    return _sampled("INA3221", covers, files, partial(_sum_w, parts), timing)
+    return _sampled("INA3221", covers, files, lambda: sum(rail.power_w() for rail in parts), timing)
 
 
 def _rails(folder: Path) -> list[Rail]:
@@ -108,10 +107,6 @@ def _rails(folder: Path) -> list[Rail]:
     return rails
 
 
-def _sum_w(rails: list[Rail]) -> float:
-    return sum(rail.power_w() for rail in rails)
-
-
 def _ina238(folder: Path, timing: Timing) -> PowerMeter:
     file = folder / "power1_input"
     address = folder.parents[1].name
@@ -121,14 +116,10 @@ def _ina238(folder: Path, timing: Timing) -> PowerMeter:
         covers = f"rail {label}"
     else:
         covers = "the rail of the sensor (on Jetson Thor VIN, the input of module and carrier board)"
-    return _sampled(f"INA238 {address}", covers, str(file), partial(_from_microwatts, file), timing)
+    return _sampled(f"INA238 {address}", covers, str(file), lambda: read_number(file) * 1e-6, timing)
 
 
-def _from_microwatts(file: Path) -> float:
-    return read_number(file) * 1e-6
-
-
-def _sampled(name: str, covers: str, files: str, read_power_w: partial[float], timing: Timing) -> PowerMeter:
+def _sampled(name: str, covers: str, files: str, read_power_w: Callable[[], float], timing: Timing) -> PowerMeter:
     read_power_w()  # fails now if the sensor cannot be read
     source = f"{files}, every {INTERVAL_S * 1e3:g} ms"
     return PowerMeter(name, covers, source, read_power_w, interval_s=INTERVAL_S, timing=timing)

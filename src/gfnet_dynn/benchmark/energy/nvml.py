@@ -7,10 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.benchmark.energy.counters import Counter, CounterMeter
 from gfnet_dynn.benchmark.energy.meter import Found, Meter
-from gfnet_dynn.benchmark.energy.power import PowerMeter
-from gfnet_dynn.benchmark.energy.sampling import REAL, Timing
+from gfnet_dynn.benchmark.energy.sampling import REAL, Counter, CounterMeter, PowerMeter, Timing
 from gfnet_dynn.errors import MeterError
 
 _DRIVER = "proc/driver/nvidia/version"

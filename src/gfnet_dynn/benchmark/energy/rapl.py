@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from gfnet_dynn.benchmark.energy.counters import Counter, CounterMeter
 from gfnet_dynn.benchmark.energy.meter import Found, Meter
-from gfnet_dynn.benchmark.energy.sampling import REAL, Timing
+from gfnet_dynn.benchmark.energy.sampling import REAL, Counter, CounterMeter, Timing
 from gfnet_dynn.benchmark.energy.sysfs import read_number, read_text
 from gfnet_dynn.errors import MeterError
 
