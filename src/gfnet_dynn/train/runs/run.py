@@ -63,8 +63,6 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
     fabric = make_fabric(plan.settings.device, plan.settings.precision)
     if resume:
         return _resumed(plan, fabric)
-    if plan.teacher is not None and plan.distillation.frequency_weight:
-        plan.teacher.feature_channels()  # an error where it has none
     initial, stages = _checked_start(plan)
     require_writable(plan.folder.parent)
     learned_from = lineage_of_plan(plan)  # before the run that it starts from may be moved aside
