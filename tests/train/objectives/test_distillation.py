@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.errors import OptionError, TrainingError
+from gfnet_dynn.errors import OptionError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.spec.backbone import IMAGENET_MEAN, IMAGENET_STD
 from gfnet_dynn.spec.network import InputSpec
@@ -36,16 +36,14 @@ from tests.train.test_stages import falls, run
 class Oracle(nn.Module):
     """Knows the class of the striped scenes by their mean colour, counts its calls, and shows a feature map."""
 
-    def __init__(self, *, with_map: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(3, 4)
-        self.with_map = with_map
         self.calls = 0
 
-    def forward(self, images: torch.Tensor) -> Any:
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self.calls += 1
-        logits = 3 * self.linear(images.mean(dim=(2, 3)))
-        return (logits, nn.functional.avg_pool2d(images, 8)) if self.with_map else logits
+        return 3 * self.linear(images.mean(dim=(2, 3))), nn.functional.avg_pool2d(images, 8)
 
 
 def teacher(net: nn.Module, takes: InputSpec = TINY.input) -> Teacher:
@@ -128,16 +126,15 @@ def test_a_teacher_sees_the_students_view_in_its_own_normalisation_and_size() ->
     seen = []
 
     class Watcher(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             seen.append(images)
-            return images.mean(dim=(2, 3))
+            return images.mean(dim=(2, 3)), images
 
     takes = InputSpec(64, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     raw = torch.rand(2, 3, 1, 1).expand(2, 3, 32, 32)
     mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
-    output = teacher(Watcher(), takes)((raw - mean) / std)
+    teacher(Watcher(), takes)((raw - mean) / std)
     torch.testing.assert_close(seen[0], ((raw - 0.5) / 0.25)[:, :, :1, :1].expand(2, 3, 64, 64))
-    assert output.features is None
 
 
 def test_a_teacher_never_learns() -> None:
@@ -145,14 +142,6 @@ def test_a_teacher_never_learns() -> None:
     wise.train()
     assert not any(module.training for module in wise.modules())
     assert not any(parameter.requires_grad for parameter in wise.parameters())
-
-
-def test_a_teacher_of_another_signature_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"must return logits \[B, K\]"):
-        teacher(nn.Identity())(torch.zeros(2, 3, 32, 32))
-    outputs = TeacherOutputs(teacher(Oracle(with_map=False)), keep=True)
-    with pytest.raises(TrainingError, match="--frequency-weight needs a teacher that returns its feature map"):
-        _ = outputs.teacher_channels
 
 
 def test_answers_are_kept_for_views_that_come_again() -> None:

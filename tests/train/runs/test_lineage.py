@@ -26,7 +26,7 @@ from gfnet_dynn.train.objectives.teacher import Teacher
 from gfnet_dynn.train.runs.lineage import lineage_of_plan
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
-from gfnet_dynn.train.runs.teaching import TeacherContext, find_teacher
+from gfnet_dynn.train.runs.teaching import find_teacher
 from tests.conftest import write_image
 from tests.fingerprints import of_files
 from tests.train.conftest import QUICK, TINY, tiny_data
@@ -169,8 +169,8 @@ def test_a_damaged_record_is_named(plan: RunPlan, record: object) -> None:
 def taught_by(plan: RunPlan, tmp_path: Path) -> Callable[[str], RunPlan]:
     def make(named: str) -> RunPlan:
         settings = DistillationSettings(teacher=named, teacher_size=32, teacher_epochs=1, teacher_batch=64)
-        school = TeacherContext(plan.data, QUICK, tmp_path / "teachers", lambda plan: Reporter(), lambda said: None)
-        return replace(plan, distillation=settings, teacher=find_teacher(settings, school))
+        student = replace(plan, distillation=settings)
+        return replace(student, teacher=find_teacher(student, tmp_path / "teachers", lambda plan: Reporter()))
 
     return make
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.spec.network import InputSpec
 
@@ -20,7 +19,7 @@ class TeacherOutput:
 
     Attributes:
         logits: [B, K].
-        features: its last feature map [B, C, H, W], or None where it offers none.
+        features: its last feature map [B, C, H, W], or None where it was not needed.
     """
 
     logits: Tensor
@@ -42,7 +41,7 @@ class WholeNet(nn.Module):
 
 
 class Teacher(nn.Module):
-    """Any network as a teacher.
+    """A trained network that answers for the views of its student.
 
     Attributes:
         source: what it is and where it comes from, as JSON values.
@@ -57,15 +56,9 @@ class Teacher(nn.Module):
         source: dict[str, object],
         weights: Path | None = None,
     ) -> None:
-        """Wrap a trained network.
+        """Wrap a network that maps images, normalised for `takes`, to logits and a feature map, as `WholeNet` does.
 
-        Args:
-            net: called with images [B, 3, S, S], normalised for `takes`; returns logits [B, K], or logits and a
-                feature map [B, C, H, W].
-            takes: input of `net`; padding is omitted.
-            student: the input of the student, whose batches are given.
-            source: what it is and where it comes from, as JSON values.
-            weights: the file of its weights, or None.
+        Batches are those of the `student`, of its size and normalisation; padding is omitted.
         """
         super().__init__()
         self.net = net.eval().requires_grad_(False)
@@ -79,42 +72,24 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> TeacherOutput:
-        """Outputs for a batch that is normalised for the student, [B, 3, S, S].
-
-        Raises:
-            TrainingError: the network returns something else than it should.
-        """
+        """Outputs for a batch that is normalised for the student, [B, 3, S, S]."""
         given, takes = self._student, self._takes
-        scale = images.new_tensor([s / t for s, t in zip(given.std, takes.std, strict=True)]).view(1, 3, 1, 1)
-        shift = images.new_tensor(
-            [(sm - tm) / ts for sm, tm, ts in zip(given.mean, takes.mean, takes.std, strict=True)]
-        ).view(1, 3, 1, 1)
-        views = images * scale + shift
+        mean, std, own_mean, own_std = (
+            images.new_tensor(each).view(1, 3, 1, 1) for each in (given.mean, given.std, takes.mean, takes.std)
+        )
+        views = images * (std / own_std) + (mean - own_mean) / own_std
         size = takes.size
         if views.shape[-1] != size:
             views = functional.interpolate(
                 views, size=(size, size), mode="bilinear", align_corners=False, antialias=views.shape[-1] > size
             )
-        answer = self.net(views)
-        logits, features = answer if isinstance(answer, tuple) else (answer, None)
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(images):
-            raise TrainingError("a teacher must return logits [B, K], or logits and a feature map [B, C, H, W]")
-        return TeacherOutput(logits.float(), None if features is None else features.float())
+        logits, features = self.net(views)
+        return TeacherOutput(logits.float(), features.float())
 
     def feature_channels(self) -> int:
-        """Channels of its feature map, found by showing it one empty image.
-
-        Raises:
-            TrainingError: it offers none.
-        """
-        size = self._student.size
-        device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
-        output: TeacherOutput = self(torch.zeros(1, 3, size, size, device=device))
-        if output.features is None:
-            raise TrainingError(
-                "--frequency-weight needs a teacher that returns its feature map beside its logits: this one does not"
-            )
-        return output.features.shape[1]
+        """Channels of its feature map, found by showing it one empty image."""
+        size, device = self._student.size, next(self.parameters()).device
+        return int(self.net(torch.zeros(1, 3, size, size, device=device))[1].shape[1])
 
 
 class TeacherOutputs:
@@ -131,15 +106,6 @@ class TeacherOutputs:
         self._keep = keep
         self._kept: dict[tuple[str, int, int], Tensor] = {}
 
-    @property
-    def teacher_channels(self) -> int:
-        """Channels of the teacher's feature map.
-
-        Raises:
-            TrainingError: it offers none.
-        """
-        return self.teacher.feature_channels()
-
     def of(self, images: Tensor, view: tuple[str, int, int], *, with_features: bool = False) -> TeacherOutput:
         """The output for a batch.
 
@@ -148,12 +114,9 @@ class TeacherOutputs:
             view: stage, view and step, which together decide the batch.
             with_features: whether the feature map is needed, which is never cached.
         """
-        if with_features:
-            output: TeacherOutput = self.teacher(images)
-            return output
-        if view in self._kept:
+        if not with_features and view in self._kept:
             return TeacherOutput(self._kept[view], None)
-        logits: Tensor = self.teacher(images).logits
-        if self._keep:
-            self._kept[view] = logits
-        return TeacherOutput(logits, None)
+        output: TeacherOutput = self.teacher(images)
+        if self._keep and not with_features:
+            self._kept[view] = output.logits
+        return output

@@ -19,9 +19,9 @@ from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import load_published
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runlayout import STAGES, find_checkpoint_file
+from gfnet_dynn.system.memory import keep_freed_memory
 from gfnet_dynn.system.storage import move_aside, require_writable, write_json
 from gfnet_dynn.train.engine.device import make_fabric
-from gfnet_dynn.train.engine.memory import keep_freed_memory
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.runs.lineage import lineage_of_plan
 from gfnet_dynn.train.runs.record import RunRecord
@@ -63,8 +63,6 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
     fabric = make_fabric(plan.settings.device, plan.settings.precision)
     if resume:
         return _resumed(plan, fabric)
-    if plan.teacher is not None and plan.distillation.frequency_weight:
-        plan.teacher.feature_channels()  # an error where it has none
     initial, stages = _checked_start(plan)
     require_writable(plan.folder.parent)
     learned_from = lineage_of_plan(plan)  # before the run that it starts from may be moved aside

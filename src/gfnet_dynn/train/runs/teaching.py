@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from gfnet_dynn.spec.backbone import (
 )
 from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
-from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.reporter import Reporter
@@ -45,46 +44,35 @@ from gfnet_dynn.units import percent
 _USUAL_SIZE = 224  # of ImageNet weights
 
 
-@dataclass(frozen=True)
-class TeacherContext:
-    """What a teacher is found or trained for.
+def find_teacher(
+    student: RunPlan, folder: Path, make_reporter: Callable[[RunPlan], Reporter], log: Log = ignore_log
+) -> Teacher | None:
+    """The teacher, ready to answer; None where the student's plan names none.
 
-    Attributes:
-        data: of the student.
-        settings: of the student's training; the teacher shares seed, augmentation, device and precision.
+    Args:
+        student: what the teacher is for; it shares data, seed, augmentation, device and precision.
         folder: trained teachers are kept below it.
         make_reporter: makes the reporter of a teacher's run from its plan.
         log: receives lines for the user.
-    """
-
-    data: SceneData
-    settings: TrainSettings
-    folder: Path
-    make_reporter: Callable[[RunPlan], Reporter]
-    log: Log = ignore_log
-
-
-def find_teacher(distillation: DistillationSettings, context: TeacherContext) -> Teacher | None:
-    """The teacher, ready to answer; None where the settings name none.
 
     Raises:
         CheckpointError: its classes are not those of the data, or it has seen images that are held out.
         MissingExtraError: the weights that it starts from are not installed.
         KeyboardInterrupt: interrupted in its training; the state is saved, and the next call continues.
     """
-    named = distillation.teacher
+    named = student.distillation.teacher
     if named is None:
         return None
     if named.casefold() in BACKBONES:
-        file = _fine_tuned(find_backbone(named), distillation, context)
-    elif distillation.teacher_start is not None:
+        file = _fine_tuned(teacher_plan(find_backbone(named), student, folder), make_reporter, log)
+    elif student.distillation.teacher_start is not None:
         raise TrainingError("--teacher-start goes with a --teacher that is named and fine-tuned, not with a checkpoint")
     elif Path(named).exists():
         file = find_checkpoint_file(Path(named))
     else:
         raise TrainingError(f"no teacher {named!r}: give a checkpoint's path, or one of {', '.join(BACKBONES)}")
-    teacher = _wrapped(file, context.data)
-    context.log(f"accuracy of the teacher on the selection split: {percent(_accuracy(teacher, context.data), 1)}")
+    teacher = _wrapped(file, student.data)
+    log(f"accuracy of the teacher on the selection split: {percent(_accuracy(teacher, student.data), 1)}")
     return teacher
 
 
@@ -98,22 +86,22 @@ def _accuracy(teacher: Teacher, data: SceneData) -> float:
     return right / len(loader)
 
 
-def _fine_tuned(backbone: BackboneSpec, distillation: DistillationSettings, context: TeacherContext) -> Path:
-    plan = teacher_plan(backbone, distillation, context)
-    with _locked(plan.folder, context.log):
+def _fine_tuned(plan: RunPlan, make_reporter: Callable[[RunPlan], Reporter], log: Log) -> Path:
+    with _locked(plan.folder, log):
         file = plan.layout.model("backbone")
         resumable = can_resume(plan)
         if resumable and file.is_file():
             return file
         run = open_run(plan, resume=resumable)
         begun = "continues its fine-tuning" if resumable else "is fine-tuned first"
-        context.log(f"the teacher, {backbone_name(backbone)} at {plan.spec.input.size} px, {begun} in {plan.folder}")
-        if trunk_of(backbone) is None and distillation.teacher_start is None:
-            context.log("the teacher starts from random weights: name trained ones with --teacher-start")
+        name = backbone_name(plan.spec.backbone)
+        log(f"the teacher, {name} at {plan.spec.input.size} px, {begun} in {plan.folder}")
+        if trunk_of(plan.spec.backbone) is None and plan.start.checkpoint is None:
+            log("the teacher starts from random weights: name trained ones with --teacher-start")
         try:
-            return train(run, context.make_reporter(plan))
+            return train(run, make_reporter(plan))
         except KeyboardInterrupt:
-            context.log("interrupted; the same command continues with the teacher")
+            log("interrupted; the same command continues with the teacher")
             raise
 
 
@@ -129,33 +117,33 @@ def _locked(folder: Path, log: Log) -> Iterator[None]:
         yield
 
 
-def teacher_plan(backbone: BackboneSpec, distillation: DistillationSettings, context: TeacherContext) -> RunPlan:
-    """How a named teacher is fine-tuned: on the student's split, at its own size, without exits."""
+def teacher_plan(backbone: BackboneSpec, student: RunPlan, folder: Path) -> RunPlan:
+    """How a named teacher is fine-tuned below `folder`: on the student's split, at its own size, without exits."""
+    data, asked, shared = student.data, student.distillation, student.settings
     usual = backbone.resolution if isinstance(backbone, EfficientNetLiteSpec) else _USUAL_SIZE
-    size = distillation.teacher_size if distillation.teacher_size is not None else usual
-    image = structs.replace(make_input(backbone, size, pad=False), stretch=context.data.input.stretch)
-    student = context.settings
+    size = asked.teacher_size if asked.teacher_size is not None else usual
+    image = structs.replace(make_input(backbone, size, pad=False), stretch=data.input.stretch)
     settings = TrainSettings(  # nothing that differs from student to student, so that they can share the teacher
-        backbone_epochs=distillation.teacher_epochs,
-        batch=distillation.teacher_batch,
-        lr=distillation.teacher_lr,
-        augmentation=student.augmentation,
-        seed=student.seed,
-        precision=student.precision,
-        device=student.device,
-        checkpoint_minutes=student.checkpoint_minutes,
+        backbone_epochs=asked.teacher_epochs,
+        batch=asked.teacher_batch,
+        lr=asked.teacher_lr,
+        augmentation=shared.augmentation,
+        seed=shared.seed,
+        precision=shared.precision,
+        device=shared.device,
+        checkpoint_minutes=shared.checkpoint_minutes,
     )
     plan = RunPlan(
-        spec=NetSpec(backbone, (), image, context.data.split.classes),
-        data=replace(context.data, input=image),
+        spec=NetSpec(backbone, (), image, data.split.classes),
+        data=replace(data, input=image),
         settings=settings,
-        folder=context.folder,
-        start=Start(distillation.teacher_start, new_head=distillation.teacher_start is not None),
+        folder=folder,
+        start=Start(asked.teacher_start, new_head=asked.teacher_start is not None),
     )
     described = {**plan.record().to_dict(), "versions": None, "source": None}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]  # each teacher has a place
-    name = f"{context.data.source.name}_{backbone_name(backbone)}_{size}px_seed{settings.seed}_{digest}"
-    return replace(plan, folder=context.folder / name)
+    name = f"{data.source.name}_{backbone_name(backbone)}_{size}px_seed{settings.seed}_{digest}"
+    return replace(plan, folder=folder / name)
 
 
 def _wrapped(file: Path, data: SceneData) -> Teacher:

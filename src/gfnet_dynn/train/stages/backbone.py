@@ -40,12 +40,11 @@ class BackboneStage(Stage):
         self.extra = {"distiller": self._distiller} if self._distiller else {}
 
     def _make_distiller(self) -> Distiller | None:
-        context = self.context
+        context, net = self.context, self.context.net
         if context.teacher is None:
             return None
-        channels = context.teacher.teacher_channels if context.distillation.frequency_weight else None
-        width = context.net.backbone.widths[self._last]
-        distiller = Distiller(context.distillation, width, context.net.num_classes, channels)
+        channels = context.teacher.teacher.feature_channels() if context.distillation.frequency_weight else None
+        distiller = Distiller(context.distillation, net.backbone.widths[self._last], net.num_classes, channels)
         return distiller.to(context.fabric.device)
 
     @property
