@@ -23,7 +23,15 @@ class ThresholdError(GFNetDynnError, ValueError):
 
 
 class CalibrationError(GFNetDynnError):
-    """A guarantee that calibration images cannot support, or that makes no sense."""
+    """A guarantee that calibration images cannot support, or that makes no sense.
+
+    Attributes:
+        precision: without which the images could support the guarantee; None: none.
+    """
+
+    def __init__(self, message: str, precision: str | None = None) -> None:
+        super().__init__(message)
+        self.precision = precision
 
 
 class DataError(GFNetDynnError):

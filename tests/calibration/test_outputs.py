@@ -130,6 +130,18 @@ def test_answers_that_are_no_numbers_are_refused_with_the_image(
     assert f"{IMAGES - 1} others" in str(caught.value)
 
 
+def test_some_precisions_are_run_and_read_back_alone(
+    tmp_path: Path, bundle: Bundle, labelled: CalibrationImages, collected: Outputs
+) -> None:
+    found = collect_outputs(bundle, labelled, ONNXRUNTIME, precisions=("fp32",))
+    assert list(found.precisions) == ["fp32"]
+    assert same(found, collected.only(("fp32",)))
+    kept = load_outputs(store_outputs(tmp_path / "kept.npz", found), bundle)
+    assert same(kept, found)
+    with pytest.raises(CalibrationError, match="are of fp32 and lack int8"):
+        kept.only(("fp32", "int8"))
+
+
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path, bundle: Bundle, labelled: CalibrationImages) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     files = (*labelled.files[:3], tmp_path / "bad.png")
@@ -295,7 +307,7 @@ UNREADABLE, UNFIT = "cannot read the outputs", "does not fit the bundle's exits 
         (without("about"), UNREADABLE),
         (without("labels"), UNREADABLE),
         (without("fp32_gates"), UNREADABLE),
-        (without("int8_logits"), UNFIT),
+        (without("fp32_logits"), UNFIT),
         (also("bf16"), UNFIT),
         (having("about", lambda about: about[:3]), UNREADABLE),
         (having("about", lambda _: np.array("text")), UNREADABLE),

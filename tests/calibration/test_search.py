@@ -259,7 +259,7 @@ def test_a_risk_and_a_budget_that_exclude_each_other_are_refused() -> None:
 def test_one_threshold_for_all_is_what_control_finds_on_all_images(method: Method, score: Score) -> None:
     target, source = RiskTarget("harmful-exits", 0.04, 0.9, method), both(700)
     made = calibrate(source, order(target=target, score=score))
-    scores = [by_score(each, score) for each in source.precisions.values()]
+    scores = {name: by_score(each, score) for name, each in source.precisions.items()}
     assert made.guarantee == control(scores, TIMED.means, target)
     assert made.policy.thresholds == made.guarantee.thresholds
     assert (made.policy.name, made.policy.score) == ("calibrated", score)
@@ -268,9 +268,8 @@ def test_one_threshold_for_all_is_what_control_finds_on_all_images(method: Metho
 def test_a_fitted_signal_is_tested_on_images_that_it_was_not_fitted_to() -> None:
     source, asked = both(900), order(target=HARM, score="margin", **LATER)
     made, parts = calibrate(source, asked), divide(900, asked)
-    arrays = list(source.precisions.values())
-    fitted = fit(arrays[0].take(parts.fit), "margin")
-    scores = [by_score(each, "margin", fitted).take(parts.test) for each in arrays]
+    fitted = fit(source.precisions["fp32"].take(parts.fit), "margin")
+    scores = {name: by_score(each, "margin", fitted).take(parts.test) for name, each in source.precisions.items()}
     assert made.guarantee == control(scores, TIMED.means, HARM)
     assert made.guarantee.images == len(parts.test) == 360
 

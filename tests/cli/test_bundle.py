@@ -48,8 +48,19 @@ def test_info_shows_what_the_bundle_holds(run: Run) -> None:
         files = read_bundle(Path("tiny.gfd")).manifest.files
         size = sum(file.bytes for name, file in files.items() if name.startswith(precision))
         assert f"{precision} 3 {size / 1e6:.3g}" in outcome.out
-    assert "calibrated default neighbours harmful exits at most 1%" in outcome.out
+    assert "calibrated default neighbours – harmful exits at most 1%" in outcome.out
     assert "next: gfnet-dynn classify tiny.gfd" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("precisions", "shown"), [(["fp32", "int8"], "fp32, int8"), (["fp32"], "fp32"), ("fp32", "–"), (5, "–")]
+)
+def test_info_shows_the_precisions_that_a_policy_covers(run: Run, precisions: object, shown: str) -> None:
+    guarantee = {"statement": "error at most 1%", "precisions": precisions}
+    policy = replace(bundles.CALIBRATED, guarantee=guarantee)
+    bundles.write_tiny(Path("tiny.gfd"), policies=(policy, *bundles.POLICIES))
+    outcome = run("gfnet-dynn", "bundle", "info", "tiny.gfd")
+    assert f"calibrated default neighbours {shown} error at most 1%" in outcome.out
 
 
 def test_info_fits_80_columns() -> None:

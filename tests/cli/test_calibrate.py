@@ -123,6 +123,59 @@ def test_a_policy_that_is_worse_than_the_default_is_stored_behind_it(calibrate: 
     assert names_of() == ["calibrated", *POLICIES]
 
 
+BOTH, ONE = ("fp32", "int8"), ("fp32",)
+
+
+@pytest.mark.parametrize(
+    ("automatic", "options", "covered"),
+    [
+        (BOTH, (), BOTH),
+        (ONE, (), ONE),
+        (ONE, ("--precision", "int8"), BOTH),
+        (ONE, ("--all-precisions",), BOTH),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("images", ["scenes", "kept.npz"])
+def test_a_policy_covers_the_precisions_that_run_by_default_and_those_asked_for(
+    calibrate: Calibrate, automatic: tuple[str, ...], options: tuple[str, ...], covered: tuple[str, ...], images: str
+) -> None:
+    bundles.write_tiny(Path("tiny.gfd"), auto_precisions=automatic)
+    outcome = calibrate(*BUDGET, *options, "--report", "report.json", images=images)
+    policy = policy_of(name="calibrated")
+    assert policy.covered == tuple(policy.references) == covered
+    report = json.loads(Path("report.json").read_bytes())
+    assert list(report["expected"]) == list(covered)
+    assert report["precision"] in covered
+    assert f"valid in {', '.join(covered)}" in outcome.out
+    assert ("--all-precisions adds int8" in outcome.out) == (covered == ONE)
+
+
+@pytest.mark.parametrize(
+    ("automatic", "options", "facts", "absent"),
+    [
+        (BOTH, (), ("in int8", "--no-int8"), "--all-precisions"),
+        (BOTH, ("--all-precisions",), ("in int8", "--no-int8"), "--all-precisions"),
+        (ONE, ("--all-precisions",), ("in int8", "without --all-precisions"), "--no-int8"),
+        (ONE, ("--precision", "int8"), ("in int8", "without --precision int8"), "--no-int8"),
+    ],
+    ids=str,
+)
+def test_a_refusal_names_the_precision_and_how_to_leave_it_out(
+    run: Run, automatic: tuple[str, ...], options: tuple[str, ...], facts: tuple[str, ...], absent: str
+) -> None:
+    worse = [bundles.segment(index, lean=-1.8) for index in range(bundles.STAGES)]  # answers the other way round
+    graphs = bundles.files(fp32=bundles.segments(), int8=worse)
+    bundles.write_tiny(Path("worse.gfd"), graphs, auto_precisions=automatic)
+    asked = ("--risk", "disagreement", "--risk-limit", "20%", "--threads", "1")
+    outcome = run("gfnet-dynn", "calibrate", "worse.gfd", "scenes", *asked, *options)
+    assert outcome.status == 2
+    assert all(fact in outcome.err for fact in facts)
+    assert absent not in outcome.err
+    if automatic == ONE:
+        assert run("gfnet-dynn", "calibrate", "worse.gfd", "scenes", *asked).status == 0
+
+
 def test_a_policy_that_came_meanwhile_is_kept(calibrate: Calibrate, monkeypatch: pytest.MonkeyPatch) -> None:
     def meanwhile(*arguments: Any) -> Any:
         update_bundle(Path("tiny.gfd"), lambda found: replace(found, policies=(bundles.CALIBRATED, *found.policies)))
@@ -421,8 +474,11 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
         (("--risk", "accuracy-drop", "--method", "exact"), "--risk harmful-exits"),
         (("--risk", "brier", "--method", "exact"), "--method exact needs losses of 0 and 1"),
         (("--risk", "harmful-exits", "--method", "luck"), "--method"),
-        (("--risk", "harmful-exits"), "the full network has 5.00% already"),
-        (("--risk", "error", "--risk-limit", "2%"), "the full network has"),
+        (("--risk", "harmful-exits"), "the full network in int8 has 5.00% already"),
+        (
+            ("--risk", "error", "--risk-limit", "2%"),
+            "the full network in int8 has 14.17% already; allow more, or train a better network\n",
+        ),
         (
             ("--risk", "harmful-exits", "--risk-limit", "20%", "--method", "betting", *BUDGET),
             "above the budget of 0.00025",

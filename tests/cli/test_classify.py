@@ -135,6 +135,20 @@ def test_programs_are_told_which_policy_and_precision_answered(
     assert precision not in run(*line, "text").out
 
 
+@pytest.mark.parametrize(
+    ("covered", "precision", "notes"), [(["fp32"], "int8", 1), (["fp32"], "fp32", 0), (["fp32", "int8"], "int8", 0)]
+)
+def test_a_precision_that_the_policy_does_not_cover_is_noted_once(
+    run: Run, covered: list[str], precision: str, notes: int
+) -> None:
+    policy = replace(bundles.CALIBRATED, guarantee={"precisions": covered})
+    bundles.write_tiny(Path("tiny.gfd"), policies=(policy, *bundles.POLICIES))
+    outcome = run("gfnet-dynn", "classify", "tiny.gfd", "pictures", "--precision", precision, "--threads", "1")
+    assert outcome.status == 0
+    assert outcome.err.count("note: the policy calibrated was calibrated in fp32") == notes
+    assert outcome.err.count("--all-precisions") == notes
+
+
 def test_names_that_csv_must_quote_come_back(exact: Exact) -> None:
     name = 'pictures/one, "two".png'
     Path(PICTURES[0]).rename(name)

@@ -136,9 +136,11 @@ def test_every_precision_is_compared_with_the_first_ones_full_network(risk: Risk
     logits[worse] = np.roll(logits[worse], 1, axis=2)
     int8 = ExitArrays(logits, fp32.gates, fp32.labels)
     assert control(int8, COSTS, RiskTarget(risk, 0.04)).thresholds == (0, 0, 0)
-    with pytest.raises(CalibrationError, match=r"these 4000 images the full network has 5\.00%"):
-        control([fp32, int8], COSTS, RiskTarget(risk, 0.04))
-    assert control([fp32, int8], COSTS, RiskTarget(risk, 0.2)).risk >= 0.05
+    both = {"fp32": fp32, "int8": int8}
+    with pytest.raises(CalibrationError, match=r"these 4000 images the full network in int8 has 5\.00%") as caught:
+        control(both, COSTS, RiskTarget(risk, 0.04))
+    assert caught.value.precision == "int8"
+    assert control(both, COSTS, RiskTarget(risk, 0.2)).risk >= 0.05
 
 
 def test_what_is_no_number_is_refused() -> None:

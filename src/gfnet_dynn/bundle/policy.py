@@ -89,6 +89,12 @@ class Policy:
         return by_score(arrays, self.score, self.fitted)
 
     @property
+    def covered(self) -> tuple[str, ...]:
+        """Precisions that it was calibrated in, and that its guarantee therefore covers; empty: not calibrated."""
+        found = self.guarantee.get("precisions")
+        return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+
+    @property
     def digest(self) -> str:
         """Identifies score, thresholds and fitted parameters, but not the network: twelve hexadecimal digits."""
         return _digest(self.score, self.thresholds, self.fitted)

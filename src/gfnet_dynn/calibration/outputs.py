@@ -1,4 +1,4 @@
-"""Outputs of every exit for the calibration images, in every precision of a bundle: computed once, then kept.
+"""Outputs of every exit for the calibration images, in the precisions to cover: computed once, then kept.
 
 Any further policy, with another risk, budget or score, is found from these arrays alone.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,19 @@ class Outputs:
         """N."""
         return len(next(iter(self.precisions.values())).labels)
 
+    def only(self, precisions: Sequence[str]) -> Outputs:
+        """In some precisions alone.
+
+        Raises:
+            CalibrationError: one of them is lacking.
+        """
+        if lacking := [name for name in precisions if name not in self.precisions]:
+            raise CalibrationError(
+                f"the outputs are of {', '.join(self.precisions)} and lack {', '.join(lacking)}: give the folder of "
+                "images instead"
+            )
+        return replace(self, precisions={name: each for name, each in self.precisions.items() if name in precisions})
+
 
 def graphs_of(bundle: Bundle) -> str:
     """Identifies the graphs of a bundle, whatever policies it has: the hashes of their files."""
@@ -69,8 +82,9 @@ def collect_outputs(
     engine: Engine,
     on_step: OnStep = ignore_steps,
     decode: DecodeOptions = DEFAULT,
+    precisions: Sequence[str] | None = None,
 ) -> Outputs:
-    """Run every segment of every precision on every image.
+    """Run every segment on every image.
 
     Args:
         bundle: to calibrate.
@@ -78,12 +92,14 @@ def collect_outputs(
         engine: to run it.
         on_step: called with the number of images done, and of all.
         decode: how the images are decoded.
+        precisions: to run, `fp32` among them; by default all of the bundle.
 
     Raises:
+        BundleError: the bundle lacks one of the precisions.
         ImageError: a file cannot be read.
         CalibrationError: outputs that are not numbers.
     """
-    names = sorted(bundle.manifest.precisions, key=lambda name: name != "fp32")
+    names = sorted(precisions or bundle.manifest.precisions, key=lambda name: name != "fp32")
     nets = {name: compile_net(bundle, name, engine) for name in names}
     found: dict[str, list[tuple[_Floats, _Floats]]] = {name: [] for name in names}
     for start in range(0, len(images.files), _BATCH):
@@ -159,7 +175,8 @@ def load_outputs(path: Path, bundle: Bundle) -> Outputs:
         raise CalibrationError(f"{path} holds outputs of another network: give the folder of images instead")
     shape = (len(labels), manifest.num_exits, len(manifest.classes))
     known = len(labels) > 0 and bool(((labels >= 0) & (labels < len(manifest.classes))).all())
-    fitting = set(arrays) == set(manifest.precisions) and all(each.logits.shape == shape for each in arrays.values())
+    known = known and {"fp32"} <= set(arrays) <= set(manifest.precisions)
+    fitting = all(each.logits.shape == shape for each in arrays.values())
     if not (known and fitting):
         raise CalibrationError(f"{path} does not fit the bundle's exits and classes: give the folder of images instead")
     if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in arrays.values()):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 from unicodedata import category
 
-from gfnet_dynn.bundle.manifest import FULL, OWN
+from gfnet_dynn.bundle.manifest import FULL, OWN, Manifest
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.guarantees.control import COUNTING, ZERO_OR_ONE, Method, RiskTarget, default_method
@@ -89,6 +89,12 @@ class CalibrationRequest:
         panel=_POLICY,
         parse=parse_share,
         metavar="SHARE",
+    )
+    all_precisions: bool = option(
+        False,
+        "Cover every precision of the bundle, not only those that `classify` takes by default.",
+        panel=_POLICY,
+        rare=True,
     )
     name: str = option("calibrated", "Name of the policy; replaces an older one of that name.", panel=_POLICY)
     output: Path | None = option(
@@ -172,6 +178,11 @@ class CalibrationRequest:
     def needs_labels(self) -> bool:
         """Whether images without labels are not enough."""
         return self.risk not in (None, "disagreement") or self.coverage is not None or self.score == "neighbours"
+
+    def covered(self, manifest: Manifest) -> tuple[str, ...]:
+        """Precisions that the policy is valid in: those of `auto`, the one whose cost is limited, or all."""
+        automatic = (*manifest.auto_precisions, self.precision)
+        return tuple(name for name in manifest.precisions if self.all_precisions or name in automatic)
 
     def _check_budget(self) -> None:
         given = [name for name in ("max_ms", "max_mj", "max_mmacs", "p99_ms") if getattr(self, name) is not None]

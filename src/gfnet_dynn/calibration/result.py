@@ -59,6 +59,7 @@ class CalibrationResult(Tabular):
         macs: of each exit, in millions.
         labelled: whether the images have labels.
         not_default: why the policy is not the bundle's default; None: it is.
+        not_covered: precisions of the bundle that the policy is not made for.
         doubts: why the images may not be new to the network, though none was refused.
         written: files, by what they hold.
     """
@@ -70,6 +71,7 @@ class CalibrationResult(Tabular):
     macs: tuple[float, ...]
     labelled: bool
     not_default: str | None
+    not_covered: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     written: Mapping[str, Path] | None = None
 
@@ -85,6 +87,8 @@ class CalibrationResult(Tabular):
         if target := self.found.request.target:
             against = "" if target.risk in ("error", "brier") else ", against the full network in fp32"
             lines = [f"guarantee: {target}{against}"]
+        others = ", ".join(self.not_covered)
+        lines.append(f"valid in {', '.join(self.expected)}" + (f"; --all-precisions adds {others}" if others else ""))
         if sets := policy.prediction_sets:
             lines.append(f"prediction sets: {percent(sets.coverage)} coverage, n = {len(parts.later)}")
         if rule := policy.unknown_rule:
@@ -224,6 +228,7 @@ def make_result(found: FoundPolicy, outputs: Outputs, manifest: Manifest) -> Cal
         macs=macs,
         labelled=outputs.labelled,
         not_default=_why_not_default(found, outputs, manifest),
+        not_covered=tuple(name for name in manifest.precisions if name not in outputs.precisions),
     )
 
 

@@ -59,7 +59,7 @@ class FoundPolicy:
 
     @property
     def precision(self) -> str:
-        """That of the costs; the one with the highest mean cost where they are the same in all."""
+        """That of the costs; the covered one with the highest mean cost where they are the same in all."""
         return self.costs.precision or max(self.tested, key=lambda name: self.point(name).mean_cost)
 
 
@@ -67,7 +67,7 @@ def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> 
     """Find the policy.
 
     Args:
-        outputs: of all exits for the calibration images.
+        outputs: of all exits for the calibration images, in the precisions to cover.
         request: what to find.
         costs: of each exit, in the unit of the request's budget.
 
@@ -172,7 +172,7 @@ def _control(
 ) -> Guarantee:
     """As `control` on some of the images; a refusal names the others."""
     try:
-        return control([each.take(rows) for each in scored.values()], costs.means, target, path)
+        return control({name: each.take(rows) for name, each in scored.items()}, costs.means, target, path)
     except CalibrationError as error:
         given, notes = len(scored["fp32"].labels), ""
         if len(rows) < given:
@@ -180,7 +180,7 @@ def _control(
         if np.isfinite(path[0]).any():
             last = int(np.flatnonzero(np.isfinite(path[0]))[0]) + 1
             notes += f"; because of --p99-ms, exit {last} is the last one"
-        raise CalibrationError(f"{error}{notes}") from error
+        raise CalibrationError(f"{error}{notes}", error.precision) from error
 
 
 def _spend(
@@ -237,7 +237,7 @@ def _describe(
     }
     conditions = [
         "images are independent and come from the distribution of the calibration images: see `gfnet-dynn monitor`",
-        f"{outputs.engine} runs the graphs of this bundle in one of these precisions; other engines round differently",
+        f"{outputs.engine} runs the graphs of this bundle in {' or '.join(outputs.precisions)}; others round otherwise",
         "the request was fixed before its result was seen: the best of several attempts guarantees less",
         "the thresholds are unchanged",
     ]

@@ -3,10 +3,10 @@
 Thresholds are tested along a path, from the full network towards the first exit, each step at significance level α = 1
 minus the confidence level, until one fails (fixed-sequence testing). With probability at least 1 − α over the
 calibration images, the risk of all thresholds that passed is within the limit; the cheapest of them are taken. Where a
-network has several precisions, a step passes only if it does in each, which needs no correction of the level: the
-guarantee then holds for whichever runs. Risks are against the full network of the first precision, fp32. Sources:
-Angelopoulos et al., Learn then test, arXiv 2110.01052; Bates et al., arXiv 2101.02703; Angelopoulos et al., Conformal
-risk control, arXiv 2208.02814 (in expectation).
+network has several precisions to cover, a step passes only if it does in each, which needs no correction of the level:
+the guarantee then holds for whichever of them runs. Risks are against the full network of the first precision, fp32.
+Sources: Angelopoulos et al., Learn then test, arXiv 2110.01052; Bates et al., arXiv 2101.02703; Angelopoulos et al.,
+Conformal risk control, arXiv 2208.02814 (in expectation).
 
 The guarantee holds for images from the distribution of the calibration images, independent of each other and of
 training.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,21 +114,27 @@ class Guarantee:
 
 
 def control(
-    precisions: ExitArrays | Sequence[ExitArrays], costs: Sequence[float], target: RiskTarget, path: Path | None = None
+    precisions: ExitArrays | Mapping[str, ExitArrays],
+    costs: Sequence[float],
+    target: RiskTarget,
+    path: Path | None = None,
 ) -> Guarantee:
     """Find the cheapest thresholds that keep a target.
 
     Args:
-        precisions: all exits over calibration images, on which nothing was trained or chosen; of one network, or of
-            each of its precisions over the same images. The full network of the first, fp32, is the reference of risks.
+        precisions: all exits over calibration images, on which nothing was trained or chosen; of one network, or by
+            name of each precision to cover, over the same images. The full network of the first, fp32, is the reference
+            of risks.
         costs: cost up to and including each exit, [G + 1], ascending, in any unit.
         target: the risk and its limit.
         path: thresholds towards cheaper ones, [T, G], fixed without these images; by default the same for all exits.
 
     Raises:
-        CalibrationError: logits or gates are not numbers, or the images cannot support the target; says how many would.
+        CalibrationError: logits or gates are not numbers, or the images cannot support the target; says how many would,
+            and in which precision.
     """
-    networks = [precisions] if isinstance(precisions, ExitArrays) else list(precisions)
+    named = {"": precisions} if isinstance(precisions, ExitArrays) else dict(precisions)
+    networks = list(named.values())
     if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in networks):
         raise CalibrationError("some logits or gates of the calibration images are not numbers: check the network")
     steps, best = same_for_all(networks[0].gates.shape[1]) if path is None else path, None
@@ -140,7 +146,9 @@ def control(
         if not all(passed for _, _, passed in tested):
             if best is None:
                 worst = int(np.argmax(means))
-                raise CalibrationError(_refusal(tested[worst][1], risks[worst], target))
+                name, supported = list(named)[worst], tested[0][2]
+                refusal = _refusal(tested[worst][1], risks[worst], target, name)
+                raise CalibrationError(refusal, name if supported else None)
             break
         mean_cost = max(float(prices[exits].mean()) for exits, _, _ in tested)
         if best is None or mean_cost <= best.mean_cost:
@@ -232,20 +240,19 @@ def images_needed(risk: Risk, target: RiskTarget) -> int:
     return bisect_right(range(most), False, lo=max(1, most // 2), key=enough)
 
 
-def _refusal(losses: npt.NDArray[np.float64], risk: Risk, target: RiskTarget) -> str:
-    """Why not even the full network, whose losses these are, keeps the target."""
+def _refusal(losses: npt.NDArray[np.float64], risk: Risk, target: RiskTarget, precision: str) -> str:
+    """Why not even the full network, whose losses in one precision these are, keeps the target."""
     count, full = len(losses), float(losses.mean())
+    network = f"the full network in {precision}" if precision else "the full network"
     if full >= target.limit:
         return (
-            f"{target} cannot be guaranteed: on these {count} images the full network has {percent(full, 2)} already "
-            "(in the worst precision of the bundle); allow more, train a better network, or, where int8 is the worse "
-            "one, export with --no-int8"
+            f"{target} cannot be guaranteed: on these {count} images {network} has {percent(full, 2)} already; allow "
+            "more, or train a better network"
         )
     needed = images_needed(risk, target)
     if full > 0:
         needed = max(needed, math.ceil(count * (target.limit / (target.limit - full)) ** 2))
         return (
-            f"{count} images cannot support {target}: about {needed} can, as the full network has {percent(full, 2)} "
-            "(in the worst precision of the bundle; where that is int8, a bundle exported with --no-int8 needs fewer)"
+            f"{count} images cannot support {target}: about {needed} can, as {network} has {percent(full, 2)} already"
         )
     return f"{count} images cannot support {target}: at least {needed} are needed with --method {target.method}"

@@ -38,14 +38,20 @@ class BundleInfo(Tabular):
             for name, files in manifest.precisions.items()
         )
         policies = tuple(
-            (each.name, "default" if each is manifest.policies[0] else "", each.score, _guarantee(each))
+            (
+                each.name,
+                "default" if each is manifest.policies[0] else "",
+                each.score,
+                ", ".join(each.covered) or "–",
+                _guarantee(each),
+            )
             for each in manifest.policies
         )
         return [
             Table(str(self.bundle.path), ("", "value"), self._network()),
             Table("Exits", ("exit", "after block", "M MACs", "of full"), exits),
             Table("Precisions", ("precision", "segments", "MB"), precisions),
-            Table("Exit policies", ("policy", "", "score", "guarantee or source"), policies),
+            Table("Exit policies", ("policy", "", "score", "covers", "guarantee or source"), policies),
         ]
 
     def _network(self) -> tuple[tuple[str, str], ...]:

@@ -14,8 +14,9 @@ from gfnet_dynn.calibration.images import find_calibration_images
 from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, load_outputs, store_outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.result import CalibrationResult, make_result
-from gfnet_dynn.calibration.search import find_policy
-from gfnet_dynn.errors import BundleError, StorageError
+from gfnet_dynn.calibration.search import FoundPolicy, find_policy
+from gfnet_dynn.errors import BundleError, CalibrationError, StorageError
+from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.plot import new_figure
 from gfnet_dynn.runtime.engine import EngineOptions, default_threads, make_engine
@@ -46,7 +47,8 @@ def calibrate(request: CalibrationRequest, *, on_progress: OnProgress = ignore_p
     outputs = _outputs(request, bundle, on_progress)
     if request.outputs:  # before anything else can be refused
         store_outputs(request.outputs, outputs)
-    result = make_result(find_policy(outputs, request, costs), outputs, bundle.manifest)
+    outputs = outputs.only(request.covered(bundle.manifest))
+    result = make_result(_find(outputs, request, costs, bundle.manifest), outputs, bundle.manifest)
     changed = update_bundle(request.bundle, _with_policy(result, bundle), request.output)
     written = {"bundle": changed, "outputs": request.outputs, "report": request.report, "plot": request.plot}
     result = replace(
@@ -59,6 +61,21 @@ def calibrate(request: CalibrationRequest, *, on_progress: OnProgress = ignore_p
     if request.plot:
         result.plot(request.plot)
     return result
+
+
+def _find(outputs: Outputs, request: CalibrationRequest, costs: Costs, manifest: Manifest) -> FoundPolicy:
+    """As `find_policy`; a refusal because of one precision names how to leave it out."""
+    try:
+        return find_policy(outputs, request, costs)
+    except CalibrationError as error:
+        if error.precision is None:
+            raise
+        if error.precision in manifest.auto_precisions:
+            way = f"leave {error.precision} out by `gfnet-dynn export --no-int8`"
+        else:
+            option = "--all-precisions" if request.all_precisions else f"--precision {error.precision}"
+            way = f"without {option}, {error.precision} need not be covered"
+        raise CalibrationError(f"{error}; {way}", error.precision) from error
 
 
 def _with_policy(result: CalibrationResult, bundle: Bundle) -> Callable[[Manifest], Manifest]:
@@ -83,7 +100,8 @@ def _outputs(request: CalibrationRequest, bundle: Bundle, on_progress: OnProgres
     images = find_calibration_images(
         request.images, bundle, need_labels=request.needs_labels, on_step=on_step, decode=request.decode
     )
-    return collect_outputs(bundle, images, engine, partial(on_progress, "Classifying at every exit"), request.decode)
+    on_step = partial(on_progress, "Classifying at every exit")
+    return collect_outputs(bundle, images, engine, on_step, request.decode, request.covered(bundle.manifest))
 
 
 def _changes(before: Manifest, after: Manifest, name: str) -> list[str]:

@@ -63,7 +63,7 @@ def iter_classify(
         request: bundle, images, exit policy, engine.
         on_unreadable: called with the error of each file or folder that cannot be read, which is then skipped;
             by default it is raised.
-        log: called with notes on skipped files.
+        log: called with notes on skipped files, and where the policy was not calibrated in the precision that runs.
 
     Raises:
         BundleError: missing, damaged, of another version, or without that policy or precision.
@@ -78,6 +78,12 @@ def iter_classify(
         threads=request.threads,
         decode=request.decode,
     )
+    policy, precision = classifier.policy(request.policy, request.threshold), classifier.net.precision
+    if policy.covered and precision not in policy.covered:
+        log(
+            f"note: the policy {policy.name} was calibrated in {', '.join(policy.covered)}, and guarantees nothing in "
+            f"{precision}: calibrate with --all-precisions, or classify without --precision"
+        )
     yield from classifier.classify_each(
         files, policy=request.policy, threshold=request.threshold, batch=request.batch, on_unreadable=on_unreadable
     )

@@ -160,7 +160,7 @@ def _reference(policy: Policy, precision: str) -> Reference:
         return policy.references[precision]
     raise CalibrationError(
         f"the policy {policy.name} was calibrated in {', '.join(policy.references)} and not in {precision}: classify "
-        f"with --precision {next(iter(policy.references))}"
+        f"with --precision {next(iter(policy.references))}, or calibrate with --all-precisions"
     )
 
 
