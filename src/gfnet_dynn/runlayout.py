@@ -36,63 +36,41 @@ _MODEL = f"model{WEIGHTS_SUFFIX}"
 _RESULT = STAGES[-1].folder
 
 
-@dataclass(frozen=True, slots=True)
 class RunLayout:
     """Where everything of a run lies.
 
     Attributes:
         folder: of the run.
-        has_exits: of a network without exits the backbone is the result.
+        record: every choice of the run, and what it learns from.
+        split: which image serves for what in this run.
+        metrics: a JSON line for each epoch.
+        tensorboard: folder of event files.
+        mlflow_run_id: which MLflow run this one is logged to.
+        evaluation: what `gfnet-dynn evaluate` found, where it was evaluated on its own data.
     """
 
-    folder: Path
-    has_exits: bool = True
-
-    @property
-    def record(self) -> Path:
-        """Every choice of the run, and what it learns from."""
-        return self.folder / "run.json"
-
-    @property
-    def split(self) -> Path:
-        """Which image serves for what in this run."""
-        return self.folder / "split.json"
-
-    @property
-    def metrics(self) -> Path:
-        """A JSON line for each epoch."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of event files."""
-        return self.folder / "tensorboard"
-
-    @property
-    def mlflow_run_id(self) -> Path:
-        """Which MLflow run this one is logged to."""
-        return self.folder / "mlflow_run_id"
-
-    @property
-    def evaluation(self) -> Path:
-        """What `gfnet-dynn evaluate` found, where it was evaluated on its own data."""
-        return self.folder / _RESULT / "evaluation" / "evaluation.json"
+    def __init__(self, folder: Path, *, has_exits: bool = True) -> None:
+        """`has_exits`: of a network without exits the backbone is the result."""
+        self.folder = folder
+        self.record = folder / "run.json"
+        self.split = folder / "split.json"
+        self.metrics = folder / "metrics.jsonl"
+        self.tensorboard = folder / "tensorboard"
+        self.mlflow_run_id = folder / "mlflow_run_id"
+        self.evaluation = folder / _RESULT / "evaluation" / "evaluation.json"
+        self._folders = {each.name: folder / (each.folder if has_exits else _RESULT) for each in STAGES}
 
     def model(self, stage: str = STAGES[-1].name) -> Path:
         """The result of a finished stage; of the last one by default."""
-        return self._stage_folder(stage) / _MODEL
+        return self._folders[stage] / _MODEL
 
     def state(self, stage: str) -> Path:
         """The state of an unfinished stage."""
-        return self._stage_folder(stage) / f"state{WEIGHTS_SUFFIX}"
+        return self._folders[stage] / f"state{WEIGHTS_SUFFIX}"
 
     def has_progress(self) -> bool:
         """Whether any stage can be resumed, or is finished."""
         return any(self.model(each.name).is_file() or self.state(each.name).is_file() for each in STAGES)
-
-    def _stage_folder(self, stage: str) -> Path:
-        folders = {each.name: each.folder for each in STAGES}
-        return self.folder / (folders[stage] if self.has_exits else _RESULT)
 
 
 def run_folder(output: Path, data_set: str, tradeoff: float) -> Path:

@@ -176,6 +176,13 @@ def test_a_refusal_names_the_precision_and_how_to_leave_it_out(
         assert run("gfnet-dynn", "calibrate", "worse.gfd", "scenes", *asked).status == 0
 
 
+def test_no_precision_is_blamed_where_fp32_is_not_good_enough_either(run: Run) -> None:
+    outcome = run("gfnet-dynn", "calibrate", "tiny.gfd", "kept.npz", "--risk", "error", "--risk-limit", "2%")
+    assert outcome.status == 2
+    assert "in int8" in outcome.err
+    assert "--no-int8" not in outcome.err
+
+
 def test_a_policy_that_came_meanwhile_is_kept(calibrate: Calibrate, monkeypatch: pytest.MonkeyPatch) -> None:
     def meanwhile(*arguments: Any) -> Any:
         update_bundle(Path("tiny.gfd"), lambda found: replace(found, policies=(bundles.CALIBRATED, *found.policies)))
@@ -477,7 +484,7 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
         (("--risk", "harmful-exits"), "the full network in int8 has 5.00% already"),
         (
             ("--risk", "error", "--risk-limit", "2%"),
-            "the full network in int8 has 14.17% already; allow more, or train a better network\n",
+            "the full network in int8 has 14.17% already",
         ),
         (
             ("--risk", "harmful-exits", "--risk-limit", "20%", "--method", "betting", *BUDGET),

@@ -467,7 +467,8 @@ def test_a_precision_in_which_nothing_was_calibrated_is_told(run: Run) -> None:
         outcome = run("gfnet-dynn", "monitor", *line)
         assert outcome.status == 2
         assert outcome.err == (
-            "error: the policy gates was calibrated in fp32 and not in int8: classify with --precision fp32"
+            "error: the policy gates was calibrated in fp32 and not in int8: classify with --precision fp32, "
+            "or calibrate with --all-precisions"
         )
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import lenient, option
+from gfnet_dynn.options import lenient, option, require
 from gfnet_dynn.units import parse_share
+
+Augmentation = Literal["none", "overhead", "randaugment"]
+"""none · overhead: the eight symmetries of the square, crop, colour · randaugment: overhead and RandAugment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,6 @@ class SplitSettings:
     on_bad_image: Literal["refuse", "skip"] = option("refuse", "What to do with unreadable images.")
 
     def __post_init__(self) -> None:
-        for name, share in (("--split-ratio", self.split_ratio), ("--selection-share", self.selection_share)):
-            if not 0 < share < 1:
-                raise OptionError(f"{name} must lie between 0 and 1, not {share}")
-        if self.on_bad_image not in ("refuse", "skip"):
-            raise OptionError(f"--on-bad-image must be refuse or skip, not {self.on_bad_image!r}")
-        if self.split_seed < 0:
-            raise OptionError(f"--split-seed must not be negative, not {self.split_seed}")
+        require(self, ("split_ratio", "selection_share"), lambda value: 0 < value < 1, "lie between 0 and 1")
+        require(self, ("on_bad_image",), lambda value: value in ("refuse", "skip"), "be refuse or skip")
+        require(self, ("split_seed",), lambda value: value >= 0, "not be negative")

@@ -1,4 +1,7 @@
-"""The one interface between backbones and all else: a stem and a list of blocks, each with its width and cost."""
+"""The one interface between backbones and all else: a stem and a list of blocks, each with its width and cost.
+
+And the stochastic depth that all of them have.
+"""
 
 from __future__ import annotations
 
@@ -111,3 +114,19 @@ class Backbone(nn.Module, ABC):
 
 def _positions(seen: Tensor) -> tuple[int, ...]:
     return (2, 3) if seen.ndim == _MAP_AXES else (1,)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al., arXiv 1603.09382): training skips the residual branch for a share of samples."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """[B, …] → [B, …], whole samples zeroed and the others scaled up so that the mean stays."""
+        if not self.training or self.probability == 0:
+            return branch
+        keep = 1 - self.probability
+        mask = torch.rand(len(branch), *[1] * (branch.dim() - 1), device=branch.device) < keep
+        return branch * (mask / keep).to(branch.dtype)

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gfnet_dynn.model.backbone import Backbone
+from gfnet_dynn.model.backbone import Backbone, DropPath
 from gfnet_dynn.model.cost import convolution_macs
-from gfnet_dynn.model.drop_path import DropPath
 from gfnet_dynn.spec.backbone import LITE_HEAD_WIDTH, LITE_STEM_WIDTH, EfficientNetLiteSpec, LiteBlock
 
 _BATCH_NORM_EPS = 1e-3

@@ -79,7 +79,13 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
         Raises:
             SpecError: the patch does not divide the input.
         """
-        return _grid(size, self.patch_size, "patch")
+        if size % self.patch_size:
+            lower, upper = nearest_sizes(self, size)
+            raise SpecError(
+                f"an input of {size} px is not a multiple of the patch of {self.patch_size} px: "
+                f"use --input-size {lower} or {upper}, or --pad to pad each image to {upper} px by reflection"
+            )
+        return size // self.patch_size
 
 
 class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="efficientnet-lite"):
@@ -95,6 +101,7 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
     mean: ClassVar[Triple] = (127 / 255,) * 3  # as its ImageNet weights were trained: (x - 127) / 128
     std: ClassVar[Triple] = (128 / 255,) * 3
     exit_pooling: ClassVar[ExitPooling] = "mean-deviation"
+    stride: ClassVar[int] = 1  # any input fits: convolutions pad
 
     variant: int = 0
 
@@ -121,11 +128,6 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
     def default_exits(self) -> tuple[int, ...]:
         """Blocks at which the width or stride changes."""
         return {0: (4, 7, 10), 1: (6, 10, 14), 2: (6, 10, 14)}[self.variant]
-
-    @property
-    def stride(self) -> int:
-        """Any input fits: convolutions pad."""
-        return 1
 
     def grid(self, size: int) -> int:
         """Positions along one side of the last feature map, for an input of `size` pixels."""
@@ -179,9 +181,9 @@ def _lite_blocks(width_factor: float, depth_factor: float) -> tuple[LiteBlock, .
     return tuple(blocks)
 
 
-def _round_channels(channels: float, divisor: int = 8) -> int:
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
+def _round_channels(channels: float) -> int:
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hybrid"):
@@ -199,6 +201,7 @@ class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kin
     mean: ClassVar[Triple] = EfficientNetLiteSpec.mean
     std: ClassVar[Triple] = EfficientNetLiteSpec.std
     exit_pooling: ClassVar[ExitPooling] = "mean-deviation"
+    stride: ClassVar[int] = 1  # any input fits: convolutions pad
 
     trunk: EfficientNetLiteSpec = EfficientNetLiteSpec()
     cut: int = 10
@@ -221,11 +224,6 @@ class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kin
         """Those within the trunk, its end, and every second global-filter block but the last."""
         within = {block for block in self.trunk.default_exits if block <= self.cut}
         return tuple(sorted({*within, *range(self.cut, self.depth - 1, 2)}))
-
-    @property
-    def stride(self) -> int:
-        """Any input fits."""
-        return 1
 
     def grid(self, size: int) -> int:
         """Tokens along one side, for an input of `size` pixels."""
@@ -272,18 +270,5 @@ def backbone_name(backbone: BackboneSpec) -> str:
 
 def nearest_sizes(backbone: BackboneSpec, size: int) -> tuple[int, int]:
     """The largest usable input not above `size` (at least one patch) and the smallest not below it, in pixels."""
-    return _nearest_sizes(size, backbone.stride)
-
-
-def _nearest_sizes(size: int, stride: int) -> tuple[int, int]:
+    stride = backbone.stride
     return max(1, size // stride) * stride, -(-size // stride) * stride
-
-
-def _grid(size: int, stride: int, what: str) -> int:
-    if size % stride:
-        lower, upper = _nearest_sizes(size, stride)
-        raise SpecError(
-            f"an input of {size} px is not a multiple of the {what} of {stride} px: "
-            f"use --input-size {lower} or {upper}, or --pad to pad each image to {upper} px by reflection"
-        )
-    return size // stride

@@ -23,7 +23,6 @@ from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher
-from gfnet_dynn.train.runs.lineage import lineage_of_plan
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.teaching import find_teacher
@@ -148,7 +147,7 @@ def test_a_copied_checkpoint_still_knows_what_it_learned_from(plan: RunPlan, oth
     first = replace(plan, data=other_data(others, tmp_path), folder=tmp_path / "first")
     copy = Path(shutil.copy(opened(first), tmp_path / "copy.safetensors"))
     shutil.rmtree(first.folder)
-    found = lineage_of_plan(replace(plan, start=Start(copy)))
+    found = replace(plan, start=Start(copy)).learned_from()
     assert (found.images, found.unknown) == (seen(plan.data, first.data), ())
 
 
@@ -161,7 +160,7 @@ def test_a_damaged_record_is_named(plan: RunPlan, record: object) -> None:
     found = load_checkpoint(file)
     save_checkpoint(file, found.build(), found.spec, {**found.provenance, RECORD: record})
     with pytest.raises(CheckpointError) as caught:
-        lineage_of_plan(replace(plan, start=Start(file)))
+        replace(plan, start=Start(file)).learned_from()
     assert str(file) in str(caught.value)
 
 
@@ -180,9 +179,9 @@ def test_what_a_teacher_learned_from_is_handed_down(
 ) -> None:
     first = replace(plan, data=other_data(others, tmp_path), folder=tmp_path / "first")
     opened(first)
-    assert lineage_of_plan(taught_by(str(first.folder))).images == seen(plan.data, first.data)
-    named = lineage_of_plan(taught_by("gfnet-96x8"))
+    assert taught_by(str(first.folder)).learned_from().images == seen(plan.data, first.data)
+    named = taught_by("gfnet-96x8").learned_from()
     assert (named.images, named.unknown) == (seen(plan.data), ())
-    assert lineage_of_plan(taught_by(str(published))).unknown == (str(published),)
+    assert taught_by(str(published)).learned_from().unknown == (str(published),)
     own = Teacher(build_net(TINY), TINY.input, TINY.input, {"what": "one's own"})
-    assert lineage_of_plan(replace(plan, teacher=own)).unknown == ("the teacher",)
+    assert replace(plan, teacher=own).learned_from().unknown == ("the teacher",)

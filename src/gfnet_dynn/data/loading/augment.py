@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.data.loading.augmentation_policy import AUGMENTATIONS, Augmentation
-from gfnet_dynn.errors import DataError, MissingExtraError
+from gfnet_dynn.data.request import Augmentation
+from gfnet_dynn.errors import MissingExtraError
 from gfnet_dynn.spec.network import InputSpec
 
 _CROP_AREA = (0.6, 1.0)  # share of the image's area; scenes are labelled as a whole, so smaller crops lose the subject
@@ -26,17 +26,15 @@ class Normalise(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """Float images on the scale 0 to 1 → normalised."""
-        mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = images.new_tensor(self.std).view(1, 3, 1, 1)
+        mean, std = (images.new_tensor(each).view(1, 3, 1, 1) for each in (self.mean, self.std))
         return (images - mean) / std
 
 
-class TrainingTransform(nn.Module):
+class TrainingTransform(Normalise):
     """Augments and normalises. Random draws come from torch's global generator, which the caller seeds."""
 
     def __init__(self, spec: InputSpec, augmentation: Augmentation) -> None:
-        super().__init__()
-        self.normalise = Normalise(spec)
+        super().__init__(spec)
         self.augmentation = augmentation
         self.steps = nn.ModuleList(_kornia_steps(spec.size, augmentation))
 
@@ -47,7 +45,7 @@ class TrainingTransform(nn.Module):
             scaled = random_symmetry(scaled)
         for step in self.steps:
             scaled = step(scaled)
-        return self.normalise.normalise(scaled.clamp(0, 1))
+        return self.normalise(scaled.clamp(0, 1))
 
 
 def random_symmetry(images: Tensor) -> Tensor:
@@ -62,8 +60,6 @@ def random_symmetry(images: Tensor) -> Tensor:
 
 
 def _kornia_steps(size: int, augmentation: Augmentation) -> list[nn.Module]:
-    if augmentation not in AUGMENTATIONS:
-        raise DataError(f"unknown augmentation {augmentation!r}: choose from {', '.join(AUGMENTATIONS)}")
     if augmentation == "none":
         return []
     try:

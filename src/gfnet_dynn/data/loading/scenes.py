@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from gfnet_dynn.data.loading.augment import Normalise, TrainingTransform
-from gfnet_dynn.data.loading.augmentation_policy import Augmentation
 from gfnet_dynn.data.loading.loaders import ImageLoader, Transform
-from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.request import Augmentation, SplitSettings
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import DataRecord, Files, Split, find_split, store_split
 from gfnet_dynn.progress import OnProgress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from gfnet_dynn.data.loading.augmentation_policy import Augmentation
+from gfnet_dynn.data.request import Augmentation
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.options import flag, option, require, require_finite
 from gfnet_dynn.units import parse_share

@@ -9,8 +9,7 @@ from gfnet_dynn.data.loading.loaders import ImageLoader
 from gfnet_dynn.train.engine.interruption import Interruption, TrainingInterrupted
 from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.engine.seeding import epoch_order, seed_step
-from gfnet_dynn.train.engine.state import Position, load_state, save_state
-from gfnet_dynn.train.engine.tally import EpochTally
+from gfnet_dynn.train.engine.state import EpochTally, Position, load_state, save_state
 from gfnet_dynn.train.stages.stage import Stage
 
 

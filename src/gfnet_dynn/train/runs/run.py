@@ -23,7 +23,6 @@ from gfnet_dynn.system.memory import keep_freed_memory
 from gfnet_dynn.system.storage import move_aside, require_writable, write_json
 from gfnet_dynn.train.engine.device import make_fabric
 from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.runs.lineage import lineage_of_plan
 from gfnet_dynn.train.runs.record import RunRecord
 from gfnet_dynn.train.runs.run_folder import RunPlan, no_run, record_to_resume
 from gfnet_dynn.train.runs.start import InitialNet, initial_net
@@ -65,7 +64,7 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
         return _resumed(plan, fabric)
     initial, stages = _checked_start(plan)
     require_writable(plan.folder.parent)
-    learned_from = lineage_of_plan(plan)  # before the run that it starts from may be moved aside
+    learned_from = plan.learned_from()  # before the run that it starts from may be moved aside
     record = replace(
         plan.record(),
         stages=stages,

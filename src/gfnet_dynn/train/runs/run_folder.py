@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gfnet_dynn import __version__
+from gfnet_dynn.data.learned_from import LearnedFrom, learned_from_split, learned_from_unknown
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages
 from gfnet_dynn.errors import SpecError, TrainingError
@@ -25,7 +26,7 @@ from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.device import choose_device, choose_precision
 from gfnet_dynn.train.objectives.teacher import Teacher
 from gfnet_dynn.train.runs.record import RunRecord
-from gfnet_dynn.train.runs.start import describe_start, weights_digest
+from gfnet_dynn.train.runs.start import describe_start, learned_from_weights, weights_digest
 
 _MAY_CHANGE = ("device", "precision", "checkpoint_minutes")  # the precision in use is compared, not the one asked for
 
@@ -72,6 +73,24 @@ class RunPlan:
             "unlabelled": unlabelled and {"images": len(unlabelled.files), "sha256": unlabelled.sha256},
         }
         return described | ({"teacher_start": weights_digest(start)} if start else {})
+
+    def learned_from(self) -> LearnedFrom:
+        """What the run will have learned from, its starting weights and its teacher included.
+
+        ImageNet weights that come as packages are omitted: they are no scenes.
+
+        Raises:
+            CheckpointError: a checkpoint cannot be read.
+        """
+        found = learned_from_split(self.data.split)
+        if self.unlabelled is not None:
+            found |= LearnedFrom(self.unlabelled.fingerprints, b"")
+        if self.start.checkpoint is not None:
+            found |= learned_from_weights(self.start.checkpoint)
+        if self.teacher is not None:
+            weights = self.teacher.weights
+            found |= learned_from_weights(weights) if weights else learned_from_unknown("the teacher")
+        return found
 
     def record(self) -> RunRecord:
         """All that decides the result, with the precision that this machine would use."""

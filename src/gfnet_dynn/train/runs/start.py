@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gfnet_dynn.data.learned_from import held_out_copies, learned_from_provenance
+from gfnet_dynn.data.learned_from import LearnedFrom, held_out_copies, learned_from_provenance, learned_from_unknown
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.split import Split, read_split
 from gfnet_dynn.errors import CheckpointError
@@ -145,6 +145,18 @@ def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
     split = read_split(path)
     own = (split.fingerprint, asdict(split.settings)) == (data.get("fingerprint"), data.get("split"))
     return split if own else None
+
+
+def learned_from_weights(path: Path) -> LearnedFrom:
+    """What the network of a user's path has learned from; a published file has no record of it.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    file = find_checkpoint_file(path)
+    if file.suffix != SUFFIX:
+        return learned_from_unknown(path)
+    return learned_from_provenance(load_checkpoint(file).provenance, file)
 
 
 def require_unseen(provenance: Mapping[str, Any], data: SceneData, file: Path) -> None:

@@ -23,8 +23,8 @@ from gfnet_dynn.train.objectives.losses import (
     weighted_exit_loss,
     with_floor,
 )
-from gfnet_dynn.train.stages.best import BestWeights
 from gfnet_dynn.train.stages.stage import (
+    BestWeights,
     EpochSummary,
     Stage,
     StageContext,

@@ -11,8 +11,7 @@ from gfnet_dynn.data.loading.loaders import Batch
 from gfnet_dynn.train.engine.optimisation import make_optimizer
 from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
 from gfnet_dynn.train.objectives.losses import exit_losses, warmup_loss
-from gfnet_dynn.train.stages.best import BestWeights
-from gfnet_dynn.train.stages.stage import EpochSummary, Stage, StageContext, exit_accuracies, train_only
+from gfnet_dynn.train.stages.stage import BestWeights, EpochSummary, Stage, StageContext, exit_accuracies, train_only
 
 
 class WarmupStage(Stage):
