@@ -14,10 +14,12 @@ from gfnet_dynn.bundle.archive import stored_file
 from gfnet_dynn.bundle.manifest import LEARNED_FROM, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.bundle.precisions import ALLOWED_LOSS, REFERENCE, auto_precisions
+from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.evaluation import Evaluator, PolicyResult, Subject
 from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.evaluation.result import describe_policy
 from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.export.compact import compact_weights
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, segment_arrays
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.export.segments import export_segments
@@ -52,7 +54,7 @@ class Exported:
     Attributes:
         manifest: complete but for its files' hashes.
         files: content by name.
-        segments: the float32 graphs, [G + 1].
+        segments: the fp32 graphs, [G + 1].
         differences: accuracy less that of fp32 on the held-out images, by precision and policy; of one that is not in
             the manifest too.
     """
@@ -71,6 +73,8 @@ def export_net(
     calibration: Images | None,
     log: Log = ignore_log,
     learned_from: bytes | None = None,
+    *,
+    compact: bool = False,
 ) -> Exported:
     """Make a bundle.
 
@@ -82,52 +86,83 @@ def export_net(
         calibration: training images for the ranges of int8; None: no int8.
         log: called with what is being done.
         learned_from: fingerprints of the images that the network was trained and selected on.
+        compact: store the weights of fp32 in 8 bits.
 
     Raises:
-        ExportError: torch cannot express the network, or the outputs of the segments differ.
+        ExportError: torch cannot express the network, the outputs of the segments differ, or weights of 8 bits are
+            shown to lose more than half a point.
     """
     policies = trained_policies(provenance, len(net.gates))
     log(f"exporting {spec.num_exits} segments")
     segments = export_segments(net, spec)
-    graphs = {"fp32": [segment.SerializeToString() for segment in segments]}
-    draft = Draft(spec, net.exit_macs(), policies, provenance, learned_from)
-    engine = make_engine("onnxruntime", EngineOptions(available_processors()))
-
-    def judge(precision: str) -> tuple[ExitArrays, Evaluator, dict[str, PolicyResult]]:
-        manifest = draft.manifest(graphs, {})
-        compiled = SegmentedNet(manifest, graphs[precision], precision, engine)
-        arrays = segment_arrays(compiled, held_out.pixels, held_out.labels)
-        evaluator = Evaluator(arrays, Subject.of_bundle(manifest, precision, held_out.name))
-        return arrays, evaluator, {policy.name: evaluator.judge(policy) for policy in policies}
-
+    trial = _Trial(Draft(spec, net.exit_macs(), policies, provenance, learned_from), held_out)
+    trial.judge(REFERENCE, segments)
     network = network_arrays(net, held_out.pixels, held_out.labels, spec.input)
-    arrays, evaluator, exact = judge("fp32")
-    parity = compare(network, arrays, policies[0], engine.name)
+    parity = compare(network, trial.arrays[REFERENCE], policies[0], trial.engine.name)
     require_parity(parity)
     log(f"same outputs on {parity.images} images of the {held_out.name} split: logits within {parity.logits:.0e}")
+    measured_on = f"{held_out.name} split, {len(held_out.labels)} images"
+    report: dict[str, Any] = {"measured_on": measured_on, "parity": asdict(parity)}
 
-    results, differences = {"fp32": exact}, {}
+    kept = segments
+    if compact:
+        kept = [compact_weights(segment) for segment in segments]
+        against_exact = trial.judge(REFERENCE, kept)
+        report["weights"] = {"bits": 8, "against_32_bits": _as_dicts(against_exact)}
+        if _is_shown_to_lose(against_exact):
+            raise ExportError("weights of 8 bits are shown to lose more than half a point: export without --compact")
+    differences = {}
     if calibration is not None:
         log(f"quantising on {len(calibration)} training images")
-        graphs["int8"] = [segment.SerializeToString() for segment in quantise_segments(segments, calibration)]
-        _, _, results["int8"] = judge("int8")
-        found = {name: evaluator.compare(each, exact[name]) for name, each in results["int8"].items()}
-        differences["int8"] = found
-        if min(each.high for each in found.values()) < -ALLOWED_LOSS:
-            del graphs["int8"]
-    report = {
-        "measured_on": f"{held_out.name} split, {len(held_out.labels)} images",
-        "parity": asdict(parity),
-        "precisions": {
-            precision: {name: describe_policy(each) for name, each in found.items()}
-            for precision, found in results.items()
-        },
-        "against_fp32": {
-            precision: {name: asdict(each) for name, each in found.items()} for precision, found in differences.items()
-        },
+        differences["int8"] = trial.judge("int8", quantise_segments(segments, calibration))
+        if _is_shown_to_lose(differences["int8"]):
+            del trial.graphs["int8"]
+    report["precisions"] = {
+        precision: {name: describe_policy(each) for name, each in found.items()}
+        for precision, found in trial.results.items()
     }
-    kept = auto_precisions({name: each for name, each in differences.items() if name in graphs})
-    return Exported(draft.manifest(graphs, report, kept), draft.files(graphs), segments, differences)
+    report["against_fp32"] = {precision: _as_dicts(found) for precision, found in differences.items()}
+    automatic = auto_precisions({name: each for name, each in differences.items() if name in trial.graphs})
+    manifest, files = trial.draft.manifest(trial.graphs, report, automatic), trial.draft.files(trial.graphs)
+    return Exported(manifest, files, kept, differences)
+
+
+class _Trial:
+    """Graphs of each precision, and what they answer on the held-out images.
+
+    Attributes:
+        draft: of the manifest.
+        engine: that runs them.
+        graphs: of each precision, [G + 1].
+        arrays: outputs by precision.
+        results: by precision and policy.
+    """
+
+    def __init__(self, draft: Draft, held_out: LabelledImages) -> None:
+        self.draft, self._held_out = draft, held_out
+        self.engine = make_engine("onnxruntime", EngineOptions(available_processors()))
+        self.graphs: dict[str, Sequence[bytes]] = {}
+        self.arrays: dict[str, ExitArrays] = {}
+        self.results: dict[str, dict[str, PolicyResult]] = {}
+
+    def judge(self, precision: str, segments: Sequence[onnx.ModelProto]) -> dict[str, PairedDifference]:
+        """Take the graphs of a precision; accuracy less that of the fp32 graphs before, by policy."""
+        before = self.results.get(REFERENCE, {})
+        self.graphs[precision] = [segment.SerializeToString() for segment in segments]
+        manifest = self.draft.manifest(self.graphs, {})
+        net = SegmentedNet(manifest, self.graphs[precision], precision, self.engine)
+        self.arrays[precision] = segment_arrays(net, self._held_out.pixels, self._held_out.labels)
+        evaluator = Evaluator(self.arrays[precision], Subject.of_bundle(manifest, precision, self._held_out.name))
+        self.results[precision] = {policy.name: evaluator.judge(policy) for policy in self.draft.policies}
+        return {name: evaluator.compare(self.results[precision][name], each) for name, each in before.items()}
+
+
+def _is_shown_to_lose(differences: Mapping[str, PairedDifference]) -> bool:
+    return min(each.high for each in differences.values()) < -ALLOWED_LOSS
+
+
+def _as_dicts(differences: Mapping[str, PairedDifference]) -> dict[str, Any]:
+    return {name: asdict(each) for name, each in differences.items()}
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,9 @@ def export(request: ExportRequest, *, on_progress: OnProgress = ignore_progress,
     described = {"images": len(learned_from.images) // BYTES, "unknown": learned_from.unknown}
     provenance = {**origin.provenance, RECORD: described}
     known = learned_from.images or None
-    exported = export_net(trained.net, trained.spec, provenance, held_out, calibration, log, known)
+    exported = export_net(
+        trained.net, trained.spec, provenance, held_out, calibration, log, known, compact=request.compact
+    )
     joined = _join(exported, held_out) if request.single_graph else b""
     bundle = write_bundle(request.bundle, exported.manifest, exported.files)
     if request.single_graph:
