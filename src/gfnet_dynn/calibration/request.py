@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 from unicodedata import category
 
+from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.bundle.manifest import FULL, OWN, Manifest
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.exits.scores import Score
@@ -31,7 +32,7 @@ _RISK, _BUDGET, _POLICY, _OUTPUT, _ENGINE = "Risk", "Budget", "Exit policy", "Ou
 class CalibrationRequest:
     """Options."""
 
-    bundle: Path = option(..., "Bundle written by `gfnet-dynn export`.", argument=True)
+    bundle: Path = bundle_argument()
     images: Path = option(
         ...,
         "Folder with a folder of images for each class, none of them trained or selected on; for --risk disagreement "
@@ -203,7 +204,7 @@ class CalibrationRequest:
 class MonitorRequest:
     """Options."""
 
-    bundle: Path = option(..., "Bundle with a calibrated policy.", argument=True)
+    bundle: Path = bundle_argument()
     images: tuple[Path, ...] = option(
         ...,
         "Images and folders of them, without labels; or logs written by `gfnet-dynn classify --format json`.",

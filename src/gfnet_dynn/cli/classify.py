@@ -6,8 +6,10 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+import click
+
 from gfnet_dynn.display import printable
-from gfnet_dynn.errors import DataError, OptionError
+from gfnet_dynn.errors import DataError, ModelChoiceError, OptionError
 from gfnet_dynn.options import option
 from gfnet_dynn.runtime.request import ClassifyRequest
 
@@ -36,7 +38,7 @@ REQUEST = ClassifyOptions
 
 
 def classify(options: ClassifyOptions) -> None:
-    """Classify images with a bundle. Needs no torch and no network connection.
+    """Classify images with a built-in model or a bundle. Needs no torch and no network connection.
 
     Unreadable files are named and skipped; the exit status is then 2.
     """
@@ -53,7 +55,16 @@ def classify(options: ClassifyOptions) -> None:
         sys.stderr.write(f"{printable(message)}\n")
 
     write = prediction_writer(options.output.format, sys.stdout, options.output.top)
-    for prediction in iter_classify(options.request, on_unreadable=skip, log=note):
+    for prediction in iter_classify(options.request, on_unreadable=skip, log=note, ask=_ask):
         write(prediction)
     if unreadable:
         raise SystemExit(2)
+
+
+def _ask(error: ModelChoiceError) -> str:
+    """The name of a built-in model, from whoever sits at the terminal; elsewhere the error is raised."""
+    if not (error.models and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise error
+    sys.stderr.write(f"{printable(error)}\n")
+    chosen: str = click.prompt("Model", type=click.Choice(error.models), err=True)
+    return chosen

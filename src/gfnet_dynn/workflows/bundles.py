@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
+from gfnet_dynn.bundle.builtin import require_own
+from gfnet_dynn.bundle.card import Card
 from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.units import percent
 
 _CLASSES_SHOWN = 12
 
@@ -48,6 +52,7 @@ class BundleInfo(Tabular):
             for each in manifest.policies
         )
         return [
+            *([] if manifest.card is None else _card_tables(manifest.card)),
             Table(str(self.bundle.path), ("", "value"), self._network()),
             Table("Exits", ("exit", "after block", "M MACs", "of full"), exits),
             Table("Precisions", ("precision", "segments", "MB"), precisions),
@@ -67,6 +72,33 @@ class BundleInfo(Tabular):
             ("SHA-256", self.bundle.sha256[:12]),
             *((name.replace("_", " "), str(value)) for name, value in origin.items()),
         )
+
+
+def _card_tables(card: Card) -> list[Table]:
+    low, high = card.gsd_m
+    facts = (
+        ("meant for", f"{low:g} to {high:g} m per pixel"),
+        ("intended use", card.intended_use),
+        *(("limit", each) for each in card.limits),
+        ("data", card.data),
+        ("licence", card.licence),
+        ("made by", card.recipe),
+    )
+    policies = tuple(
+        (
+            name,
+            str(Proportion(each.accuracy, *each.interval, card.images)),
+            percent(each.macs_share, 0),
+            "thresholds chosen on these images" if each.calibrated_on_these else "",
+        )
+        for name, each in card.policies.items()
+    )
+    classes = tuple((name, percent(share, 1)) for name, share in card.class_accuracy.items())
+    return [
+        Table(card.title, ("", "value"), facts),
+        Table(f"Measured on {card.measured_on}", ("policy", "accuracy (95%)", "MACs", ""), policies),
+        Table("Accuracy of the full network by class", ("class", "accuracy"), classes),
+    ]
 
 
 def _guarantee(policy: Policy) -> str:
@@ -90,6 +122,7 @@ def set_default(path: Path, name: str) -> Path:
         BundleError: no policy of that name.
         StorageError: the bundle cannot be written; it is intact.
     """
+    require_own(path)
 
     def change(manifest: Manifest) -> Manifest:
         policy = manifest.policy(name)
@@ -105,6 +138,7 @@ def remove_policy(path: Path, name: str) -> Path:
         BundleError: no policy of that name, or `full`, which every bundle has.
         StorageError: the bundle cannot be written; it is intact.
     """
+    require_own(path)
 
     def change(manifest: Manifest) -> Manifest:
         manifest.policy(name)
