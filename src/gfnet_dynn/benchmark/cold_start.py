@@ -39,15 +39,7 @@ _MARK = "peak_kib="
 
 @dataclass(frozen=True)
 class ColdStart:
-    """First prediction of a fresh process, medians over several.
-
-    Attributes:
-        seconds: from the start of the process to its end.
-        peak_mb: peak resident memory in 10⁶ bytes; None where the system does not report it.
-        starts: number of processes.
-        precision: of the network.
-        engine: that ran it.
-    """
+    """First prediction of a fresh process, from start to end, in medians; peak resident memory, 10⁶ bytes, if known."""
 
     seconds: float
     peak_mb: float | None
@@ -59,19 +51,7 @@ class ColdStart:
 def measure_cold_start(
     bundle: Path, image: Path, engine: str, precision: str, options: Sequence[str] = (), starts: int = 5
 ) -> ColdStart:
-    """Run `gfnet-dynn classify` in several fresh processes.
-
-    Args:
-        bundle: to classify with.
-        image: to classify.
-        engine: that runs it.
-        precision: of the network.
-        options: further ones of the command.
-        starts: number of processes.
-
-    Raises:
-        EngineError: a process fails.
-    """
+    """Run `gfnet-dynn classify`, with further options, in fresh processes; raises EngineError if one fails."""
     line = ["--engine", engine, "--precision", precision, *options]
     # -P, as the installed command has it: modules in the working folder are not imported.
     command = [sys.executable, "-P", "-c", _CLASSIFY, "classify", str(bundle.absolute()), str(image.absolute()), *line]

@@ -23,14 +23,7 @@ _NOT_CHOICES = ("seed", "device", "precision", "checkpoint_minutes")  # of preci
 
 @dataclass(frozen=True, order=True)
 class ReportedImages:
-    """The images that a run was evaluated on: results on the same ones are comparable.
-
-    Attributes:
-        data_set: name.
-        part: of it.
-        images: how many.
-        fingerprint: digest of their names.
-    """
+    """The images that a run was evaluated on, with a digest of their names: the same ones are comparable."""
 
     data_set: str
     part: str
@@ -40,16 +33,7 @@ class ReportedImages:
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A finished run with its evaluation.
-
-    Attributes:
-        folder: of the run.
-        choices: every choice but the seed, by name.
-        seed: of weights, order and augmentation.
-        data: what it was evaluated on.
-        evaluation: as stored.
-        train_seconds: in training steps, all stages; measured.
-    """
+    """A finished run: all choices but the seed, the evaluation as stored, and measured seconds in training steps."""
 
     folder: Path
     choices: Mapping[str, str]
@@ -61,12 +45,7 @@ class EvaluatedRun:
 
 @dataclass(frozen=True)
 class SeedMean:
-    """A number of several runs that differ in their seed alone.
-
-    Attributes:
-        mean: over the runs.
-        deviation: sample standard deviation, None for a single run.
-    """
+    """Mean of a number over runs that differ in their seed alone; sample standard deviation, None for a single run."""
 
     mean: float
     deviation: float | None
@@ -84,14 +63,9 @@ class SeedMean:
 
 @dataclass(frozen=True)
 class PolicyMeans:
-    """One exit policy, over the seeds.
+    """One exit policy, over the seeds; shares from 0 to 1.
 
-    Attributes:
-        accuracy: top-1, 0 to 1.
-        interval: 95% interval of the mean accuracy for the number of images, that of the seeds not included.
-        macro_f1: 0 to 1.
-        mean_macs: multiply-accumulates of an image.
-        macs_share: the same as a share of the full network's.
+    The interval is that of the mean accuracy for the number of images, 95%; that of the seeds is not included.
     """
 
     accuracy: SeedMean
@@ -127,11 +101,7 @@ class Group:
 
 
 def read_run(folder: Path) -> EvaluatedRun:
-    """Read the record, metrics and evaluation of a run.
-
-    Raises:
-        DataError: some are damaged or of another version.
-    """
+    """Read record, metrics and evaluation of a run; raises DataError if they are damaged or of another version."""
     layout = RunLayout(folder)
     try:
         record = json.loads(layout.record.read_text(encoding="utf-8"))
@@ -195,10 +165,7 @@ def _train_seconds(metrics: Path) -> float:
 
 
 def compare(runs: Sequence[EvaluatedRun]) -> tuple[Group, ...]:
-    """Group runs that differ in their seed alone, and name each group by what sets it apart.
-
-    Args:
-        runs: at least one; their order is kept.
+    """Group one run or more that differ in their seed alone, and name each group by what sets it apart.
 
     Raises:
         DataError: two runs of a group have the same seed, so their deviation would mean nothing.

@@ -14,14 +14,7 @@ _SCORES = {"gate": ("learned gates, thresholds swept", "o-", "C0"), "max_softmax
 
 
 def draw_evaluation(result: EvaluationResult, folder: Path) -> list[Path]:
-    """Draw accuracy against mean MACs, the shares of the exits, and the confusion matrix.
-
-    Args:
-        result: of an evaluation.
-        folder: gets the PNG files.
-
-    Returns:
-        The files.
+    """Draw accuracy against mean MACs, the shares of the exits, and the confusion matrix, as PNG files in a folder.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

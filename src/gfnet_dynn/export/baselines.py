@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,53 +18,33 @@ from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.pretrained import load_imagenet
-from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.backbone import EfficientNetLiteSpec, find_backbone
-from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
+from gfnet_dynn.spec.network import NetSpec, make_input
 
 _IMAGES_IN_RANGES = 32
 
 
-@dataclass(frozen=True)
-class BaselineRequest:
-    """A static network.
+def write_baseline(
+    name: str, classes: tuple[str, ...], files: Sequence[Path], folder: Path, decode: DecodeOptions = DEFAULT
+) -> Path:
+    """Write `NAME.gfd` of an EfficientNet-Lite with ImageNet weights, at their size, in fp32 and int8.
 
-    Attributes:
-        name: an EfficientNet-Lite.
-        classes: of the classifier; only their number matters.
-        images: for the ranges of int8.
-        decode: how they are decoded.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    images: tuple[Path, ...]
-    decode: DecodeOptions = DEFAULT
-
-
-def write_baseline(target: BaselineRequest, folder: Path) -> Path:
-    """Write `NAME.gfd` with ImageNet weights, at the size that they were trained at, in fp32 and int8.
+    Of the classes only their number matters; the images give the ranges of int8.
 
     Raises:
         SpecError: no EfficientNet-Lite.
         MissingExtraError: its weights are not installed.
     """
-    backbone = find_backbone(target.name)
+    backbone = find_backbone(name)
     if not isinstance(backbone, EfficientNetLiteSpec):
-        raise SpecError(
-            f"no published weights of {target.name} to compare with: give a bundle, or an EfficientNet-Lite"
-        )
-    spec = NetSpec(backbone, (), make_input(backbone, backbone.resolution, pad=False), target.classes)
+        raise SpecError(f"no published weights of {name} to compare with: give a bundle, or an EfficientNet-Lite")
+    spec = NetSpec(backbone, (), make_input(backbone, backbone.resolution, pad=False), classes)
     torch.manual_seed(0)
     net = build_net(spec).eval()
     load_imagenet(net.backbone, backbone)
     segments = export_segments(net, spec)
-    int8 = quantise_segments(segments, _read(target, spec.input))
-    both = {"fp32": segments, "int8": int8}
-    graphs = {name: [segment.SerializeToString() for segment in each] for name, each in both.items()}
+    images = np.stack([load_input(file, spec.input, decode) for file in files[:_IMAGES_IN_RANGES]])
+    both = {"fp32": segments, "int8": quantise_segments(segments, images)}
+    graphs = {precision: [segment.SerializeToString() for segment in each] for precision, each in both.items()}
     draft = Draft(spec, net.exit_macs(), trained_policies({}, 0), {"untrained": "the classifier has random weights"})
-    return write_bundle(folder / f"{target.name}.gfd", draft.manifest(graphs, {}, tuple(graphs)), draft.files(graphs))
-
-
-def _read(target: BaselineRequest, image: InputSpec) -> Images:
-    return np.stack([load_input(file, image, target.decode) for file in target.images[:_IMAGES_IN_RANGES]])
+    return write_bundle(folder / f"{name}.gfd", draft.manifest(graphs, {}, tuple(graphs)), draft.files(graphs))

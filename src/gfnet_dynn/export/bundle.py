@@ -34,13 +34,7 @@ from gfnet_dynn.uncertainty.paired import PairedDifference
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images as the network takes them.
-
-    Attributes:
-        pixels: uint8 [N, S, S, 3].
-        labels: [N].
-        name: of the part of the data set.
-    """
+    """Images as the network takes them, uint8 [N, S, S, 3], their labels [N], and the part of the data set."""
 
     pixels: Images
     labels: npt.NDArray[np.int64]
@@ -49,10 +43,10 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle before it is written.
+    """A bundle before it is written, with a manifest that is complete.
 
     Attributes:
-        manifest: complete but for its files' hashes.
+        manifest: of the bundle.
         files: content by name.
         segments: the fp32 graphs, [G + 1].
         differences: accuracy less that of fp32 on the held-out images, by precision and policy; of one that is not in
@@ -167,15 +161,7 @@ def _as_dicts(differences: Mapping[str, PairedDifference]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Draft:
-    """The parts of a manifest that do not depend on the precisions.
-
-    Attributes:
-        spec: of the network.
-        macs: up to each exit, [G + 1].
-        policies: exit policies.
-        provenance: of the network.
-        learned_from: fingerprints of the images that it was trained and selected on; None: not known.
-    """
+    """The parts of a manifest that do not depend on the precisions; MACs up to each exit, [G + 1]."""
 
     spec: NetSpec
     macs: tuple[int, ...]

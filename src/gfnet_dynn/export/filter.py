@@ -24,11 +24,12 @@ _Matrix = npt.NDArray[np.float64]
 class ProductFilter(nn.Module):
     """A `GlobalFilter` as matrix products: [B, T, D] → [B, T, D]."""
 
-    down: Tensor
-    across: Tensor
-    spectrum: Tensor
-    back_across: Tensor
-    back_up: Tensor
+    # For a grid of H × W, with P pairs of rows:
+    down: Tensor  # [2P, H]
+    across: Tensor  # [P, 4W, 2W]
+    spectrum: Tensor  # [P, 4W, D]
+    back_across: Tensor  # [P, 2W, 4W]
+    back_up: Tensor  # [H, 2P]
 
     def __init__(self, source: GlobalFilter) -> None:
         super().__init__()
@@ -36,8 +37,8 @@ class ProductFilter(nn.Module):
         weight = torch.view_as_complex(source.complex_weight.detach().double())
         # What irfft2 makes of a filter without the symmetry of a real kernel's is a real kernel all the same.
         kernel = torch.fft.irfft2(weight, s=(height, width), dim=(0, 1))
-        found = _products(height, width, torch.fft.fft2(kernel, dim=(0, 1)).numpy())
-        for name, matrix in found._asdict().items():
+        constants = _constants(height, width, torch.fft.fft2(kernel, dim=(0, 1)).numpy())
+        for name, matrix in constants.items():
             self.register_buffer(name, torch.from_numpy(matrix).float().contiguous())
         self.height, self.width, self.channels = height, width, weight.shape[2]
 
@@ -51,25 +52,7 @@ class ProductFilter(nn.Module):
         return grid.reshape(-1, self.height * self.width, self.channels)
 
 
-class _Products(NamedTuple):
-    """The constants for a grid of H × W, with P pairs of rows.
-
-    Attributes:
-        down: [2P, H].
-        across: [P, 4W, 2W].
-        spectrum: [P, 4W, D].
-        back_across: [P, 2W, 4W].
-        back_up: [H, 2P].
-    """
-
-    down: _Matrix
-    across: _Matrix
-    spectrum: _Matrix
-    back_across: _Matrix
-    back_up: _Matrix
-
-
-def _products(height: int, width: int, spectrum: npt.NDArray[np.complex128]) -> _Products:
+def _constants(height: int, width: int, spectrum: npt.NDArray[np.complex128]) -> dict[str, _Matrix]:
     pairs = (height + 1) // 2
     down, back_up = _real_transform(height)
     complex_pair, real_pair = _complex_pair(width), _real_pair(width)
@@ -77,13 +60,13 @@ def _products(height: int, width: int, spectrum: npt.NDArray[np.complex128]) -> 
     first = np.concatenate((spectrum[0][real_pair.order], spectrum[half][real_pair.order]))
     others = [np.concatenate((each, each)) for each in spectrum[1:pairs]]
     parts = np.stack([first, *others])
-    return _Products(
-        down=down,
-        across=np.stack([real_pair.forward, *[complex_pair.forward] * (pairs - 1)]),
-        spectrum=np.concatenate((parts.real, parts.imag), axis=1),
-        back_across=np.stack([real_pair.inverse, *[complex_pair.inverse] * (pairs - 1)]),
-        back_up=back_up,
-    )
+    return {
+        "down": down,
+        "across": np.stack([real_pair.forward, *[complex_pair.forward] * (pairs - 1)]),
+        "spectrum": np.concatenate((parts.real, parts.imag), axis=1),
+        "back_across": np.stack([real_pair.inverse, *[complex_pair.inverse] * (pairs - 1)]),
+        "back_up": back_up,
+    }
 
 
 def _real_transform(length: int) -> tuple[_Matrix, _Matrix]:

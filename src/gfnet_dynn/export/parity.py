@@ -44,14 +44,7 @@ class Parity:
 
 
 def network_arrays(net: EarlyExitNet, images: Images, labels: npt.NDArray[np.int64], image: InputSpec) -> ExitArrays:
-    """The network's outputs at all exits, in float32.
-
-    Args:
-        net: on the CPU.
-        images: uint8 [N, S, S, 3].
-        labels: [N].
-        image: how they are normalised.
-    """
+    """The network's outputs at all exits on the CPU, in float32: images uint8 [N, S, S, 3], labels [N]."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (image.mean, image.std))
 
     def batch(start: int) -> Batch:
@@ -81,11 +74,7 @@ def compare(network: ExitArrays, segments: ExitArrays, policy: Policy, engine: s
 
 
 def require_parity(parity: Parity) -> None:
-    """Refuse an export whose outputs differ.
-
-    Raises:
-        ExportError: they differ by more than `TOLERANCE`, or are not numbers.
-    """
+    """Raise ExportError where outputs differ by more than `TOLERANCE`, or are not numbers."""
     if not (parity.logits <= TOLERANCE and parity.gates <= TOLERANCE):
         raise ExportError(
             f"the exported segments' outputs differ from the network's on {parity.images} images (logits differ by "

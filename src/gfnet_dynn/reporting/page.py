@@ -23,14 +23,7 @@ td:first-child, th:first-child {{ text-align: left }}
 
 
 def html_page(title: str, tables: Sequence[Table], figures: Sequence[Any] = (), notes: Sequence[str] = ()) -> bytes:
-    """Tables, figures and notes below a heading, in UTF-8.
-
-    Args:
-        title: of the page; escaped.
-        tables: in order.
-        figures: of matplotlib, drawn as SVG.
-        notes: how the numbers came about.
-    """
+    """Tables, figures of matplotlib as SVG, and notes below a heading, in UTF-8; texts are escaped."""
     items = "".join(f"<li>{html.escape(note)}</li>\n" for note in notes)
     parts = [*(table.to_html() for table in tables), *map(to_svg, figures), f"<ul>{items}</ul>" if items else ""]
     return _PAGE.format(title=html.escape(title), body="\n".join(parts)).encode(errors="replace")

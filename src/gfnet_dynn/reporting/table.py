@@ -10,13 +10,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Table:
-    """Title, headings and rows of texts.
+    """Title (may be empty), headings, rows of as many cells each, and a caption: how the numbers came about.
 
-    Attributes:
-        title: above the table; may be empty.
-        headings: of the columns; the first column is aligned to the left, the others to the right.
-        rows: as many cells each as there are headings.
-        caption: below the table: how the numbers came about.
+    The first column is aligned to the left, the others to the right.
     """
 
     title: str
@@ -67,6 +63,11 @@ class Tabular(ABC):
         """What a notebook shows."""
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes())
         return "\n".join([*(table.to_html() for table in self.tables()), f"<ul>{notes}</ul>" if notes else ""])
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """`0.50`, or `–` for None."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

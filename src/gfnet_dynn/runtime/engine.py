@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,11 +19,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How an engine may use the device.
+    """How an engine may use the device: threads of one forward pass, and whether waiting ones keep the processor busy.
 
-    Attributes:
-        threads: of one forward pass.
-        spinning: waiting threads keep the processor busy: faster where nothing else runs, twice as slow elsewhere.
+    Spinning is faster where nothing else runs, and twice as slow elsewhere.
     """
 
     threads: int
@@ -38,36 +36,31 @@ class EngineOptions:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output of a graph.
-
-    Attributes:
-        name: in the graph.
-        dtype: of the array.
-        shape: None where it depends on the batch.
-    """
+    """An input or output of a graph, by its name there; of the shape, None depends on the batch."""
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...]
 
 
-class Graph(Protocol):
-    """A compiled segment: from one array to several. Several threads may run it at once."""
+class Graph:
+    """A compiled segment: from one input to several outputs, in order. Several threads may run it at once."""
 
-    @property
-    def input(self) -> Port:
-        """The only input."""
-
-    @property
-    def outputs(self) -> Sequence[Port]:
-        """All outputs, in order."""
+    def __init__(
+        self, engine: str, inputs: Sequence[Port], outputs: Sequence[Port], compute: Callable[[Array], Sequence[Array]]
+    ) -> None:
+        """Check that there is one input; `compute` may raise anything, but what it returns must stay as it is."""
+        if len(inputs) != 1:
+            raise EngineError(f"a segment has one input, not {len(inputs)}")
+        self.input, self.outputs = inputs[0], outputs
+        self._engine, self._compute = engine, compute
 
     def run(self, array: Array) -> Sequence[Array]:
-        """Compute all outputs for one input array; threads may share a graph.
-
-        Raises:
-            EngineError: the engine fails.
-        """
+        """Compute all outputs for one input array; raises EngineError if the engine fails."""
+        try:
+            return self._compute(array)
+        except Exception as error:  # engines raise classes without a common base
+            raise EngineError(f"{self._engine} cannot run this graph: {reason(error)}") from error
 
 
 class Engine(Protocol):
@@ -78,11 +71,7 @@ class Engine(Protocol):
         """With its version, such as `onnxruntime 1.32.0`."""
 
     def compile(self, graph: bytes) -> Graph:
-        """Compile an ONNX graph.
-
-        Raises:
-            EngineError: the engine does not support it.
-        """
+        """Compile an ONNX graph; raises EngineError if the engine does not support it."""
 
 
 DEFAULT_ENGINE = "onnxruntime"
@@ -117,6 +106,11 @@ def make_engine(name: str, options: EngineOptions) -> Engine:
     except Exception as error:  # a wheel for another NumPy, a missing library, a folder of that name
         raise EngineError(f"{name} is installed but does not start: {error}; install it again") from error
     return engine
+
+
+def reason(error: Exception) -> str:
+    """What an engine says went wrong, on one line."""
+    return " ".join(str(error).split())[:300]
 
 
 def available_processors() -> int:

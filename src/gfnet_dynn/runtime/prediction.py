@@ -77,16 +77,7 @@ def make_prediction(
     exit_index: int,
     source: Path | None,
 ) -> Prediction:
-    """The prediction for one image from its logits.
-
-    Args:
-        manifest: classes and exits.
-        policy: that chose the exit.
-        precision: of the network.
-        logits: [K], of the exit taken.
-        exit_index: 0 to G.
-        source: the image's file.
-    """
+    """The prediction for one image from its logits [K] of the exit taken, 0 to G, by a policy."""
     probabilities = softmax(policy.fitted.scaled(exit_index, logits))
     exit_, best = manifest.exits[exit_index], int(probabilities.argmax())
     unknown, prediction_set = None, None

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.bundle.archive import Bundle, read_bundle
+from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
@@ -59,21 +59,13 @@ def load(
         MissingExtraError: the engine is not installed.
     """
     options = EngineOptions(default_threads() if threads is None else threads, spinning)
-    bundle = read_bundle(find_bundle(path))
-    return Classifier(_compile(bundle, engine, precision, options), decode)
-
-
-def _compile(bundle: Bundle, engine_name: str, precision: str, options: EngineOptions) -> SegmentedNet:
-    engine = make_engine(engine_name, options)
-    return load_fastest(bundle, engine, options) if precision == AUTO else compile_net(bundle, precision, engine)
+    bundle, made = read_bundle(find_bundle(path)), make_engine(engine, options)
+    net = load_fastest(bundle, made, options) if precision == AUTO else compile_net(bundle, precision, made)
+    return Classifier(net, decode)
 
 
 class Classifier:
-    """A compiled bundle; several threads may share one.
-
-    Attributes:
-        net: its segments, which compute logits.
-    """
+    """A compiled bundle; several threads may share one. `net` computes the logits."""
 
     def __init__(self, net: SegmentedNet, decode: DecodeOptions = DEFAULT) -> None:
         self.net, self._decode = net, decode
@@ -129,14 +121,9 @@ class Classifier:
         batch: int = 1,
         on_unreadable: Callable[[ImageError], None] | None = None,
     ) -> Iterator[Prediction]:
-        """Yield each prediction as soon as it is made.
+        """Yield each prediction as soon as it is made; see `classify`.
 
-        Args:
-            pictures: as `classify`.
-            policy: as `classify`.
-            threshold: as `classify`.
-            batch: as `classify`.
-            on_unreadable: called with the error of an image that cannot be read, which is then skipped; None: raise it.
+        `on_unreadable` is called with the error of an image that cannot be read, which is then skipped; None: raise it.
         """
         chosen = self.policy(policy, threshold)
         for chunk in _chunks(self._read_each(pictures, on_unreadable), batch):

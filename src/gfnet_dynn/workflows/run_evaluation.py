@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from gfnet_dynn.benchmark.torch_latency import measure_exits
+from gfnet_dynn.benchmark.in_torch import measure_exits
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
 from gfnet_dynn.evaluation.outputs import collect
@@ -91,6 +90,4 @@ def _time(
         return None
     images = next(iter(loader.batches(rows.tolist(), len(rows), device))).images
     on_step = partial(on_progress, "Measuring latency")
-    repeats = request.latency_repeats
-    milliseconds, setting = measure_exits(net, images, repeats, lambda done: on_step(done, repeats))
-    return ExitTimes(rows, milliseconds, asdict(setting))
+    return ExitTimes(rows, *measure_exits(net, images, request.latency_repeats, on_step))
