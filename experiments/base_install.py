@@ -27,7 +27,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from gfnet_dynn.benchmark.cold_start import measure_cold_start
+from gfnet_dynn.benchmark.measurement import measure_cold_start
 
 bundle, image, *precisions = sys.argv[1:]
 measure = partial(measure_cold_start, Path(bundle), Path(image), "onnxruntime", options=["--threads", "1"], starts=9)

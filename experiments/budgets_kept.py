@@ -11,7 +11,6 @@ policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import write_figures
+from figures import arguments, write_figures
 
 from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
@@ -104,13 +103,7 @@ def realise(
 
 def main() -> None:
     """Measure, set, spend."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("calibration", type=Path)
-    parser.add_argument("held_out", type=Path)
-    parser.add_argument("rounds", type=int, nargs="?", default=7)
-    parser.add_argument("--write")
-    given = parser.parse_args()
+    given = arguments("bundle", "calibration", "held_out", rounds=7)
     bundle = read_bundle(given.bundle)
     engine = make_engine("onnxruntime", EngineOptions(1))
     outputs = collect_outputs(bundle, find_calibration_images(given.calibration, bundle, on_step=show), engine, show)

@@ -15,13 +15,11 @@ stores it as docs/NAME.json.
 
 from __future__ import annotations
 
-import argparse
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import write_figures
+from figures import arguments, write_figures
 from targets import all_targets
 
 from gfnet_dynn.errors import CalibrationError
@@ -77,11 +75,7 @@ def judge(arrays: ExitArrays, target: RiskTarget, splits: int) -> dict[str, Any]
 
 def main() -> None:
     """All rows."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("outputs", type=Path)
-    parser.add_argument("splits", type=int, nargs="?", default=500)
-    parser.add_argument("--write")
-    given = parser.parse_args()
+    given = arguments("outputs", splits=500)
     with np.load(given.outputs, allow_pickle=False) as stored:
         arrays = ExitArrays(stored["fp32_logits"], stored["fp32_gates"], stored["labels"])
     described = {

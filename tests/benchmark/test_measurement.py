@@ -12,14 +12,15 @@ import pytest
 from rich.console import Console
 
 from gfnet_dynn.benchmark.candidates import ExitCost, Identity, labels_of
-from gfnet_dynn.benchmark.cold_start import ColdStart, measure_cold_start
 from gfnet_dynn.benchmark.energy.meter import Energy, Meter
 from gfnet_dynn.benchmark.energy_use import EnergyReport, measure_energy
 from gfnet_dynn.benchmark.measurement import (
+    ColdStart,
     Latency,
     Preprocessing,
     Sample,
     measure_candidates,
+    measure_cold_start,
     measure_preprocessing,
     time_in_turns,
 )

@@ -20,31 +20,18 @@ from gfnet_dynn.runtime.segments import Images
 
 @dataclass(frozen=True)
 class Identity:
-    """Which network, and how it runs.
-
-    Attributes:
-        name: for tables.
-        engine: with its version.
-        precision: `fp32` or `int8`.
-        policy: name and source.
-        input_px: side of the input in pixels.
-        macs: multiply-accumulates of the full network; counted from shapes.
-        path: of the bundle or run; a remark where the weights are in no file.
-        sha256: of the bundle; None for other networks.
-        size_bytes: of the graphs in this precision; None for networks that are not deployed.
-        device: `cpu`, or the name of the GPU.
-    """
+    """Which network, and how it runs."""
 
     name: str
-    engine: str
+    engine: str  # with its version
     precision: str
-    policy: str
+    policy: str  # name and source
     input_px: int
-    macs: int
-    path: str
-    sha256: str | None
-    size_bytes: int | None
-    device: str = "cpu"
+    macs: int  # multiply-accumulates of the full network; counted from shapes
+    path: str  # of the bundle or run; a remark where the weights are in no file
+    sha256: str | None  # of the bundle; None for other networks
+    size_bytes: int | None  # of the graphs in this precision; None for networks that are not deployed
+    device: str = "cpu"  # `cpu`, or the name of the GPU
 
     @property
     def label(self) -> str:

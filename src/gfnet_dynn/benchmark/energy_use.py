@@ -22,30 +22,17 @@ _SETTLE_S = 3.0  # clocks, temperature and the averages that some meters report 
 
 @dataclass(frozen=True)
 class EnergyFigures:
-    """One candidate by one meter, end to end; name, coverage and source of the meter are those of `Meter`.
-
-    Attributes:
-        identity: which candidate.
-        meter: its name.
-        covers: parts of the device.
-        kind: measured by a meter, or estimated from a given power.
-        source: files or calls that are read.
-        image_mj: millijoules per image, of all that the meter covers.
-        idle_power_w: of the idle device, measured before this candidate ran; None for an estimate.
-        above_idle_mj: millijoules per image beyond the idle power; None for an estimate.
-        images: that were classified under the meter.
-        seconds: that they took.
-    """
+    """One candidate by one meter, end to end, with the meter's own name, coverage and source."""
 
     identity: Identity
     meter: str
     covers: str
-    kind: Literal["measured", "estimated"]
+    kind: Literal["measured", "estimated"]  # measured by a meter, or estimated from a given power
     source: str
-    image_mj: float
-    idle_power_w: float | None
-    above_idle_mj: float | None
-    images: int
+    image_mj: float  # millijoules per image, of all that the meter covers
+    idle_power_w: float | None  # of the idle device, measured before this candidate ran; None for an estimate
+    above_idle_mj: float | None  # millijoules per image beyond the idle power; None for an estimate
+    images: int  # that were classified under the meter, in so many seconds
     seconds: float
 
 
@@ -77,13 +64,8 @@ def measure_energy(
 ) -> EnergyReport:
     """Run each candidate under each meter that `find_meters` found, classifying files over and over.
 
-    Args:
-        candidates: the networks.
-        files: images.
-        meters: and the reasons why others cannot be read.
-        seconds: under each meter, and to measure the idle device before; 0: no energy is measured.
-        estimate_power_w: power for an additional estimate.
-        on_step: called after each candidate.
+    Each takes so many seconds, after as many to measure the idle device; 0: no energy is measured. With
+    `estimate_power_w`, an estimate from this power is added.
     """
     if not (files and seconds):
         return EnergyReport((), ("--energy-seconds 0" if files else "no image files",))

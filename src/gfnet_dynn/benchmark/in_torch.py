@@ -33,14 +33,8 @@ def measure_exits(
 ) -> tuple[npt.NDArray[np.float64], dict[str, Any]]:
     """Time each image up to each exit, batch 1, with the forward pass that stops there; the median of the rounds.
 
-    Args:
-        net: in evaluation mode.
-        images: normalised, [N, 3, S, S], on the network's device.
-        repeats: rounds.
-        on_step: called after each round.
-
-    Returns:
-        Milliseconds [N, G + 1], and the conditions as JSON values.
+    The network is in evaluation mode; images are normalised, [N, 3, S, S], on its device. Returns milliseconds
+    [N, G + 1], and the conditions as JSON values.
     """
 
     def run(exit_index: int, row: int) -> None:
@@ -166,7 +160,6 @@ class PublishedCandidate(TorchCandidate):
 
     def forced_to(self, exit_index: int) -> Callable[[Images], object]:
         """All blocks."""
-        del exit_index
         return self._run
 
     def decide(self, image: Images) -> int:
@@ -176,7 +169,6 @@ class PublishedCandidate(TorchCandidate):
 
     def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
         """None: the answers are those of the network whose exits stop the computation."""
-        del images, files
         return None
 
     @torch.inference_mode()

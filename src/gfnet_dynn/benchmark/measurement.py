@@ -1,7 +1,10 @@
-"""Measure latency and accuracy of candidates: at each exit, by the exit policy, and from the file to the label."""
+"""Measure candidates at each exit, by the exit policy and from the file to the label; decoding; fresh processes."""
 
 from __future__ import annotations
 
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.benchmark.candidates import Candidate, Identity
+from gfnet_dynn.errors import EngineError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit
 from gfnet_dynn.images.decode import decode
@@ -85,21 +89,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class ExitFigures:
-    """One exit.
-
-    Attributes:
-        name: of the exit.
-        macs_share: of the full network's MACs; counted from shapes.
-        latency: of the network up to the exit; measured.
-        latency_share: median over images and rounds of the ratio to the full network; measured.
-        share: of the images that take this exit by the policy.
-    """
+    """One exit."""
 
     name: str
-    macs_share: float
-    latency: Latency
-    latency_share: float
-    share: float
+    macs_share: float  # of the full network's MACs; counted from shapes
+    latency: Latency  # of the network up to the exit; measured
+    latency_share: float  # median over images and rounds of the ratio to the full network; measured
+    share: float  # of the images that take this exit by the policy
 
 
 @dataclass(frozen=True)
@@ -113,25 +109,15 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class CandidateFigures:
-    """One candidate.
-
-    Attributes:
-        identity: which network.
-        exits: the final one last.
-        mix: latency of the network by its exit policy.
-        end_to_end: latency from the file to the label, by the exit policy; None without files.
-        accuracy: by the exit policy; None where the images' classes are unknown.
-        full_accuracy: of the full network.
-        curve: over thresholds; empty without accuracy or early exits.
-    """
+    """One candidate."""
 
     identity: Identity
-    exits: tuple[ExitFigures, ...]
-    mix: Latency
-    end_to_end: Latency | None
-    accuracy: Proportion | None
-    full_accuracy: Proportion | None
-    curve: tuple[CurvePoint, ...]
+    exits: tuple[ExitFigures, ...]  # the final one last
+    mix: Latency  # latency of the network by its exit policy
+    end_to_end: Latency | None  # latency from the file to the label, by the exit policy; None without files
+    accuracy: Proportion | None  # by the exit policy; None where the images' classes are unknown
+    full_accuracy: Proportion | None  # of the full network
+    curve: tuple[CurvePoint, ...]  # over thresholds; empty without accuracy or early exits
 
     @property
     def full(self) -> Latency:
@@ -213,3 +199,59 @@ def measure_preprocessing(
     calls = [lambda row: decode(files[row], side, options), lambda row: fit(pictures[row], image)]
     times = time_in_turns(calls, len(files), repeats, on_step)
     return Preprocessing(Latency.of(times[:, :, 0]), Latency.of(times[:, :, 1]))
+
+
+# The process reports its memory itself: its parent would also count its own pages, those between fork and exec.
+_CLASSIFY = """
+import atexit, sys
+
+def peak():
+    try:
+        with open("/proc/self/status") as lines:
+            kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        try:
+            import resource
+        except ImportError:
+            return
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        kib = largest / 1024 if sys.platform == "darwin" else largest
+    sys.stderr.write(f"peak_kib={kib}")
+
+atexit.register(peak)
+sys.argv[0] = "gfnet-dynn"
+from gfnet_dynn.cli.app import main
+main()
+"""
+_MARK = "peak_kib="
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """First prediction of a fresh process, from start to end, in medians; peak resident memory, 10⁶ bytes, if known."""
+
+    seconds: float
+    peak_mb: float | None
+    starts: int
+    precision: str
+    engine: str
+
+
+def measure_cold_start(
+    bundle: Path, image: Path, engine: str, precision: str, options: Sequence[str] = (), starts: int = 5
+) -> ColdStart:
+    """Run `gfnet-dynn classify`, with further options, in fresh processes; raises EngineError if one fails."""
+    line = ["--engine", engine, "--precision", precision, *options]
+    # -P, as the installed command has it: modules in the working folder are not imported.
+    command = [sys.executable, "-P", "-c", _CLASSIFY, "classify", str(bundle.absolute()), str(image.absolute()), *line]
+    seconds, peaks = [], []
+    for _ in range(starts):
+        start = time.perf_counter()
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        seconds.append(time.perf_counter() - start)
+        if result.returncode:
+            raise EngineError(f"a fresh process cannot classify {image}: {result.stderr.strip()[-300:]}")
+        if _MARK in result.stderr:
+            peaks.append(float(result.stderr.rsplit(_MARK, 1)[1]) * 1024 / 1e6)
+    peak = statistics.median(peaks) if peaks else None
+    return ColdStart(statistics.median(seconds), peak, starts, precision, engine)

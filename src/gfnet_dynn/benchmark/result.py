@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_dynn import __version__
-from gfnet_dynn.benchmark.cold_start import ColdStart
 from gfnet_dynn.benchmark.energy_use import EnergyReport
-from gfnet_dynn.benchmark.measurement import CandidateFigures, Preprocessing
-from gfnet_dynn.reporting.page import html_page
+from gfnet_dynn.benchmark.measurement import CandidateFigures, ColdStart, Preprocessing
 from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
-from gfnet_dynn.reporting.table import Table, Tabular, number
+from gfnet_dynn.reporting.table import Table, Tabular, html_page, number
 from gfnet_dynn.system.processor import processor
 from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
@@ -41,31 +39,18 @@ class Machine:
 
 @dataclass(frozen=True)
 class BenchmarkResult(Tabular):
-    """All figures of one benchmark on one machine.
-
-    Attributes:
-        machine: where.
-        subject: name of the bundle, run or model.
-        images: number of images that were timed; random ones if there is no end-to-end latency.
-        repeats: rounds over all images.
-        candidates: the subject in each engine and precision, then baselines, then torch.
-        preprocessing: at the subject's input size; None without files.
-        cold_starts: of fresh processes; empty unless the subject is a bundle.
-        energy: by meter.
-        exported: the bundle's own report of its export, by precision and policy.
-        omitted: what could not be measured, and why.
-    """
+    """All figures of one benchmark on one machine."""
 
     machine: Machine
-    subject: str
-    images: int
-    repeats: int
-    candidates: tuple[CandidateFigures, ...]
-    preprocessing: Preprocessing | None
-    cold_starts: tuple[ColdStart, ...]
+    subject: str  # name of the bundle, run or model
+    images: int  # number of images that were timed; random ones if there is no end-to-end latency
+    repeats: int  # rounds over all images
+    candidates: tuple[CandidateFigures, ...]  # the subject in each engine and precision, then baselines, then torch
+    preprocessing: Preprocessing | None  # at the subject's input size; None without files
+    cold_starts: tuple[ColdStart, ...]  # of fresh processes; empty unless the subject is a bundle
     energy: EnergyReport
-    exported: Mapping[str, Any]
-    omitted: tuple[str, ...] = ()
+    exported: Mapping[str, Any]  # the bundle's own report of its export, by precision and policy
+    omitted: tuple[str, ...] = ()  # what could not be measured, and why
 
     def tables(self) -> Sequence[Table]:
         """Latency, accuracy and size of each candidate; exits; cold starts; energy."""
@@ -164,9 +149,7 @@ class BenchmarkResult(Tabular):
     def plot(self, path: Path) -> Path:
         """Draw accuracy against latency, the exits taken, and the latency of each exit; returns `path`.
 
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-            StorageError: the format is unknown, or the file cannot be written.
+        Raises MissingExtraError without matplotlib, StorageError for an unknown format or a failed write.
         """
         return save_figure(draw_candidates(self.candidates), path)
 

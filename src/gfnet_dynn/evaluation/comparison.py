@@ -77,26 +77,15 @@ class PolicyMeans:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone.
+    """Runs, one at least, that differ in their seed alone."""
 
-    Attributes:
-        name: the network, and what sets it apart from the other groups.
-        data: what all were evaluated on.
-        runs: at least one.
-        parameters: weights of all exits together.
-        policies: by name; those that every run has.
-        exit_accuracy: top-1 of each exit over all images, [G + 1].
-        exit_macs: multiply-accumulates up to each exit, [G + 1].
-        train_seconds: in all.
-    """
-
-    name: str
+    name: str  # the network, and what sets it apart from the other groups
     data: ReportedImages
     runs: tuple[EvaluatedRun, ...]
-    parameters: int
-    policies: Mapping[str, PolicyMeans]
-    exit_accuracy: tuple[SeedMean, ...]
-    exit_macs: tuple[int, ...]
+    parameters: int  # weights of all exits together
+    policies: Mapping[str, PolicyMeans]  # by name; those that every run has
+    exit_accuracy: tuple[SeedMean, ...]  # top-1 of each exit over all images, [G + 1]
+    exit_macs: tuple[int, ...]  # multiply-accumulates up to each exit, [G + 1]
     train_seconds: SeedMean
 
 
@@ -121,7 +110,7 @@ def read_run(folder: Path) -> EvaluatedRun:
 
 
 def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, str]:
-    distillation = record["distillation"]
+    distillation, checkpoint = record["distillation"], record["start"].get("checkpoint")
     choices: dict[str, Any] = {
         "model": evaluation["network"]["model"],
         "px": evaluation["network"]["input_px"],
@@ -132,7 +121,7 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         "precision": record["precision"],
         **{f"split {key.removeprefix('split_')}": value for key, value in record["data"]["split"].items()},
         **{key: value for key, value in record["start"].items() if key in ("new_head", "pretrained")},
-        "start": _place(record["start"].get("checkpoint")),
+        "start": checkpoint and "/".join(Path(checkpoint).parts[-_KEPT_PARTS:]),  # no folders of a user
         **{f"{name} version": value for name, value in record["versions"].items()},
         "teacher": None,
         "unlabelled images": None,
@@ -146,11 +135,6 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         if start := distillation.get("teacher_start"):
             choices["teacher start"] = start[:8]
     return {key: "none" if value is None else str(value) for key, value in choices.items()}
-
-
-def _place(checkpoint: str | None) -> str | None:
-    """The end of a path: enough to distinguish runs, and no folders of a user."""
-    return "/".join(Path(checkpoint).parts[-_KEPT_PARTS:]) if checkpoint else None
 
 
 def _fingerprint(split_file: Path, part: str) -> str:
@@ -167,8 +151,7 @@ def _train_seconds(metrics: Path) -> float:
 def compare(runs: Sequence[EvaluatedRun]) -> tuple[Group, ...]:
     """Group one run or more that differ in their seed alone, and name each group by what sets it apart.
 
-    Raises:
-        DataError: two runs of a group have the same seed, so their deviation would mean nothing.
+    Raises DataError where two of a group have the same seed, so their deviation would mean nothing.
     """
     together: dict[tuple[Any, ...], list[EvaluatedRun]] = {}
     for run in runs:

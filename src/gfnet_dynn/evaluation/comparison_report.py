@@ -61,12 +61,7 @@ class ReportResult(Tabular):
         return {"sources": SOURCES, "groups": [_described(group) for group in self.groups], "skipped": self.skipped}
 
     def plot(self, path: Path) -> Path:
-        """Draw accuracy with 95% intervals against mean MACs.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-            StorageError: the file cannot be written.
-        """
+        """Draw accuracy with 95% intervals against mean MACs; raises MissingExtraError, StorageError."""
         return save_figure(self.draw(), path)
 
     def draw(self) -> Any:

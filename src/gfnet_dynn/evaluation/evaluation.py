@@ -24,29 +24,17 @@ from gfnet_dynn.uncertainty.proportion import Proportion
 
 @dataclass(frozen=True)
 class Subject:
-    """The network that is evaluated, and on what.
-
-    Attributes:
-        model: name of the network.
-        run_in: precision and engine, such as `fp32, onnxruntime 1.27.0`.
-        input: the image that it takes.
-        classes: names.
-        exits: names, the final classifier last, [G + 1].
-        exit_macs: multiply-accumulates up to each exit, [G + 1].
-        parameters: number of weights; None if not known.
-        data_set: name, or folder.
-        part: `val` or `test`; empty for a folder.
-    """
+    """The network that is evaluated, and on what."""
 
     model: str
-    run_in: str
+    run_in: str  # precision and engine, such as `fp32, onnxruntime 1.27.0`
     input: InputSpec
     classes: tuple[str, ...]
-    exits: tuple[str, ...]
-    exit_macs: tuple[int, ...]
-    parameters: int | None
-    data_set: str
-    part: str = ""
+    exits: tuple[str, ...]  # names, the final classifier last, [G + 1]
+    exit_macs: tuple[int, ...]  # multiply-accumulates up to each exit, [G + 1]
+    parameters: int | None  # number of weights; None if not known
+    data_set: str  # name, or folder
+    part: str = ""  # `val` or `test`; empty for a folder
 
     @classmethod
     def of_bundle(cls, manifest: Manifest, run_in: str, data_set: str, part: str = "") -> Subject:
@@ -68,27 +56,16 @@ class ExitTimes:
 
 @dataclass(frozen=True)
 class PolicyResult:
-    """One exit policy on the images.
-
-    Attributes:
-        policy: score and thresholds.
-        point: exits taken, predictions, cost as a share of the full network's.
-        accuracy: top-1.
-        exit_accuracy: top-1 of the images that take each exit, [G + 1]; None where none does.
-        macro_f1: unweighted mean over the classes that occur.
-        confusion: counts [K, K], rows true.
-        mean_macs: multiply-accumulates of an image, mean over the images.
-        latency_ms: mean over the timed images of the time up to the exit taken; None if not timed.
-    """
+    """One exit policy on the images."""
 
     policy: Policy
-    point: OperatingPoint
-    accuracy: Proportion
-    exit_accuracy: tuple[Proportion | None, ...]
-    macro_f1: float
-    confusion: npt.NDArray[np.int64]
-    mean_macs: float
-    latency_ms: float | None
+    point: OperatingPoint  # exits taken, predictions, cost as a share of the full network's
+    accuracy: Proportion  # top-1
+    exit_accuracy: tuple[Proportion | None, ...]  # of the images that take each exit, [G + 1]; None: none does
+    macro_f1: float  # unweighted mean over the classes that occur
+    confusion: npt.NDArray[np.int64]  # counts [K, K], rows true
+    mean_macs: float  # multiply-accumulates of an image, mean over the images
+    latency_ms: float | None  # mean over the timed images of the time up to the exit taken; None if not timed
 
 
 @dataclass(frozen=True)

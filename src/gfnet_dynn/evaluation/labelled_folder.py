@@ -37,8 +37,7 @@ class LabelledFolder:
 def find_labelled(folder: Path, classes: tuple[str, ...]) -> LabelledFolder:
     """The images below a folder, each in the folder of its class; other folders are omitted, with a remark.
 
-    Raises:
-        DataError: no such folder, or no images of any class.
+    Raises DataError if there is no such folder, or no image of any class.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: give one with a folder of images for each class")

@@ -50,33 +50,19 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class EvaluationResult(Tabular):
-    """A network judged on images that nothing was chosen on.
-
-    Attributes:
-        subject: network and data.
-        images: N.
-        exit_accuracy: top-1 of each exit if all images took it, [G + 1].
-        policies: by name; the default first.
-        differences: accuracy of each policy less that of the full network.
-        sweeps: over thresholds, by score; empty for a bundle, whose thresholds are fixed.
-        times: measured latency, or None.
-        mistakes: of the default policy, the most confident first.
-        remarks: on network and data.
-        unreadable: one error for each image that was omitted.
-        files: that were written.
-    """
+    """A network judged on images that nothing was chosen on."""
 
     subject: Subject
     images: int
-    exit_accuracy: tuple[Proportion, ...]
-    policies: Mapping[str, PolicyResult]
-    differences: Mapping[str, PairedDifference]
-    sweeps: Mapping[Score, tuple[PolicyResult, ...]] = field(default_factory=dict)
+    exit_accuracy: tuple[Proportion, ...]  # top-1 of each exit if all images took it, [G + 1]
+    policies: Mapping[str, PolicyResult]  # by name; the default first
+    differences: Mapping[str, PairedDifference]  # accuracy of each less that of the full network
+    sweeps: Mapping[Score, tuple[PolicyResult, ...]] = field(default_factory=dict)  # thresholds; empty for a bundle
     times: ExitTimes | None = None
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()  # of the default policy, the most confident first
     remarks: tuple[str, ...] = ()
-    unreadable: tuple[DataError, ...] = ()
-    files: tuple[Path, ...] = ()
+    unreadable: tuple[DataError, ...] = ()  # one error for each image that was omitted
+    files: tuple[Path, ...] = ()  # that were written
 
     @classmethod
     def of(cls, evaluator: Evaluator, policies: Mapping[str, PolicyResult], **more: Any) -> EvaluationResult:
@@ -186,12 +172,7 @@ class EvaluationResult(Tabular):
         return [*found, *self.remarks]
 
     def plot(self, path: Path) -> Path:
-        """Draw accuracy with 95% intervals against mean MACs.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-            StorageError: the file cannot be written.
-        """
+        """Draw accuracy with 95% intervals against mean MACs; raises MissingExtraError, StorageError."""
         from gfnet_dynn.evaluation.plots import draw_accuracy  # noqa: PLC0415 # imports this module
         from gfnet_dynn.reporting.plot import save_figure  # noqa: PLC0415
 

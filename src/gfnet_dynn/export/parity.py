@@ -26,20 +26,12 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Parity:
-    """How far exported segments are from the network.
-
-    Attributes:
-        images: compared.
-        logits: largest difference over all exits, as a share of the largest logit or of 1 if that is more.
-        gates: largest difference over all exits.
-        other_exits: images that take another exit, as their scores lie on both sides of a threshold.
-        engine: that ran the segments.
-    """
+    """How far exported segments are from the network."""
 
     images: int
-    logits: float
-    gates: float
-    other_exits: int
+    logits: float  # largest difference over all exits, as a share of the largest logit or of 1 if that is more
+    gates: float  # largest difference over all exits
+    other_exits: int  # images that take another exit, as their scores lie on both sides of a threshold
     engine: str
 
 

@@ -128,12 +128,7 @@ def _allowed(options: DecodeOptions) -> str:
 def decode_jpeg(content: bytes, side: int | None, max_pixels: int) -> npt.NDArray[np.uint8] | None:
     """Decode a colour JPEG to RGB [height, width, 3]; None where this decoder isn't installed or cannot do it.
 
-    Pillow then decodes, or says what is wrong.
-
-    Args:
-        content: of the file.
-        side: of the square that the image will be resized to, in pixels; see `reduction`.
-        max_pixels: of an image that is decoded here, before reduction.
+    Pillow then decodes, or says what is wrong. See `reduction` for `side`; the limit is that of the image before it.
     """
     if simplejpeg is None or not content.startswith(_JPEG):
         return None

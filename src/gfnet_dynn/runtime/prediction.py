@@ -32,8 +32,7 @@ class Prediction:
         policy_digest: of that policy's score and thresholds, which may change under the same name.
         precision: of the network, such as `fp32`.
         unknown: the image is out of distribution; None where the policy has no rule for it.
-        prediction_set: classes that include the true one with the policy's coverage, the most probable first; None
-            where the policy has no prediction sets.
+        prediction_set: classes that include the true one with the policy's coverage, the most probable first; or None.
     """
 
     source: Path | None

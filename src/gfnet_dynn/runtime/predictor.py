@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +29,6 @@ from gfnet_dynn.runtime.segments import SegmentedNet
 
 Picture = str | Path | npt.NDArray[np.uint8]
 """A file, or an RGB image in memory, uint8 [height, width, 3]."""
-
-_Item = TypeVar("_Item")
 
 
 def load(
@@ -126,7 +123,8 @@ class Classifier:
         `on_unreadable` is called with the error of an image that cannot be read, which is then skipped; None: raise it.
         """
         chosen = self.policy(policy, threshold)
-        for chunk in _chunks(self._read_each(pictures, on_unreadable), batch):
+        images = self._read_each(pictures, on_unreadable)
+        while chunk := list(islice(images, max(1, batch))):
             answers = self.net.decide(np.stack([image for _, image in chunk]), chosen)
             for (source, _), logits, exit_index in zip(chunk, *answers, strict=True):
                 yield make_prediction(self.manifest, chosen, self.net.precision, logits, int(exit_index), source)
@@ -155,10 +153,3 @@ class Classifier:
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ImageError(f"an image in memory is uint8 [height, width, 3], not {picture.dtype} {picture.shape}")
         return fit(picture, self.manifest.input)
-
-
-def _chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """`itertools.batched`, which Python has from 3.12 on."""
-    remaining = iter(items)
-    while chunk := list(islice(remaining, max(1, size))):
-        yield chunk

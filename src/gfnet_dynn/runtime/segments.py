@@ -38,9 +38,7 @@ class SegmentedNet:
     def __init__(self, manifest: Manifest, graphs: Iterable[bytes], precision: str, engine: Engine) -> None:
         """Compile all G + 1 segments, from an iterator one at a time in memory, and check them against the manifest.
 
-        Raises:
-            BundleError: graphs and manifest disagree.
-            EngineError: the engine cannot take a graph.
+        Raises BundleError where they disagree, EngineError if the engine cannot take a graph.
         """
         self.manifest, self.precision, self.engine_name = manifest, precision, engine.name
         self._segments: list[Graph] = []
@@ -80,9 +78,7 @@ class SegmentedNet:
     def decide(self, images: Images, policy: Policy) -> Answers:
         """Run each image up to its exit: those that continue are compacted after each segment.
 
-        Raises:
-            ThresholdError: the thresholds do not fit the exits.
-            ImageError: the images are of another type or size.
+        Raises ThresholdError if the thresholds do not fit the exits, ImageError for images of another type or size.
         """
         features = self._entering(images)
         thresholds = per_exit(policy.thresholds, len(self._segments) - 1)

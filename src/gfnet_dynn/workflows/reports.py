@@ -12,7 +12,7 @@ from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.comparison import EvaluatedRun, compare, read_run
 from gfnet_dynn.evaluation.comparison_report import ReportResult
 from gfnet_dynn.evaluation.request import ReportRequest
-from gfnet_dynn.reporting.page import html_page
+from gfnet_dynn.reporting.table import html_page
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.system.storage import require_writable, write_bytes, write_json
 from gfnet_dynn.workflows.extras import require_plots

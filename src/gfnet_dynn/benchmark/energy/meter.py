@@ -29,17 +29,11 @@ class Energy(NamedTuple):
 
 @dataclass(frozen=True)
 class Meter(ABC):
-    """A device that measures energy.
+    """A device that measures energy."""
 
-    Attributes:
-        name: short, for a table.
-        covers: the parts of the device whose energy it measures.
-        source: files or calls that it reads.
-    """
-
-    name: str
-    covers: str
-    source: str
+    name: str  # short, for a table
+    covers: str  # the parts of the device whose energy it measures
+    source: str  # files or calls that it reads
 
     @abstractmethod
     def measure(self, work: Callable[[], object]) -> Energy:
@@ -153,17 +147,11 @@ class PowerMeter(SampledMeter):
 
 @dataclass(frozen=True)
 class Counter:
-    """Energy used since an unknown time.
+    """Energy used since an unknown time."""
 
-    Attributes:
-        read: the present count; raises MeterError.
-        joules: per count.
-        highest: count after which it wraps around to 0; None if it never does.
-    """
-
-    read: Callable[[], int]
-    joules: float
-    highest: int | None = None
+    read: Callable[[], int]  # the present count; raises MeterError
+    joules: float  # per count
+    highest: int | None = None  # count after which it wraps around to 0; None if it never does
 
 
 @dataclass(frozen=True)
