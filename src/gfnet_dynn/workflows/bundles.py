@@ -25,9 +25,11 @@ class BundleInfo(Tabular):
 
     Attributes:
         bundle: that is described.
+        name: of a built-in model; None: its path stands for it.
     """
 
     bundle: Bundle
+    name: str | None = None
 
     def tables(self) -> Sequence[Table]:
         """Network, exits, precisions, policies."""
@@ -53,7 +55,7 @@ class BundleInfo(Tabular):
         )
         return [
             *([] if manifest.card is None else _card_tables(manifest.card)),
-            Table(str(self.bundle.path), ("", "value"), self._network()),
+            Table(self.name or str(self.bundle.path), ("", "value"), self._network()),
             Table("Exits", ("exit", "after block", "M MACs", "of full"), exits),
             Table("Precisions", ("precision", "segments", "MB"), precisions),
             Table("Exit policies", ("policy", "", "score", "covers", "guarantee or source"), policies),
