@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gfnet_dynn.reporting.plot import new_figure, save_figure
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import Proportion
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "results" / "benchmark_lite0.json"

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pytest
 
 from gfnet_dynn.bundle.policy import Policy, restore_infinities
-from gfnet_dynn.calibration.division import Parts, Rows
-from gfnet_dynn.calibration.division import divide as divide_for
+from gfnet_dynn.calibration.fitting import Parts, Rows
+from gfnet_dynn.calibration.fitting import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.score_fitting import fit
+from gfnet_dynn.calibration.fitting import fit
 from gfnet_dynn.calibration.search import FoundPolicy
 from gfnet_dynn.calibration.sets_and_unknown import pooled_exits
 from gfnet_dynn.errors import CalibrationError
@@ -33,8 +33,14 @@ from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_le
 from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, losses_at, same_for_all
 from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
 from gfnet_dynn.uncertainty.drift import Observations, compare, reference_of
-from gfnet_dynn.uncertainty.out_of_distribution import familiarity, is_unknown, unknown_thresholds
-from gfnet_dynn.uncertainty.prediction_sets import coverage_of, prediction_sets, set_quantiles
+from gfnet_dynn.uncertainty.conformal import (
+    familiarity,
+    is_unknown,
+    nonconformity,
+    per_exit_quantiles,
+    prediction_sets,
+    unknown_thresholds,
+)
 from tests.calibration.populations import COUNTED, TIMED, Order, calibrate, make_int8, make_scenes, order, outputs
 from tests.exits.populations import SIZE, Population
 
@@ -552,8 +558,9 @@ def quantiles_by_hand(arrays: ExitArrays, policy: Policy, pools: Rows) -> tuple[
     rows = np.arange(len(exits))
     logits = arrays.logits[rows, exits].astype(np.float64)
     warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
-    sets = set_quantiles(softmax(logits / warm[:, None]), arrays.labels, pools[exits], 4, 0.9, "least-ambiguous")
-    return sets[pools], unknown_thresholds(familiarity(logits, "energy"), pools[exits], 4, 0.1)[pools]
+    scores = nonconformity(softmax(logits / warm[:, None]), arrays.labels)
+    sets = per_exit_quantiles(scores, pools[exits], 4, 0.9)
+    return sets[pools], unknown_thresholds(familiarity(logits), pools[exits], 4, 0.1)[pools]
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=short)
@@ -595,15 +602,14 @@ def fresh(population: Population, policy: Policy, seed: int) -> tuple[float, flo
     """Coverage, and share of alarms, over images that no draw before has seen, as the device gives them."""
     arrays = population.draw(1500, 10_000 + seed)
     exits = first_exit(policy.scores(arrays).gates, policy.thresholds)
-    logits = arrays.logits[np.arange(len(exits)), exits].astype(np.float64)
+    rows = np.arange(len(exits))
+    logits = arrays.logits[rows, exits].astype(np.float64)
     warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
     assert policy.prediction_sets is not None
     assert policy.unknown_rule is not None
-    held = prediction_sets(
-        softmax(logits / warm[:, None]), np.array(policy.prediction_sets.quantiles)[exits], policy.prediction_sets.score
-    )
-    alarms = is_unknown(familiarity(logits, policy.unknown_rule.score), np.array(policy.unknown_rule.thresholds)[exits])
-    return coverage_of(held, arrays.labels), float(alarms.mean())
+    held = prediction_sets(softmax(logits / warm[:, None]), np.array(policy.prediction_sets.quantiles)[exits])
+    alarms = is_unknown(familiarity(logits), np.array(policy.unknown_rule.thresholds)[exits])
+    return float(held[rows, arrays.labels].mean()), float(alarms.mean())
 
 
 @pytest.mark.parametrize("score", ["gate", "max_softmax"])

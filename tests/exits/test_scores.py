@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gfnet_dynn.calibration.score_fitting import fit
+from gfnet_dynn.calibration.fitting import fit
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.exits.scores import (
     SCORES,

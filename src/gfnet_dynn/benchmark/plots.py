@@ -7,7 +7,7 @@ from typing import Any
 
 from gfnet_dynn.benchmark.measurement import CandidateFigures
 from gfnet_dynn.reporting.plot import new_figure
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import Proportion
 
 
 def draw_candidates(candidates: Sequence[CandidateFigures]) -> Any:

@@ -18,8 +18,6 @@ from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import UNFITTED, Fitted, Score, by_score
 from gfnet_dynn.system.storage import to_json
 from gfnet_dynn.uncertainty.drift import Reference
-from gfnet_dynn.uncertainty.out_of_distribution import FamiliarityScore
-from gfnet_dynn.uncertainty.prediction_sets import SetScore
 
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\Z")]
 """Without what steers a terminal."""
@@ -32,12 +30,10 @@ class UnknownRule:
     """When the answer for an out-of-distribution image is "unknown".
 
     Attributes:
-        score: of familiarity.
         thresholds: of each exit, [G + 1]; an image whose familiarity is below is unknown.
         false_alarms: false-alarm rate, over images from the distribution of the calibration images.
     """
 
-    score: FamiliarityScore
     thresholds: tuple[float, ...]
     false_alarms: Share
 
@@ -47,13 +43,11 @@ class PredictionSets:
     """Conformal prediction sets.
 
     Attributes:
-        score: of nonconformity.
         quantiles: of each exit, [G + 1]; infinite: all classes.
         coverage: probability that the true class is in the set, over images from the distribution of the calibration
             images.
     """
 
-    score: SetScore
     quantiles: tuple[float, ...]
     coverage: Share
 

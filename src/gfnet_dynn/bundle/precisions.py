@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from statistics import NormalDist
 
-from gfnet_dynn.uncertainty.paired import PairedDifference, tango_score
+from gfnet_dynn.uncertainty.intervals import PairedDifference, tango_score
 from gfnet_dynn.units import points
 
 REFERENCE = "fp32"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.calibration.score_fitting import fit
+from gfnet_dynn.calibration.fitting import fit, split
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.scores import SCORES, Score, by_score
 from gfnet_dynn.guarantees.budget import levels
@@ -47,18 +47,14 @@ def rank_scores(
         costs: cost up to and including each exit, [G + 1].
         mean_cost: at which they are compared, in the same unit.
         seed: of the division into images for fitting and for comparing.
-        scores: which; `gate` must be among them.
+        scores: which.
     """
-    shuffled = np.random.default_rng(seed).permutation(len(arrays.labels))
-    cut = round(FIT_SHARE * len(shuffled))
-    fitting, compared = arrays.take(np.sort(shuffled[:cut])), arrays.take(np.sort(shuffled[cut:]))
-    correct = {
-        score: _correct_at(by_score(compared, score, fit(fitting, score)), np.asarray(costs, np.float64), mean_cost)
-        for score in scores
-    }
-    ranked = []
-    for score, each in correct.items():
-        difference = each - correct["gate"]
+    fitting, compared = split(arrays, round(FIT_SHARE * len(arrays.labels)), seed)
+    prices, ranked = np.asarray(costs, np.float64), []
+    by_gate = _correct_at(compared, prices, mean_cost)
+    for score in scores:
+        each = _correct_at(by_score(compared, score, fit(fitting, score)), prices, mean_cost)
+        difference = each - by_gate
         error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else 0.0
         ranked.append(Ranked(score, float(each.mean()), float(difference.mean()), error))
     return sorted(ranked, key=lambda each: -each.accuracy)

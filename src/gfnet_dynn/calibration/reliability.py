@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.calibration.division import Rows
+from gfnet_dynn.calibration.fitting import split
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.guarantees.risk import risk_of
 from gfnet_dynn.reporting.plot import new_figure, save_figure
-from gfnet_dynn.uncertainty.proportion import Proportion
-from gfnet_dynn.uncertainty.reliability import Bin, brier, equal_mass_error, fit_temperature, reliability_bins
+from gfnet_dynn.uncertainty.intervals import Proportion
+from gfnet_dynn.uncertainty.reliability import Bin, equal_mass_error, fit_temperature, reliability_bins
 from gfnet_dynn.units import percent
 
 _BINS = 10
@@ -46,32 +45,26 @@ class ExitReliability:
 
 
 def exit_reliability(arrays: ExitArrays, manifest: Manifest, seed: int) -> tuple[ExitReliability, ...]:
-    """Reliability of all exits: temperatures from a random half of the images, all figures from the other half.
-
-    Args:
-        arrays: all exits over the calibration images.
-        manifest: names the exits.
-        seed: of the division.
-    """
-    shuffled: Rows = np.random.default_rng(seed).permutation(len(arrays.labels))
-    cut = len(shuffled) // 2
-    fitting, compared = arrays.take(np.sort(shuffled[:cut])), arrays.take(np.sort(shuffled[cut:]))
-    return tuple(_reliability(index, each.name, fitting, compared) for index, each in enumerate(manifest.exits))
-
-
-def _reliability(index: int, name: str, fitting: ExitArrays, compared: ExitArrays) -> ExitReliability:
-    temperature = fit_temperature(fitting.logits[:, index], fitting.labels)
-    plain, scaled = (softmax(compared.logits[:, index] / divisor) for divisor in (1.0, temperature))
-    correct = compared.correct[:, index]
-    return ExitReliability(
-        name=name,
-        accuracy=Proportion.of(correct),
-        error=equal_mass_error(plain.max(axis=1), correct),
-        brier=brier(plain, compared.labels),
-        temperature=temperature,
-        error_scaled=equal_mass_error(scaled.max(axis=1), correct),
-        bins=reliability_bins(plain.max(axis=1), correct, _BINS),
-    )
+    """Reliability of all exits: temperatures from a random half of the images, all figures from the other half."""
+    fitting, compared = split(arrays, len(arrays.labels) // 2, seed)
+    briers = risk_of(compared, "brier").losses.mean(axis=0)
+    found = []
+    for index, exit_ in enumerate(manifest.exits):
+        temperature = fit_temperature(fitting.logits[:, index], fitting.labels)
+        logits, correct = compared.logits[:, index], compared.correct[:, index]
+        plain, scaled = (softmax(logits / divisor).max(axis=1) for divisor in (1.0, temperature))
+        found.append(
+            ExitReliability(
+                name=exit_.name,
+                accuracy=Proportion.of(correct),
+                error=equal_mass_error(plain, correct),
+                brier=float(briers[index]),
+                temperature=temperature,
+                error_scaled=equal_mass_error(scaled, correct),
+                bins=reliability_bins(plain, correct, _BINS),
+            )
+        )
+    return tuple(found)
 
 
 def draw_reliability(exits: Sequence[ExitReliability], path: Path) -> Path:
@@ -96,14 +89,10 @@ def draw_reliability(exits: Sequence[ExitReliability], path: Path) -> Path:
 
 
 def _draw(panel: Any, exit_: ExitReliability) -> None:
-    panel.plot((0, 100), (0, 100), color="0.7", linewidth=1)
-    panel.errorbar(
-        [100 * each.confidence for each in exit_.bins],
-        [100 * each.accuracy for each in exit_.bins],
-        yerr=[100 * each.standard_error for each in exit_.bins],
-        fmt="o-",
-        markersize=3,
-        capsize=2,
+    confidences, accuracies, deviations = (
+        [100 * getattr(each, name) for each in exit_.bins] for name in ("confidence", "accuracy", "standard_error")
     )
+    panel.plot((0, 100), (0, 100), color="0.7", linewidth=1)
+    panel.errorbar(confidences, accuracies, yerr=deviations, fmt="o-", markersize=3, capsize=2)
     errors = f"ECE {percent(exit_.error, 1)}\nat temperature {exit_.temperature:.2f}: {percent(exit_.error_scaled, 1)}"
     panel.set_title(f"{exit_.name}: {errors}", fontsize="small")

@@ -29,7 +29,7 @@ from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_
 from gfnet_dynn.runtime.segments import Images, SegmentedNet
 from gfnet_dynn.spec.backbone import backbone_name
 from gfnet_dynn.spec.network import NetSpec
-from gfnet_dynn.uncertainty.paired import PairedDifference
+from gfnet_dynn.uncertainty.intervals import PairedDifference
 
 
 @dataclass(frozen=True)

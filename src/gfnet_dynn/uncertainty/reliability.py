@@ -2,7 +2,7 @@
 
 Sources: Guo et al., On calibration of modern neural networks, arXiv 1706.04599 (the error, temperature); Nixon et al.,
 Measuring calibration in deep learning, arXiv 1904.01685, and Roelofs et al., Mitigating bias in calibration error
-estimation, arXiv 2012.08668 (bins of equal mass); Brier 1950.
+estimation, arXiv 2012.08668 (bins of equal mass).
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import numpy.typing as npt
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import softmax
 
-COLDEST = 0.05
-HOTTEST = 20.0
+COLDEST, HOTTEST = 0.05, 20.0
 """Range of the temperatures searched."""
 
 _HALVINGS = 50  # of the range of log T: down to rounding
@@ -32,7 +31,7 @@ class Bin:
         confidence: their mean, 0 to 1.
         accuracy: 0 to 1.
         count: number of images, at least 1.
-        standard_error: of the accuracy, binomial; 0 where all or none are correct.
+        standard_error: of the accuracy, binomial.
     """
 
     confidence: float
@@ -94,32 +93,11 @@ def _bin(confidences: npt.NDArray[np.float64], accuracies: npt.NDArray[np.float6
 def equal_mass_error(confidences: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15) -> float:
     """Expected calibration error: mean distance of confidence and accuracy over bins of equal mass, 0 to 1.
 
-    It is biased upwards, the more the fewer images a bin holds: compare networks on equally many images.
-
-    Args:
-        confidences: largest probability of each image, [N].
-        correct: whether the predicted class is the label, [N].
-        bins: how many.
-
-    Raises:
-        CalibrationError: no images, no bins, or confidences that are no probabilities.
+    It is biased upwards, the more the fewer images a bin holds: compare networks on equally many images. Arguments and
+    errors as of `reliability_bins`.
     """
     found = reliability_bins(confidences, correct, bins)
     return sum(each.count * abs(each.confidence - each.accuracy) for each in found) / len(confidences)
-
-
-def brier(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """Brier score: mean squared distance of the probabilities from the label, 0 to 2.
-
-    Args:
-        probabilities: [N, K].
-        labels: class indices, [N].
-
-    Raises:
-        CalibrationError: a label is no class index.
-    """
-    wide = probabilities.astype(np.float64)
-    return float(((wide**2).sum(axis=1) - 2 * of_label(wide, labels) + 1).mean())
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
