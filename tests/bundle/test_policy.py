@@ -41,8 +41,7 @@ def policies(draw: st.DrawFn) -> Policy:
     counts = st.lists(st.integers(0, 9), min_size=BINS, max_size=BINS).map(tuple)
     histogram = tuple(draw(st.lists(counts, min_size=exits, max_size=exits)))
     some = any(map(any, histogram))
-    unknowns = UnknownRule(numbers(FINITE | st.just(-math.inf)), draw(SHARES)
-    )
+    unknowns = UnknownRule(numbers(FINITE | st.just(-math.inf)), draw(SHARES))
     sets = PredictionSets(numbers(FINITE | st.just(math.inf)), draw(SHARES))
     temperatures = numbers(st.floats(0, exclude_min=True, allow_infinity=False)) if draw(st.booleans()) else ()
     return Policy(

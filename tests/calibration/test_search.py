@@ -17,10 +17,9 @@ import numpy.typing as npt
 import pytest
 
 from gfnet_dynn.bundle.policy import Policy, restore_infinities
-from gfnet_dynn.calibration.fitting import Parts, Rows
+from gfnet_dynn.calibration.fitting import Parts, Rows, fit
 from gfnet_dynn.calibration.fitting import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.fitting import fit
 from gfnet_dynn.calibration.search import FoundPolicy
 from gfnet_dynn.calibration.sets_and_unknown import pooled_exits
 from gfnet_dynn.errors import CalibrationError
@@ -32,7 +31,6 @@ from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_level
 from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, losses_at, same_for_all
 from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
-from gfnet_dynn.uncertainty.drift import Observations, compare, reference_of
 from gfnet_dynn.uncertainty.conformal import (
     familiarity,
     is_unknown,
@@ -41,6 +39,7 @@ from gfnet_dynn.uncertainty.conformal import (
     prediction_sets,
     unknown_thresholds,
 )
+from gfnet_dynn.uncertainty.drift import Observations, compare, reference_of
 from tests.calibration.populations import COUNTED, TIMED, Order, calibrate, make_int8, make_scenes, order, outputs
 from tests.exits.populations import SIZE, Population
 

@@ -18,8 +18,7 @@ from gfnet_dynn.calibration.reliability import ExitReliability, draw_reliability
 from gfnet_dynn.calibration.search import FoundPolicy
 from gfnet_dynn.exits.sweep import operate
 from gfnet_dynn.reporting.table import Table, Tabular
-from gfnet_dynn.uncertainty.intervals import PairedDifference, paired_difference
-from gfnet_dynn.uncertainty.intervals import Proportion
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 from gfnet_dynn.units import percent, points
 from gfnet_dynn.wording import counted
 

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.calibration.fitting import Parts, Rows, divide
+from gfnet_dynn.calibration.fitting import Parts, Rows, divide, fit
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.fitting import fit
 from gfnet_dynn.calibration.sets_and_unknown import probabilities_at, with_sets_and_unknown
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays

@@ -17,8 +17,7 @@ from gfnet_dynn.evaluation.metrics import class_scores
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.reporting.table import Table, Tabular
-from gfnet_dynn.uncertainty.intervals import PairedDifference
-from gfnet_dynn.uncertainty.intervals import Proportion
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion
 from gfnet_dynn.units import percent, points
 
 DEFINITIONS = {

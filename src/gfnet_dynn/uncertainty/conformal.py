@@ -106,7 +106,7 @@ def images_needed(coverage: float) -> int:
 
 
 def familiarity(logits: Floats) -> npt.NDArray[np.float64]:
-    """log Σ exp of the logits, higher for images like the training images: [..., K] → [...].
+    """Log Σ exp of the logits, higher for images like the training images: [..., K] → [...].
 
     It has no unit, and each exit has its own scale: compare images that take the same exit.
     """

@@ -25,8 +25,7 @@ from gfnet_dynn.images.fingerprint import BYTES
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.system.storage import require_writable, write_bytes
-from gfnet_dynn.uncertainty.intervals import PairedDifference
-from gfnet_dynn.uncertainty.intervals import Proportion
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion
 from gfnet_dynn.units import percent
 from gfnet_dynn.workflows.subject import find_origin, find_source, load_subject
 
