@@ -10,8 +10,8 @@ import click
 import pytest
 
 from gfnet_dynn import __version__
+from gfnet_dynn.cli.app import VERBS, Program
 from gfnet_dynn.cli.app import run as run_command
-from gfnet_dynn.cli.verbs import VERBS, Program
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 from tests.cli.conftest import Run

@@ -6,30 +6,24 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from gfnet_dynn.display import printable
-from gfnet_dynn.errors import DataError, OptionError
-from gfnet_dynn.options import option
+from gfnet_dynn.cli.streams import print_error, print_note
+from gfnet_dynn.errors import DataError
+from gfnet_dynn.options import option, require
 from gfnet_dynn.runtime.request import ClassifyRequest
 
 
-@dataclass(frozen=True)
-class Output:
-    """Output."""
-
-    top: int = option(1, "Classes of each image, the most probable first.")
-    format: Literal["text", "json", "csv"] = option("text", "text, json (one line for each image) or csv.")
-
-    def __post_init__(self) -> None:
-        if self.top < 1:
-            raise OptionError(f"--top must be at least 1, not {self.top}")
-
-
-@dataclass(frozen=True)
-class ClassifyOptions:
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions(ClassifyRequest):
     """Options."""
 
-    request: ClassifyRequest
-    output: Output
+    top: int = option(1, "Classes of each image, the most probable first.", panel="Output")
+    format: Literal["text", "json", "csv"] = option(
+        "text", "text, json (one line for each image) or csv.", panel="Output"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, ("top",), lambda count: count >= 1, "be at least 1")
 
 
 REQUEST = ClassifyOptions
@@ -47,13 +41,10 @@ def classify(options: ClassifyOptions) -> None:
 
     def skip(error: DataError) -> None:
         unreadable.append(error)
-        sys.stderr.write(f"error: {printable(error)}\n")
+        print_error(error)
 
-    def note(message: str) -> None:
-        sys.stderr.write(f"{printable(message)}\n")
-
-    write = prediction_writer(options.output.format, sys.stdout, options.output.top)
-    for prediction in iter_classify(options.request, on_unreadable=skip, log=note):
+    write = prediction_writer(options.format, sys.stdout, options.top)
+    for prediction in iter_classify(options, on_unreadable=skip, log=print_note):
         write(prediction)
     if unreadable:
         raise SystemExit(2)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gfnet_dynn.errors import require_extra
 from gfnet_dynn.options import option
 from gfnet_dynn.train.config.recipes import DEFAULT_RECIPE, Preset, known_recipes, read_recipe
 from gfnet_dynn.train.config.request import TrainRequest
-from gfnet_dynn.workflows.extras import require_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +75,14 @@ def show_training(request: TrainRequest) -> Path:
     Returns:
         The folder of the run.
     """
-    require_torch("training")
+    require_extra("training", "train")
     from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
     from gfnet_dynn.cli.render.terminal import Terminal
     from gfnet_dynn.workflows.training import train as run_training
 
     console = Terminal()
     progress = TrainingProgress(console)
     result = run_training(request, on_progress=ProgressBars(console), log=progress.log, reporters=[progress])
-    print_tables(result, console)
-    print_files([result.model], console)
     run = shlex.quote(str(result.run))
-    print_next(console, f"evaluate {run}", f"export {run} -o scene.gfd")
+    console.show(result, files=[result.model], following=[f"evaluate {run}", f"export {run} -o scene.gfd"])
     return result.run

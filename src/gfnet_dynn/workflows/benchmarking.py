@@ -19,7 +19,7 @@ from gfnet_dynn.benchmark.measurement import Sample, measure_candidates, measure
 from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
-from gfnet_dynn.errors import EngineError
+from gfnet_dynn.errors import EngineError, require_extra
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
@@ -28,7 +28,6 @@ from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.workflows.extras import require_export, require_torch
 
 
 def benchmark(
@@ -99,7 +98,7 @@ def _find_candidates(
         subject = _Subject(bundle.manifest.input, bundle, engines)
         candidates, classes = list(_in_engines(request, bundle, request.policy, engines)), bundle.manifest.classes
     else:
-        require_torch("benchmarking in torch")
+        require_extra("benchmarking in torch", "train")
         from gfnet_dynn.workflows.torch_candidates import find_network
 
         network = find_network(request)
@@ -109,7 +108,7 @@ def _find_candidates(
             baseline = _baseline(name, classes, files, request.decode, Path(folder), log)
             candidates += _in_engines(request, baseline, None, engines)
     if request.torch is not None and subject.bundle is not None:
-        require_torch("benchmarking in torch")
+        require_extra("benchmarking in torch", "train")
         from gfnet_dynn.workflows.torch_candidates import find_run_of_bundle
 
         candidates += find_run_of_bundle(request, subject.bundle)
@@ -145,7 +144,7 @@ def _baseline(
     """Another bundle, or a static network by name, exported for this benchmark."""
     if name.casefold() not in BACKBONES:
         return read_bundle(Path(name))
-    require_export()
+    require_extra("export", "train,export")
     from gfnet_dynn.export.baselines import BaselineRequest, write_baseline
 
     log(f"exporting {name} with ImageNet weights")

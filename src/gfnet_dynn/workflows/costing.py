@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gfnet_dynn.errors import OptionError
+from gfnet_dynn.errors import OptionError, require_extra
 from gfnet_dynn.options import option
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.spec.request import parse_exits
 from gfnet_dynn.units import percent
-from gfnet_dynn.workflows.extras import require_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +95,7 @@ def cost(request: CostRequest) -> CostResult:
         MissingExtraError: torch is not installed.
         SpecError: an unknown model, or a size or exits that it cannot have.
     """
-    require_torch("counting costs")
+    require_extra("counting costs", "train")
     import torch
 
     from gfnet_dynn.model.build import build_net

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.display import printable
-from gfnet_dynn.errors import DataError, MissingExtraError
+from gfnet_dynn.errors import DataError, MissingExtraError, require_extra
 from gfnet_dynn.evaluation.evaluation import Evaluator, Mistake, Subject
 from gfnet_dynn.evaluation.labelled_folder import collect_from_files, find_labelled, seen_in_training
 from gfnet_dynn.evaluation.request import EvaluationRequest
@@ -21,7 +21,6 @@ from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.system.storage import require_writable, write_bytes, write_json
 from gfnet_dynn.units import percent
-from gfnet_dynn.workflows.extras import require_plots, require_torch
 
 _MISTAKES = 24
 
@@ -47,7 +46,7 @@ def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_pro
     if request.is_bundle:
         result = _evaluate_bundle(request, on_progress)
     else:
-        require_torch("evaluating a run")
+        require_extra("evaluating a run", "train")
         from gfnet_dynn.workflows.run_evaluation import evaluate_run
 
         result, folder = evaluate_run(request, _MISTAKES, on_progress)
@@ -88,7 +87,7 @@ def _write_report(result: EvaluationResult, folder: Path) -> list[Path]:
     if result.mistakes:
         files.append(_write_mistakes(result, folder / "mistakes.png"))
     try:
-        require_plots()
+        require_extra("an HTML report with plots", "plots")
     except MissingExtraError:  # on a device the figures alone will do
         return files
     from gfnet_dynn.evaluation.plots import draw_accuracy, draw_evaluation

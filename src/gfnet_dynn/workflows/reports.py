@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gfnet_dynn.errors import DataError
+from gfnet_dynn.errors import DataError, require_extra
 from gfnet_dynn.evaluation.comparison import EvaluatedRun, compare, read_run
 from gfnet_dynn.evaluation.comparison_report import ReportResult
 from gfnet_dynn.evaluation.request import ReportRequest
 from gfnet_dynn.reporting.page import html_page
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.system.storage import require_writable, write_bytes, write_json
-from gfnet_dynn.workflows.extras import require_plots
 
 _EARLIER = re.compile(r"(.+)\.previous-\d+")
 
@@ -33,7 +32,7 @@ def report(request: ReportRequest) -> ReportResult:
         StorageError: nothing can be written there.
         MissingExtraError: matplotlib is not installed.
     """
-    require_plots()
+    require_extra("an HTML report with plots", "plots")
     runs, skipped = _read_runs(request.runs)
     if not runs:
         raise DataError("no evaluated run to report on: " + "; ".join(skipped))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TextIO
 
 from gfnet_dynn.display import printable, spreadsheet_cell
@@ -13,10 +13,8 @@ from gfnet_dynn.units import percent
 
 _BETWEEN_CLASSES = "\t"  # in one cell of CSV: class names may hold whatever else can be printed
 
-Writer = Callable[[Prediction], None]
 
-
-def prediction_writer(form: str, out: TextIO, top: int) -> Writer:
+def prediction_writer(form: str, out: TextIO, top: int) -> Callable[[Prediction], None]:
     """A function that writes one prediction.
 
     Args:
@@ -24,54 +22,38 @@ def prediction_writer(form: str, out: TextIO, top: int) -> Writer:
         out: where to.
         top: number of classes of each image, the most probable first.
     """
-    write = _WRITERS[form](out, top)
-
-    def write_and_flush(prediction: Prediction) -> None:
-        write(prediction)
-        out.flush()
-
-    return write_and_flush
-
-
-def _text_writer(out: TextIO, top: int) -> Writer:
-    def write(prediction: Prediction) -> None:
-        ranked = "  ".join(f"{printable(name)} {percent(value, 1)}" for name, value in prediction.ranked(top))
-        unknown = "unknown, most similar to " if prediction.unknown else ""
-        members = f"  set: {', '.join(map(printable, prediction.prediction_set))}" if prediction.prediction_set else ""
-        out.write(f"{printable(prediction.source)}: {unknown}{ranked}  ({prediction.exit}){members}\n")
-
-    return write
-
-
-def _json_writer(out: TextIO, top: int) -> Writer:
-    def write(prediction: Prediction) -> None:
-        out.write(json_line(prediction.to_dict(top)) + "\n")
-
-    return write
-
-
-def _csv_writer(out: TextIO, top: int) -> Writer:
-    writer = csv.writer(out, lineterminator="\n")
+    rows = csv.writer(out, lineterminator="\n")
     begun = False
 
     def write(prediction: Prediction) -> None:
         nonlocal begun
-        ranked = prediction.ranked(top)
-        if not begun:
-            ranks = [f"{what}_{rank}" for rank in range(1, len(ranked) + 1) for what in ("label", "probability")]
-            writer.writerow(["source", "exit", *ranks, "unknown", "prediction_set", "policy", "precision"])
-            begun = True
-        cells = [cell for name, value in ranked for cell in (spreadsheet_cell(name), f"{value:.6f}")]
-        unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
-        members = spreadsheet_cell(_BETWEEN_CLASSES.join(prediction.prediction_set or ()), keep=_BETWEEN_CLASSES)
-        answered_by = (prediction.policy, prediction.precision)
-        writer.writerow([spreadsheet_cell(prediction.source), prediction.exit, *cells, unknown, members, *answered_by])
+        if form == "csv":
+            if not begun:
+                rows.writerow(_headings(len(prediction.ranked(top))))
+            rows.writerow(_cells(prediction, top))
+        else:
+            out.write((json_line(prediction.to_dict(top)) if form == "json" else _text(prediction, top)) + "\n")
+        begun = True
+        out.flush()
 
     return write
 
 
-_WRITERS: Mapping[str, Callable[[TextIO, int], Writer]] = {
-    "text": _text_writer,
-    "json": _json_writer,
-    "csv": _csv_writer,
-}
+def _text(prediction: Prediction, top: int) -> str:
+    ranked = "  ".join(f"{printable(name)} {percent(value, 1)}" for name, value in prediction.ranked(top))
+    unknown = "unknown, most similar to " if prediction.unknown else ""
+    members = f"  set: {', '.join(map(printable, prediction.prediction_set))}" if prediction.prediction_set else ""
+    return f"{printable(prediction.source)}: {unknown}{ranked}  ({prediction.exit}){members}"
+
+
+def _headings(top: int) -> list[str]:
+    ranks = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("label", "probability")]
+    return ["source", "exit", *ranks, "unknown", "prediction_set", "policy", "precision"]
+
+
+def _cells(prediction: Prediction, top: int) -> list[str]:
+    ranked = [cell for name, value in prediction.ranked(top) for cell in (spreadsheet_cell(name), f"{value:.6f}")]
+    unknown = "" if prediction.unknown is None else str(prediction.unknown).lower()
+    members = spreadsheet_cell(_BETWEEN_CLASSES.join(prediction.prediction_set or ()), keep=_BETWEEN_CLASSES)
+    made_by = (prediction.policy, prediction.precision)
+    return [spreadsheet_cell(prediction.source), prediction.exit, *ranked, unknown, members, *made_by]
