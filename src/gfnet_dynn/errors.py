@@ -95,10 +95,6 @@ _EXTRAS = {
     "train": ("torch",),
     "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
 }
-    "plots": ("matplotlib",),
-    "train": ("torch",),
-    "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
-}
 
 
 def require_extra(feature: str, extra: str) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.errors import CalibrationError, ImageError, nearest
 from gfnet_dynn.images.copies import group_copies
 from gfnet_dynn.images.files import find_classes, find_images
@@ -104,7 +103,7 @@ def _require_new(files: Sequence[Path], fingerprints: bytes, bundle: Bundle) -> 
         raise CalibrationError(
             f"{sum(map(len, groups))} files show the same image as another, such as {_some(twins)}: give each once"
         )
-    if known := find_learned(bundle, files, fingerprints):
+    if known := bundle.find_learned(files, fingerprints):
         raise CalibrationError(
             f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: "
             "it is more accurate on them than on others, so nothing can be guaranteed; give images that it has not seen"

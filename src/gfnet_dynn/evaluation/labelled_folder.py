@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.errors import DataError, ImageError, nearest
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.images.files import find_classes
@@ -95,7 +94,7 @@ def seen_in_training(
     if bundle.manifest.learned_from is None:
         return "Which images the network was trained on is not known: accuracy on those is too high."
     found, _ = fingerprint_files(files, on_step, decode_options(bundle.manifest.input, decode))
-    again = find_learned(bundle, list(found), b"".join(found.values()))
+    again = bundle.find_learned(list(found), b"".join(found.values()))
     if not again:
         return None
     return (

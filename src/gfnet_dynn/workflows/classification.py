@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gfnet_dynn.errors import DataError
+from gfnet_dynn.images.files import describe_skipped, require_images
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runtime.prediction import Prediction
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.runtime.request import ClassifyRequest
 from gfnet_dynn.units import percent
-from gfnet_dynn.workflows.image_files import find_readable
 
 
 @dataclass(frozen=True)
 class ClassifyResult(Tabular):
-    """Predictions for images.
-
-    Attributes:
-        predictions: one for each readable image, in the order of the files.
-        unreadable: one error for each file or folder that cannot be read.
-    """
+    """Predictions in the order of the files, and one error for each file or folder that cannot be read."""
 
     predictions: tuple[Prediction, ...]
     unreadable: tuple[DataError, ...]
@@ -44,11 +40,7 @@ class ClassifyResult(Tabular):
 
 
 def classify(request: ClassifyRequest) -> ClassifyResult:
-    """Classify images; see `iter_classify` for its errors, and for more images than fit into memory as results.
-
-    Args:
-        request: bundle, images, exit policy, engine.
-    """
+    """Classify images; see `iter_classify` for its errors, and for more images than fit into memory as results."""
     unreadable: list[DataError] = []
     predictions = tuple(iter_classify(request, on_unreadable=unreadable.append))
     return ClassifyResult(predictions, tuple(unreadable))
@@ -87,3 +79,31 @@ def iter_classify(
     yield from classifier.classify_each(
         files, policy=request.policy, threshold=request.threshold, batch=request.batch, on_unreadable=on_unreadable
     )
+
+
+def find_readable(
+    places: Sequence[Path], on_unreadable: Callable[[DataError], None] | None, log: Log = ignore_log
+) -> list[Path]:
+    """The images at all places that can be read, in order.
+
+    Args:
+        places: files and folders.
+        on_unreadable: called with the error of each place that cannot be read or has no image; None: raise it.
+        log: called with a note on files of other formats, which are skipped.
+
+    Raises:
+        DataError: a place cannot be read or has no image, and it is the only one or `on_unreadable` is None.
+    """
+    files: list[Path] = []
+    for place in places:
+        try:
+            found = require_images(place)
+        except DataError as error:
+            if len(places) == 1 or on_unreadable is None:
+                raise
+            on_unreadable(error)
+        else:
+            files += found.images
+            if found.skipped:
+                log(f"note: {describe_skipped(found.skipped)} skipped, such as {found.skipped[0]}")
+    return files
