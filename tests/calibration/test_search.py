@@ -29,7 +29,7 @@ from gfnet_dynn.exits.scores import SCORES, UNFITTED, Score, by_score
 from gfnet_dynn.exits.sweep import operate
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_level
-from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, losses_at, same_for_all
+from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, same_for_all, values_at
 from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
 from gfnet_dynn.uncertainty.conformal import (
     familiarity,
@@ -69,7 +69,7 @@ def harms(make: Make) -> Risk:
 
 def true_risk(make: Make, thresholds: Sequence[float]) -> float:
     """Over the whole population: no estimate."""
-    return float(losses_at(harms(make), exits_along(make().arrays.gates, np.array([thresholds]))).mean())
+    return float(values_at(harms(make).losses, exits_along(make().arrays.gates, np.array([thresholds]))).mean())
 
 
 def beyond(level: float, draws: int = DRAWS) -> float:
@@ -296,7 +296,7 @@ def test_a_promise_holds_for_both_precisions_at_once() -> None:
 
 def operate_risk(arrays: ExitArrays, thresholds: tuple[float, ...]) -> float:
     exits = exits_along(arrays.gates, np.array([thresholds]))
-    return float(losses_at(risk_of(arrays, "harmful-exits"), exits).mean())
+    return float(values_at(risk_of(arrays, "harmful-exits").losses, exits).mean())
 
 
 def test_it_is_the_dearer_precision_whose_cost_is_expected() -> None:

@@ -24,17 +24,11 @@ _NAMED = 4  # of many, as examples in a message
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Image files, with their classes where they are known.
+    """Image files, with their classes where they are known."""
 
-    Attributes:
-        files: [N], in the order of their names.
-        labels: class indices of the bundle, [N]; None: not known.
-        sha256: over the labels and the fingerprints of all images; it identifies the data.
-    """
-
-    files: tuple[Path, ...]
-    labels: npt.NDArray[np.int64] | None
-    sha256: str
+    files: tuple[Path, ...]  # [N], in the order of their names
+    labels: npt.NDArray[np.int64] | None  # class indices of the bundle, [N]
+    sha256: str  # over the labels and the fingerprints of all images; it identifies the data
 
 
 def find_calibration_images(
@@ -46,13 +40,6 @@ def find_calibration_images(
     decode: DecodeOptions = DEFAULT,
 ) -> CalibrationImages:
     """The images below a folder; without labels if none of its folders is named as a class of the bundle.
-
-    Args:
-        folder: of class folders or of images.
-        bundle: whose classes they are.
-        need_labels: refuse images without.
-        on_step: called with the number of files decoded, and of all.
-        decode: how they are decoded.
 
     Raises:
         CalibrationError: no such folder, a folder that is no class, a class without images, copies of one image, or

@@ -12,7 +12,7 @@ from gfnet_dynn.calibration.fitting import fit, split
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.scores import SCORES, Score, by_score
 from gfnet_dynn.guarantees.budget import levels
-from gfnet_dynn.guarantees.paths import exits_along
+from gfnet_dynn.guarantees.paths import exits_along, values_at
 
 FIT_SHARE = 0.3
 
@@ -45,7 +45,7 @@ def rank_scores(
     Args:
         arrays: all exits over images that nothing was trained or chosen on.
         costs: cost up to and including each exit, [G + 1].
-        mean_cost: at which they are compared, in the same unit.
+        mean_cost: in the same unit.
         seed: of the division into images for fitting and for comparing.
         scores: which.
     """
@@ -64,7 +64,7 @@ def _correct_at(arrays: ExitArrays, costs: npt.NDArray[np.float64], mean_cost: f
     """Whether each image is correct at a mean cost, [N]; between two thresholds, a mean of both."""
     exits = exits_along(arrays.gates, levels([arrays]))
     means = costs[exits].mean(axis=0)
-    correct = np.take_along_axis(arrays.correct, exits.astype(np.intp), axis=1).astype(np.float64)
+    correct = values_at(arrays.correct, exits).astype(np.float64)
     # The means fall, unless measured costs of neighbouring exits are in the wrong order.
     cheap = int(np.argmax(means <= mean_cost)) if means.min() <= mean_cost else int(means.argmin())
     if cheap == 0 or means[cheap] > mean_cost:

@@ -14,7 +14,7 @@ from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.guarantees.control import COUNTING, ZERO_OR_ONE, Method, RiskTarget, default_method
 from gfnet_dynn.guarantees.risk import RiskName
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
-from gfnet_dynn.options import flag, lenient, option
+from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.reporting.plot import FORMATS
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
 from gfnet_dynn.units import parse_share, percent
@@ -123,17 +123,13 @@ class CalibrationRequest:
                 f"--per-exit with --risk needs --method {' or '.join(COUNTING)} and --risk {', '.join(ZERO_OR_ONE)}, "
                 f"not {target.method} for {target.risk}"
             )
-        if (
-            not self.name.strip()
-            or self.name in (FULL, OWN)
-            or any(category(each) in _UNPRINTABLE for each in self.name)
-        ):
-            raise OptionError(f"--name must be printable and neither {FULL!r} nor {OWN!r}, not {self.name!r}")
+        require(self, ("name",), _can_be_stored, f"be printable and neither {FULL!r} nor {OWN!r}")
         for name in ("coverage", "false_alarms"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise OptionError(f"{flag(name)} must be above 0% and below 100%, not {percent(value)}")
-        _require_threads_and_seed(self.threads, self.seed)
+        require(self, ("threads",), lambda count: count >= 1, "be at least 1")
+        require(self, ("seed",), lambda seed: seed >= 0, "be at least 0")
         if self.plot and self.plot.suffix.lower() not in FORMATS:
             raise OptionError(f"--plot must end in {', '.join(FORMATS)}, not {self.plot.name}")
 
@@ -164,8 +160,7 @@ class CalibrationRequest:
     @property
     def budget(self) -> float | None:
         """Limit of the mean cost, in the unit of its option."""
-        value: float | None = getattr(self, self.budget_option) if self.budget_option else None
-        return value
+        return next((limit for limit in (self.max_ms, self.max_mj, self.max_mmacs) if limit is not None), None)
 
     @property
     def quantity(self) -> Quantity:
@@ -186,9 +181,7 @@ class CalibrationRequest:
 
     def _check_budget(self) -> None:
         given = [name for name in ("max_ms", "max_mj", "max_mmacs", "p99_ms") if getattr(self, name) is not None]
-        for name in given:
-            if not 0 < getattr(self, name) < math.inf:
-                raise OptionError(f"{flag(name)} must be a positive number, not {getattr(self, name):g}")
+        require(self, given, lambda limit: 0 < limit < math.inf, "be a positive number")
         if len(given) > 1 and given != ["max_ms", "p99_ms"]:
             raise OptionError(f"one kind of budget at a time, not {' and '.join(map(flag, given))}")
         if given not in ([], ["max_mmacs"]) and self.benchmark is None:
@@ -220,11 +213,10 @@ class MonitorRequest:
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
-        _require_threads_and_seed(self.threads, self.seed)
+        require(self, ("threads",), lambda count: count >= 1, "be at least 1")
+        require(self, ("seed",), lambda seed: seed >= 0, "be at least 0")
 
 
-def _require_threads_and_seed(threads: int | None, seed: int) -> None:
-    if threads is not None and threads < 1:
-        raise OptionError(f"--threads must be at least 1, not {threads}")
-    if seed < 0:
-        raise OptionError(f"--seed must be at least 0, not {seed}")
+def _can_be_stored(name: str) -> bool:
+    unprintable = any(category(each) in _UNPRINTABLE for each in name)
+    return bool(name.strip()) and name not in (FULL, OWN) and not unprintable

@@ -68,7 +68,7 @@ def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> 
     Args:
         outputs: of all exits for the calibration images, in the precisions to cover.
         request: what to find.
-        costs: of each exit, in the unit of the request's budget.
+        costs: in the unit of the request's budget.
 
     Raises:
         CalibrationError: the images cannot support the request, or the budget cannot be reached; says what would do.
@@ -225,11 +225,7 @@ def _describe(
     described: dict[str, Any] = {
         "data_sha256": outputs.data,
         "labelled": outputs.labelled,
-        "images": {
-            "tested": len(parts.test),
-            "fitted": len(parts.fit),
-            "sets_and_unknown": len(parts.later),
-        },
+        "images": {"tested": len(parts.test), "fitted": len(parts.fit), "sets_and_unknown": len(parts.later)},
         "seed": request.seed,
         "precisions": list(outputs.precisions),
         "engine": outputs.engine,

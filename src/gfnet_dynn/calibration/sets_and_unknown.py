@@ -38,12 +38,7 @@ def with_sets_and_unknown(
     """The policy with what the request adds, valid in every precision: the most cautious of their values.
 
     It is guaranteed at each exit, or for neighbouring exits together where few images take them: see `pooled_exits`.
-
-    Args:
-        policy: with its thresholds.
-        scored: all images by precision, with the policy's score as gates.
-        parts: their division.
-        request: coverage and false-alarm rate.
+    `scored` has all images by precision, with the policy's score as gates.
 
     Raises:
         CalibrationError: too few images for a rule that ever excludes a class or calls an image unknown.

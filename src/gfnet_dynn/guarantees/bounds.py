@@ -24,22 +24,12 @@ _LARGEST_BET = 0.9  # of the largest bet that no single loss can turn into bankr
 
 
 def exact_p(losses: Losses, limit: float) -> PValues:
-    """The binomial tail, the smallest valid p-value for losses of 0 and 1.
-
-    Args:
-        losses: [N, T], each 0 or 1.
-        limit: of the mean, in (0, 1).
-    """
+    """The binomial tail, the smallest valid p-value for losses of 0 and 1: [N, T] and a limit in (0, 1) → [T]."""
     return np.asarray(binomial_tail(len(losses), limit)[np.rint(losses.sum(axis=0)).astype(np.intp)])
 
 
 def hoeffding_bentkus_p(losses: Losses, limit: float) -> PValues:
-    """The smaller of two bounds on the tail of a mean.
-
-    Args:
-        losses: [N, T], from 0 to 1.
-        limit: of the mean, in (0, 1).
-    """
+    """The smaller of two bounds on the tail of a mean: losses [N, T] from 0 to 1 and a limit in (0, 1) → [T]."""
     count, mean = len(losses), losses.mean(axis=0, dtype=np.float64)
     below = np.minimum(mean, limit)
     hoeffding = np.exp(-count * _divergence(below, limit))
@@ -73,13 +63,8 @@ def binomial_tail(count: int, probability: float) -> PValues:
     """P(X ≤ k) for X ~ Binomial(count, probability) and k = 0 … count, [count + 1]."""
     successes = np.arange(count + 1)
     factorials = np.concatenate(([0.0], np.log(np.arange(1, count + 1)).cumsum()))
-    logs = (
-        factorials[-1]
-        - factorials
-        - factorials[::-1]
-        + successes * math.log(probability)
-        + (count - successes) * math.log1p(-probability)
-    )
+    logs = factorials[-1] - factorials - factorials[::-1]
+    logs += successes * math.log(probability) + (count - successes) * math.log1p(-probability)
     return np.asarray(np.minimum(1.0, np.exp(logs).cumsum()))
 
 

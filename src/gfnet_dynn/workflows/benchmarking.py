@@ -35,11 +35,6 @@ def benchmark(
 ) -> BenchmarkResult:
     """Measure a bundle, a run or a named model, and whatever it is compared with.
 
-    Args:
-        request: candidates, images, rounds, meters.
-        on_progress: called after each round, and after each candidate under a meter.
-        log: called with what takes long before anything is measured.
-
     Raises:
         BundleError: a bundle is missing, damaged, or without that policy.
         CheckpointError: a run is missing or damaged.

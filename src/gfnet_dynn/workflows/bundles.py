@@ -17,11 +17,7 @@ _CLASSES_SHOWN = 12
 
 @dataclass(frozen=True)
 class BundleInfo(Tabular):
-    """A bundle as tables.
-
-    Attributes:
-        bundle: that is described.
-    """
+    """A bundle as tables."""
 
     bundle: Bundle
 
@@ -37,21 +33,16 @@ class BundleInfo(Tabular):
             (name, str(len(files)), f"{sum(manifest.files[file].bytes for file in files) / 1e6:.3g}")
             for name, files in manifest.precisions.items()
         )
-        policies = tuple(
-            (
-                each.name,
-                "default" if each is manifest.policies[0] else "",
-                each.score,
-                ", ".join(each.covered) or "–",
-                _guarantee(each),
-            )
-            for each in manifest.policies
-        )
+        policies = []
+        for each in manifest.policies:
+            default = "default" if each is manifest.policies[0] else ""
+            guarantee = str(each.guarantee.get("statement") or each.source)
+            policies.append((each.name, default, each.score, ", ".join(each.covered) or "–", guarantee))
         return [
             Table(str(self.bundle.path), ("", "value"), self._network()),
             Table("Exits", ("exit", "after block", "M MACs", "of full"), exits),
             Table("Precisions", ("precision", "segments", "MB"), precisions),
-            Table("Exit policies", ("policy", "", "score", "covers", "guarantee or source"), policies),
+            Table("Exit policies", ("policy", "", "score", "covers", "guarantee or source"), tuple(policies)),
         ]
 
     def _network(self) -> tuple[tuple[str, str], ...]:
@@ -67,11 +58,6 @@ class BundleInfo(Tabular):
             ("SHA-256", self.bundle.sha256[:12]),
             *((name.replace("_", " "), str(value)) for name, value in origin.items()),
         )
-
-
-def _guarantee(policy: Policy) -> str:
-    statement = policy.guarantee.get("statement")
-    return str(statement) if statement else policy.source
 
 
 def info(path: Path) -> BundleInfo:

@@ -9,7 +9,7 @@ from pathlib import Path
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError, MissingExtraError, require_extra
-from gfnet_dynn.evaluation.evaluation import Evaluator, Mistake, Subject
+from gfnet_dynn.evaluation.evaluation import Evaluator, Subject
 from gfnet_dynn.evaluation.labelled_folder import collect_from_files, find_labelled, seen_in_training
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.evaluation.result import EvaluationResult
@@ -18,7 +18,6 @@ from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
 from gfnet_dynn.reporting.page import html_page
 from gfnet_dynn.runtime.predictor import load
-from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.system.storage import require_writable, write_bytes, write_json
 from gfnet_dynn.units import percent
 
@@ -97,17 +96,10 @@ def _write_report(result: EvaluationResult, folder: Path) -> list[Path]:
 
 
 def _write_mistakes(result: EvaluationResult, path: Path) -> Path:
-    tiles = [_tile(each, result.subject.input) for each in result.mistakes]
-    policy = result.default.policy.name
-    title = f"{len(tiles)} most confident mistakes, policy {policy}: {result.title}"
+    tiles = []
+    for each in result.mistakes:
+        answer = f"{percent(each.confidence, 1)}, {each.exit}"
+        lines = (f"is: {each.true}", f"predicted: {each.predicted}", answer, each.file.name)
+        tiles.append(Tile(load_input(each.file, result.subject.input), lines))
+    title = f"{len(tiles)} most confident mistakes, policy {result.default.policy.name}: {result.title}"
     return write_contact_sheet(path, title if tiles else f"No mistakes: {result.title}", tiles)
-
-
-def _tile(mistake: Mistake, image: InputSpec) -> Tile:
-    lines = (
-        f"is: {mistake.true}",
-        f"predicted: {mistake.predicted}",
-        f"{percent(mistake.confidence, 1)}, {mistake.exit}",
-        mistake.file.name,
-    )
-    return Tile(load_input(mistake.file, image), lines)

@@ -26,12 +26,7 @@ _BATCH = 64
 
 
 def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgress) -> tuple[EvaluationResult, Path]:
-    """Evaluate the weights that a request names.
-
-    Args:
-        request: network, data, timing.
-        mistakes: how many to keep.
-        on_progress: called while images are checked and timed.
+    """Evaluate the weights that a request names, and keep so many mistakes.
 
     Returns:
         The result, and the folder for its report.

@@ -37,24 +37,21 @@ _UNFINISHED = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a network comes from.
-
-    Attributes:
-        file: its weights.
-        trained: what the file holds.
-        provenance: empty for a `.pth`.
-        trained_on: its data, where the checkpoint records them.
-    """
+    """Where a network comes from: the file of its weights, what it holds, and the data where they are recorded."""
 
     file: Path
     trained: Checkpoint | StateDict
-    provenance: Mapping[str, Any]
     trained_on: TrainedOn | None
 
     @property
     def spec(self) -> NetSpec | None:
         """The network; None for a `.pth`, which does not record it."""
         return self.trained.spec if isinstance(self.trained, Checkpoint) else None
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """How it was trained; empty for a `.pth`, and for a checkpoint that does not record its data."""
+        return self.trained.provenance if isinstance(self.trained, Checkpoint) and self.trained_on else {}
 
 
 def find_origin(path: Path) -> Origin:
@@ -67,7 +64,7 @@ def find_origin(path: Path) -> Origin:
     file = find_checkpoint_file(path)
     trained = read_trained(file)
     if not isinstance(trained, Checkpoint) or "data" not in trained.provenance:
-        return Origin(file, trained, {}, None)
+        return Origin(file, trained, None)
     data = trained.provenance["data"]
     trained_on = TrainedOn(
         data["data_set"],
@@ -76,7 +73,7 @@ def find_origin(path: Path) -> Origin:
         kept_split(file, trained.provenance),
         learned_from_provenance(trained.provenance, file),
     )
-    return Origin(file, trained, trained.provenance, trained_on)
+    return Origin(file, trained, trained_on)
 
 
 def find_source(
@@ -99,14 +96,7 @@ def find_source(
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, in evaluation mode on the CPU, with its data.
-
-    Attributes:
-        net: the network.
-        spec: its description, at the size of the evaluation.
-        data: split as in training.
-        remarks: on both.
-    """
+    """A trained network, in evaluation mode on the CPU, its description at the size of the evaluation, and its data."""
 
     net: EarlyExitNet
     spec: NetSpec
@@ -136,7 +126,8 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
     remarks = [unfinished] if unfinished else []
     if origin.trained_on is None:
-        data = prepare(source, image, _settings(SplitSettings(), request), None, on_progress)
+        settings = SplitSettings(**_asked_split(request), on_bad_image=request.on_bad_image)
+        data = prepare(source, image, settings, None, on_progress)
     else:
         _refuse_other_split(origin.trained_on.settings, request)
         settings = replace(origin.trained_on.settings, on_bad_image=request.on_bad_image)
@@ -149,14 +140,10 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     return Trained(trained_net(origin.trained, spec, origin.file), spec, data, tuple(remarks))
 
 
-def _settings(settings: SplitSettings, request: EvaluationRequest) -> SplitSettings:
-    asked = {
-        "split_seed": request.split_seed,
-        "split_ratio": request.split_ratio,
-        "selection_share": request.selection_share,
-    }
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    return replace(settings, **given, on_bad_image=request.on_bad_image)
+def _asked_split(request: EvaluationRequest) -> dict[str, Any]:
+    """The options that decide a split, where they were given."""
+    asked = {name: getattr(request, name) for name in ("split_seed", "split_ratio", "selection_share")}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
@@ -173,22 +160,17 @@ def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
 
 def _refuse_other_split(then: SplitSettings, request: EvaluationRequest) -> None:
     """Refuse options that would have decided another split than that of training."""
-    asked = _settings(then, request)
-    for name in ("split_seed", "split_ratio", "selection_share"):
-        if getattr(asked, name) != getattr(then, name):
-            option = flag(name)
+    for name, asked in _asked_split(request).items():
+        if asked != getattr(then, name):
             raise CheckpointError(
-                f"the checkpoint was trained with {option} {getattr(then, name)}, and is evaluated on that split: "
-                f"omit {option}"
+                f"the checkpoint was trained with {flag(name)} {getattr(then, name)}, and is evaluated on that split: "
+                f"omit {flag(name)}"
             )
 
 
 def report_name(origin: Origin, data: SceneData) -> str:
     """`evaluation`, or a name of its own where data or size are not those of training."""
-    spec = origin.spec
-    as_trained = (
-        spec is None
-        or origin.trained_on is None
-        or (data.split.fingerprint == origin.trained_on.fingerprint and data.input == spec.input)
-    )
-    return "evaluation" if as_trained else f"evaluation_{data.source.name}_{data.input.size}px"
+    spec, trained_on = origin.spec, origin.trained_on
+    if not spec or not trained_on or (data.split.fingerprint, data.input) == (trained_on.fingerprint, spec.input):
+        return "evaluation"
+    return f"evaluation_{data.source.name}_{data.input.size}px"

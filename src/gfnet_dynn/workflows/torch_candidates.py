@@ -42,6 +42,7 @@ class TorchNetwork:
 
     def candidate(self, kind: type[TorchCandidate] = TorchCandidate) -> TorchCandidate:
         """A candidate with weights of its own."""
+        trained = self.trained is not None
         net = replace(self.trained, spec=self.spec).build() if self.trained else build_net(self.spec).eval()
         about = Identity(
             name=self.name,
@@ -54,9 +55,7 @@ class TorchNetwork:
             sha256=None,
             size_bytes=None,
         )
-        return kind(
-            net.to(self.device), self.spec, self.policy, about, trained=self.trained is not None, decode=self.decode
-        )
+        return kind(net.to(self.device), self.spec, self.policy, about, trained=trained, decode=self.decode)
 
 
 def find_network(request: BenchmarkRequest) -> TorchNetwork:

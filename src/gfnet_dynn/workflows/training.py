@@ -41,7 +41,7 @@ class TrainResult(Tabular):
     Attributes:
         run: its folder.
         model: file of the trained network.
-        data_set: name of the data.
+        data_set: its name.
         images: number in the selection split.
         exit_macs: multiply-accumulates up to each exit, [G + 1].
         accuracies: of each exit on the selection split, [G + 1], 0 to 1.
