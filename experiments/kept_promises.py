@@ -27,9 +27,8 @@ from figures import write_figures
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.guarantees.bounds import binomial_tail
 from gfnet_dynn.guarantees.control import GUARANTEED, Method, RiskTarget, control
-from gfnet_dynn.guarantees.risk import RiskName, risk_of
+from gfnet_dynn.guarantees.risk import RiskName, binomial_tail, risk_of
 
 LIMITS, LEVELS = (0.005, 0.01, 0.02, 0.05), (0.95, 0.9)
 WAYS: tuple[tuple[Method, RiskName], ...] = (

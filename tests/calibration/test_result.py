@@ -12,7 +12,7 @@ from rich.console import Console
 from gfnet_dynn.bundle.manifest import Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.ranking import rank_scores
+from gfnet_dynn.calibration.reliability import rank_scores
 from gfnet_dynn.calibration.result import CalibrationResult, make_result
 from gfnet_dynn.cli.render.terminal import print_tables
 from gfnet_dynn.exits.arrays import ExitArrays, softmax

@@ -130,16 +130,6 @@ def test_what_is_no_number_is_unknown() -> None:
     assert is_unknown(broken, np.array([0.5, 0.5])).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, 5.0, float("nan")])
-def test_shares_that_make_no_sense(share: float) -> None:
-    with pytest.raises(CalibrationError, match="must lie between 0 and 1"):
-        threshold_of(np.zeros(10), share)
-    with pytest.raises(CalibrationError, match="must lie between 0 and 1"):
-        unknown_thresholds(np.zeros(10), np.zeros(10, np.intp), 2, share)
-
-
-def test_calibration_images_must_be_numbers_at_exits_that_exist() -> None:
+def test_the_familiarity_of_calibration_images_must_be_a_number() -> None:
     with pytest.raises(CalibrationError, match="not numbers"):
         threshold_of(np.array([0.0, np.nan]), 0.5)
-    with pytest.raises(CalibrationError, match="2 images need an exit each, from 0 to 1"):
-        unknown_thresholds(np.zeros(2), np.array([0, 2]), 2, 0.5)

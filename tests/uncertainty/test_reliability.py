@@ -113,21 +113,6 @@ def test_all_right_and_sure_is_no_error() -> None:
     assert {each.standard_error for each in reliability_bins(sure, right)} == {0.0}
 
 
-@pytest.mark.parametrize(
-    ("confidences", "right", "bins", "message"),
-    [
-        ([], [], 15, "at least one bin and one image"),
-        ([0.5], [True], 0, "at least one bin and one image"),
-        ([0.5, 0.6], [True], 15, "whether each image is correct"),
-        ([0.5, float("nan")], [True, True], 15, "not numbers from 0 to 1"),
-        ([0.5, 1.5], [True, True], 15, "not numbers from 0 to 1"),
-    ],
-)
-def test_what_cannot_be_binned_is_told(confidences: list[float], right: list[bool], bins: int, message: str) -> None:
-    with pytest.raises(CalibrationError, match=message):
-        equal_mass_error(np.array(confidences), np.array(right, bool), bins)
-
-
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_the_temperature_of_the_labels_is_found(temperature: float) -> None:
     logits, labels = labelled(20_000, 8, 0)

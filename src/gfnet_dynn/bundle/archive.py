@@ -78,14 +78,9 @@ class Bundle:
         return content
 
     def find_learned(self, files: Sequence[Path], fingerprints: bytes) -> list[Path]:
-        """The files that are copies of images that the network was trained or selected on.
+        """The files that are copies of images that the network was trained or selected on, by their fingerprints.
 
-        Args:
-            files: images.
-            fingerprints: of each, in order.
-
-        Returns:
-            None of them where the bundle has no record of those images.
+        None are where the bundle has no record of those images.
 
         Raises:
             BundleError: the record is damaged.
@@ -134,10 +129,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 def update_bundle(path: Path, change: Callable[[Manifest], Manifest], output: Path | None = None) -> Path:
     """Change what a bundle describes; its graphs stay. Of several processes that do so at once, no change is lost.
 
-    Args:
-        path: read anew once no other process changes it.
-        change: from the manifest as it is then.
-        output: another file for the result.
+    It is read anew once no other process changes it. The result goes to `output`, by default the bundle itself.
 
     Raises:
         BundleError: missing or damaged, or what `change` raises.

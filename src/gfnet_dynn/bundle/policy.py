@@ -94,11 +94,7 @@ class Policy:
         return _digest(self.score, self.thresholds, self.fitted)
 
     def require_fit(self, num_exits: int, num_classes: int) -> None:
-        """Refuse parts that are for another number of exits or classes.
-
-        Args:
-            num_exits: G + 1.
-            num_classes: K.
+        """Refuse parts that are for another number of exits, G + 1, or of classes.
 
         Raises:
             BundleError: names the part.

@@ -12,8 +12,7 @@ import numpy as np
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.ranking import Ranked, rank_scores
-from gfnet_dynn.calibration.reliability import ExitReliability, draw_reliability, exit_reliability
+from gfnet_dynn.calibration.reliability import ExitReliability, Ranked, draw_reliability, exit_reliability, rank_scores
 from gfnet_dynn.calibration.search import FoundPolicy
 from gfnet_dynn.exits.sweep import operate
 from gfnet_dynn.reporting.table import Table, Tabular

@@ -40,11 +40,7 @@ REQUEST = TrainOptions
 
 
 def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its name, as REQUEST
-    """The options of the recipe, which those of the command line replace.
-
-    Args:
-        given: options of the command line; those not given are None.
-    """
+    """The options of the recipe, which those of the command line replace; of these, what is not given is None."""
     own_network = given["model"] is not None or given["checkpoint"] is not None
     name = given["recipe"] or (None if own_network else DEFAULT_RECIPE)
     return {**read_recipe(name), Recipe: {"recipe": name}} if name else {}
@@ -70,11 +66,7 @@ def train(options: TrainOptions) -> None:
 
 
 def show_training(request: TrainRequest) -> Path:
-    """Train, with progress, result and the next commands in the terminal.
-
-    Returns:
-        The folder of the run.
-    """
+    """Train, with progress, result and the next commands in the terminal; the folder of the run."""
     require_extra("training", "train")
     from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
     from gfnet_dynn.cli.render.terminal import Terminal

@@ -48,13 +48,7 @@ class OperatingPoint:
 
 
 def operate(arrays: ExitArrays, costs: Sequence[float], threshold: float | Sequence[float]) -> OperatingPoint:
-    """The network at one setting.
-
-    Args:
-        arrays: outputs of all exits, N images.
-        costs: cost up to and including each exit, [G + 1], in any unit.
-        threshold: one for all exits, or one each.
-    """
+    """The network with one threshold for all exits, or one each; costs are of each exit, [G + 1], in any unit."""
     exits = first_exit(arrays.gates, threshold)
     rows = np.arange(len(exits))
     correct = arrays.correct[rows, exits]
@@ -82,11 +76,8 @@ def last_within(points: Sequence[OperatingPoint], allowed_loss: float) -> Operat
 
     Disagreement is never below the loss of accuracy, and varies less on few images, where gains hide losses. Settings
     beyond the first that disagrees too often are not considered. The choice has no guarantee on other images: use the
-    selection split, never the images that results are reported on.
-
-    Args:
-        points: from `sweep`, from the cheapest setting to the full network.
-        allowed_loss: share of the images, 0 to 1.
+    selection split, never the images that results are reported on. The points are those of `sweep`, from the cheapest
+    setting to the full network.
     """
     full, chosen = points[-1].predictions, points[-1]
     for point in reversed(points):
@@ -130,10 +121,7 @@ class ChosenThreshold:
 def choose_threshold(arrays: ExitArrays, costs: Sequence[float], allowed_loss: float = ALLOWED_LOSS) -> ChosenThreshold:
     """Pick the last of a hundred thresholds, one for all exits, before too many images disagree; see `last_within`.
 
-    Args:
-        arrays: outputs of all exits over the selection split.
-        costs: cost up to and including each exit, [G + 1], in any unit.
-        allowed_loss: share of the images that may disagree with the full network, 0 to 1.
+    The arrays are of the selection split; costs are of each exit, [G + 1], in any unit.
     """
     points = sweep(arrays, costs, _CANDIDATES)
     chosen, full = last_within(points, allowed_loss), points[-1]

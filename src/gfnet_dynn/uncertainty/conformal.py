@@ -39,9 +39,8 @@ def conformal_quantile(scores: Floats, coverage: float) -> float:
     `ALL_CLASSES` where n is below `images_needed`.
 
     Raises:
-        CalibrationError: the coverage does not lie between 0 and 1, or a score is not a number.
+        CalibrationError: a score is not a number.
     """
-    _check_coverage(coverage)
     if not np.isfinite(scores).all():
         raise CalibrationError("some scores of the calibration images are not numbers: check the network")
     rank = _rank(len(scores), coverage)
@@ -51,7 +50,7 @@ def conformal_quantile(scores: Floats, coverage: float) -> float:
 def per_exit_quantiles(
     scores: Floats, exits: npt.NDArray[np.integer], num_exits: int, coverage: float
 ) -> npt.NDArray[np.float64]:
-    """A quantile for each of G + 1 exits, from the images that take it, so that the guarantee holds at each exit.
+    """A `conformal_quantile` for each exit, from the images that take it, so that the guarantee holds at each exit.
 
     Args:
         scores: of n calibration images, [n].
@@ -60,13 +59,11 @@ def per_exit_quantiles(
         coverage: in (0, 1).
 
     Returns:
-        [G + 1]; `ALL_CLASSES` at an exit that fewer than `images_needed` take.
+        [G + 1].
 
     Raises:
-        CalibrationError: as `conformal_quantile`, or an exit does not exist.
+        CalibrationError: a score is not a number.
     """
-    if exits.shape != scores.shape or not ((exits >= 0) & (exits < num_exits)).all():
-        raise CalibrationError(f"{len(scores)} images need an exit each, from 0 to {num_exits - 1}")
     return np.array([conformal_quantile(scores[exits == index], coverage) for index in range(num_exits)])
 
 
@@ -95,12 +92,7 @@ def prediction_sets(probabilities: Floats, quantiles: float | Floats) -> npt.NDA
 
 
 def images_needed(coverage: float) -> int:
-    """The fewest calibration images with which a quantile excludes any class.
-
-    Raises:
-        CalibrationError: the coverage does not lie between 0 and 1.
-    """
-    _check_coverage(coverage)
+    """The fewest calibration images with which a quantile for a coverage in (0, 1) excludes any class."""
     needed = max(1, math.ceil(coverage / (1 - coverage)))
     return needed - 1 if needed > 1 and _rank(needed - 1, coverage) < needed else needed
 
@@ -118,19 +110,13 @@ def familiarity(logits: Floats) -> npt.NDArray[np.float64]:
 def unknown_thresholds(
     familiar: Floats, exits: npt.NDArray[np.integer], num_exits: int, false_alarms: float
 ) -> npt.NDArray[np.float64]:
-    """For each exit the ⌊(n + 1) · rate⌋-th smallest familiarity of the n images that take it.
+    """For each exit the ⌊(n + 1) · rate⌋-th smallest familiarity of the n images that take it, [G + 1].
 
-    Args:
-        familiar: familiarity of calibration images at the exit taken, [N].
-        exits: the exit that each takes, 0 to G, [N].
-        num_exits: G + 1.
-        false_alarms: share of such images that may be called unknown at each exit, in (0, 1).
-
-    Returns:
-        [G + 1]; `NEVER_UNKNOWN` at an exit that fewer than 1 / rate − 1 images take.
+    `NEVER_UNKNOWN` at an exit that fewer than 1 / rate − 1 images take. Familiarity and exits of calibration images are
+    [N]; the false-alarm rate, in (0, 1), is the share of such images that may be called unknown at each exit.
 
     Raises:
-        CalibrationError: as `per_exit_quantiles`.
+        CalibrationError: a familiarity is not a number.
     """
     return -per_exit_quantiles(-familiar, exits, num_exits, 1 - false_alarms)
 
@@ -143,8 +129,3 @@ def is_unknown(familiar: Floats, threshold: float | Floats) -> npt.NDArray[np.bo
 def _rank(count: int, coverage: float) -> int:
     """Rank of the conformal quantile among n scores, 1 to n + 1."""
     return math.ceil((count + 1) * coverage * (1 - _ROUNDING))
-
-
-def _check_coverage(coverage: float) -> None:
-    if not 0 < coverage < 1:
-        raise CalibrationError(f"the coverage must lie between 0 and 1, not {coverage:g}")

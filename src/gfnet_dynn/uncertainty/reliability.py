@@ -61,21 +61,11 @@ def reliability_bins(
     their mean accuracy, so the order of the images does not matter.
 
     Args:
-        confidences: largest probability of each image, [N].
+        confidences: largest probability of each image, [N], N at least 1.
         correct: whether the predicted class is the label, [N].
         bins: how many; at most one for each image.
-
-    Raises:
-        CalibrationError: no images, no bins, or confidences that are no probabilities.
     """
     count = len(confidences)
-    if count == 0 or bins < 1 or correct.shape != confidences.shape:
-        raise CalibrationError(
-            f"{bins} bins of {count} confidences and {len(correct)} verdicts: give at least one bin and one image, and "
-            "whether each image is correct"
-        )
-    if not ((confidences >= 0) & (confidences <= 1)).all():
-        raise CalibrationError("some confidences are not numbers from 0 to 1: check the network")
     distinct, group, sizes = np.unique(confidences.astype(np.float64), return_inverse=True, return_counts=True)
     accuracies = np.bincount(group, weights=correct) / sizes
     ranked, accuracy_at_rank = np.repeat(distinct, sizes), np.repeat(accuracies, sizes)
@@ -93,8 +83,8 @@ def _bin(confidences: npt.NDArray[np.float64], accuracies: npt.NDArray[np.float6
 def equal_mass_error(confidences: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15) -> float:
     """Expected calibration error: mean distance of confidence and accuracy over bins of equal mass, 0 to 1.
 
-    It is biased upwards, the more the fewer images a bin holds: compare networks on equally many images. Arguments and
-    errors as of `reliability_bins`.
+    It is biased upwards, the more the fewer images a bin holds: compare networks on equally many images. Arguments as
+    of `reliability_bins`.
     """
     found = reliability_bins(confidences, correct, bins)
     return sum(each.count * abs(each.confidence - each.accuracy) for each in found) / len(confidences)

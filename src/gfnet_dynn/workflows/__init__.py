@@ -3,7 +3,8 @@
 >>> from gfnet_dynn.workflows import ClassifyRequest, classify
 >>> result = classify(ClassifyRequest(bundle="scene.gfd", images=["photos"]))
 
-What is in a bundle is read and changed by the functions of `gfnet_dynn.workflows.bundles`.
+`on_progress` is called with what is being done, the number of items done and that of all; `log` with lines for the
+user. What is in a bundle is read and changed by the functions of `gfnet_dynn.workflows.bundles`.
 
 Nothing is imported before it is used, and nothing but training, export and the evaluation of runs needs torch.
 """

@@ -28,10 +28,6 @@ def calibrate(request: CalibrationRequest, *, on_progress: OnProgress = ignore_p
 
     It becomes the bundle's default, unless it saves nothing or the default is both more accurate and cheaper.
 
-    Args:
-        request: bundle, images, risk, budget and files to write.
-        on_progress: called while images are read and classified.
-
     Raises:
         BundleError: the bundle is missing or damaged.
         CalibrationError: the images cannot support the request; says what would do.

@@ -51,11 +51,9 @@ def iter_classify(
 ) -> Iterator[Prediction]:
     """Yield each prediction as soon as it is made.
 
-    Args:
-        request: bundle, images, exit policy, engine.
-        on_unreadable: called with the error of each file or folder that cannot be read, which is then skipped;
-            by default it is raised.
-        log: called with notes on skipped files, and where the policy was not calibrated in the precision that runs.
+    `on_unreadable` is called with the error of each file or folder that cannot be read, which is then skipped; by
+    default it is raised. `log` receives notes on skipped files, and where the policy was not calibrated in the
+    precision that runs.
 
     Raises:
         BundleError: missing, damaged, of another version, or without that policy or precision.
@@ -84,12 +82,7 @@ def iter_classify(
 def find_readable(
     places: Sequence[Path], on_unreadable: Callable[[DataError], None] | None, log: Log = ignore_log
 ) -> list[Path]:
-    """The images at all places that can be read, in order.
-
-    Args:
-        places: files and folders.
-        on_unreadable: called with the error of each place that cannot be read or has no image; None: raise it.
-        log: called with a note on files of other formats, which are skipped.
+    """The images in files and folders that can be read, in order; as `iter_classify`.
 
     Raises:
         DataError: a place cannot be read or has no image, and it is the only one or `on_unreadable` is None.

@@ -29,10 +29,6 @@ def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_pro
 
     For a run a report is written beside its weights; for a bundle where the request names a folder.
 
-    Args:
-        request: network, images, where to write.
-        on_progress: called while images are read.
-
     Raises:
         BundleError, CheckpointError: the network cannot be read.
         DataError: the images cannot be used.
@@ -46,7 +42,7 @@ def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_pro
         result = _evaluate_bundle(request, on_progress)
     else:
         require_extra("evaluating a run", "train")
-        from gfnet_dynn.workflows.run_evaluation import evaluate_run
+        from gfnet_dynn.workflows.subject import evaluate_run
 
         result, folder = evaluate_run(request, _MISTAKES, on_progress)
     files = _write_report(result, folder) if folder else []

@@ -88,11 +88,6 @@ class ExportResult(Tabular):
 def export(request: ExportRequest, *, on_progress: OnProgress = ignore_progress, log: Log = ignore_log) -> ExportResult:
     """Write a trained network as a bundle.
 
-    Args:
-        request: the run, and where to write.
-        on_progress: called while images are read.
-        log: called with what is being done.
-
     Raises:
         CheckpointError: the run cannot be read.
         DataError: its images cannot be used.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
-from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.request import MonitorRequest
 from gfnet_dynn.errors import CalibrationError, DataError
@@ -26,8 +28,8 @@ from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Comparison, Observations
 from gfnet_dynn.units import percent, points
 from gfnet_dynn.wording import counted
 from gfnet_dynn.workflows.classification import find_readable
-from gfnet_dynn.workflows.prediction_log import Entry, read_logs
 
+_SHOWN = 40  # characters of a log's text in a message
 _LOGS = (".json", ".jsonl", ".ndjson", ".log")
 _CLASSES_SHOWN = 8
 
@@ -88,10 +90,7 @@ def monitor(
 ) -> MonitorResult:
     """Compare exits, confidences and predicted classes of new images with those at calibration.
 
-    Args:
-        request: bundle, images or logs, exit policy.
-        on_unreadable: called with the error of each file or folder that cannot be read; the others go on.
-        log: called with notes on skipped images.
+    `on_unreadable` is called with the error of each file or folder that cannot be read, which is then skipped.
 
     Raises:
         BundleError: the bundle is missing or damaged, or has no such policy.
@@ -110,7 +109,7 @@ def monitor(
     policy = _calibrated(manifest, request.policy)
     logs = [each for each in request.images if each.suffix.lower() in _LOGS]
     places = [each for each in request.images if each not in logs]
-    made: list[Entry | Prediction] = [*read_logs(logs, manifest, policy)]
+    made: list[Entry | Prediction] = [*_read_logs(logs, manifest, policy)]
     precision = _common_precision(request.precision, made)
     if places:
         files = _new_images(bundle, request.decode, find_readable(places, omit, log), log)
@@ -184,3 +183,74 @@ def _classify(
     if not made:
         raise DataError("none of the images can be read")
     return made
+
+
+class Entry(msgspec.Struct):
+    """What a log keeps of a `Prediction`, under the same names."""
+
+    label: str
+    confidence: float
+    exit: str
+    policy: str
+    policy_digest: str
+    precision: str
+
+
+def _read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list[Entry]:
+    """The predictions in logs of one bundle, all by one policy and in one precision.
+
+    Raises:
+        CalibrationError: a log cannot be read, is not of this bundle or policy, or the logs mix precisions.
+    """
+    entries: list[Entry] = []
+    for where, line in (each for log in logs for each in _lines(log)):
+        entry = _parse(line, where, manifest)
+        if entry.policy != policy.name:
+            raise CalibrationError(
+                f"{where} was made by the policy {entry.policy[:_SHOWN]!r} and not by {policy.name!r}: give "
+                f"{_instead(entry.policy, manifest, policy)}"
+            )
+        if entry.policy_digest != policy.digest:
+            raise CalibrationError(
+                f"{where} was made by a policy {policy.name!r} with another score, other thresholds or "
+                "temperatures than it has now, as before a new calibration: give logs made since"
+            )
+        if entries and entry.precision != entries[0].precision:
+            raise CalibrationError(
+                f"{where} was made in {entry.precision}, the lines before it in {entries[0].precision}: each "
+                "precision has its own reference, so give logs of one at a time"
+            )
+        entries.append(entry)
+    return entries
+
+
+def _lines(log: Path) -> Iterator[tuple[str, str]]:
+    """The place and text of each line that is not empty."""
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise CalibrationError(f"cannot read the log {log}: {error}") from error
+    return ((f"line {number} of {log}", line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _parse(line: str, where: str, manifest: Manifest) -> Entry:
+    try:
+        entry = msgspec.convert(json.loads(line), Entry)
+        exits = [each.name for each in manifest.exits]
+        known = ((entry.exit, exits), (entry.label, manifest.classes), (entry.precision, manifest.precisions))
+        for found, names in known:
+            if found not in names:
+                raise ValueError(f"the bundle has no {found!r:.{_SHOWN}}")
+    except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise CalibrationError(
+            f"{where} is not what `gfnet-dynn classify --format json` writes for this bundle: {error}"
+        ) from error
+    return entry
+
+
+def _instead(found: str, manifest: Manifest, policy: Policy) -> str:
+    """What to give instead of a log by another policy."""
+    log = f"a log of {policy.name!r}"
+    if any(each.name == found and each.references for each in manifest.policies):
+        return f"--policy {found}, or {log}"
+    return f"{log} ({OWN!r} is the policy with --threshold)" if found == OWN else log

@@ -24,9 +24,6 @@ def report(request: ReportRequest) -> ReportResult:
 
     Folders that are no runs, runs that were moved aside by one of the others, and runs without evaluation are skipped.
 
-    Args:
-        request: the runs, and where to write.
-
     Raises:
         DataError: no evaluated run is left, one is damaged, or two repeat each other.
         StorageError: nothing can be written there.

@@ -1,21 +1,28 @@
-"""A trained network with the images that its training held out."""
+"""A trained network with the images that its training held out, and its evaluation on them in torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from msgspec import structs
 
+from gfnet_dynn.benchmark.torch_latency import measure_exits
 from gfnet_dynn.data.learned_from import learned_from_provenance
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
+from gfnet_dynn.evaluation.outputs import collect
+from gfnet_dynn.evaluation.policies import choose_thresholds, has_thresholds, trained_policies
 from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.evaluation.result import EvaluationResult
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import StateDict
@@ -25,6 +32,8 @@ from gfnet_dynn.runlayout import find_checkpoint_file, run_of_checkpoint
 from gfnet_dynn.spec.backbone import backbone_name, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.spec.request import DEFAULT_MODEL
+from gfnet_dynn.system.storage import require_writable
+from gfnet_dynn.train.engine.device import choose_device, set_threads
 from gfnet_dynn.train.runs.record import remembered_source
 from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
 
@@ -174,3 +183,72 @@ def report_name(origin: Origin, data: SceneData) -> str:
     if not spec or not trained_on or (data.split.fingerprint, data.input) == (trained_on.fingerprint, spec.input):
         return "evaluation"
     return f"evaluation_{data.source.name}_{data.input.size}px"
+
+
+_BATCH = 64
+
+
+def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgress) -> tuple[EvaluationResult, Path]:
+    """Evaluate the weights that a request names, and keep so many mistakes.
+
+    Returns:
+        The result, and the folder for its report.
+    """
+    set_threads(request.threads)
+    device = torch.device(choose_device(request.device))
+    origin = find_origin(request.subject)
+    source = find_source(origin, request.data_set, request.data_path, request.dataset_config, on_progress)
+    trained = load_subject(origin, source, request, on_progress)
+    data, net = trained.data, trained.net.to(device)
+    folder = require_writable(request.report or origin.file.parent / report_name(origin, data))
+    part = data.split.report_part
+    arrays = collect(net, data.evaluation_loader(part).in_order(_BATCH, device))
+    provenance = origin.provenance
+    if not has_thresholds(provenance):
+        provenance = _choose(origin, net, data, device)
+    subject = Subject(
+        model=backbone_name(trained.spec.backbone),
+        run_in="fp32, torch",
+        input=data.input,
+        classes=data.split.classes,
+        exits=(*(f"exit {index + 1}" for index in range(len(net.gates))), "final"),
+        exit_macs=net.exit_macs(),
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        data_set=data.source.name,
+        part=part,
+    )
+    evaluator = Evaluator(arrays, subject, _time(net, data, device, request, on_progress))
+    policies = {each.name: evaluator.judge(each) for each in trained_policies(provenance, len(net.gates))}
+    files = [data.source.root / path for path, _ in data.split.parts[part]]
+    result = EvaluationResult.of(
+        evaluator,
+        policies,
+        sweeps={score: evaluator.sweep(score) for score in ("gate", "max_softmax")},
+        mistakes=evaluator.mistakes(next(iter(policies.values())), files, mistakes),
+        remarks=trained.remarks,
+    )
+    return result, folder
+
+
+def _choose(origin: Origin, net: EarlyExitNet, data: SceneData, device: torch.device) -> dict[str, object]:
+    """Thresholds of a network whose training did not choose any."""
+    arrays = collect(net, data.evaluation_loader("selection").in_order(_BATCH, device))
+    known = origin.trained_on is not None and origin.trained_on.fingerprint == data.split.fingerprint
+    chosen_on = "selection split of training, now"
+    if not known:
+        chosen_on = "selection split of the training folder, now; whether the checkpoint was trained on it is not known"
+    return choose_thresholds(arrays, net.exit_costs(), chosen_on)
+
+
+def _time(
+    net: EarlyExitNet, data: SceneData, device: torch.device, request: EvaluationRequest, on_progress: OnProgress
+) -> ExitTimes | None:
+    loader = data.evaluation_loader(data.split.report_part)
+    rows = timed_rows(len(loader), request.latency_images)
+    if not len(rows):
+        return None
+    images = next(iter(loader.batches(rows.tolist(), len(rows), device))).images
+    on_step = partial(on_progress, "Measuring latency")
+    repeats = request.latency_repeats
+    milliseconds, setting = measure_exits(net, images, repeats, lambda done: on_step(done, repeats))
+    return ExitTimes(rows, milliseconds, asdict(setting))

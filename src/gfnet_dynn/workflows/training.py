@@ -81,11 +81,7 @@ def train(
 ) -> TrainResult:
     """Train a network, and the teacher that it needs.
 
-    Args:
-        request: what to train, on what, and how.
-        on_progress: called while images are checked.
-        log: receives lines for the user.
-        reporters: receive every step and epoch, of the teacher too; metrics are written to the run's folder anyway.
+    The reporters receive every step and epoch, of the teacher too; metrics are written to the run's folder anyway.
 
     Raises:
         KeyboardInterrupt: interrupted; the state is saved.
