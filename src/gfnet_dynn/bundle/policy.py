@@ -61,11 +61,9 @@ class Policy:
         score: the confidence score that is compared with the thresholds.
         thresholds: of each early exit, [G]; `NEVER`: no image takes it.
         source: how the thresholds were determined.
-        fitted: parameters of the score.
         guarantee: statement, data and conditions, as JSON values; empty: none.
         references: outputs at calibration, by precision, for later tests for a shift.
         unknown_rule: when an image is unknown; None: never.
-        prediction_sets: None: none.
     """
 
     name: Text

@@ -41,7 +41,6 @@ class Outputs:
         precisions: arrays by precision, `fp32` first, over the same images in the same order.
         graphs: identifies the graphs that were run.
         data: identifies the images, by SHA-256.
-        engine: with its version.
         labelled: False: the labels in the arrays are the classes that the full network predicts in fp32.
     """
 

@@ -32,8 +32,6 @@ class ExitReliability:
     """Reliability of one exit, over images that its temperature was not fitted on, as if all took this exit.
 
     Attributes:
-        name: of the exit.
-        accuracy: with its interval.
         error: expected calibration error, equal mass, 0 to 1.
         brier: 0 to 2.
         temperature: fitted on other images.
@@ -112,7 +110,6 @@ class Ranked:
     """One score at one mean cost.
 
     Attributes:
-        score: which.
         accuracy: at that cost, 0 to 1.
         against_gate: that minus the accuracy of the learned gate.
         standard_error: of that difference, over the images.
@@ -130,14 +127,8 @@ def rank_scores(
     """All scores at the same mean cost, the best first.
 
     Each score's threshold is the one with that mean cost, which needs no labels; between two thresholds, images are
-    divided in proportion.
-
-    Args:
-        arrays: all exits over images that nothing was trained or chosen on.
-        costs: cost up to and including each exit, [G + 1].
-        mean_cost: in the same unit.
-        seed: of the division into images for fitting and for comparing.
-        scores: which.
+    divided in proportion. The arrays are of images that nothing was trained or chosen on; they are divided into images
+    for fitting and for comparing. Costs are of each exit, [G + 1], in the unit of the mean.
     """
     fitting, compared = split(arrays, round(FIT_SHARE * len(arrays.labels)), seed)
     prices, ranked = np.asarray(costs, np.float64), []

@@ -49,12 +49,10 @@ class CalibrationResult(Tabular):
     """All that a calibration found.
 
     Attributes:
-        found: the policy.
         expected: by precision.
         reliability: of each exit in fp32; empty without labels.
         ranking: scores at the policy's mean cost; empty without labels, or where no image exits early.
         macs: of each exit, in millions.
-        labelled: whether the images have labels.
         not_default: why the policy is not the bundle's default; None: it is.
         not_covered: precisions of the bundle that the policy is not made for.
         doubts: why the images may not be new to the network, though none was refused.

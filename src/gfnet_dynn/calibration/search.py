@@ -37,10 +37,6 @@ class FoundPolicy:
     """A policy, and the images that its thresholds were tested on.
 
     Attributes:
-        request: what was asked for.
-        costs: of each exit.
-        policy: the result.
-        parts: the division of the images.
         tested: by precision, the tested images with the policy's score as gates.
         guarantee: the result of the risk's test; None where no risk was given.
     """
@@ -63,12 +59,7 @@ class FoundPolicy:
 
 
 def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> FoundPolicy:
-    """Find the policy.
-
-    Args:
-        outputs: of all exits for the calibration images, in the precisions to cover.
-        request: what to find.
-        costs: in the unit of the request's budget.
+    """Find the policy, from the outputs in the precisions to cover; costs are in the unit of the request's budget.
 
     Raises:
         CalibrationError: the images cannot support the request, or the budget cannot be reached; says what would do.

@@ -76,13 +76,8 @@ def pooled_exits(tested: Sequence[Rows], num_exits: int, later: int, needed: int
     """Index of the group of each exit, [G + 1]: neighbouring exits are joined until enough images take each group.
 
     The groups depend on the tested images alone, so they are fixed for those that rules are made from, as a conformal
-    guarantee for groups needs.
-
-    Args:
-        tested: exits taken by the tested images, in each precision.
-        num_exits: G + 1.
-        later: number of images that rules are made from.
-        needed: of them, in each group.
+    guarantee for groups needs. `tested` has the exits taken by these in each precision, `later` is the number of those,
+    of which each group needs `needed`.
     """
     shares = np.min([np.bincount(each, minlength=num_exits) / len(each) for each in tested], axis=0)
     groups, expected = [0], 0.0

@@ -98,7 +98,6 @@ class ChosenThreshold:
     Attributes:
         thresholds: one for each early exit, or None where none saves anything within the allowed loss.
         accuracy: on the images it was picked on, 0 to 1.
-        accuracy_full: of the full network on them.
         mean_cost: on them, in the unit of the sweep's costs.
         allowed_loss: share of them that may disagree with the full network, 0 to 1.
     """

@@ -50,13 +50,9 @@ class Costs:
 def require_in_reach(
     costs: Costs, budget: float | None, deadline: float | None = None, cheapest: float | None = None
 ) -> None:
-    """Refuse a mean budget or a deadline for the 99th percentile that not even the cheapest exit keeps.
+    """Refuse a mean budget or a deadline for the 99th percentile, in the unit of the costs, that no setting keeps.
 
-    Args:
-        costs: of each exit.
-        budget: in their unit; None: none.
-        deadline: likewise.
-        cheapest: the smallest mean of any setting; by default that of the cheapest exit.
+    The smallest mean of any setting is by default that of the cheapest exit.
 
     Raises:
         CalibrationError: one of the two cannot be reached, or no percentiles are known for the deadline.
@@ -103,9 +99,6 @@ def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Pat
         costs: of each exit.
         budget: largest mean over the images, in their unit.
         path: thresholds towards cheaper ones, [T, G]; by default one for all exits, at every value of the scores.
-
-    Returns:
-        One for each early exit, [G].
 
     Raises:
         CalibrationError: the budget is below the cost of the cheapest setting.

@@ -92,7 +92,6 @@ class Guarantee:
     """Thresholds that keep a target.
 
     Attributes:
-        target: what was asked for.
         thresholds: of each early exit, [G].
         risk: mean loss on the calibration images; the largest of the precisions.
         mean_cost: on them, in the unit of the costs; the largest of the precisions.
@@ -160,11 +159,8 @@ def unused_level(images: int, target: RiskTarget) -> float:
     """The part of the significance level that a test by counting cannot use: n images allow only so many p-values.
 
     Rejecting at the level errs no more often than at the largest possible p-value below it, so the rest may be spent on
-    another test of the same guarantee, and this test finds what it would find alone.
-
-    Args:
-        images: n.
-        target: by `exact` or `hoeffding-bentkus`, of a risk whose losses are 0 or 1.
+    another test of the same guarantee, and this test finds what it would find alone. The target is by `exact` or
+    `hoeffding-bentkus`, of a risk whose losses are 0 or 1.
     """
     risk = Risk(np.empty((0, 0)), 0.0, 1.0)
 

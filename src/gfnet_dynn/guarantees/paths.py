@@ -38,15 +38,7 @@ def by_deadline(path: Path, last: int) -> Path:
 
 
 def exits_along(gates: npt.NDArray[np.float32], path: Path) -> npt.NDArray[np.int8]:
-    """The exit that each image takes at each step, by the exit rule.
-
-    Args:
-        gates: confidence scores, [N, G]; an image continues where its score is NaN.
-        path: [T, G].
-
-    Returns:
-        [N, T], 0 to G.
-    """
+    """The exit, 0 to G, that each image takes at each step, by the exit rule: [N, G] and [T, G] → [N, T]."""
     limits = path.astype(np.float32)
     exits = np.full((len(gates), len(path)), gates.shape[1], np.int8)
     for index in range(gates.shape[1] - 1, -1, -1):

@@ -51,9 +51,7 @@ class PairedDifference:
         gained: images that b classifies correctly and a does not.
         lost: images that a classifies correctly and b does not.
         difference: (gained - lost) / n, -1 to 1.
-        low: lower limit of the confidence interval of the difference.
-        high: upper limit.
-        n: number of images.
+        low, high: limits of the confidence interval of the difference.
         confidence: level of the interval, 0 to 1.
     """
 

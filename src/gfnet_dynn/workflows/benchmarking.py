@@ -96,8 +96,8 @@ def _find_candidates(
         require_extra("benchmarking in torch", "train")
         from gfnet_dynn.workflows.torch_candidates import find_network
 
-        network = find_network(request)
-        subject, candidates, classes = _Subject(network.spec.input), [network.candidate()], network.spec.classes
+        network, spec = find_network(request)
+        subject, candidates, classes = _Subject(spec.input), [network], spec.classes
     with tempfile.TemporaryDirectory() as folder:
         for name in request.against:
             baseline = _baseline(name, classes, files, request.decode, Path(folder), log)

@@ -38,11 +38,8 @@ class ExportResult(Tabular):
     """A bundle that was written, and the ONNX file beside it, if any.
 
     Attributes:
-        bundle: the file.
-        manifest: its description.
         differences: accuracy less that of fp32 on the selection split, by precision and policy; of a precision that
             was left out too.
-        single_graph: the ONNX file.
         remarks: on the data and the lineage of the network.
     """
 

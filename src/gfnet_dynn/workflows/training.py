@@ -39,13 +39,9 @@ class TrainResult(Tabular):
     """A trained run.
 
     Attributes:
-        run: its folder.
-        model: file of the trained network.
-        data_set: its name.
         images: number in the selection split.
         exit_macs: multiply-accumulates up to each exit, [G + 1].
         accuracies: of each exit on the selection split, [G + 1], 0 to 1.
-        remarks: what to know about the run.
     """
 
     run: Path
