@@ -70,7 +70,7 @@ class Program(Group):
                 self.add_command(module.app, cmd_name)
             else:
                 preset = getattr(module, "PRESET", None)
-                command(self, cmd_name, module.REQUEST, preset=preset)(getattr(module, cmd_name))
+                command(self, cmd_name, preset=preset)(getattr(module, cmd_name))
         return self.commands[cmd_name]
 
 

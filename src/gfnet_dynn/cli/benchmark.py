@@ -32,9 +32,6 @@ class BenchmarkOptions(BenchmarkRequest):
             require_extra("an HTML report with plots", "plots")
 
 
-REQUEST = BenchmarkOptions
-
-
 def benchmark(options: BenchmarkOptions) -> None:
     """Measure latency, accuracy, memory and energy on this device.
 

@@ -25,7 +25,7 @@ class OnePolicy(OneBundle):
     name: str = option(..., "Name of an exit policy of the bundle.", argument=True)
 
 
-@command(app, "info", OneBundle)
+@command(app, "info")
 def info(request: OneBundle) -> None:
     """Show classes, input, exits, precisions, exit policies and origin of a bundle."""
     from gfnet_dynn.cli.render.terminal import Terminal
@@ -35,7 +35,7 @@ def info(request: OneBundle) -> None:
     Terminal().show(bundles.info(request.bundle), following=steps)
 
 
-@command(app, "remove-policy", OnePolicy)
+@command(app, "remove-policy")
 def remove_policy(request: OnePolicy) -> None:
     """Remove an exit policy from a bundle."""
     from gfnet_dynn.workflows import bundles
@@ -43,7 +43,7 @@ def remove_policy(request: OnePolicy) -> None:
     _report(bundles.remove_policy(request.bundle, request.name))
 
 
-@command(app, "set-default", OnePolicy)
+@command(app, "set-default")
 def set_default(request: OnePolicy) -> None:
     """Make an exit policy the default of its bundle."""
     from gfnet_dynn.workflows import bundles

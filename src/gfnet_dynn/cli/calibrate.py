@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from gfnet_dynn.calibration.request import CalibrationRequest
 
-REQUEST = CalibrationRequest
-
 
 def calibrate(request: CalibrationRequest) -> None:
     """Find the cheapest exit policy that keeps a risk, a budget or both, and store it in the bundle with its guarantee.

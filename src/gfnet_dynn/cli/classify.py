@@ -26,9 +26,6 @@ class ClassifyOptions(ClassifyRequest):
         require(self, ("top",), lambda count: count >= 1, "be at least 1")
 
 
-REQUEST = ClassifyOptions
-
-
 def classify(options: ClassifyOptions) -> None:
     """Classify images with a bundle. Needs no torch and no network connection.
 

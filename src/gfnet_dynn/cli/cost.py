@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from gfnet_dynn.workflows.costing import CostRequest
 
-REQUEST = CostRequest
-
 
 def cost(request: CostRequest) -> None:
     """Count weights, and multiply-accumulates up to each exit with their share of the full network's."""

@@ -13,7 +13,7 @@ from gfnet_dynn.options import option
 app = Group("data", "List, download and check data sets.")
 
 
-@command(app, "list", DataListRequest)
+@command(app, "list")
 def list_datasets(request: DataListRequest) -> None:
     """List the data sets that are known by name."""
     from gfnet_dynn.cli.render.terminal import Terminal
@@ -22,7 +22,7 @@ def list_datasets(request: DataListRequest) -> None:
     Terminal().show(run(request))
 
 
-@command(app, "download", DataDownloadRequest)
+@command(app, "download")
 def download(request: DataDownloadRequest) -> None:
     """Fetch a data set, verify it and put its images into train and val folders."""
     from gfnet_dynn.cli.render.progress import ProgressBars
@@ -41,7 +41,7 @@ class CheckOptions(DataCheckRequest):
     json: Path | None = option(None, "Write the whole report to this file.", panel="Output")
 
 
-@command(app, "check", CheckOptions)
+@command(app, "check")
 def check(options: CheckOptions) -> None:
     """Decode and compare every image; the exit status is 2 if there are problems."""
     from gfnet_dynn.cli.render.progress import ProgressBars

@@ -7,8 +7,6 @@ import shlex
 from gfnet_dynn.cli.streams import print_error
 from gfnet_dynn.evaluation.request import EvaluationRequest
 
-REQUEST = EvaluationRequest
-
 
 def evaluate(request: EvaluationRequest) -> None:
     """Accuracy with 95% intervals, exits, cost and classes of a run, or of a bundle on your own images.

@@ -7,8 +7,6 @@ import shlex
 from gfnet_dynn.errors import require_extra
 from gfnet_dynn.export.request import ExportRequest
 
-REQUEST = ExportRequest
-
 
 def export(request: ExportRequest) -> None:
     """Write a trained network as one file that classifies without torch.

@@ -18,9 +18,6 @@ class MonitorOptions(MonitorRequest):
     json: bool = option(False, "Print one line of JSON instead of tables.", panel="Output")
 
 
-REQUEST = MonitorOptions
-
-
 def monitor(options: MonitorOptions) -> None:
     """Test whether new images, without labels, still have the distribution of the calibration images.
 

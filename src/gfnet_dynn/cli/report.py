@@ -6,8 +6,6 @@ import shlex
 
 from gfnet_dynn.evaluation.request import ReportRequest
 
-REQUEST = ReportRequest
-
 
 def report(request: ReportRequest) -> None:
     """Compare evaluated runs: Markdown, HTML, JSON and a plot.

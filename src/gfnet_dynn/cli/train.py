@@ -36,10 +36,7 @@ class TrainOptions:
     request: TrainRequest
 
 
-REQUEST = TrainOptions
-
-
-def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its name, as REQUEST
+def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its name
     """The options of the recipe, which those of the command line replace; of these, what is not given is None."""
     own_network = given["model"] is not None or given["checkpoint"] is not None
     name = given["recipe"] or (None if own_network else DEFAULT_RECIPE)
