@@ -17,7 +17,7 @@ from gfnet_dynn.evaluation.comparison import compare, read_run
 from gfnet_dynn.evaluation.comparison_report import SOURCES
 from gfnet_dynn.evaluation.request import ReportRequest
 from gfnet_dynn.uncertainty.intervals import Proportion
-from gfnet_dynn.workflows.reports import report
+from gfnet_dynn.workflows.evaluation import report
 
 
 def judged(accuracy: float, macs: float) -> dict[str, Any]:

@@ -36,10 +36,9 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.workflows.classification import ClassifyResult, classify, iter_classify
     from gfnet_dynn.workflows.costing import CostRequest, CostResult, cost
     from gfnet_dynn.workflows.datasets import DataListResult, check_dataset, list_datasets
-    from gfnet_dynn.workflows.evaluation import evaluate
+    from gfnet_dynn.workflows.evaluation import evaluate, report
     from gfnet_dynn.workflows.exporting import ExportResult, export
     from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
-    from gfnet_dynn.workflows.reports import report
     from gfnet_dynn.workflows.training import TrainResult, train
 
 __all__ = ["DataListRequest", "DataListResult", "list_datasets"]
@@ -76,10 +75,9 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "workflows.classification": ("ClassifyResult", "classify", "iter_classify"),
     "workflows.costing": ("CostRequest", "CostResult", "cost"),
     "workflows.datasets": ("DataListResult", "check_dataset", "list_datasets"),
-    "workflows.evaluation": ("evaluate",),
+    "workflows.evaluation": ("evaluate", "report"),
     "workflows.exporting": ("ExportResult", "export"),
     "workflows.monitoring": ("MonitorResult", "monitor"),
-    "workflows.reports": ("report",),
     "workflows.training": ("TrainResult", "train"),
 }
 

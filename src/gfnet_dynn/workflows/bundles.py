@@ -78,8 +78,7 @@ def set_default(path: Path, name: str) -> Path:
     """
 
     def change(manifest: Manifest) -> Manifest:
-        policy = manifest.policy(name)
-        return replace(manifest, policies=(policy, *_others(manifest, name)))
+        return replace(manifest, policies=(manifest.policy(name), *_others(manifest, name)))
 
     return update_bundle(path, change)
 

@@ -109,7 +109,7 @@ def monitor(
     policy = _calibrated(manifest, request.policy)
     logs = [each for each in request.images if each.suffix.lower() in _LOGS]
     places = [each for each in request.images if each not in logs]
-    made: list[Entry | Prediction] = [*_read_logs(logs, manifest, policy)]
+    made: list[_Entry | Prediction] = [*_read_logs(logs, manifest, policy)]
     precision = _common_precision(request.precision, made)
     if places:
         files = _new_images(bundle, request.decode, find_readable(places, omit, log), log)
@@ -136,7 +136,7 @@ def _calibrated(manifest: Manifest, name: str | None) -> Policy:
     raise CalibrationError(f"the policy {policy.name} is not calibrated: {known}")
 
 
-def _common_precision(asked: str, logged: Sequence[Entry | Prediction]) -> str:
+def _common_precision(asked: str, logged: Sequence[_Entry | Prediction]) -> str:
     """That of the logs, if there are any, for images beside them too."""
     if not logged or asked in (AUTO, logged[0].precision):
         return logged[0].precision if logged else asked
@@ -185,7 +185,7 @@ def _classify(
     return made
 
 
-class Entry(msgspec.Struct):
+class _Entry(msgspec.Struct):
     """What a log keeps of a `Prediction`, under the same names."""
 
     label: str
@@ -196,13 +196,13 @@ class Entry(msgspec.Struct):
     precision: str
 
 
-def _read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list[Entry]:
+def _read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list[_Entry]:
     """The predictions in logs of one bundle, all by one policy and in one precision.
 
     Raises:
         CalibrationError: a log cannot be read, is not of this bundle or policy, or the logs mix precisions.
     """
-    entries: list[Entry] = []
+    entries: list[_Entry] = []
     for where, line in (each for log in logs for each in _lines(log)):
         entry = _parse(line, where, manifest)
         if entry.policy != policy.name:
@@ -233,9 +233,9 @@ def _lines(log: Path) -> Iterator[tuple[str, str]]:
     return ((f"line {number} of {log}", line) for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _parse(line: str, where: str, manifest: Manifest) -> Entry:
+def _parse(line: str, where: str, manifest: Manifest) -> _Entry:
     try:
-        entry = msgspec.convert(json.loads(line), Entry)
+        entry = msgspec.convert(json.loads(line), _Entry)
         exits = [each.name for each in manifest.exits]
         known = ((entry.exit, exits), (entry.label, manifest.classes), (entry.precision, manifest.precisions))
         for found, names in known:
