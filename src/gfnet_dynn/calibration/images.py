@@ -18,8 +18,7 @@ from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.images.fit import decode_options
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
-
-_NAMED = 4  # of many, as examples in a message
+from gfnet_dynn.wording import some
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def _unlabelled(folder: Path, by_folder: Mapping[str, Sequence[Path]], classes: 
         )
     if missing := [name for name in classes if name not in by_folder]:
         return (
-            f"{folder} has no images of {_some(missing)}: a guarantee holds for images like the calibration images, so "
+            f"{folder} has no images of {some(missing)}: a guarantee holds for images like the calibration images, so "
             "every class must be present, in about its usual share"
         )
     return None
@@ -88,14 +87,10 @@ def _require_new(files: Sequence[Path], fingerprints: bytes, bundle: Bundle) -> 
     if groups := group_copies(fingerprints):
         twins = [str(files[index]) for index in groups[0]]
         raise CalibrationError(
-            f"{sum(map(len, groups))} files show the same image as another, such as {_some(twins)}: give each once"
+            f"{sum(map(len, groups))} files show the same image as another, such as {some(twins)}: give each once"
         )
     if known := bundle.find_learned(files, fingerprints):
         raise CalibrationError(
             f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: "
             "it is more accurate on them than on others, so nothing can be guaranteed; give images that it has not seen"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -99,7 +99,7 @@ class ShiftTest:
         p: p-value.
         distance: total variation: share of the images that would have to change, 0 to 1.
         reference_shares: of the calibration images in each exit, bin or class.
-        shares: of the new images.
+        shares: likewise of the new images.
     """
 
     of: str

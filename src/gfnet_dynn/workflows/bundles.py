@@ -11,6 +11,7 @@ from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.wording import some
 
 _CLASSES_SHOWN = 12
 
@@ -47,13 +48,11 @@ class BundleInfo(Tabular):
 
     def _network(self) -> tuple[tuple[str, str], ...]:
         manifest = self.bundle.manifest
-        shown = manifest.classes[:_CLASSES_SHOWN]
-        more = f" and {len(manifest.classes) - len(shown)} more" if len(shown) < len(manifest.classes) else ""
         size, pad = manifest.input.size, manifest.input.pad
         origin = {name: value for name, value in manifest.provenance.items() if isinstance(value, str | int)}
         return (
             ("model", manifest.model),
-            ("classes", f"{len(manifest.classes)}: {', '.join(shown)}{more}"),
+            ("classes", f"{len(manifest.classes)}: {some(manifest.classes, _CLASSES_SHOWN)}"),
             ("input", f"{size} × {size} px RGB" + (f", {pad} px of padding included" if pad else "")),
             ("SHA-256", self.bundle.sha256[:12]),
             *((name.replace("_", " "), str(value)) for name, value in origin.items()),
