@@ -19,7 +19,7 @@ from gfnet_dynn.units import percent, points
 
 CONFIDENCE = 0.95
 
-_HALVINGS = 50
+_HALVINGS = 50  # down to rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ def paired_difference(
     count, z = len(correct_a), normal_quantile(confidence)
     gained, lost = int((correct_b & ~correct_a).sum()), int((correct_a & ~correct_b).sum())
     difference = (gained - lost) / count
-    low = _root(lambda delta: tango_score(gained, lost, count, delta) - z, -1.0, difference)
-    high = _root(lambda delta: tango_score(gained, lost, count, delta) + z, difference, 1.0)
+    low = falling_root(lambda delta: tango_score(gained, lost, count, delta) - z, -1.0, difference)
+    high = falling_root(lambda delta: tango_score(gained, lost, count, delta) + z, difference, 1.0)
     return PairedDifference(gained, lost, difference, low, high, count, confidence)
 
 
@@ -113,7 +113,7 @@ def normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
+def falling_root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where a falling function crosses zero, by bisection."""
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

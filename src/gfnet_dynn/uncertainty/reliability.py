@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import softmax
+from gfnet_dynn.uncertainty.intervals import falling_root
 
 COLDEST, HOTTEST = 0.05, 20.0
 """Range of the temperatures searched."""
-
-_HALVINGS = 50  # of the range of log T: down to rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +93,8 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     """The temperature T that maximises the likelihood of the labels under softmax(logits / T).
 
     It changes confidences, never classes. The mean negative log-likelihood is convex in 1 / T, so its slope has one
-    zero, which is found by bisection.
-
-    Args:
-        logits: of one exit, or of the exits taken, [N, K]; not those of the training images.
-        labels: class indices, [N].
+    zero, which is found by bisection. Logits are of one exit, or of the exits taken, [N, K], and not those of training
+    images; labels are class indices, [N].
 
     Returns:
         T, from `COLDEST` to `HOTTEST`; a bound where the likelihood still grows there: `COLDEST` where all are correct.
@@ -121,8 +117,4 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
         return COLDEST
     if slope(HOTTEST) >= 0:
         return HOTTEST
-    cold, hot = math.log(COLDEST), math.log(HOTTEST)
-    for _ in range(_HALVINGS):
-        middle = (cold + hot) / 2
-        cold, hot = (middle, hot) if slope(math.exp(middle)) > 0 else (cold, middle)
-    return math.exp(hot)
+    return math.exp(falling_root(lambda each: slope(math.exp(each)), math.log(COLDEST), math.log(HOTTEST)))

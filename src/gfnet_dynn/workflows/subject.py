@@ -37,6 +37,7 @@ from gfnet_dynn.train.engine.device import choose_device, set_threads
 from gfnet_dynn.train.runs.record import remembered_source
 from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
 
+_BATCH = 64
 _UNFINISHED = {
     "backbone": "This is the result of the backbone stage: its exits and gates are not trained, only the final "
     "classifier is.",
@@ -183,9 +184,6 @@ def report_name(origin: Origin, data: SceneData) -> str:
     if not spec or not trained_on or (data.split.fingerprint, data.input) == (trained_on.fingerprint, spec.input):
         return "evaluation"
     return f"evaluation_{data.source.name}_{data.input.size}px"
-
-
-_BATCH = 64
 
 
 def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgress) -> tuple[EvaluationResult, Path]:
