@@ -19,7 +19,7 @@ from gfnet_dynn.benchmark.measurement import Preprocessing, Sample, measure_cand
 from gfnet_dynn.benchmark.plots import draw_candidates
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.benchmark.timing import Latency, time_in_turns
-from gfnet_dynn.cli.render.terminal import print_tables
+from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.errors import EngineError, MeterError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.runtime.segments import Images

@@ -14,7 +14,7 @@ from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.reliability import rank_scores
 from gfnet_dynn.calibration.result import CalibrationResult, make_result
-from gfnet_dynn.cli.render.terminal import print_tables
+from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.guarantees.budget import Costs

@@ -28,7 +28,7 @@ class OnePolicy(OneBundle):
 @command(app, "info")
 def info(request: OneBundle) -> None:
     """Show classes, input, exits, precisions, exit policies and origin of a bundle."""
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows import bundles
 
     steps = [f"classify {request.bundle} IMAGES", f"calibrate {request.bundle} LABELLED_IMAGES --risk error"]
@@ -53,7 +53,7 @@ def set_default(request: OnePolicy) -> None:
 
 def _report(bundle: Path) -> None:
     from gfnet_dynn.bundle.archive import read_bundle
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.terminal import Terminal
 
     console, default = Terminal(), read_bundle(bundle).manifest.policies[0].name
     console.print_line(f"bundle: {bundle} (default policy: {default})")

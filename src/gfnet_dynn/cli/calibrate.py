@@ -10,8 +10,8 @@ def calibrate(request: CalibrationRequest) -> None:
 
     The policy becomes the bundle's default, unless the present one is better. No torch, no network connection.
     """
-    from gfnet_dynn.cli.render.progress import ProgressBars
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.progress import ProgressBars
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.calibration import calibrate as run
 
     console = Terminal()

@@ -14,8 +14,8 @@ def evaluate(request: EvaluationRequest) -> None:
     A run is evaluated on the images that its training held out; a bundle on a folder that has a folder of images for
     each class, without torch.
     """
-    from gfnet_dynn.cli.render.progress import ProgressBars
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.progress import ProgressBars
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.evaluation import evaluate as run
 
     console, subject = Terminal(), shlex.quote(str(request.subject))

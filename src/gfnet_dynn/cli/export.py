@@ -14,8 +14,8 @@ def export(request: ExportRequest) -> None:
     The outputs of every exit are compared with torch's on the selection split; differences are refused.
     """
     require_extra("export", "train,export")
-    from gfnet_dynn.cli.render.progress import ProgressBars
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.progress import ProgressBars
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.exporting import export as run
 
     console = Terminal()

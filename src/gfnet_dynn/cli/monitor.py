@@ -24,7 +24,7 @@ def monitor(options: MonitorOptions) -> None:
     Exits, confidences and predicted classes are compared. The exit status is 1 where a shift is detected; else 2 where
     some images could not be read, which are named and omitted; else 0.
     """
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.monitoring import monitor as run
 
     result = run(options, on_unreadable=print_error, log=print_note)

@@ -12,7 +12,7 @@ def report(request: ReportRequest) -> None:
 
     Runs that differ in their seed alone share a row: mean ± standard deviation, and the 95% interval.
     """
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.evaluation import report as run
 
     result = run(request)

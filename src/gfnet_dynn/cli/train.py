@@ -65,8 +65,8 @@ def train(options: TrainOptions) -> None:
 def show_training(request: TrainRequest) -> Path:
     """Train, with progress, result and the next commands in the terminal; the folder of the run."""
     require_extra("training", "train")
-    from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.progress import ProgressBars, TrainingProgress
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.training import train as run_training
 
     console = Terminal()

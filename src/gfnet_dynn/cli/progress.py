@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from gfnet_dynn.cli.render.terminal import Terminal
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.runlayout import TITLES
 from gfnet_dynn.train.engine.reporter import Reporter, StageExtent
 from gfnet_dynn.units import percent
