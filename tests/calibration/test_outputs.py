@@ -190,7 +190,7 @@ def test_outputs_of_other_graphs_are_refused(tmp_path: Path, stored: bytes, cont
     other = read_bundle(bundles.write_tiny(tmp_path / "other.gfd", content))
     with pytest.raises(CalibrationError) as caught:
         load_outputs(tmp_path / "kept.npz", other)
-    assert f"{tmp_path / 'kept.npz'} holds outputs of another network" in str(caught.value)
+    assert f"{tmp_path / 'kept.npz'}: they are of another network" in str(caught.value)
 
 
 def test_outputs_do_not_fit_a_manifest_of_other_classes(tmp_path: Path, stored: bytes) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.request import CalibrationRequest, Quantity
@@ -107,7 +106,9 @@ def from_benchmark(
 
 def _is_of(candidate: Mapping[str, Any], manifest: Manifest, precision: str | None, engine: str | None) -> bool:
     shares, identity = [each["macs_share"] for each in candidate["exits"]], candidate["identity"]
-    same = len(shares) == manifest.num_exits and np.allclose(shares, manifest.costs, rtol=0, atol=_SAME_SHARE)
+    same = len(shares) == manifest.num_exits and all(
+        math.isclose(found, own, abs_tol=_SAME_SHARE) for found, own in zip(shares, manifest.costs, strict=True)
+    )
     same = same and (identity["macs"], identity["input_px"]) == (manifest.exits[-1].macs, manifest.input.size)
     known = manifest.auto_precisions if precision is None else (precision,)
     name = identity["engine"].split()[0]
