@@ -110,7 +110,7 @@ def _is_of(candidate: Mapping[str, Any], manifest: Manifest, precision: str | No
         math.isclose(found, own, abs_tol=_SAME_SHARE) for found, own in zip(shares, manifest.costs, strict=True)
     )
     same = same and (identity["macs"], identity["input_px"]) == (manifest.exits[-1].macs, manifest.input.size)
-    known = manifest.auto_precisions if precision is None else (precision,)
+    known = set(manifest.auto_precisions) if precision is None else {precision}
     name = identity["engine"].split()[0]
     return same and identity["precision"] in known and name != "torch" and engine in (None, name)
 
