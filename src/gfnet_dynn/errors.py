@@ -19,6 +19,18 @@ class OptionError(GFNetDynnError, ValueError):
     """An option or a field of a request whose value cannot be used."""
 
 
+class ModelChoiceError(OptionError):
+    """No bundle was named, and no built-in model follows from the images.
+
+    Attributes:
+        models: names to choose from.
+    """
+
+    def __init__(self, message: str, models: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.models = models
+
+
 class ThresholdError(GFNetDynnError, ValueError):
     """Exit thresholds that do not fit the network's exits."""
 

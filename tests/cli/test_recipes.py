@@ -78,7 +78,7 @@ def test_faults_are_named_with_file_and_key(tmp_path: Path, text: str, facts: tu
 
 
 def test_the_shipped_recipes_are_valid_and_described() -> None:
-    assert list(known_recipes()) == ["hybrid", "lite0", "published", "student"]
+    assert list(known_recipes()) == ["aerial", "hybrid", "lite0", "published", "sentinel2", "student"]
     for name, description in known_recipes().items():
         assert description
         assert recipe_request(name).training.batch in (32, 64)

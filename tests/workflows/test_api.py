@@ -23,6 +23,7 @@ NAMES = {
     *("EvaluationRequest", "EvaluationResult", "evaluate"),
     *("ReportRequest", "ReportResult", "report"),
     *("ExportRequest", "ExportResult", "export"),
+    *("ModelsResult", "models"),
     *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
     *("CalibrationRequest", "CalibrationResult", "calibrate"),
     *("MonitorRequest", "MonitorResult", "monitor"),
@@ -45,7 +46,7 @@ def test_each_name_is_there_and_of_its_kind(name: str) -> None:
         assert found.__hash__ is not None  # frozen
     elif name.endswith("Result"):
         assert issubclass(found, Tabular)
-    elif name[0].islower() and name != "recipe_request":  # which makes one
+    elif name[0].islower() and name not in ("recipe_request", "models"):  # which makes one, and needs none
         first = next(iter(inspect.signature(found, eval_str=False).parameters))
         assert first == "request"
 
@@ -100,6 +101,7 @@ def test_a_result_has_predictions_in_order_and_unreadable_files(request_of_three
 def test_a_table_shows_sets_and_unknown_images_where_the_policy_has_them(
     request_of_three: workflows.ClassifyRequest,
 ) -> None:
+    assert request_of_three.bundle is not None
     bundles.write_tiny(request_of_three.bundle, policies=(bundles.CALIBRATED, *bundles.POLICIES))
     (table,) = workflows.classify(request_of_three).tables()
     assert table.headings[-2:] == ("unknown", "prediction set")

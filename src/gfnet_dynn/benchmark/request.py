@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.bundle.archive import SUFFIX
+from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option
@@ -20,7 +21,7 @@ _CANDIDATES, _MEASUREMENT, _ENERGY = "Candidates", "Measurement", "Energy"
 
 def is_bundle(subject: str) -> bool:
     """Whether a candidate's name is that of a bundle; otherwise it runs in torch."""
-    return subject.endswith(SUFFIX)
+    return find_bundle(subject).suffix == SUFFIX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,9 @@ class BenchmarkRequest:
     """Options."""
 
     subject: str = option(
-        ..., "Bundle (.gfd), folder of a run, .safetensors file, or named model (fresh weights).", argument=True
+        ...,
+        "Bundle (.gfd) or built-in model, folder of a run, .safetensors file, or named network (fresh weights).",
+        argument=True,
     )
     images: tuple[Path, ...] = option(
         (),

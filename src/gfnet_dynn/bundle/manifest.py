@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import Meta
 
+from gfnet_dynn.bundle.card import Card
 from gfnet_dynn.bundle.policy import Policy, Text, restore_infinities
 from gfnet_dynn.errors import BundleError, CalibrationError
 from gfnet_dynn.exits.rule import NEVER, per_exit
@@ -72,6 +73,7 @@ class Manifest:
         provenance: how the network was trained, and on what.
         learned_from: file with the fingerprints of the images that it was trained and selected on; None: not known.
         auto_precisions: those that the precision `auto` may take, see `bundle.precisions`.
+        card: what to know before use; None: nobody wrote one.
     """
 
     model: Text
@@ -85,6 +87,7 @@ class Manifest:
     provenance: Mapping[str, Any]
     learned_from: Text | None = None
     auto_precisions: tuple[Text, ...] = ("fp32",)
+    card: Card | None = None
 
     def __post_init__(self) -> None:
         exits = len(self.exits)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from unicodedata import category
 
+from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.bundle.manifest import FULL, OWN, Manifest
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.exits.scores import Score
@@ -35,7 +36,7 @@ _policy, _file = partial(option, panel="Exit policy"), partial(option, None, pan
 class CalibrationRequest:
     """Options."""
 
-    bundle: Path = option(..., "Bundle written by `gfnet-dynn export`.", argument=True)
+    bundle: Path = bundle_argument()
     images: Path = option(
         ...,
         "Folder with a folder of images for each class, none of them trained or selected on; for --risk disagreement "
@@ -165,7 +166,7 @@ class CalibrationRequest:
 class MonitorRequest:
     """Options."""
 
-    bundle: Path = option(..., "Bundle with a calibrated policy.", argument=True)
+    bundle: Path = bundle_argument()
     images: tuple[Path, ...] = option(
         ...,
         "Images and folders of them, without labels; or logs written by `gfnet-dynn classify --format json`.",

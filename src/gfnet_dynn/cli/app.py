@@ -31,7 +31,7 @@ _NAME = "gfnet-dynn"
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
-    "Deploy": ("export", "classify", "calibrate", "monitor", "bundle"),
+    "Deploy": ("models", "classify", "export", "calibrate", "monitor", "bundle"),
     "Measure": ("cost", "benchmark"),
 }
 """The verbs in the order of `--help`. Each is a function, or a `Group` named `app`, in the module of its name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.cli.command import Group, command
 from gfnet_dynn.options import option
 
@@ -15,7 +16,7 @@ app = Group("bundle", "Describe a bundle, and change its exit policies.")
 class OneBundle:
     """Options."""
 
-    bundle: Path = option(..., "Bundle written by `gfnet-dynn export`.", argument=True)
+    bundle: Path = bundle_argument()
 
 
 @dataclass(frozen=True)

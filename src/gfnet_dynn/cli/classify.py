@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
+import click
+
 from gfnet_dynn.cli.streams import print_error, print_note
 from gfnet_dynn.display import printable, spreadsheet_cell
-from gfnet_dynn.errors import DataError
+from gfnet_dynn.errors import DataError, ModelChoiceError
 from gfnet_dynn.options import option, require
 from gfnet_dynn.runtime.prediction import Prediction
 from gfnet_dynn.runtime.request import ClassifyRequest
@@ -35,7 +37,7 @@ class ClassifyOptions(ClassifyRequest):
 
 
 def classify(options: ClassifyOptions) -> None:
-    """Classify images with a bundle. Needs no torch and no network connection.
+    """Classify images with a built-in model or a bundle. Needs no torch and no network connection.
 
     Unreadable files are named and skipped; the exit status is then 2.
     """
@@ -48,10 +50,19 @@ def classify(options: ClassifyOptions) -> None:
         print_error(error)
 
     write = _writer(options.format, sys.stdout, options.top)
-    for prediction in iter_classify(options, on_unreadable=skip, log=print_note):
+    for prediction in iter_classify(options, on_unreadable=skip, log=print_note, ask=_ask):
         write(prediction)
     if unreadable:
         raise SystemExit(2)
+
+
+def _ask(error: ModelChoiceError) -> str:
+    """The name of a built-in model, from whoever sits at the terminal; elsewhere the error is raised."""
+    if not (error.models and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise error
+    print_note(str(error))
+    chosen: str = click.prompt("Model", type=click.Choice(error.models), err=True)
+    return chosen
 
 
 def _writer(form: str, out: TextIO, top: int) -> Callable[[Prediction], None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.bundle.archive import SUFFIX
+from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option
@@ -24,7 +25,12 @@ _RUN, _BUNDLE, _DATA, _PUBLISHED = "A run", "A bundle", "Other data than those o
 class EvaluationRequest:
     """Options."""
 
-    subject: Path = option(..., f"Folder of a run, weights (.safetensors, .pth), or bundle ({SUFFIX}).", argument=True)
+    subject: Path = option(
+        ...,
+        f"Folder of a run, weights (.safetensors, .pth), bundle ({SUFFIX}), or the name of a built-in model.",
+        argument=True,
+        parse=find_bundle,
+    )
     images: Path | None = option(None, "For a bundle: a folder with a folder of images for each class.", argument=True)
     report: Path | None = option(
         None, "Folder for JSON, HTML and plots. [default: for a run, `evaluation` beside its weights]"

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
+from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ImageError
@@ -45,7 +46,7 @@ def load(
     """Read a bundle and compile it.
 
     Args:
-        path: what `gfnet-dynn export` wrote.
+        path: what `gfnet-dynn export` wrote, or the name of a built-in model.
         engine: `onnxruntime` or `openvino`.
         precision: `fp32`, `int8`, or `auto`, the faster one on this device of those that the bundle allows for `auto`.
         threads: of one forward pass; by default the processors that this process may use, at most four.
@@ -58,7 +59,7 @@ def load(
         MissingExtraError: the engine is not installed.
     """
     options = EngineOptions(default_threads() if threads is None else threads, spinning)
-    bundle = read_bundle(Path(path))
+    bundle = read_bundle(find_bundle(path))
     return Classifier(_compile(bundle, engine, precision, options), decode)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gfnet_dynn.bundle.archive import SUFFIX
+from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
-from gfnet_dynn.options import lenient, option
+from gfnet_dynn.options import lenient, option, require
 
 EngineName = Literal["onnxruntime", "openvino"]
 PrecisionName = Literal["auto", "fp32", "int8"]
 
 _ENGINE = "Engine"
+_ARCHIVE = b"PK\x03\x04"  # first bytes of a zip archive
 
 
 def parse_thresholds(text: str) -> float | tuple[float, ...]:
@@ -36,8 +40,17 @@ def parse_thresholds(text: str) -> float | tuple[float, ...]:
 class ClassifyRequest:
     """Options."""
 
-    bundle: Path = option(..., "Bundle written by `gfnet-dynn export`.", argument=True)
-    images: tuple[Path, ...] = option(..., "Image files, and folders of them.", argument=True)
+    bundle: Path | None = option(
+        None,
+        f"Bundle ({SUFFIX}), or the name of a built-in model (see `gfnet-dynn models`). [default: the built-in model "
+        "for the images' ground sampling distance]",
+        argument=True,
+        parse=find_bundle,
+    )
+    images: tuple[Path, ...] = option((), "Image files, and folders of them.", argument=True)
+    gsd: float | None = option(
+        None, "Metres that a pixel covers, to choose the model. [default: as GeoTIFFs state]", metavar="METRES"
+    )
     policy: str | None = option(None, "Exit policy of the bundle. [default: the bundle's default]")
     threshold: float | tuple[float, ...] | None = option(
         None,
@@ -56,5 +69,24 @@ class ClassifyRequest:
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise OptionError(f"--batch must be at least 1, not {self.batch}")
+        if self.bundle is not None and self.bundle.suffix != SUFFIX and not _is_archive(self.bundle):
+            object.__setattr__(self, "images", (self.bundle, *self.images))  # the first of the images
+            object.__setattr__(self, "bundle", None)
+        if not self.images:
+            named = f" after {self.bundle}" if self.bundle else ""
+            raise OptionError(f"nothing to classify: name image files or folders of them{named}")
+        require(self, ("batch",), lambda value: value >= 1, "be at least 1")
+        require(self, ("gsd",), lambda value: 0 < value < math.inf, "be a positive number of metres")
+        if self.bundle is not None and self.gsd is not None:
+            raise OptionError(f"--gsd chooses among the built-in models: leave it out, or the bundle {self.bundle}")
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file of any name begins as a bundle does."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_ARCHIVE)) == _ARCHIVE
+    except OSError:
+        return False

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.train.config.recipes import recipe_request
     from gfnet_dynn.train.config.request import TrainRequest
     from gfnet_dynn.workflows.benchmarking import benchmark
+    from gfnet_dynn.workflows.builtin_models import ModelsResult, models
     from gfnet_dynn.workflows.calibration import calibrate
     from gfnet_dynn.workflows.classification import ClassifyResult, classify, iter_classify
     from gfnet_dynn.workflows.costing import CostRequest, CostResult, cost
@@ -48,6 +49,7 @@ __all__ += ["TrainRequest", "TrainResult", "recipe_request", "train"]
 __all__ += ["EvaluationRequest", "EvaluationResult", "evaluate"]
 __all__ += ["ReportRequest", "ReportResult", "report"]
 __all__ += ["ExportRequest", "ExportResult", "export"]
+__all__ += ["ModelsResult", "models"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
 __all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
 __all__ += ["MonitorRequest", "MonitorResult", "monitor"]
@@ -71,6 +73,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "train.config.recipes": ("recipe_request",),
     "train.config.request": ("TrainRequest",),
     "workflows.benchmarking": ("benchmark",),
+    "workflows.builtin_models": ("ModelsResult", "models"),
     "workflows.calibration": ("calibrate",),
     "workflows.classification": ("ClassifyResult", "classify", "iter_classify"),
     "workflows.costing": ("CostRequest", "CostResult", "cost"),

@@ -19,6 +19,7 @@ from gfnet_dynn.benchmark.measurement import Sample, measure_candidates, measure
 from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
+from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.errors import EngineError, require_extra
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.images.options import DecodeOptions
@@ -89,7 +90,7 @@ def _find_candidates(
     engines, omitted = _engines(request)
     candidates: list[Candidate]
     if is_bundle(request.subject):
-        bundle = read_bundle(Path(request.subject))
+        bundle = read_bundle(find_bundle(request.subject))
         subject = _Subject(bundle.manifest.input, bundle, engines)
         candidates, classes = list(_in_engines(request, bundle, request.policy, engines)), bundle.manifest.classes
     else:
@@ -138,7 +139,7 @@ def _baseline(
 ) -> Bundle:
     """Another bundle, or a static network by name, exported for this benchmark."""
     if name.casefold() not in BACKBONES:
-        return read_bundle(Path(name))
+        return read_bundle(find_bundle(name))
     require_extra("export", "train,export")
     from gfnet_dynn.export.baselines import BaselineRequest, write_baseline
 
@@ -168,5 +169,5 @@ def _cold_starts(
         options += [f"--stretch={decode.stretch[0]},{decode.stretch[1]}"]
     pairs = [(engine, precision) for engine in subject.engines for precision in subject.bundle.manifest.precisions]
     for done, (engine, precision) in enumerate(pairs, start=1):
-        yield measure_cold_start(Path(request.subject), files[0], engine, precision, options)
+        yield measure_cold_start(find_bundle(request.subject), files[0], engine, precision, options)
         on_progress("Measuring fresh processes", done, len(pairs))

@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
+from gfnet_dynn.bundle.builtin import require_own
+from gfnet_dynn.bundle.card import Card
 from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.uncertainty.intervals import Proportion
+from gfnet_dynn.units import percent
 from gfnet_dynn.wording import some
 
 _CLASSES_SHOWN = 12
@@ -40,6 +44,7 @@ class BundleInfo(Tabular):
             guarantee = str(each.guarantee.get("statement") or each.source)
             policies.append((each.name, default, each.score, ", ".join(each.covered) or "–", guarantee))
         return [
+            *([] if manifest.card is None else _card_tables(manifest.card)),
             Table(str(self.bundle.path), ("", "value"), self._network()),
             Table("Exits", ("exit", "after block", "M MACs", "of full"), exits),
             Table("Precisions", ("precision", "segments", "MB"), precisions),
@@ -59,6 +64,29 @@ class BundleInfo(Tabular):
         )
 
 
+def _card_tables(card: Card) -> list[Table]:
+    low, high = card.gsd_m
+    facts = (
+        ("meant for", f"{low:g} to {high:g} m per pixel"),
+        ("intended use", card.intended_use),
+        *(("limit", each) for each in card.limits),
+        ("data", card.data),
+        ("licence", card.licence),
+        ("made by", card.recipe),
+    )
+    policies = []
+    for name, each in card.policies.items():
+        accuracy = str(Proportion(each.accuracy, *each.interval, card.images))
+        remark = "thresholds chosen on these images" if each.calibrated_on_these else ""
+        policies.append((name, accuracy, percent(each.macs_share, 0), remark))
+    classes = tuple((name, percent(share, 1)) for name, share in card.class_accuracy.items())
+    return [
+        Table(card.title, ("", "value"), facts),
+        Table(f"Measured on {card.measured_on}", ("policy", "accuracy (95%)", "MACs", ""), tuple(policies)),
+        Table("Accuracy of the full network by class", ("class", "accuracy"), classes),
+    ]
+
+
 def info(path: Path) -> BundleInfo:
     """Describe a bundle.
 
@@ -75,6 +103,7 @@ def set_default(path: Path, name: str) -> Path:
         BundleError: no policy of that name.
         StorageError: the bundle cannot be written; it is intact.
     """
+    require_own(path)
 
     def change(manifest: Manifest) -> Manifest:
         return replace(manifest, policies=(manifest.policy(name), *_others(manifest, name)))
@@ -89,6 +118,7 @@ def remove_policy(path: Path, name: str) -> Path:
         BundleError: no policy of that name, or `full`, which every bundle has.
         StorageError: the bundle cannot be written; it is intact.
     """
+    require_own(path)
 
     def change(manifest: Manifest) -> Manifest:
         manifest.policy(name)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
+from gfnet_dynn.bundle.builtin import require_own
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.costs import costs_of
 from gfnet_dynn.calibration.images import find_calibration_images
@@ -30,12 +31,13 @@ def calibrate(request: CalibrationRequest, *, on_progress: OnProgress = ignore_p
     It becomes the bundle's default, unless it saves nothing or the default is both more accurate and cheaper.
 
     Raises:
-        BundleError: the bundle is missing or damaged.
+        BundleError: the bundle is missing or damaged, or a built-in model that would be changed.
         CalibrationError: the images cannot support the request; says what would do.
         OptionError: a budget that the full network keeps.
         DataError: an image cannot be read.
         StorageError: a file cannot be written.
     """
+    require_own(request.bundle, request.output)
     _require_separate_files(request)
     if request.plot:
         new_figure(1, 1)  # refuses at once where matplotlib is missing

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.errors import DataError
+from gfnet_dynn.bundle.builtin import find_bundle
+from gfnet_dynn.errors import DataError, ModelChoiceError
 from gfnet_dynn.images.files import describe_skipped, require_images
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.runtime.model_choice import choose_model
 from gfnet_dynn.runtime.prediction import Prediction
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.runtime.request import ClassifyRequest
@@ -47,22 +49,28 @@ def classify(request: ClassifyRequest) -> ClassifyResult:
 
 
 def iter_classify(
-    request: ClassifyRequest, *, on_unreadable: Callable[[DataError], None] | None = None, log: Log = ignore_log
+    request: ClassifyRequest,
+    *,
+    on_unreadable: Callable[[DataError], None] | None = None,
+    log: Log = ignore_log,
+    ask: Callable[[ModelChoiceError], str] | None = None,
 ) -> Iterator[Prediction]:
     """Yield each prediction as soon as it is made.
 
     `on_unreadable` is called with the error of each file or folder that cannot be read, which is then skipped; by
-    default it is raised. `log` receives notes on skipped files, and where the policy was not calibrated in the
-    precision that runs.
+    default it is raised. `log` receives notes on skipped files, on the model that was chosen, and where the policy was
+    not calibrated in the precision that runs. `ask` returns the name of a built-in model where none follows from the
+    images; by default the error is raised.
 
     Raises:
         BundleError: missing, damaged, of another version, or without that policy or precision.
         DataError: the only file or folder cannot be read.
         EngineError: the engine cannot run the bundle.
+        ModelChoiceError: no bundle is named, and no built-in model follows from the images.
     """
     files = find_readable(request.images, on_unreadable, log)
     classifier = load(
-        request.bundle,
+        request.bundle or _chosen(files, request.gsd, log, ask),
         engine=request.engine,
         precision=request.precision,
         threads=request.threads,
@@ -77,6 +85,17 @@ def iter_classify(
     yield from classifier.classify_each(
         files, policy=request.policy, threshold=request.threshold, batch=request.batch, on_unreadable=on_unreadable
     )
+
+
+def _chosen(files: Sequence[Path], gsd: float | None, log: Log, ask: Callable[[ModelChoiceError], str] | None) -> Path:
+    try:
+        choice = choose_model(files, gsd)
+    except ModelChoiceError as error:
+        if ask is None:
+            raise
+        return find_bundle(ask(error))
+    log(f"note: model {choice.name}: {choice.reason}")
+    return choice.bundle
 
 
 def find_readable(
