@@ -24,7 +24,6 @@ from gfnet_dynn.images.copies import find_copies
 from gfnet_dynn.images.fingerprint import BYTES
 from gfnet_dynn.system.storage import locked, to_json, write_bytes
 
-SUFFIX = ".gfd"
 MANIFEST = "manifest.json"
 
 _LARGEST_MANIFEST = 4 * 1024**2

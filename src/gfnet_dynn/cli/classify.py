@@ -6,7 +6,7 @@ import csv
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import click
 
@@ -14,10 +14,12 @@ from gfnet_dynn.cli.streams import print_error, print_note
 from gfnet_dynn.display import printable, spreadsheet_cell
 from gfnet_dynn.errors import DataError, ModelChoiceError
 from gfnet_dynn.options import option, require
-from gfnet_dynn.runtime.prediction import Prediction
 from gfnet_dynn.runtime.request import ClassifyRequest
 from gfnet_dynn.system.storage import json_line
 from gfnet_dynn.units import percent
+
+if TYPE_CHECKING:  # its NumPy would slow the help down
+    from gfnet_dynn.runtime.prediction import Prediction
 
 _BETWEEN_CLASSES = "\t"  # in one cell of CSV: class names may hold whatever else can be printed
 
