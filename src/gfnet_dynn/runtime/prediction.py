@@ -31,8 +31,7 @@ class Prediction:
         policy_digest: of that policy's score and thresholds, which may change under the same name.
         precision: of the network, such as `fp32`.
         unknown: the image is out of distribution; None where the policy has no rule for it.
-        prediction_set: classes that include the true one with the policy's coverage, the most probable first; None
-            where the policy has no prediction sets.
+        prediction_set: classes that include the true one with the policy's coverage, the most probable first; or None.
     """
 
     source: Path | None
@@ -76,16 +75,7 @@ def make_prediction(
     exit_index: int,
     source: Path | None,
 ) -> Prediction:
-    """The prediction for one image from its logits.
-
-    Args:
-        manifest: classes and exits.
-        policy: that chose the exit.
-        precision: of the network.
-        logits: [K], of the exit taken.
-        exit_index: 0 to G.
-        source: the image's file.
-    """
+    """The prediction for one image from its logits [K] of the exit taken, 0 to G, by a policy."""
     probabilities = softmax(policy.fitted.scaled(exit_index, logits))
     exit_, best = manifest.exits[exit_index], int(probabilities.argmax())
     unknown, prediction_set = None, None

@@ -20,11 +20,7 @@ _ARCHIVE = b"PK\x03\x04"  # first bytes of a zip archive
 
 
 def parse_thresholds(text: str) -> float | tuple[float, ...]:
-    """`0.7` → 0.7, `0.7,0.8` → (0.7, 0.8).
-
-    Raises:
-        OptionError: not numbers.
-    """
+    """`0.7` → 0.7, `0.7,0.8` → (0.7, 0.8); raises OptionError."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError as error:

@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from gfnet_dynn.benchmark.candidates import BundleCandidate, Candidate
-from gfnet_dynn.benchmark.cold_start import ColdStart, measure_cold_start
-from gfnet_dynn.benchmark.energy.find import find_meters
-from gfnet_dynn.benchmark.energy_use import measure_energy
-from gfnet_dynn.benchmark.measurement import Sample, measure_candidates, measure_preprocessing
+from gfnet_dynn.benchmark.energy_use import find_meters, measure_energy
+from gfnet_dynn.benchmark.measurement import (
+    ColdStart,
+    Sample,
+    measure_candidates,
+    measure_cold_start,
+    measure_preprocessing,
+)
 from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
@@ -141,10 +145,10 @@ def _baseline(
     if name.casefold() not in BACKBONES:
         return read_bundle(find_bundle(name))
     require_extra("export", "train,export")
-    from gfnet_dynn.export.baselines import BaselineRequest, write_baseline
+    from gfnet_dynn.export.bundle import write_baseline
 
     log(f"exporting {name} with ImageNet weights")
-    return read_bundle(write_baseline(BaselineRequest(name, classes, tuple(files), decode), folder))
+    return read_bundle(write_baseline(name, classes, files, folder, decode))
 
 
 def _in_engines(

@@ -21,7 +21,7 @@ from gfnet_dynn.evaluation.result import EvaluationResult
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
-from gfnet_dynn.reporting.page import html_page
+from gfnet_dynn.reporting.table import html_page
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.system.storage import require_writable, write_bytes, write_json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from msgspec import structs
 
-from gfnet_dynn.benchmark.torch_latency import measure_exits
+from gfnet_dynn.benchmark.in_torch import measure_exits
 from gfnet_dynn.data.learned_from import learned_from_provenance
 from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
@@ -247,6 +247,4 @@ def _time(
         return None
     images = next(iter(loader.batches(rows.tolist(), len(rows), device))).images
     on_step = partial(on_progress, "Measuring latency")
-    repeats = request.latency_repeats
-    milliseconds, setting = measure_exits(net, images, repeats, lambda done: on_step(done, repeats))
-    return ExitTimes(rows, milliseconds, asdict(setting))
+    return ExitTimes(rows, *measure_exits(net, images, request.latency_repeats, on_step))

@@ -9,8 +9,8 @@ import torch
 from msgspec import structs
 
 from gfnet_dynn.benchmark.candidates import Identity
+from gfnet_dynn.benchmark.in_torch import PublishedCandidate, TorchCandidate
 from gfnet_dynn.benchmark.request import BenchmarkRequest
-from gfnet_dynn.benchmark.torch_candidates import PublishedCandidate, TorchCandidate
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
