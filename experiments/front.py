@@ -14,7 +14,7 @@ import numpy as np
 from figures import ROOT
 
 from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import Proportion
 
 FIGURES = ROOT / "docs" / "results" / "benchmark_lite0.json"
 NAMES = {"lite0m-s0": ("Lite0 with early exits, 160 px", "o", "C0"), "static224m": ("Lite0, static, 224 px", "s", "C3")}

@@ -30,7 +30,7 @@ from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import GUARANTEED, RiskTarget, control
-from gfnet_dynn.guarantees.paths import exits_along, losses_at, same_for_all
+from gfnet_dynn.guarantees.paths import exits_along, same_for_all, values_at
 from gfnet_dynn.guarantees.risk import risk_of
 
 SIZE, CLASSES = 40_000, 5
@@ -63,7 +63,7 @@ Found = Callable[[ExitArrays], tuple[float, float]]
 def one_for_all(everyone: ExitArrays, target: RiskTarget) -> Found:
     """One threshold for all exits; its true risks are looked up."""
     exits = exits_along(everyone.gates, PATH)
-    truth = dict(zip(GRID, losses_at(risk_of(everyone, target.risk), exits).mean(axis=0), strict=True))
+    truth = dict(zip(GRID, values_at(risk_of(everyone, target.risk).losses, exits).mean(axis=0), strict=True))
 
     def found(drawn: ExitArrays) -> tuple[float, float]:
         guarantee = control(drawn, COSTS, target, PATH)

@@ -25,9 +25,8 @@ from targets import all_targets
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.guarantees.bounds import binomial_tail
 from gfnet_dynn.guarantees.control import GUARANTEED, RiskTarget, control
-from gfnet_dynn.guarantees.risk import risk_of
+from gfnet_dynn.guarantees.risk import binomial_tail, risk_of
 
 
 def judge(arrays: ExitArrays, target: RiskTarget, splits: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from gfnet_dynn.benchmark.measurement import (
     time_in_turns,
 )
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine, draw_candidates
-from gfnet_dynn.cli.render.tables import print_tables
+from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.errors import EngineError, MeterError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.runtime.segments import Images

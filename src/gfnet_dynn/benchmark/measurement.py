@@ -23,7 +23,7 @@ from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import Proportion
 
 _CURVE = (*(index / 20 for index in range(20)), NEVER)
 

@@ -15,7 +15,7 @@ import numpy as np
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.spec.backbone import BACKBONES
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import Proportion
 
 _KEPT_PARTS = 3  # of a path: run, stage or data set, file
 _NOT_CHOICES = ("seed", "device", "precision", "checkpoint_minutes")  # of precisions, the one in force is compared

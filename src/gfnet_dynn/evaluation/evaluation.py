@@ -18,8 +18,7 @@ from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import Score, by_score
 from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, THRESHOLDS, OperatingPoint, operate
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.uncertainty.paired import PairedDifference, paired_difference
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.errors import DataError, ImageError, nearest
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.images.files import find_classes
@@ -19,10 +18,9 @@ from gfnet_dynn.images.fit import decode_options, load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep
 from gfnet_dynn.runtime.segments import SegmentedNet
-from gfnet_dynn.wording import counted
+from gfnet_dynn.wording import counted, some
 
 _BATCH = 16
-_NAMED = 4  # of many, as examples in a message
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,9 @@ def find_labelled(folder: Path, classes: tuple[str, ...]) -> LabelledFolder:
     remarks = []
     if unknown := [name for name, files in found.items() if name not in classes and files]:
         images = counted(sum(len(found[name]) for name in unknown), "image")
-        remarks.append(f"Omitted, no class of the network: {_some(unknown)} ({images}).")
+        remarks.append(f"Omitted, no class of the network: {some(unknown)} ({images}).")
     if missing := [name for name in classes if name not in known]:
-        remarks.append(f"Without images, so not evaluated: {_some(missing)}.")
+        remarks.append(f"Without images, so not evaluated: {some(missing)}.")
     files = tuple(file for each in known.values() for file in each)
     labels = np.array([classes.index(name) for name, each in known.items() for _ in each], np.int64)
     return LabelledFolder(files, labels, tuple(remarks))
@@ -62,7 +60,7 @@ def _hint(folder: Path, found: Mapping[str, Sequence[Path]], classes: tuple[str,
     above = [str(folder / name) for name, files in found.items() if any(file.parent.name in classes for file in files)]
     if above:
         return f"did you mean {' or '.join(above)}?"
-    return f"it has {_some(list(found))}; {nearest(next(iter(found)), classes)}" if found else "it has no folders"
+    return f"it has {some(list(found))}; {nearest(next(iter(found)), classes)}" if found else "it has no folders"
 
 
 def seen_in_training(
@@ -75,7 +73,7 @@ def seen_in_training(
     if bundle.manifest.learned_from is None:
         return "Which images the network was trained on is not known: accuracy on those is too high."
     found, _ = fingerprint_files(files, on_step, decode_options(bundle.manifest.input, decode))
-    again = find_learned(bundle, list(found), b"".join(found.values()))
+    again = bundle.find_learned(list(found), b"".join(found.values()))
     if not again:
         return None
     return (
@@ -111,7 +109,3 @@ def collect_from_files(
         raise DataError(f"none of the {count} images can be decoded, such as {images.files[0]}")
     logits, gates = (np.concatenate(each) for each in zip(*outputs, strict=True))
     return ExitArrays(logits, gates, images.labels[rows]), tuple(images.files[row] for row in rows)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

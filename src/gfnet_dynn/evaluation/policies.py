@@ -47,6 +47,6 @@ def choose_thresholds(
     `allowed_loss` is the share of the images that may get another answer than the full network's.
     """
     return {
-        key: {**choose_threshold(by_score(arrays, score), costs, allowed_loss).to_dict(), "chosen_on": chosen_on}
+        key: {**choose_threshold(by_score(arrays, score), costs, allowed_loss), "chosen_on": chosen_on}
         for _, score, key in _CHOSEN
     }

@@ -16,8 +16,7 @@ from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Mistake, Poli
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.reporting.table import Table, Tabular, number
-from gfnet_dynn.uncertainty.paired import PairedDifference
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion
 from gfnet_dynn.units import percent, points
 
 DEFINITIONS = {

@@ -38,7 +38,7 @@ from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_
 from gfnet_dynn.runtime.segments import Images, SegmentedNet
 from gfnet_dynn.spec.backbone import EfficientNetLiteSpec, backbone_name, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.uncertainty.paired import PairedDifference
+from gfnet_dynn.uncertainty.intervals import PairedDifference
 
 _IMAGES_IN_RANGES = 32
 

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import softmax
-from gfnet_dynn.uncertainty.out_of_distribution import familiarity, is_unknown
-from gfnet_dynn.uncertainty.prediction_sets import prediction_sets
+from gfnet_dynn.uncertainty.conformal import familiarity, is_unknown, prediction_sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,9 @@ def make_prediction(
     exit_, best = manifest.exits[exit_index], int(probabilities.argmax())
     unknown, prediction_set = None, None
     if known := policy.unknown_rule:
-        unknown = bool(is_unknown(familiarity(logits[None], known.score), known.thresholds[exit_index])[0])
+        unknown = bool(is_unknown(familiarity(logits[None]), known.thresholds[exit_index])[0])
     if sets := policy.prediction_sets:
-        included = prediction_sets(probabilities[None], sets.quantiles[exit_index], sets.score)[0]
+        included = prediction_sets(probabilities[None], sets.quantiles[exit_index])[0]
         order = np.argsort(-probabilities, kind="stable")
         prediction_set = tuple(manifest.classes[index] for index in order if included[index])
     return Prediction(

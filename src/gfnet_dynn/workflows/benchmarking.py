@@ -24,7 +24,7 @@ from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.bundle.builtin import find_bundle
-from gfnet_dynn.errors import EngineError
+from gfnet_dynn.errors import EngineError, require_extra
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
@@ -33,18 +33,12 @@ from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.workflows.extras import require_export, require_torch
 
 
 def benchmark(
     request: BenchmarkRequest, *, on_progress: OnProgress = ignore_progress, log: Log = ignore_log
 ) -> BenchmarkResult:
     """Measure a bundle, a run or a named model, and whatever it is compared with.
-
-    Args:
-        request: candidates, images, rounds, meters.
-        on_progress: called after each round, and after each candidate under a meter.
-        log: called with what takes long before anything is measured.
 
     Raises:
         BundleError: a bundle is missing, damaged, or without that policy.
@@ -104,17 +98,17 @@ def _find_candidates(
         subject = _Subject(bundle.manifest.input, bundle, engines)
         candidates, classes = list(_in_engines(request, bundle, request.policy, engines)), bundle.manifest.classes
     else:
-        require_torch("benchmarking in torch")
+        require_extra("benchmarking in torch", "train")
         from gfnet_dynn.workflows.torch_candidates import find_network
 
-        network = find_network(request)
-        subject, candidates, classes = _Subject(network.spec.input), [network.candidate()], network.spec.classes
+        network, spec = find_network(request)
+        subject, candidates, classes = _Subject(spec.input), [network], spec.classes
     with tempfile.TemporaryDirectory() as folder:
         for name in request.against:
             baseline = _baseline(name, classes, files, request.decode, Path(folder), log)
             candidates += _in_engines(request, baseline, None, engines)
     if request.torch is not None and subject.bundle is not None:
-        require_torch("benchmarking in torch")
+        require_extra("benchmarking in torch", "train")
         from gfnet_dynn.workflows.torch_candidates import find_run_of_bundle
 
         candidates += find_run_of_bundle(request, subject.bundle)
@@ -150,7 +144,7 @@ def _baseline(
     """Another bundle, or a static network by name, exported for this benchmark."""
     if name.casefold() not in BACKBONES:
         return read_bundle(find_bundle(name))
-    require_export()
+    require_extra("export", "train,export")
     from gfnet_dynn.export.bundle import write_baseline
 
     log(f"exporting {name} with ImageNet weights")
