@@ -78,7 +78,7 @@ def main() -> None:
         risk="harmful-exits",
         risk_limit=0.01,
         confidence=0.95,
-        score="max_softmax",
+        score="max-softmax",
         false_alarms=FALSE_ALARMS,
         name=CAREFUL,
         report=work / "calibration.json",

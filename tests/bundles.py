@@ -138,7 +138,7 @@ def files(**graphs: Sequence[bytes]) -> dict[str, bytes]:
 
 POLICIES = (
     Policy("gates", "gate", (0.7, 0.6), "made up"),
-    Policy("plain", "max_softmax", (0.8, 0.7), "made up"),
+    Policy("plain", "max-softmax", (0.8, 0.7), "made up"),
     Policy(FULL, "gate", (NEVER, NEVER), "no image leaves early"),
 )
 

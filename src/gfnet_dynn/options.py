@@ -29,7 +29,7 @@ class Option:
         rare: listed by `--help-all` only.
         parse: from the text of the command line to the value; None: by the field's type.
         metavar: placeholder of the value in `--help`; None: by the field's type.
-        flag: the option's name; None: the field's, with hyphens.
+        flag: the option's name; None: the field's, with hyphens. A named switch has no opposite.
         short: one-letter flag such as `-o`.
     """
 

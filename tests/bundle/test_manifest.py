@@ -77,7 +77,7 @@ def test_costs_are_shares_of_the_full_network() -> None:
 def test_the_first_policy_is_used_unless_another_is_named() -> None:
     described = bundles.manifest()
     assert described.policy().name == "gates"
-    assert described.policy("plain").score == "max_softmax"
+    assert described.policy("plain").score == "max-softmax"
     with pytest.raises(BundleError, match="no exit policy 'fast'; it has gates, plain, full"):
         described.policy("fast")
 

@@ -117,7 +117,7 @@ def test_signals_are_made_with_what_the_policy_was_fitted_to() -> None:
     logits = np.zeros((1, 3, 2), np.float32)
     logits[0, 0, 1] = math.log(3)  # at temperature 0.5: nine to one
     arrays = ExitArrays(logits, np.zeros((1, 2), np.float32), np.zeros(1, np.int64))
-    warm = Policy("p", "max_softmax", (0.5, 0.5), "made up", Fitted((0.5, 1.0, 1.0)))
+    warm = Policy("p", "max-softmax", (0.5, 0.5), "made up", Fitted((0.5, 1.0, 1.0)))
     np.testing.assert_allclose(warm.scores(arrays).gates, [[0.9, 0.5]], rtol=1e-6)
     neighbours = replace(CALIBRATED, score="neighbours")
     np.testing.assert_allclose(neighbours.scores(arrays).gates, [[0.9, 0.8]], rtol=1e-6)

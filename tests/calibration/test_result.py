@@ -153,7 +153,7 @@ def test_a_policy_that_is_worse_than_the_default_in_both_is_no_default() -> None
     """Its score knows nothing, that of the default does."""
     arrays = make_scenes().draw(1500, 0)
     blind = replace(arrays, gates=np.random.default_rng(0).random(arrays.gates.shape).astype(np.float32))
-    default = Policy("sure", "max_softmax", (0.8,) * 3, "made up")
+    default = Policy("sure", "max-softmax", (0.8,) * 3, "made up")
     source, asked = outputs(blind), order(budget=4.5)
     worse = made(source, asked, default)
     assert worse.not_default
@@ -163,7 +163,7 @@ def test_a_policy_that_is_worse_than_the_default_in_both_is_no_default() -> None
 
 
 def test_a_policy_is_not_compared_with_the_one_that_it_replaces() -> None:
-    default = Policy("calibrated", "max_softmax", (0.8,) * 3, "made up")
+    default = Policy("calibrated", "max-softmax", (0.8,) * 3, "made up")
     arrays = make_scenes().draw(1500, 0)
     blind = replace(arrays, gates=np.random.default_rng(0).random(arrays.gates.shape).astype(np.float32))
     assert made(outputs(blind), order(budget=4.5), default).not_default is None
@@ -174,7 +174,7 @@ def test_without_labels_agreement_takes_the_place_of_accuracy() -> None:
     agreed = replace(arrays, labels=arrays.predictions[:, -1].astype(np.int64))
     source = replace(outputs(agreed), labelled=False)
     target = RiskTarget("disagreement", 0.05, 0.9, "exact")
-    report = made(source, order(target=target, score="max_softmax", false_alarms=0.1))
+    report = made(source, order(target=target, score="max-softmax", false_alarms=0.1))
     assert (report.reliability, report.ranking) == ((), ())
     assert report.found.policy.guarantee["labelled"] is False
     assert len(report.found.parts.fit) == 0

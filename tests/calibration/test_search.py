@@ -134,7 +134,7 @@ ORDERS = [
     order(score="neighbours", **LATER),
     order(per_exit=True, **LATER),
     order(target=HARM, **LATER),
-    order(target=HARM, score="max_softmax", **LATER),
+    order(target=HARM, score="max-softmax", **LATER),
     order(deadline=6.0, budget=4.0, score="entropy", per_exit=True, **LATER),
 ]
 
@@ -180,7 +180,7 @@ def test_where_nothing_is_fitted_no_temperature_is_used() -> None:
 
 
 @pytest.mark.parametrize("per_exit", [False, True])
-@pytest.mark.parametrize("score", ["gate", "max_softmax"])
+@pytest.mark.parametrize("score", ["gate", "max-softmax"])
 def test_a_budget_is_kept_in_every_precision_and_spent(score: Score, per_exit: bool) -> None:
     source, asked = both(1500), order(budget=5.0, score=score, per_exit=per_exit)
     made = calibrate(source, asked)
@@ -387,7 +387,7 @@ def found(made: FoundPolicy) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("risk", ["harmful-exits", "error", "disagreement"])
 @pytest.mark.parametrize("method", ["exact", "hoeffding-bentkus"])
-@pytest.mark.parametrize("score", ["gate", "patience", "max_softmax"])
+@pytest.mark.parametrize("score", ["gate", "patience", "max-softmax"])
 @pytest.mark.parametrize("images", [600, 637, 811])
 def test_thresholds_for_each_exit_never_cost_more_than_one_for_all(
     risk: RiskName, method: Method, score: Score, images: int
@@ -611,7 +611,7 @@ def fresh(population: Population, policy: Policy, seed: int) -> tuple[float, flo
     return float(held[rows, arrays.labels].mean()), float(alarms.mean())
 
 
-@pytest.mark.parametrize("score", ["gate", "max_softmax"])
+@pytest.mark.parametrize("score", ["gate", "max-softmax"])
 def test_sets_and_alarms_hold_on_fresh_images(score: Score) -> None:
     asked = order(budget=5.0, score=score, **LATER)
     found = [fresh(make_scenes(), calibrate(scenes(400, seed), asked).policy, seed) for seed in range(DRAWS)]
@@ -636,7 +636,7 @@ def test_sets_hold_in_the_worse_precision_too() -> None:
 
 
 def test_references_are_how_the_tested_images_left_in_each_precision() -> None:
-    source, asked = both(800), order(score="max_softmax", **LATER)
+    source, asked = both(800), order(score="max-softmax", **LATER)
     made = calibrate(source, asked)
     assert list(made.policy.references) == ["fp32", "int8"]
     for precision, found in made.policy.references.items():

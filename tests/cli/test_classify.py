@@ -201,7 +201,7 @@ CALIBRATED = (
         "made up",
         prediction_sets=PredictionSets((0.1, math.inf, math.inf), 0.9),
     ),
-    Policy("alarms", "max_softmax", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknown_rule=STRANGE),
+    Policy("alarms", "max-softmax", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknown_rule=STRANGE),
     *bundles.POLICIES,
 )
 

@@ -64,6 +64,6 @@ def evaluation(classes: int = 4, *, chosen: bool = True, timed: bool = True) -> 
     return EvaluationResult.of(
         evaluator,
         judged,
-        sweeps={score: evaluator.sweep(score) for score in ("gate", "max_softmax")},
+        sweeps={score: evaluator.sweep(score) for score in ("gate", "max-softmax")},
         mistakes=evaluator.mistakes(next(iter(judged.values())), files, 3),
     )

@@ -106,7 +106,7 @@ def test_macs_and_cost_and_latency_agree_over_the_sweep() -> None:
 def test_without_exits_a_sweep_has_one_point() -> None:
     static = ExitArrays(SMALL.logits[:, 2:], np.zeros((3, 0), np.float32), SMALL.labels)
     evaluator = Evaluator(static, replace(WHAT, exits=("final",), exit_macs=(600,)))
-    for score in ("gate", "max_softmax"):
+    for score in ("gate", "max-softmax"):
         (only,) = evaluator.sweep(score)
         assert only.accuracy.value == pytest.approx(2 / 3)
 
@@ -118,10 +118,10 @@ def test_max_softmax_is_swept_beside_the_gates() -> None:
         np.array([0, 1]),
     )
     evaluator = Evaluator(arrays, replace(WHAT, exits=("exit 1", "final"), exit_macs=(1, 4)))
-    result = evaluator.judge(Policy("max-softmax", "max_softmax", (0.8,), "test"))
+    result = evaluator.judge(Policy("max-softmax", "max-softmax", (0.8,), "test"))
     # The first image is sure at exit 1 and right there; the second goes on, and is right at the end.
     assert (result.point.exits.tolist(), result.accuracy.value, result.mean_macs) == ([0, 1], 1.0, 2.5)
-    assert [each.policy.thresholds[0] for each in evaluator.sweep("max_softmax")] == list(PLAIN_THRESHOLDS)
+    assert [each.policy.thresholds[0] for each in evaluator.sweep("max-softmax")] == list(PLAIN_THRESHOLDS)
 
 
 def test_thresholds_per_exit() -> None:
@@ -135,7 +135,7 @@ def test_policies_come_from_training() -> None:
     gates, max_softmax, full = policies()
     assert (gates.name, gates.score, gates.thresholds) == ("gates", "gate", (0.8,) * 4)
     assert gates.source == "a rule; chosen on the selection split"
-    assert (max_softmax.name, max_softmax.score) == ("max-softmax", "max_softmax")
+    assert (max_softmax.name, max_softmax.score) == ("max-softmax", "max-softmax")
     assert full.thresholds == (NEVER,) * 4
     nothing_saved = {"threshold": {"thresholds": None}, "max_softmax_threshold": None}
     assert [policy.name for policy in trained_policies(nothing_saved, 2)] == ["full"]

@@ -40,7 +40,7 @@ def saying(*probabilities: float) -> ExitArrays:
 def test_the_largest_probability_takes_the_place_of_each_gate() -> None:
     probabilities = np.array([[[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]]])
     arrays = ExitArrays(np.log(probabilities).astype(np.float32) + 100, np.zeros((1, 2), np.float32), np.array([2]))
-    score = by_score(arrays, "max_softmax")
+    score = by_score(arrays, "max-softmax")
     assert score.gates[0].tolist() == pytest.approx([0.7, 0.5], rel=1e-5)
     assert score.gates.dtype == np.float32
     assert score.logits is arrays.logits
@@ -48,13 +48,13 @@ def test_the_largest_probability_takes_the_place_of_each_gate() -> None:
 
 def test_huge_logits_do_not_overflow() -> None:
     arrays = ExitArrays(np.full((1, 2, 4), 3e38, np.float32), np.zeros((1, 1), np.float32), np.array([0]))
-    assert by_score(arrays, "max_softmax").gates.tolist() == [[0.25]]
+    assert by_score(arrays, "max-softmax").gates.tolist() == [[0.25]]
 
 
 @pytest.mark.parametrize(
     ("score", "value"),
     [
-        ("max_softmax", 0.7),
+        ("max-softmax", 0.7),
         ("margin", 0.5),
         ("entropy", 1 + (0.7 * math.log(0.7) + 0.2 * math.log(0.2) + 0.1 * math.log(0.1)) / math.log(3)),
         ("patience", 0.5),
@@ -66,7 +66,7 @@ def test_each_signal_by_hand(score: Score, value: float) -> None:
     assert found[0, 0] == pytest.approx(value, rel=1e-6)
 
 
-@pytest.mark.parametrize("score", ["max_softmax", "margin", "entropy"])
+@pytest.mark.parametrize("score", ["max-softmax", "margin", "entropy"])
 def test_a_temperature_warms_the_exit_that_it_is_of(score: Score) -> None:
     arrays = arrays_of(20, gates=2)
     warm = by_score(arrays, score, Fitted((2.0, 1.0, 1.0))).gates
@@ -134,14 +134,14 @@ def test_a_signal_is_a_number_from_0_to_1(score: Score, spread: float) -> None:
         assert ((found >= 0) & (found <= 1)).all(), classes  # below 0, an image would stay at a threshold of 0
 
 
-OF_PROBABILITIES: tuple[Score, ...] = ("entropy", "margin", "max_softmax")
+OF_PROBABILITIES: tuple[Score, ...] = ("entropy", "margin", "max-softmax")
 
 
 @pytest.mark.parametrize("score", OF_PROBABILITIES)
 def test_equal_probabilities_are_as_unsure_as_can_be(score: Score) -> None:
     for classes in range(2, 60):
         found = score_at(score, UNFITTED, 0, np.zeros((1, classes), np.float32), NO_GATE, NONE_EARLIER)
-        assert found[0] == pytest.approx(1 / classes if score == "max_softmax" else 0, abs=1e-7)
+        assert found[0] == pytest.approx(1 / classes if score == "max-softmax" else 0, abs=1e-7)
 
 
 @pytest.mark.parametrize("score", OF_PROBABILITIES)

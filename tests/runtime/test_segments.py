@@ -23,7 +23,7 @@ from gfnet_dynn.spec.network import InputSpec
 from tests import bundles
 from tests.runtime.engines import ONNXRUNTIME, Watched
 
-PLAIN: Score = "max_softmax"
+PLAIN: Score = "max-softmax"
 
 
 def net(engine: Watched | None = None, **changes: Any) -> SegmentedNet:

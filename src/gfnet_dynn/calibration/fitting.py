@@ -16,7 +16,7 @@ from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.scores import UNFITTED, AccuracyTable, Fitted, Score, max_probability
 from gfnet_dynn.uncertainty.reliability import fit_temperature
 
-SCALED: frozenset[Score] = frozenset({"max_softmax", "margin", "entropy", "neighbours"})
+SCALED: frozenset[Score] = frozenset({"max-softmax", "margin", "entropy", "neighbours"})
 """Scores computed from probabilities, which need temperatures."""
 
 _FIT_SHARE = _LATER_SHARE = 0.3

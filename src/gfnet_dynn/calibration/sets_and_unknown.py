@@ -97,8 +97,8 @@ def _require_enough(option: str, asked: float, needed: int, pools: Rows, exits: 
     if fewest < needed:
         raise CalibrationError(
             f"{option} {percent(asked)} needs {counted(needed, 'image')} set apart for each group of exits, and has "
-            f"{fewest} of the {given} given: give about {math.ceil(given * _MARGIN * needed / max(fewest, 1))}, or ask "
-            "for less"
+            f"{fewest} of the {given} given: give about {math.ceil(given * _MARGIN * needed / max(fewest, 1))} "
+            f"({_MARGIN} times as many, so that chance leaves enough), or ask for less"
         )
 
 

@@ -153,8 +153,13 @@ def _parameter(request: type, each: Field[Any], hint: Any, *, required: bool) ->
     if info.argument:
         return _Argument([each.name], description=info.help, nargs=-1 if several else 1, **shared)
     name = info.flag or flag(each.name)
-    names = [each.name, f"{name}/--no-{name[2:]}" if hint is bool else name, *([info.short] if info.short else [])]
+    names = [
+        each.name,
+        f"{name}/--no-{name[2:]}" if hint is bool and not info.flag else name,
+        *([info.short] if info.short else []),
+    ]
     panel = info.panel or (request.__doc__ or "").partition("\n")[0].rstrip(".")
+    shared |= {"is_flag": True} if hint is bool else {}
     return _Option(
         names, panel=panel, help=info.help + _default(each, info), hidden=info.rare, multiple=several, **shared
     )

@@ -19,7 +19,7 @@ def evaluate(request: EvaluationRequest) -> None:
     from gfnet_dynn.workflows.evaluation import evaluate as run
 
     console, subject = Terminal(), shlex.quote(str(request.subject))
-    result = run(request, on_progress=ProgressBars(console))
+    result = run(request, on_progress=ProgressBars(console), log=console.print_line)
     calibrate = f"calibrate {subject} FOLDER --risk harmful-exits --risk-limit 2%"
     following = calibrate if request.is_bundle else f"export {subject} -o scene.gfd"
     console.show(result, files=result.files, following=[following])

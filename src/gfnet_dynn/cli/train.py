@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class Recipe:
         f"Name of a recipe ({', '.join(known_recipes())}), or a TOML file with options. [default: {DEFAULT_RECIPE}, "
         "unless --model or --checkpoint-path is given]",
     )
-    list_recipes: bool = option(False, "List the recipes and exit.")
+    list_recipes: bool = option(False, "List the recipes and exit.", flag="--list-recipes")
     evaluate: bool = option(False, "Evaluate the result.", rare=True)
 
 
@@ -50,7 +51,10 @@ def train(options: TrainOptions) -> None:
     of the exits, joint stage. Defaults below hold where the recipe has none.
     """
     if options.recipe.list_recipes:
-        sys.stdout.writelines(f"{name:<10} {description}\n" for name, description in known_recipes().items())
+        for each, description in known_recipes().items():
+            sys.stdout.write(
+                f"{textwrap.fill(f'{each:<10} {description}', 80, subsequent_indent=' ' * 11, break_on_hyphens=False)}\n"
+            )
         return
     if name := options.recipe.recipe:
         sys.stdout.write(f"recipe: {name}\n")

@@ -10,7 +10,7 @@ import numpy as np
 from gfnet_dynn.evaluation.result import EvaluationResult, threshold_text
 from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
 
-_SCORES = {"gate": ("learned gates, thresholds swept", "o-", "C0"), "max_softmax": ("max-softmax, swept", "^:", "C2")}
+_SCORES = {"gate": ("learned gates, thresholds swept", "o-", "C0"), "max-softmax": ("max-softmax, swept", "^:", "C2")}
 
 
 def draw_evaluation(result: EvaluationResult, folder: Path) -> list[Path]:

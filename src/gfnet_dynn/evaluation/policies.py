@@ -14,7 +14,7 @@ from gfnet_dynn.exits.sweep import ALLOWED_LOSS, choose_threshold
 
 _CHOSEN: tuple[tuple[str, Score, str], ...] = (
     ("gates", "gate", "threshold"),
-    ("max-softmax", "max_softmax", "max_softmax_threshold"),
+    ("max-softmax", "max-softmax", "max_softmax_threshold"),
 )
 """Name, score, and key in the provenance of a checkpoint."""
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 
-Score = Literal["gate", "max_softmax", "margin", "entropy", "patience", "neighbours"]
+Score = Literal["gate", "max-softmax", "margin", "entropy", "patience", "neighbours"]
 """The number that is compared with the thresholds.
 
 `gate`: the learned gate (Regol et al., Jointly-learned exit and inference for dynamic neural networks,
-arXiv 2310.09163). `max_softmax`: the largest softmax probability. `margin`: the largest minus the second largest.
+arXiv 2310.09163). `max-softmax`: the largest softmax probability. `margin`: the largest minus the second largest.
 `entropy`: 1 minus the entropy of the softmax, divided by its maximum. `patience`: n / (n + 1), where the last n exits,
 this one included, predict the same class (Zhou et al., BERT loses patience, arXiv 2006.04152). `neighbours`: accuracy
 of images with a similar largest probability, from a table (after the bins of performance-controlled early exiting,

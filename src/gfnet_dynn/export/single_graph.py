@@ -25,7 +25,7 @@ from gfnet_dynn.runtime.segments import Images, SegmentedNet
 
 _ERRORS_ONLY = 3  # onnxruntime warns of optional inputs
 _BATCH = 1  # If takes one condition
-_EXPRESSED: frozenset[Score] = frozenset({"gate", "max_softmax"})
+_EXPRESSED: frozenset[Score] = frozenset({"gate", "max-softmax"})
 
 
 def join_segments(segments: Sequence[onnx.ModelProto], policy: Policy, metadata: Mapping[str, str]) -> onnx.ModelProto:

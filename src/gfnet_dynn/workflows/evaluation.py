@@ -19,7 +19,7 @@ from gfnet_dynn.evaluation.labelled_folder import collect_from_files, find_label
 from gfnet_dynn.evaluation.request import EvaluationRequest, ReportRequest
 from gfnet_dynn.evaluation.result import EvaluationResult
 from gfnet_dynn.images.fit import load_input
-from gfnet_dynn.progress import OnProgress, ignore_progress
+from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
 from gfnet_dynn.reporting.table import html_page
 from gfnet_dynn.runlayout import RunLayout
@@ -30,10 +30,13 @@ from gfnet_dynn.units import percent
 _MISTAKES = 24
 
 
-def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_progress) -> EvaluationResult:
+def evaluate(
+    request: EvaluationRequest, *, on_progress: OnProgress = ignore_progress, log: Log = ignore_log
+) -> EvaluationResult:
     """Evaluate exit policies: accuracy with intervals, exits, cost, classes, mistakes.
 
-    For a run a report is written beside its weights; for a bundle where the request names a folder.
+    For a run a report is written beside its weights; for a bundle where the request names a folder. `log` is called at
+    once where images are among those that the network was trained on.
 
     Raises:
         BundleError, CheckpointError: the network cannot be read.
@@ -45,7 +48,7 @@ def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_pro
         require_writable(place)
     folder = request.report
     if request.is_bundle:
-        result = _evaluate_bundle(request, on_progress)
+        result = _evaluate_bundle(request, on_progress, log)
     else:
         require_extra("evaluating a run", "train")
         from gfnet_dynn.workflows.subject import evaluate_run
@@ -57,7 +60,7 @@ def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_pro
     return replace(result, files=tuple(files))
 
 
-def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress) -> EvaluationResult:
+def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress, log: Log) -> EvaluationResult:
     assert request.images is not None
     bundle = read_bundle(request.subject)
     manifest, chosen = bundle.manifest, bundle.manifest.policy(request.policy)
@@ -65,7 +68,8 @@ def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress) -> Eva
     net = load(request.subject, engine=request.engine, precision=request.precision, threads=request.threads).net
     unreadable: list[DataError] = []
     looking = partial(on_progress, "Looking for training images")
-    warning = seen_in_training(bundle, images.files, looking, request.decode)
+    if warning := seen_in_training(bundle, images.files, looking, request.decode):
+        log(f"warning: {warning}")
     arrays, files = collect_from_files(
         net, images, unreadable.append, partial(on_progress, "Classifying"), request.decode
     )

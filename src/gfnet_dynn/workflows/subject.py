@@ -221,7 +221,7 @@ def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgr
     result = EvaluationResult.of(
         evaluator,
         policies,
-        sweeps={score: evaluator.sweep(score) for score in ("gate", "max_softmax")},
+        sweeps={score: evaluator.sweep(score) for score in ("gate", "max-softmax")},
         mistakes=evaluator.mistakes(next(iter(policies.values())), files, mistakes),
         remarks=trained.remarks,
     )
