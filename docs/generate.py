@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gfnet_dynn.cli.verbs import Program
-from gfnet_dynn.train.config.recipes import known_recipes
+from gfnet_dynn.train.recipes import known_recipes
 
 REFERENCE = Path(__file__).parent / "reference"
 

@@ -39,9 +39,8 @@ from gfnet_dynn.spec.backbone import find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.memory import keep_freed_memory
 from gfnet_dynn.system.processor import processor
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.device import make_fabric
+from gfnet_dynn.train.request import Start, TrainSettings
 from gfnet_dynn.train.runs.start import initial_net
 from gfnet_dynn.train.stages.backbone import BackboneStage
 from gfnet_dynn.train.stages.stage import StageContext

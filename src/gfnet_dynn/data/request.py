@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.options import lenient, option, require
-from gfnet_dynn.units import parse_share
+from gfnet_dynn.units import share_option
 
 Augmentation = Literal["none", "overhead", "randaugment"]
 """none · overhead: the eight symmetries of the square, crop, colour · randaugment: overhead and RandAugment."""
@@ -33,25 +33,19 @@ class DataOptions:
 
 
 @dataclass(frozen=True, slots=True)
+@lenient
 class SplitSettings:
     """Split."""
 
     split_seed: int = option(0, "Seed of the split.", rare=True)
-    split_ratio: float = option(
-        0.8,
-        "Share of a data set without a val folder that is used for training, selection included.",
-        parse=parse_share,
-        metavar="SHARE",
+    split_ratio: float = share_option(
+        0.8, "Share of a data set without a val folder that is used for training, selection included."
     )
-    selection_share: float = option(
-        0.1,
-        "Share of the training images of each class that is held out to choose epochs and thresholds on.",
-        parse=parse_share,
-        metavar="SHARE",
+    selection_share: float = share_option(
+        0.1, "Share of the training images of each class that is held out to choose epochs and thresholds on."
     )
     on_bad_image: Literal["refuse", "skip"] = option("refuse", "What to do with unreadable images.")
 
     def __post_init__(self) -> None:
         require(self, ("split_ratio", "selection_share"), lambda value: 0 < value < 1, "lie between 0 and 1")
-        require(self, ("on_bad_image",), lambda value: value in ("refuse", "skip"), "be refuse or skip")
         require(self, ("split_seed",), lambda value: value >= 0, "not be negative")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import option
+from gfnet_dynn.options import lenient, option
 from gfnet_dynn.spec.backbone import BACKBONES, BackboneSpec, ExitPooling, find_backbone
 
 DEFAULT_MODEL = "gfnet-192x12"
@@ -26,6 +26,7 @@ def parse_exits(text: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+@lenient
 class NetworkOptions:
     """Network."""
 

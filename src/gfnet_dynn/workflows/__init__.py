@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.export.request import ExportRequest
     from gfnet_dynn.runtime.prediction import Prediction
     from gfnet_dynn.runtime.request import ClassifyRequest
-    from gfnet_dynn.train.config.recipes import recipe_request
-    from gfnet_dynn.train.config.request import TrainRequest
+    from gfnet_dynn.train.recipes import recipe_request
+    from gfnet_dynn.train.request import TrainRequest
     from gfnet_dynn.workflows.benchmarking import benchmark
     from gfnet_dynn.workflows.builtin_models import ModelsResult, models
     from gfnet_dynn.workflows.calibration import calibrate
@@ -70,8 +70,8 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "export.request": ("ExportRequest",),
     "runtime.prediction": ("Prediction",),
     "runtime.request": ("ClassifyRequest",),
-    "train.config.recipes": ("recipe_request",),
-    "train.config.request": ("TrainRequest",),
+    "train.recipes": ("recipe_request",),
+    "train.request": ("TrainRequest",),
     "workflows.benchmarking": ("benchmark",),
     "workflows.builtin_models": ("ModelsResult", "models"),
     "workflows.calibration": ("calibrate",),

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset, known_names
-from gfnet_dynn.data.catalogue.registry import KNOWN_SETS
+from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset, known_names, known_sets
 from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataListRequest
 from gfnet_dynn.data.checks.check import check_folder
 from gfnet_dynn.data.checks.report import DataCheckResult
@@ -34,7 +33,7 @@ class DataListResult(Tabular):
 
 
 def _row(name: str, config: DatasetConfig) -> tuple[str, ...]:
-    known = KNOWN_SETS.get(name)
+    known = known_sets().get(name)
     split = "random" if config.use_random_split else "folders"
     published = (str(known.images), known.licence, known.way) if known else ("-", "-", "by hand")
     place = config.default_data_path

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.data.catalogue import registry
+from gfnet_dynn.data.catalogue import configs
 from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset
 from gfnet_dynn.data.checks.check import check_folder
 from gfnet_dynn.data.checks.report import DataCheckResult
@@ -152,8 +152,8 @@ def test_hidden_and_other_files_are_passed_over(root: Path) -> None:
 def test_counts_are_compared_with_the_published_ones(
     root: Path, monkeypatch: pytest.MonkeyPatch, published: int, whole: bool
 ) -> None:
-    known = registry.KnownSet(4 * published, (published, published), "none", "a test")
-    monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known)
+    known = configs.KnownSet(4 * published, (published, published), "none", "a test")
+    monkeypatch.setitem(configs.known_sets(), "Scenes", known)
     for label, count in (("lake", 5), ("sand", 3)):
         for number in range(count):
             part = "val" if number % 2 else "train"
@@ -167,7 +167,7 @@ def test_counts_are_compared_with_the_published_ones(
 
 
 def test_a_range_of_published_counts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", registry.KnownSet(99, (6, 9), "none", "a test"))
+    monkeypatch.setitem(configs.known_sets(), "Scenes", configs.KnownSet(99, (6, 9), "none", "a test"))
     assert check(root).remarks == ["10 images of the 99 published: not the whole set"]
 
 

@@ -15,16 +15,15 @@ from gfnet_dynn.errors import OptionError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.spec.backbone import IMAGENET_MEAN, IMAGENET_STD
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.objectives.distillation import (
     Distiller,
     exit_teacher_losses,
     frequency_loss,
-    hard_loss,
     labelled_mean,
 )
 from gfnet_dynn.train.objectives.losses import soft_losses
-from gfnet_dynn.train.objectives.teacher import Teacher, TeacherOutput, TeacherOutputs
+from gfnet_dynn.train.objectives.teacher import Teacher, TeacherOutput
+from gfnet_dynn.train.request import DistillationSettings
 from gfnet_dynn.train.stages.backbone import BackboneStage
 from gfnet_dynn.train.stages.joint import JointStage
 from gfnet_dynn.train.stages.stage import StageContext
@@ -52,8 +51,7 @@ def teacher(net: nn.Module, takes: InputSpec = TINY.input) -> Teacher:
 
 def taught(context: StageContext, net: nn.Module, **settings: Any) -> StageContext:
     distillation = DistillationSettings(teacher="given", **settings)
-    outputs = TeacherOutputs(teacher(net), keep=distillation.views > 0)
-    return replace(context, distillation=distillation, teacher=outputs)
+    return replace(context, distillation=distillation, teacher=teacher(net))
 
 
 def test_soft_distillation_is_the_divergence_at_a_temperature() -> None:
@@ -77,9 +75,13 @@ def test_every_way_out_learns_from_a_teacher_the_final_one_too() -> None:
 
 
 def test_hard_distillation_is_cross_entropy_with_the_teachers_class() -> None:
-    logits = torch.randn(3, 4)
+    distiller = Distiller(DistillationSettings(teacher="t", distillation="hard"), 6, 4, None)
+    pooled, logits = torch.randn(3, 6), torch.randn(3, 4)
     master = torch.tensor([[0.0, 5, 1, 2], [9, 0, 0, 0], [0, 0, 0, 1]])
-    torch.testing.assert_close(hard_loss(logits, master), nn.functional.cross_entropy(logits, torch.tensor([1, 0, 3])))
+    _, part = distiller(logits, pooled, torch.zeros(3, 6, 2, 2), torch.tensor(2.0), TeacherOutput(master, None))
+    assert distiller.head is not None
+    wanted = nn.functional.cross_entropy(distiller.head(pooled), torch.tensor([1, 0, 3]))
+    torch.testing.assert_close(part, wanted)
 
 
 def test_the_frequency_loss_sees_scale_free_maps_and_is_least_where_they_agree() -> None:
@@ -146,17 +148,16 @@ def test_a_teacher_never_learns() -> None:
 
 def test_answers_are_kept_for_views_that_come_again() -> None:
     net = Oracle()
-    outputs = TeacherOutputs(teacher(net), keep=True)
+    wise = teacher(net)
     images = torch.randn(2, 3, 32, 32)
-    first = outputs.of(images, ("backbone", 0, 0)).logits
-    assert outputs.of(images, ("backbone", 0, 0)).logits is first
-    outputs.of(images, ("backbone", 0, 1))
+    first = wise.cached(images, ("backbone", 0, 0)).logits
+    assert wise.cached(images, ("backbone", 0, 0)).logits is first
+    wise.cached(images, ("backbone", 0, 1))
     assert net.calls == 2
-    for keep, with_features in ((False, False), (True, True)):
+    for view, with_features in ((None, False), (("backbone", 0, 2), True)):
         net.calls = 0
-        outputs = TeacherOutputs(teacher(net), keep=keep)
         for _ in range(2):
-            outputs.of(images, ("backbone", 0, 0), with_features=with_features)
+            wise.cached(images, view, with_features=with_features)
         assert net.calls == 2
 
 
@@ -230,7 +231,7 @@ def test_views_come_again_in_turn_only_with_a_teacher(make_context: MakeContext)
         ({"teacher_epochs": 0}, "--teacher-epochs must be above 0"),
         ({"views": -1}, "--views must not be negative"),
         ({"distillation_weight": 1.5}, "--distillation-weight must lie from 0 to 1"),
-        ({"distillation": "firm"}, "--distillation must be none, hard or soft, not 'firm'"),
+        ({"distillation": "firm"}, "--distillation must be one of none, hard, soft, not 'firm'"),
         ({"frequency_weight": 1.0}, "--frequency-weight needs a --teacher"),
         ({"teacher_start": Path("x")}, "--teacher-start needs a --teacher"),
         ({"unlabelled": Path("x"), "teacher": "None"}, "--unlabelled needs a --teacher"),

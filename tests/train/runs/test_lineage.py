@@ -19,10 +19,9 @@ from gfnet_dynn.images.copies import distinct
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.weights import published_state
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher
+from gfnet_dynn.train.request import DistillationSettings, Start
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.teaching import find_teacher

@@ -26,10 +26,10 @@ from gfnet_dynn.progress import ignore_log
 from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
-from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher
+from gfnet_dynn.train.request import DistillationSettings
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.teaching import find_teacher

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from gfnet_dynn.runlayout import TITLES
-from gfnet_dynn.train.engine.reporter import Reporter, StageExtent
+from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
 from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
 

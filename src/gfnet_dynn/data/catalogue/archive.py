@@ -20,11 +20,7 @@ _MOST_ENTRIES = 200_000  # several times the largest known set; the names of mor
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a ZIP archive.
-
-    Raises:
-        DownloadError: it is not a ZIP archive, or is damaged or encrypted.
-    """
+    """Open a ZIP archive; a DownloadError where it is none, or is damaged or encrypted."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -66,13 +62,9 @@ def unpack(
     limit_gb: float,
     on_progress: OnProgress = ignore_progress,
 ) -> None:
-    """Write each entry to its place.
+    """Write each entry to its place, unless their declared sizes add up to more than `limit_gb`, in 10⁹ bytes.
 
-    Args:
-        archive: open for reading.
-        places: file to write → entry.
-        limit_gb: limit on the sum of the declared sizes, in 10⁹ bytes; no entry yields more than it declares.
-        on_progress: called with images.
+    No entry yields more than it declares. `on_progress` is called with images.
 
     Raises:
         DownloadError: more than `limit_gb`; nothing is written then.

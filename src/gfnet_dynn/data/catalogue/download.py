@@ -8,19 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from gfnet_dynn.data.catalogue.archive import list_images, open_archive, unpack
-from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, find_dataset
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, KnownSet, find_dataset, known_sets
 from gfnet_dynn.data.catalogue.fetch import fetch_archive
-from gfnet_dynn.data.catalogue.registry import KNOWN_SETS, Archive, KnownSet
 from gfnet_dynn.data.catalogue.request import DataDownloadRequest
-from gfnet_dynn.data.splits.folders import scan_folders
-from gfnet_dynn.data.splits.stratify import stratified
+from gfnet_dynn.data.splits.folders import scan_folders, stratified
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError, DownloadError
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.system.storage import build_folder, require_writable, write_json
-
-DEFAULT_SPLIT_RATIO = 0.8
 
 ARCHIVES_FOLDER = ".downloads"
 """Where archives are kept, below the folder of the data sets."""
@@ -31,11 +27,8 @@ class DataDownloadResult(Tabular):
     """A data set on disk.
 
     Attributes:
-        name: of the data set.
-        path: its folder.
         images: number in each part; one part ``all`` where the set is split at random later.
         fetched: False if it was there before.
-        licence: as its source states it.
     """
 
     name: str
@@ -60,12 +53,8 @@ def download_dataset(
 ) -> DataDownloadResult:
     """Put a data set into its folder, complete or not at all.
 
-    A complete set in that place is kept, whatever its split. Archives are kept in ``.downloads`` beside it.
-
-    Args:
-        request: name, place and split.
-        endpoint: address of the hub; None: the client's own setting.
-        on_progress: called with bytes and images.
+    A complete set in that place is kept, whatever its split. Archives are kept in ``.downloads`` beside it. `endpoint`
+    is the address of the hub; None: the client's own setting. `on_progress` is called with bytes and images.
 
     Raises:
         DownloadError: the set cannot be fetched automatically, is damaged, or its place is taken.
@@ -74,7 +63,7 @@ def download_dataset(
     """
     name, config = find_dataset(request.name, request.dataset_config)
     folder = request.to if request.to is not None else Path(config.default_data_path or f"data/{name}").parent
-    target, known = folder / name, KNOWN_SETS.get(name)
+    target, known = folder / name, known_sets().get(name)
     if known is None or not (known.archive or known.generated):
         raise DownloadError(_by_hand(name, config, target, known))
     if request.split_ratio is not None and (known.generated or config.use_random_split):
@@ -85,16 +74,22 @@ def download_dataset(
         return DataDownloadResult(name, target, _count(target, config), fetched, known.licence)
     if (images := _images_there(target, config, known)) is not None:
         return DataDownloadResult(name, target, images, False, known.licence)
-    split = (DEFAULT_SPLIT_RATIO if request.split_ratio is None else request.split_ratio, request.seed)
+    split = (0.8 if request.split_ratio is None else request.split_ratio, request.seed)
     stratified([], (), *split)  # refuses a bad ratio or seed before gigabytes are fetched
     require_writable(folder)
     path = fetch_archive(known.archive, folder / ARCHIVES_FOLDER, endpoint=endpoint, on_progress=on_progress)
     with build_folder(target) as unfinished:
-        _lay_out(path, known.archive, config, unfinished, split, on_progress)
+        with open_archive(path) as archive:
+            entries = list_images(archive, known.archive.images_folder)
+            places = _places(list(entries), config, split)
+            written = {unfinished / place: entries[image] for image, place in places.items()}
+            unpack(archive, written, known.archive.unpacked_limit_gb, on_progress)
         images = _count(unfinished, config)
         if sum(images.values()) != known.images:
             raise DownloadError(f"{path} has {sum(images.values())} images of {name} instead of {known.images}")
-        _write_origin(unfinished, name, known.archive, known.licence, None if config.use_random_split else split)
+        origin = {key: getattr(known.archive, key) for key in ("repository", "revision", "file", "sha256")}
+        made_here = {} if config.use_random_split else {"split_ratio": split[0], "seed": split[1]}
+        write_json(unfinished / "origin.json", {"name": name, **origin, "licence": known.licence, **made_here})
     return DataDownloadResult(name, target, images, True, known.licence)
 
 
@@ -141,15 +136,6 @@ def _count(target: Path, config: DatasetConfig) -> dict[str, int]:
     return images
 
 
-def _lay_out(
-    path: Path, source: Archive, config: DatasetConfig, folder: Path, split: tuple[float, int], on_progress: OnProgress
-) -> None:
-    with open_archive(path) as archive:
-        entries = list_images(archive, source.images_folder)
-        places = {folder / place: entries[image] for image, place in _places(list(entries), config, split).items()}
-        unpack(archive, places, source.unpacked_limit_gb, on_progress)
-
-
 def _places(images: list[str], config: DatasetConfig, split: tuple[float, int]) -> dict[str, str]:
     """``CLASS/file`` → its path below the data set's folder."""
     if config.use_random_split:
@@ -159,9 +145,3 @@ def _places(images: list[str], config: DatasetConfig, split: tuple[float, int]) 
     train, val = stratified(labelled, classes, *split)
     folders = ((config.train_folder, train), (config.val_folder, val))
     return {image: f"{folder}/{image}" for folder, part in folders for image, _ in part}
-
-
-def _write_origin(folder: Path, name: str, source: Archive, licence: str, split: tuple[float, int] | None) -> None:
-    origin = {key: getattr(source, key) for key in ("repository", "revision", "file", "sha256")}
-    made_here = {"split_ratio": split[0], "seed": split[1]} if split else {}
-    write_json(folder / "origin.json", {"name": name, **origin, "licence": licence, **made_here})

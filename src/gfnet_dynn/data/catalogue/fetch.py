@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gfnet_dynn.data.catalogue.registry import Archive
+from gfnet_dynn.data.catalogue.configs import Archive
 from gfnet_dynn.errors import DownloadError, MissingExtraError
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.system.storage import require_writable
@@ -22,18 +22,10 @@ if TYPE_CHECKING:
 def fetch_archive(
     archive: Archive, folder: Path, *, endpoint: str | None = None, on_progress: OnProgress = ignore_progress
 ) -> Path:
-    """Fetch `archive` into `folder` unless it is there, also by hand.
+    """Fetch `archive` into `folder` unless it is there, also by hand, and return its path, the checksum verified.
 
-    An unfinished download stays in `folder` as a `.part` file, and the next call fetches only the rest.
-
-    Args:
-        archive: what to fetch.
-        folder: of archives.
-        endpoint: address of the hub; None: the client's own setting.
-        on_progress: called with bytes.
-
-    Returns:
-        The path of the archive, its checksum verified.
+    An unfinished download stays in `folder` as a `.part` file, and the next call fetches only the rest. `endpoint` and
+    `on_progress` as for `download_dataset`.
 
     Raises:
         DownloadError: the hub does not answer or has no such file, or the checksum is wrong.

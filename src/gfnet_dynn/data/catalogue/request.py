@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import lenient, option
-from gfnet_dynn.units import parse_share
+from gfnet_dynn.units import share_option
 
 _CONFIG = "TOML file that describes further data sets."
 
@@ -27,9 +27,7 @@ class DataDownloadRequest:
 
     name: str = option(..., "Name of the data set, in any case; `gfnet-dynn data list` lists them.", argument=True)
     to: Path | None = option(None, "Folder of all data sets, in which NAME is created. [default: data]")
-    split_ratio: float | None = option(
-        None, "Share of each class for the train folder. [default: 80%]", parse=parse_share
-    )
+    split_ratio: float | None = share_option(None, "Share of each class for the train folder. [default: 80%]")
     seed: int = option(0, "Seed of the split, or of drawn images.")
     dataset_config: Path | None = option(None, _CONFIG, rare=True)
 

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.data.catalogue.configs import DatasetConfig
-from gfnet_dynn.data.catalogue.registry import KNOWN_SETS
+from gfnet_dynn.data.catalogue.configs import DatasetConfig, known_sets
 from gfnet_dynn.images.files import describe_skipped
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.wording import counted
@@ -108,7 +107,7 @@ def find_problems(config: DatasetConfig, found: DataCheckResult) -> Iterator[str
         yield from _class_problems(config, part, classes)
     unlike = _unlike_published(found)
     if unlike and _nearly_whole(found):
-        least, most = KNOWN_SETS[found.name].images_per_class
+        least, most = known_sets()[found.name].images_per_class
         yield f"images per class differ from the published {_range(least, most)}:{_listed(unlike)}"
 
 
@@ -126,7 +125,7 @@ def find_remarks(found: DataCheckResult) -> Iterator[str]:
     """What does no harm."""
     if _unlike_published(found) and not _nearly_whole(found):
         images = counted(sum(_totals(found).values()), "image")
-        yield f"{images} of the {KNOWN_SETS[found.name].images} published: not the whole set"
+        yield f"{images} of the {known_sets()[found.name].images} published: not the whole set"
     for part in found.parts:
         if part.odd_sizes:
             sizes = [f"{len(paths)} of {size} px ({paths[0]})" for size, paths in part.odd_sizes.items()]
@@ -148,9 +147,9 @@ def _totals(found: DataCheckResult) -> Counter[str]:
 
 def _unlike_published(found: DataCheckResult) -> list[str]:
     """The classes whose number of images is not the published one."""
-    if found.name not in KNOWN_SETS:
+    if found.name not in known_sets():
         return []
-    least, most = KNOWN_SETS[found.name].images_per_class
+    least, most = known_sets()[found.name].images_per_class
     return [f"{name} ({count})" for name, count in _totals(found).items() if not least <= count <= most]
 
 

@@ -10,20 +10,15 @@ from gfnet_dynn.data.loading.augment import Normalise, TrainingTransform
 from gfnet_dynn.data.loading.loaders import ImageLoader, Transform
 from gfnet_dynn.data.request import Augmentation, SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import DataRecord, Files, Split, find_split, store_split
+from gfnet_dynn.data.splits.split import DataRecord, Files, Split, find_split
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.spec.network import InputSpec
+from gfnet_dynn.system.storage import write_json
 
 
 @dataclass(frozen=True)
 class SceneData:
-    """A data set with its split and its input.
-
-    Attributes:
-        source: where it lies.
-        split: which image serves for what.
-        input: what the network takes.
-    """
+    """A data set with its split and its input."""
 
     source: Source
     split: Split
@@ -55,14 +50,9 @@ class SceneData:
 def prepare(
     source: Source, image: InputSpec, settings: SplitSettings, folder: Path | None, on_progress: OnProgress
 ) -> SceneData:
-    """Split a data set, or read its split again.
+    """Split a data set, or read its split again from `folder`, where splits are stored; nothing is written.
 
-    Args:
-        source: the data set.
-        image: what the network takes.
-        settings: what decides the split.
-        folder: where splits are stored, or None to draw this one anew; nothing is written.
-        on_progress: called while the images of a new split are decoded.
+    None draws the split anew. `on_progress` is called while the images of a new split are decoded.
 
     Raises:
         DataError: as `find_split`.
@@ -73,12 +63,8 @@ def prepare(
 
 
 def keep_split(data: SceneData, folder: Path) -> None:
-    """Store the split in the folder where `prepare` looks for it, under a name with its settings.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    store_split(folder / _split_name(data.source, data.split.settings), data.split)
+    """Store the split in the folder where `prepare` looks for it, under a name with its settings."""
+    write_json(folder / _split_name(data.source, data.split.settings), data.split)
 
 
 def _split_name(source: Source, settings: SplitSettings) -> str:

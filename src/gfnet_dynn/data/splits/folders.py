@@ -1,9 +1,12 @@
-"""Image files in one folder for each class."""
+"""Image files in one folder for each class, and a seeded cut of them in two with the same share of every class."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.images.files import find_classes, no_images
@@ -56,11 +59,7 @@ def parent_hint(root: Path, folder: str) -> str:
 
 
 def require_classes(found: ClassFolders, expected: int, data_set: str) -> None:
-    """Check the number of class folders against the data set's configuration.
-
-    Raises:
-        DataError: they differ.
-    """
+    """Check the number of class folders against the data set's configuration: a DataError where they differ."""
     if len(found.classes) != expected:
         shown = ", ".join(found.classes[:6]) + (", …" if len(found.classes) > 6 else "")
         folders = counted(len(found.classes), "class folder")
@@ -68,3 +67,45 @@ def require_classes(found: ClassFolders, expected: int, data_set: str) -> None:
             f"{found.root} has {folders} ({shown}) but {data_set} is configured with "
             f"{expected} classes: check --data-path, or describe your own data set with --dataset-config"
         )
+
+
+def stratified(
+    files: Sequence[tuple[str, int]], classes: Sequence[str], share: float, seed: int
+) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Cut `files` so that ``round(share * n)`` of the n images of each class come into the first part.
+
+    Each part has at least one image of every class. The cut depends on the seed and, class by class, on the set of
+    paths: neither the order of `files` nor the other classes change it.
+
+    Args:
+        files: paths, each with its class index.
+        classes: names of the classes, in the order of their indices.
+        share: what the first part gets of every class, above 0 and below 1.
+        seed: 0 or more; the same seed gives the same cut.
+
+    Returns:
+        The two parts, each sorted by class index and path.
+
+    Raises:
+        DataError: `share` or `seed` out of range, or a class with a single image.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"cannot cut a data set at {share}: the share must be above 0 and below 1, such as 0.8")
+    if seed < 0:
+        raise DataError(f"cannot cut a data set with the seed {seed}: it must be 0 or more")
+    by_class: dict[int, list[str]] = {}
+    for path, index in sorted(files):
+        by_class.setdefault(index, []).append(path)
+    first: list[tuple[str, int]] = []
+    second: list[tuple[str, int]] = []
+    for index, paths in sorted(by_class.items()):
+        if len(paths) < 2:
+            raise DataError(
+                f"the class '{classes[index]}' has only one image, {paths[0]}, and two parts need one each: add images "
+                "or drop the class"
+            )
+        size = min(max(round(share * len(paths)), 1), len(paths) - 1)
+        taken = set(np.random.default_rng((seed, index)).permutation(len(paths))[:size].tolist())
+        for position, path in enumerate(paths):
+            (first if position in taken else second).append((path, index))
+    return first, second

@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders
-from gfnet_dynn.data.splits.stratify import stratified
+from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders, stratified
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.images.fingerprint import BYTES, fingerprint_files
 from gfnet_dynn.progress import OnStep, ignore_steps
-from gfnet_dynn.system.storage import write_json
 from gfnet_dynn.system.structured import structured_file
 
 Files = tuple[tuple[str, int], ...]
@@ -35,13 +33,10 @@ class Split:
     """The images of one data set, each in one part.
 
     Attributes:
-        data_set: name in its proper spelling.
-        settings: what decided the draw.
         fingerprint: SHA-256 over the paths and sizes of all images found, to notice that the data changed.
         classes: names; a label is a position here.
         parts: `train`, `selection`, `val` and, where the data set has one, `test`.
         fingerprints: of the images of each part, in order, as `images.fingerprint` makes them.
-        skipped: files skipped, each with the reason.
     """
 
     data_set: str
@@ -60,15 +55,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataRecord:
-    """What identifies data and split in a run's record.
-
-    Attributes:
-        data_set: its name.
-        fingerprint: as `Split` has it.
-        split: what decided the split.
-        images: number in each part.
-        skipped: number of unreadable images.
-    """
+    """What identifies data and split in a run's record; the numbers of images in each part and of unreadable ones."""
 
     data_set: str
     fingerprint: str
@@ -78,33 +65,19 @@ class DataRecord:
 
 
 def find_split(path: Path | None, source: Source, settings: SplitSettings, on_step: OnStep = ignore_steps) -> Split:
-    """The split stored at `path`, or a new one; `store_split` keeps that, once all else has proved good.
+    """The split stored as JSON at `path`, or a new one, to be written there once all else has proved good.
 
     Raises:
         DataError: folders, classes or images that cannot be used, or data that changed since the split was stored.
     """
     found = _scan(source)
-    fingerprint = _fingerprint(source.root, found)
     if path is not None and path.is_file():
-        return _reuse(path, source, settings, fingerprint)
-    return _make(source, found, fingerprint, settings, on_step)
-
-
-def store_split(path: Path, split: Split) -> None:
-    """Write a split for `find_split` and `read_split` to find.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    write_json(path, asdict(split))
+        return _reuse(path, source, settings, _fingerprint(source.root, found))
+    return _make(source, found, settings, on_step)
 
 
 def fingerprint_of(source: Source) -> str:
-    """The fingerprint that a split of the images now in the data set's folder would have.
-
-    Raises:
-        DataError: folders or classes that cannot be used.
-    """
+    """The fingerprint that a split of the images now in the data set's folder would have; errors as `find_split`."""
     return _fingerprint(source.root, _scan(source))
 
 
@@ -173,8 +146,7 @@ def _reuse(path: Path, source: Source, settings: SplitSettings, fingerprint: str
             f"the images of {source.name} changed since the split {path} was written: remove it to draw a new split "
             "(results before and after are then not comparable), or restore the images"
         )
-    if split.skipped and settings.on_bad_image == "refuse":
-        refuse_unreadable(split.skipped)
+    refuse_unreadable(split.skipped, settings.on_bad_image)
     return split
 
 
@@ -185,11 +157,7 @@ def same_draw(one: SplitSettings, other: SplitSettings, config: DatasetConfig) -
 
 
 def read_split(path: Path) -> Split:
-    """Read a stored split.
-
-    Raises:
-        DataError: missing or damaged.
-    """
+    """Read a stored split, or raise a DataError where it is missing or damaged."""
 
     def unusable(message: str) -> DataError:
         return DataError(f"{message}; remove it to draw a new split")
@@ -203,15 +171,12 @@ def read_split(path: Path) -> Split:
     return split
 
 
-def _make(
-    source: Source, found: Mapping[str, ClassFolders], fingerprint: str, settings: SplitSettings, on_step: OnStep
-) -> Split:
+def _make(source: Source, found: Mapping[str, ClassFolders], settings: SplitSettings, on_step: OnStep) -> Split:
     classes, seed = found["train"].classes, settings.split_seed
     paths = {source.root / path: path for scan in found.values() for path, _ in scan.files}
     fingerprints, unreadable = fingerprint_files(list(paths), on_step, source.decode)
     skipped = {paths[file]: reason for file, reason in unreadable.items()}
-    if skipped and settings.on_bad_image == "refuse":
-        refuse_unreadable(skipped)
+    refuse_unreadable(skipped, settings.on_bad_image)
     usable: dict[str, list[tuple[str, int]]] = {
         part: [file for file in scan.files if file[0] not in skipped] for part, scan in found.items()
     }
@@ -223,7 +188,7 @@ def _make(
         part: tuple(usable[part]) for part in ("train", "selection", "val", "test") if part in usable
     }
     packed = {part: b"".join(fingerprints[source.root / path] for path, _ in files) for part, files in parts.items()}
-    return Split(source.name, settings, fingerprint, classes, parts, packed, skipped)
+    return Split(source.name, settings, _fingerprint(source.root, found), classes, parts, packed, skipped)
 
 
 def _require_images(
@@ -240,8 +205,10 @@ def _require_images(
                 )
 
 
-def refuse_unreadable(bad: Mapping[str, str]) -> None:
-    """Raise a DataError that names some of the files that cannot be decoded."""
+def refuse_unreadable(bad: Mapping[str, str], on_bad_image: str) -> None:
+    """Raise a DataError that names some of the files that cannot be decoded, unless they are to be skipped."""
+    if not bad or on_bad_image == "skip":
+        return
     shown = "\n  ".join(list(bad.values())[:10])
     more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
     raise DataError(

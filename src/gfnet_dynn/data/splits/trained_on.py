@@ -22,9 +22,7 @@ class TrainedOn:
     """The data that a checkpoint learned from, as it records them.
 
     Attributes:
-        data_set: name in its proper spelling.
         fingerprint: of the images, as `Split` has it.
-        settings: what decided the split.
         split: the split itself, where it was kept beside the checkpoint.
         learned_from: the images that it was trained and selected on.
     """
@@ -40,12 +38,6 @@ def prepare_report(
     source: Source, image: InputSpec, trained_on: TrainedOn, on_progress: OnProgress
 ) -> tuple[SceneData, str | None]:
     """The images to report on: those that were held out in training, where these are the images of training.
-
-    Args:
-        source: the data set to report on.
-        image: what the network takes.
-        trained_on: where the network comes from.
-        on_progress: called while images are decoded.
 
     Returns:
         The data, and what the user should know of them, or None.

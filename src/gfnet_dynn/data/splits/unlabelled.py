@@ -21,7 +21,6 @@ class UnlabelledImages:
 
     Attributes:
         files: absolute paths, each with `UNLABELLED`.
-        skipped: files skipped, each with the reason.
         fingerprints: of the images used, in order.
     """
 
@@ -38,13 +37,7 @@ class UnlabelledImages:
 def find_unlabelled(
     root: Path, on_bad_image: str, progress: OnStep = ignore_steps, decode: DecodeOptions = DEFAULT
 ) -> UnlabelledImages:
-    """List the images below a folder and decode each once.
-
-    Args:
-        root: folder.
-        on_bad_image: `refuse`, or `skip` to omit files that cannot be decoded.
-        progress: called with (files decoded, files in all).
-        decode: how they are decoded.
+    """List the images below a folder and decode each once, refusing or skipping those that cannot be decoded.
 
     Raises:
         DataError: no such folder, no images in it, or files that cannot be decoded.
@@ -54,8 +47,7 @@ def find_unlabelled(
     found = find_images(root)
     fingerprints, unreadable = fingerprint_files(found.images, progress, decode)
     skipped = {path.relative_to(root).as_posix(): reason for path, reason in unreadable.items()}
-    if skipped and on_bad_image == "refuse":
-        refuse_unreadable(skipped)
+    refuse_unreadable(skipped, on_bad_image)
     if not fingerprints:
         raise DataError(f"no usable images: {no_images(root, found.skipped)}; check --unlabelled")
     files = tuple((str(path.resolve()), UNLABELLED) for path in fingerprints)
@@ -63,16 +55,7 @@ def find_unlabelled(
 
 
 def require_unseen(unlabelled: UnlabelledImages, root: Path, split: Split) -> None:
-    """Refuse copies of images that are to be selected or reported on.
-
-    Args:
-        unlabelled: to learn from.
-        root: folder of the data set.
-        split: copies of its held-out parts must not be among them.
-
-    Raises:
-        DataError: names one that is.
-    """
+    """Refuse copies of images that the split holds out, with a DataError that names one."""
     if copies := held_out_copies(split, LearnedFrom(unlabelled.fingerprints, b"")):
         raise DataError(
             f"{len(copies)} of the held-out images, such as {root / copies[0][0]}, have a copy under --unlabelled: a "

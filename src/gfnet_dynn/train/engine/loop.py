@@ -7,9 +7,9 @@ from pathlib import Path
 
 from gfnet_dynn.data.loading.loaders import ImageLoader
 from gfnet_dynn.train.engine.interruption import Interruption, TrainingInterrupted
-from gfnet_dynn.train.engine.reporter import Reporter
 from gfnet_dynn.train.engine.seeding import epoch_order, seed_step
-from gfnet_dynn.train.engine.state import EpochTally, Position, load_state, save_state
+from gfnet_dynn.train.engine.state import Position, load_state, save_state
+from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.stages.stage import Stage
 
 
@@ -62,13 +62,9 @@ def _epoch(
         if interruption.requested:
             raise TrainingInterrupted
         seed_step(settings.seed, stage.name, view, step + 1)
-    return _end_epoch(stage, state_path, reporter, start.epoch, tally)
-
-
-def _end_epoch(stage: Stage, state_path: Path, reporter: Reporter, epoch: int, tally: EpochTally) -> Position:
-    summary = stage.end_epoch(epoch)
-    position = Position(epoch + 1, finished=summary.finished)
+    summary = stage.end_epoch(start.epoch)
+    position = Position(start.epoch + 1, finished=summary.finished)
     # Before saving: after a kill in between, the epoch is reported twice, which a reader can correct, never omitted.
-    reporter.epoch_ended(stage.name, epoch, {**summary.metrics, **tally.metrics()})
+    reporter.epoch_ended(stage.name, start.epoch, {**summary.metrics, **tally.metrics()})
     save_state(state_path, stage, position)
     return position

@@ -30,12 +30,8 @@ def seed_step(seed: int, stage: str, epoch: int, step: int) -> None:
 def epoch_order(seed: int, stage: str, epoch: int, count: int, unlabelled: int = 0) -> Sequence[int]:
     """The order in which an epoch visits images.
 
-    Args:
-        seed: of the run.
-        stage: its name.
-        epoch: 0-based.
-        count: images with labels, indices 0 to `count` - 1: all are visited.
-        unlabelled: images that follow them without labels: at most as many of these are, drawn by the epoch.
+    The `count` images with labels, of indices 0 to `count` - 1, are all visited. Of the `unlabelled` ones that follow,
+    at most as many are, drawn by the epoch.
     """
     generator = np.random.default_rng(derived_seed(seed, stage, epoch))
     if not unlabelled:

@@ -24,9 +24,6 @@ class EpochTally:
     """Sums over the steps of an epoch, so far.
 
     Attributes:
-        sums: of each loss.
-        counts: steps that had it.
-        images: that steps were taken on.
         seconds: that they took; pauses between a stop and going on are not in it.
     """
 
@@ -54,10 +51,7 @@ class Position:
     """Where a stage stands: the next step to take.
 
     Attributes:
-        epoch: 0-based.
-        step: 0-based within the epoch.
         finished: the stage needs no further epoch.
-        tally: what was counted in this epoch so far.
     """
 
     epoch: int = 0
@@ -76,11 +70,7 @@ class _Header(Struct, frozen=True, tag_field="format", tag="gfnet-dynn training 
 
 
 def save_state(path: Path, stage: Stage, position: Position) -> None:
-    """Write network, optimisers and memory of a stage.
-
-    Raises:
-        StorageError: no space or no permission; an older state is intact.
-    """
+    """Write network, optimisers and memory of a stage; where that fails (StorageError), an older state is intact."""
     memory, values = stage.memory()
     tensors: dict[str, Tensor] = {f"net/{name}": tensor for name, tensor in stage.context.net.state_dict().items()}
     tensors |= {f"memory/{name}": tensor for name, tensor in memory.items()}

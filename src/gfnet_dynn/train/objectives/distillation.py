@@ -15,29 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gfnet_dynn.data.splits.split import UNLABELLED
-from gfnet_dynn.train.config.distillation import DistillationSettings
 from gfnet_dynn.train.objectives.losses import exit_losses, soft_losses
 from gfnet_dynn.train.objectives.teacher import TeacherOutput
+from gfnet_dynn.train.request import DistillationSettings
 
 _LOW_FREQUENCIES = 3  # along each axis, the mean (frequency 0) included
 _TINY = 1e-5
 
 
-def hard_loss(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy with the teacher's class."""
-    return functional.cross_entropy(logits.float(), teacher.argmax(dim=-1))
-
-
 def exit_teacher_losses(logits: Tensor, teacher: Tensor, settings: DistillationSettings) -> Tensor:
-    """What each exit lacks of the teacher, hard or soft as the settings choose.
+    """What each exit lacks of the teacher, hard or soft as the settings choose: [B, G + 1].
 
     Args:
         logits: [B, G + 1, K].
         teacher: [B, K].
         settings: kind and temperature; not `none`.
-
-    Returns:
-        [B, G + 1].
     """
     if settings.distillation == "hard":
         return exit_losses(logits, teacher.argmax(dim=-1))
@@ -49,11 +41,8 @@ def frequency_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Both are brought to the smaller grid and each channel of the teacher's to mean 0 and deviation 1 over batch and
     positions. Compared are the log-amplitudes at all frequencies, and the complex values at the low ones, where phase
-    still means place and not texture; mean squares of both, added.
-
-    Args:
-        student: projected to the teacher's channels, [B, C, H, W].
-        teacher: [B, C, H', W'].
+    still means place and not texture; mean squares of both, added. The student's map [B, C, H, W] is projected to the
+    channels of the teacher's [B, C, H', W'].
     """
     side = min(student.shape[-1], teacher.shape[-1])
     own = functional.adaptive_avg_pool2d(student.float(), side)
@@ -74,8 +63,7 @@ def _log_amplitude(spectrum: Tensor) -> Tensor:
 
 def _low(spectrum: Tensor) -> Tensor:
     """The low frequencies of both signs down, and those across: [B, C, up to 2n - 1, up to n]."""
-    side = spectrum.shape[2]
-    count = min(_LOW_FREQUENCIES, side)
+    side, count = spectrum.shape[2], min(_LOW_FREQUENCIES, spectrum.shape[2])
     rows = [*range(count), *range(max(count, side - count + 1), side)]
     return spectrum[:, :, rows, :count]
 
@@ -91,7 +79,6 @@ class Distiller(nn.Module):
     def __init__(
         self, settings: DistillationSettings, width: int, num_classes: int, teacher_channels: int | None
     ) -> None:
-        """Fresh parts, as the settings need them."""
         super().__init__()
         self._settings = settings
         self.head = nn.Linear(width, num_classes) if settings.distillation == "hard" else None
@@ -109,14 +96,11 @@ class Distiller(nn.Module):
             labels_loss: cross-entropy with the labels.
             output: of the teacher for the same views.
         """
-        settings = self._settings
-        taught = logits.new_zeros(())
-        share = settings.distillation_weight if settings.distillation != "none" else 0.0
-        if self.head is not None:
-            taught = hard_loss(self.head(pooled), output.logits)
-        elif settings.distillation == "soft":
-            taught = soft_losses(logits, output.logits, settings.temperature).mean()
-        total = (1 - share) * labels_loss + share * taught
+        settings, taught, total = self._settings, logits.new_zeros(()), labels_loss
+        if settings.distillation != "none":
+            student = self.head(pooled) if self.head is not None else logits
+            taught = exit_teacher_losses(student[:, None], output.logits, settings).mean()
+            total = (1 - settings.distillation_weight) * labels_loss + settings.distillation_weight * taught
         if self.projection is not None and output.features is not None:
             frequency = frequency_loss(self.projection(features), output.features)
             taught = taught + settings.frequency_weight * frequency

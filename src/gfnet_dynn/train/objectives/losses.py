@@ -19,25 +19,21 @@ _TINY = 1e-12  # keeps a ratio finite when every weighted loss is zero
 
 
 def exit_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of each sample at each exit.
+    """Cross-entropy of each sample at each exit, [B, G + 1].
 
     Args:
         logits: [B, G + 1, K].
         labels: [B]; the loss of samples without a label is 0.
         label_smoothing: share of the target spread over all classes.
-
-    Returns:
-        [B, G + 1].
     """
-    samples, exits, _ = logits.shape
     flat = functional.cross_entropy(
         logits.flatten(0, 1).float(),
-        labels.repeat_interleave(exits),
+        labels.repeat_interleave(logits.shape[1]),
         label_smoothing=label_smoothing,
         reduction="none",
         ignore_index=UNLABELLED,
     )
-    return flat.view(samples, exits)
+    return flat.view(logits.shape[:2])
 
 
 def warmup_loss(losses: Tensor, training: Sequence[bool]) -> Tensor:
@@ -55,15 +51,12 @@ def warmup_loss(losses: Tensor, training: Sequence[bool]) -> Tensor:
 def gate_targets(losses: Tensor, costs: Sequence[float], tradeoff: float) -> Tensor:
     """Whether each gate should let a sample go: from the exit on that is best by loss and cost together.
 
-    l* = argmin_l [CE_l + λ · c_l] over all exits; the target of gate l is 1 for l ≥ l*.
+    l* = argmin_l [CE_l + λ · c_l] over all exits; the target of gate l is 1 for l ≥ l*: float [B, G], zeros and ones.
 
     Args:
         losses: [B, G + 1].
         costs: shares c_l of the full network's cost, [G + 1].
         tradeoff: λ.
-
-    Returns:
-        float [B, G], zeros and ones.
     """
     best = (losses + tradeoff * losses.new_tensor(costs)).argmin(dim=1, keepdim=True)
     gates = torch.arange(losses.shape[1] - 1, device=losses.device)
@@ -71,10 +64,9 @@ def gate_targets(losses: Tensor, costs: Sequence[float], tradeoff: float) -> Ten
 
 
 def positive_weights(targets: Tensor) -> Tensor:
-    """Weight of the positives of each gate, min(5, (n - n_l) / n_l), from targets [N, G] over the selection split.
+    """Weight of the positives of each gate [G], min(5, (n - n_l) / n_l), from targets [N, G] over the selection split.
 
-    Returns:
-        [G]; 5 where a gate has no positive, and never 0: a gate that always should let go must still learn it.
+    5 where a gate has no positive, and never 0: a gate that always should let go must still learn it.
     """
     positives = targets.sum(dim=0)
     weights = (len(targets) - positives) / positives.clamp(min=_TINY)
@@ -90,8 +82,7 @@ def gate_loss(gate_logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 def exit_probabilities(gates: Tensor) -> Tensor:
     """The probability of leaving at each exit: P_l = max(0, min(g_l, 1 - Σ_{j<l} g_j)), the rest at the end.
 
-    Returns:
-        [B, G + 1]; each row sums to 1.
+    [B, G] → [B, G + 1]; each row sums to 1.
     """
     left = functional.pad(gates.cumsum(dim=1)[:, :-1], (1, 0)) if gates.shape[1] else gates
     early = torch.minimum(gates, 1 - left).clamp(min=0)
@@ -99,14 +90,10 @@ def exit_probabilities(gates: Tensor) -> Tensor:
 
 
 def with_floor(probabilities: Tensor, floor: float) -> Tensor:
-    """Mix the leaving probabilities with an even share for every exit.
+    """Mix the leaving probabilities [B, G + 1] with an even share for every exit; a floor of 1 makes all exits equal.
 
     Gates that sum to 1 leave the later exits a probability of 0: without a floor the final classifier, which also
     teaches the others, would stop training while the backbone below it moves on.
-
-    Args:
-        probabilities: [B, G + 1].
-        floor: 0 changes nothing, 1 makes all exits equal.
     """
     return (1 - floor) * probabilities + floor / probabilities.shape[1]
 
@@ -114,11 +101,8 @@ def with_floor(probabilities: Tensor, floor: float) -> Tensor:
 def weighted_exit_loss(losses: Tensor, probabilities: Tensor) -> Tensor:
     """Mean over the samples of Σ_l P_l · CE_l · r with r = ΣCE / ΣP·CE, which keeps the size of the plain sum.
 
-    r is detached. With its gradient the product is ΣCE / B to the letter: the weighting by P would cancel.
-
-    Args:
-        losses: [B, G + 1].
-        probabilities: [B, G + 1]; no gradient flows into them.
+    `losses` and `probabilities` are [B, G + 1]; into the latter no gradient flows. r is detached: with its gradient the
+    product is ΣCE / B to the letter, and the weighting by P would cancel.
     """
     weighted = probabilities.detach() * losses
     ratio = losses.sum() / weighted.sum().clamp(min=_TINY)
@@ -132,9 +116,6 @@ def soft_losses(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
         logits: [..., K].
         teacher: [..., K], broadcast against them; no gradient flows into it.
         temperature: τ.
-
-    Returns:
-        [...].
     """
     log_student = (logits.float() / temperature).log_softmax(dim=-1)
     log_teacher = (teacher.detach().float() / temperature).log_softmax(dim=-1).expand_as(log_student)
@@ -145,10 +126,7 @@ def soft_losses(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
 def exit_distillation_loss(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """What the earlier exits lack of the final classifier: the sum over them of the mean KL over the samples.
 
-    A sum, as the cross-entropies beside it are summed over the exits too.
-
-    Args:
-        logits: [B, G + 1, K]; no gradient flows into the final classifier.
-        temperature: τ, softens both sides.
+    A sum, as the cross-entropies beside it are summed over the exits too. No gradient flows into the final classifier,
+    the last of `logits` [B, G + 1, K]. The temperature softens both sides.
     """
     return soft_losses(logits[:, :-1], logits[:, -1:], temperature).mean(dim=0).sum()

@@ -15,12 +15,7 @@ from gfnet_dynn.spec.network import InputSpec
 
 @dataclass(frozen=True)
 class TeacherOutput:
-    """What a teacher computes for a batch.
-
-    Attributes:
-        logits: [B, K].
-        features: its last feature map [B, C, H, W], or None where it was not needed.
-    """
+    """What a teacher computes for a batch: logits [B, K] and, where it is needed, its last feature map [B, C, H, W]."""
 
     logits: Tensor
     features: Tensor | None
@@ -62,9 +57,9 @@ class Teacher(nn.Module):
         """
         super().__init__()
         self.net = net.eval().requires_grad_(False)
-        self.source = source
-        self.weights = weights
+        self.source, self.weights = source, weights
         self._takes, self._student = takes, student
+        self._kept: dict[tuple[str, int, int], Tensor] = {}
 
     def train(self, mode: bool = True) -> Teacher:
         """Stay in evaluation mode."""
@@ -78,10 +73,9 @@ class Teacher(nn.Module):
             images.new_tensor(each).view(1, 3, 1, 1) for each in (given.mean, given.std, takes.mean, takes.std)
         )
         views = images * (std / own_std) + (mean - own_mean) / own_std
-        size = takes.size
-        if views.shape[-1] != size:
+        if views.shape[-1] != takes.size:
             views = functional.interpolate(
-                views, size=(size, size), mode="bilinear", align_corners=False, antialias=views.shape[-1] > size
+                views, takes.size, mode="bilinear", align_corners=False, antialias=views.shape[-1] > takes.size
             )
         logits, features = self.net(views)
         return TeacherOutput(logits.float(), features.float())
@@ -91,32 +85,19 @@ class Teacher(nn.Module):
         size, device = self._student.size, next(self.parameters()).device
         return int(self.net(torch.zeros(1, 3, size, size, device=device))[1].shape[1])
 
-
-class TeacherOutputs:
-    """A teacher's outputs, cached for views that are used again."""
-
-    def __init__(self, teacher: Teacher, *, keep: bool) -> None:
-        """With an empty cache.
-
-        Args:
-            teacher: its outputs are cached.
-            keep: cache the logits of each view; feature maps are never cached, as they would fill the memory.
-        """
-        self.teacher = teacher
-        self._keep = keep
-        self._kept: dict[tuple[str, int, int], Tensor] = {}
-
-    def of(self, images: Tensor, view: tuple[str, int, int], *, with_features: bool = False) -> TeacherOutput:
-        """The output for a batch.
+    def cached(
+        self, images: Tensor, view: tuple[str, int, int] | None, *, with_features: bool = False
+    ) -> TeacherOutput:
+        """The output for a batch; logits are computed once for each view.
 
         Args:
             images: normalised for the student.
-            view: stage, view and step, which together decide the batch.
-            with_features: whether the feature map is needed, which is never cached.
+            view: stage, view and step, which together decide the batch; None: one that does not come again.
+            with_features: whether the feature map is needed; it is never cached, as maps would fill the memory.
         """
-        if not with_features and view in self._kept:
+        if view in self._kept and not with_features:
             return TeacherOutput(self._kept[view], None)
-        output: TeacherOutput = self.teacher(images)
-        if self._keep and not with_features:
+        output: TeacherOutput = self(images)
+        if view is not None and not with_features:
             self._kept[view] = output.logits
         return output

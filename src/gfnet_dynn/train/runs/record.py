@@ -14,8 +14,9 @@ from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.splits.split import DataRecord
 from gfnet_dynn.errors import CheckpointError, DataError
 from gfnet_dynn.runlayout import RunLayout
+from gfnet_dynn.spec.network import NetSpec
 from gfnet_dynn.system.structured import structured_file
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.request import TrainSettings
 
 _PROVENANCE = ("data", "settings", "precision", "start", "distillation", "versions", "started_from", "learned_from")
 
@@ -25,21 +26,17 @@ class RunRecord:
     """A run, as `run.json` holds it.
 
     Attributes:
-        network: as `NetSpec.to_dict`.
-        data: what identifies data and split.
         source: where the data lie; they may be moved, so it does not identify the run.
-        settings: every choice.
         precision: the one in use, where the settings have `auto`.
         start: what the weights start from.
         distillation: teacher and how the network learns from it, or None.
         versions: of what the weights depend on beside all choices.
-        stages: to go through.
         keeps_statistics: batch norms keep the statistics of pretrained weights.
         started_from: provenance of the checkpoint that it starts from, without `learned_from`, or None.
         learned_from: all images that it learns from, those of the networks that it builds upon included.
     """
 
-    network: Mapping[str, Any]
+    network: NetSpec
     data: DataRecord
     source: Source
     settings: TrainSettings
@@ -59,16 +56,11 @@ class RunRecord:
 
     def provenance(self) -> dict[str, Any]:
         """What a checkpoint of this run keeps of it, as JSON values; no place on this machine but the start's."""
-        values = self.to_dict()
-        return {key: values[key] for key in _PROVENANCE}
+        return {key: value for key, value in self.to_dict().items() if key in _PROVENANCE}
 
 
 def remembered_source(folder: Path, data_path: Path | None = None) -> Source:
-    """The data set that a run was trained on.
-
-    Args:
-        folder: of the run.
-        data_path: where the data lie now, if they were moved.
+    """The data set that a run was trained on, in `data_path` if it was moved there.
 
     Raises:
         CheckpointError: there is no run, or its record is damaged.

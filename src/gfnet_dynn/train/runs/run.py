@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lightning_fabric import Fabric
 
 from gfnet_dynn.data.learned_from import RECORD
-from gfnet_dynn.data.splits.split import store_split
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
@@ -22,9 +20,9 @@ from gfnet_dynn.runlayout import STAGES, find_checkpoint_file
 from gfnet_dynn.system.memory import keep_freed_memory
 from gfnet_dynn.system.storage import move_aside, require_writable, write_json
 from gfnet_dynn.train.engine.device import make_fabric
-from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.runs.record import RunRecord
-from gfnet_dynn.train.runs.run_folder import RunPlan, no_run, record_to_resume
+from gfnet_dynn.train.runs.run_folder import RunPlan, record_to_resume, stored_record
 from gfnet_dynn.train.runs.start import InitialNet, initial_net
 from gfnet_dynn.train.stages.runner import StageRunner
 
@@ -34,10 +32,7 @@ class Run:
     """A run that is ready to train.
 
     Attributes:
-        plan: what to train.
         record: what is stored of it.
-        net: with its initial weights.
-        fabric: device and precision.
         notes: to be shown before it starts.
     """
 
@@ -69,7 +64,7 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
         plan.record(),
         stages=stages,
         keeps_statistics=initial.keeps_statistics,
-        started_from=_without_images(initial.provenance),
+        started_from=initial.provenance and {key: each for key, each in initial.provenance.items() if key != RECORD},
         learned_from=learned_from,
     )
     broken = plan.layout.has_progress() and not plan.layout.model(stages[-1]).is_file()
@@ -80,15 +75,10 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
         moved_to = str(moved.resolve() / start.relative_to(place))
         record = replace(record, start={**record.start, "moved_to": moved_to})
     write_json(plan.layout.record, record.to_dict())
-    store_split(plan.layout.split, plan.data.split)
+    write_json(plan.layout.split, plan.data.split)
     what = "the earlier, unfinished run (--resume would have continued it)" if broken else "the earlier run"
     notes = (*initial.notes, *((f"{what} was moved to {moved}",) if moved else ()))
     return Run(plan, record, initial.net, fabric, notes)
-
-
-def _without_images(provenance: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """An ancestor's provenance; the images that it learned from are among those of the run."""
-    return None if provenance is None else {key: value for key, value in provenance.items() if key != RECORD}
 
 
 def _resumed(plan: RunPlan, fabric: Fabric) -> Run:
@@ -122,8 +112,8 @@ def check_start(plan: RunPlan, *, resume: bool) -> None:
     if not resume:
         make_fabric(plan.settings.device, plan.settings.precision)
         _checked_start(plan)
-    elif not plan.layout.record.is_file():
-        raise TrainingError(no_run(plan.folder))
+    else:
+        stored_record(plan.folder)
 
 
 def _checked_start(plan: RunPlan) -> tuple[InitialNet, tuple[str, ...]]:
@@ -168,10 +158,7 @@ def _are_pretrained(initial: InitialNet, blocks: int) -> bool:
 
 
 def train(run: Run, reporter: Reporter, log: Log = ignore_log) -> Path:
-    """Run all stages that are not finished yet.
-
-    Returns:
-        The file of the trained network.
+    """Run all stages that are not finished yet, and return the file of the trained network.
 
     Raises:
         KeyboardInterrupt: interrupted; the state is saved.

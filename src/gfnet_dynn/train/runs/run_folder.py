@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,15 @@ from gfnet_dynn import __version__
 from gfnet_dynn.data.learned_from import LearnedFrom, learned_from_split, learned_from_unknown
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.unlabelled import UnlabelledImages
-from gfnet_dynn.errors import SpecError, TrainingError
+from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.options import flag
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import NetSpec
 from gfnet_dynn.system.structured import structured_file
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.device import choose_device, choose_precision
 from gfnet_dynn.train.objectives.teacher import Teacher
+from gfnet_dynn.train.request import DistillationSettings, Start, TrainSettings
 from gfnet_dynn.train.runs.record import RunRecord
 from gfnet_dynn.train.runs.start import describe_start, learned_from_weights, weights_digest
 
@@ -36,12 +34,6 @@ class RunPlan:
     """What to train, on what, and how.
 
     Attributes:
-        spec: the network.
-        data: split and ready.
-        settings: every choice.
-        folder: the run's own.
-        start: what to start from.
-        distillation: how it learns from the teacher.
         teacher: ready to use, or None.
         unlabelled: further images to learn from, or None.
     """
@@ -63,11 +55,11 @@ class RunPlan:
     def _describe_distillation(self) -> dict[str, Any] | None:
         if self.teacher is None:
             return None
-        unlabelled, start = self.unlabelled, self.distillation.teacher_start
-        named = (self.distillation.teacher or "").casefold()
-        paths = ("teacher", "teacher_start", "unlabelled")  # their content identifies them, not their spelling
+        asked, unlabelled = asdict(self.distillation), self.unlabelled
+        named, start = (asked.pop("teacher") or "").casefold(), asked.pop("teacher_start")
+        asked.pop("unlabelled")  # paths: their content identifies them, not their spelling
         described: dict[str, Any] = {
-            "settings": {key: value for key, value in self.distillation.to_dict().items() if key not in paths},
+            "settings": asked,
             "teacher_name": named if named in BACKBONES else "checkpoint",
             "teacher": self.teacher.source,
             "unlabelled": unlabelled and {"images": len(unlabelled.files), "sha256": unlabelled.sha256},
@@ -96,7 +88,7 @@ class RunPlan:
         """All that decides the result, with the precision that this machine would use."""
         settings, source = self.settings, self.data.source
         return RunRecord(
-            network=self.spec.to_dict(),
+            network=self.spec,
             data=self.data.record(),
             source=replace(source, root=source.root.resolve()),
             settings=settings,
@@ -107,11 +99,6 @@ class RunPlan:
         )
 
 
-def no_run(folder: Path) -> str:
-    """The error message where there is nothing to resume."""
-    return f"no run to resume in {folder}: start it without --resume"
-
-
 def stored_record(folder: Path) -> RunRecord:
     """The record of the run in a folder.
 
@@ -120,7 +107,7 @@ def stored_record(folder: Path) -> RunRecord:
     """
     file = RunLayout(folder).record
     if not file.is_file():
-        raise TrainingError(no_run(folder))
+        raise TrainingError(f"no run to resume in {folder}: start it without --resume")
     return structured_file(RunRecord, file, lambda fault: TrainingError(f"{fault}; start again without --resume"))
 
 
@@ -146,18 +133,6 @@ def can_resume(plan: RunPlan) -> bool:
     except TrainingError:
         return False
     return True
-
-
-def network_of(folder: Path) -> NetSpec:
-    """The network of the run in a folder.
-
-    Raises:
-        TrainingError: there is no run, or its record is damaged.
-    """
-    try:
-        return NetSpec.from_dict(stored_record(folder).network)
-    except SpecError as error:
-        raise TrainingError(f"{RunLayout(folder).record}: {error}; start again without --resume") from error
 
 
 def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

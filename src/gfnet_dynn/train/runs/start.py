@@ -21,8 +21,8 @@ from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
 from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
 from gfnet_dynn.runlayout import RunLayout, find_checkpoint_file
 from gfnet_dynn.spec.network import NetSpec
-from gfnet_dynn.train.config.request import Start
 from gfnet_dynn.train.engine.seeding import derived_seed
+from gfnet_dynn.train.request import Start
 
 
 def read_trained(path: Path) -> Checkpoint | StateDict:
@@ -41,12 +41,9 @@ def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) ->
     Raises:
         CheckpointError: of other classes, of another network, or without early exits.
     """
-    if isinstance(trained, Checkpoint):
-        if trained.spec.classes != spec.classes:
-            raise CheckpointError(_other_classes(trained, spec, source))
-        state = trained.state
-    else:
-        state = trained
+    if isinstance(trained, Checkpoint) and trained.spec.classes != spec.classes:
+        raise CheckpointError(_other_classes(trained, spec, source))
+    state = trained.state if isinstance(trained, Checkpoint) else trained
     if spec.exit_blocks and not has_exits(state):
         raise CheckpointError(
             f"{source} is a plain network without early exits: train them first (the same without --eval)"
@@ -76,11 +73,8 @@ class InitialNet:
     """A network before its first step.
 
     Attributes:
-        net: with its initial weights.
         has_classifier: its final classifier is trained already.
         keeps_statistics: its batch norms keep the statistics that came with the weights.
-        provenance: of the checkpoint that it started from, or None.
-        notes: what the user should know of it.
     """
 
     net: EarlyExitNet
@@ -110,8 +104,7 @@ def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, sta
 
 
 def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Path, start: Start) -> InitialNet:
-    file = find_checkpoint_file(path)
-    provenance: Mapping[str, Any] | None = None
+    file, provenance = find_checkpoint_file(path), None
     notes: tuple[str, ...] = ()
     if file.suffix == SUFFIX:
         checkpoint = load_checkpoint(file)
@@ -119,7 +112,8 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
         require_unseen(provenance, data, file)
         if not start.new_head and checkpoint.spec.classes != spec.classes:
             raise CheckpointError(f"{_other_classes(checkpoint, spec, file)}, or --new-head to train new classifiers")
-        if not start.new_head and has_exits(state) and not _same_exits(checkpoint.spec, spec):
+        exits = ((each.exit_blocks, each.exit_pooling) for each in (checkpoint.spec, spec))
+        if not start.new_head and has_exits(state) and len(set(exits)) > 1:
             state = {name: tensor for name, tensor in state.items() if not is_of_exits(name)}
             notes = (f"the exits of {file} stand elsewhere or see something else: those of this run start fresh",)
     else:
@@ -127,10 +121,6 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
     load_published(net, state, str(path), new_head=start.new_head)
     net.backbone.keep_statistics()
     return InitialNet(net, not start.new_head, keeps_statistics=True, provenance=provenance, notes=notes)
-
-
-def _same_exits(one: NetSpec, other: NetSpec) -> bool:
-    return (one.exit_blocks, one.exit_pooling) == (other.exit_blocks, other.exit_pooling)
 
 
 def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
@@ -174,11 +164,10 @@ def require_unseen(provenance: Mapping[str, Any], data: SceneData, file: Path) -
 
 
 def _other_classes(checkpoint: Checkpoint, spec: NetSpec, file: Path) -> str:
-    return (
-        f"{file} classifies {len(checkpoint.spec.classes)} classes ({_few(checkpoint.spec.classes)}) but the data have "
-        f"{len(spec.classes)} ({_few(spec.classes)}): use a checkpoint of this data set"
+    theirs, ours = (
+        ", ".join((*each.classes[:3], *["…"] * (len(each.classes) > 3))) for each in (checkpoint.spec, spec)
     )
-
-
-def _few(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
+    return (
+        f"{file} classifies {len(checkpoint.spec.classes)} classes ({theirs}) but the data have {len(spec.classes)} "
+        f"({ours}): use a checkpoint of this data set"
+    )

@@ -32,10 +32,9 @@ from gfnet_dynn.spec.backbone import (
 )
 from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.config.training import TrainSettings
-from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher, WholeNet
+from gfnet_dynn.train.request import Start, TrainSettings
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan, can_resume
 from gfnet_dynn.train.runs.start import read_trained, require_unseen, trained_net
@@ -49,11 +48,8 @@ def find_teacher(
 ) -> Teacher | None:
     """The teacher, ready to answer; None where the student's plan names none.
 
-    Args:
-        student: what the teacher is for; it shares data, seed, augmentation, device and precision.
-        folder: trained teachers are kept below it.
-        make_reporter: makes the reporter of a teacher's run from its plan.
-        log: receives lines for the user.
+    It shares the student's data, seed, augmentation, device and precision. Trained teachers are kept below `folder`;
+    `make_reporter` makes the reporter of a teacher's run from its plan.
 
     Raises:
         CheckpointError: its classes are not those of the data, or it has seen images that are held out.

@@ -17,9 +17,8 @@ from gfnet_dynn.train.stages.stage import BestWeights, EpochSummary, Stage, Stag
 class BackboneStage(Stage):
     """Trains backbone and final classifier and keeps the last epoch that is not significantly worse than the best.
 
-    The learning rate falls to zero, so late weights are better converged; one
-    more correct image of a hundred, at an epoch in the middle, is noise. Worse means: by more than a standard error on
-    the selection split.
+    The learning rate falls to zero, so late weights are better converged; one more correct image of a hundred, at an
+    epoch in the middle, is noise. Worse means: by more than a standard error on the selection split.
     """
 
     name = "backbone"
@@ -30,26 +29,21 @@ class BackboneStage(Stage):
         train_only(net, [net.backbone, net.head])
         net.backbone.freeze(settings.freeze_blocks)
         self._last = net.backbone.num_blocks - 1
+        self.compares_features = context.distillation.frequency_weight > 0
         self._distiller = self._make_distiller()
-        # What is trained and kept together.
-        self._learner = nn.ModuleList([net, self._distiller] if self._distiller else [net])
-        parts = [net.backbone, net.head, *([self._distiller] if self._distiller else [])]
+        self.extra = {"distiller": self._distiller} if self._distiller else {}
+        self._learner = nn.ModuleList([net, *self.extra.values()])  # what is trained and kept together
+        parts = [net.backbone, net.head, *self.extra.values()]
         self.add_optimizer("network", make_optimizer(parts, settings, net.backbone.pretrained_modules()))
         self.best["learner"] = BestWeights()
-        self.extra = {"distiller": self._distiller} if self._distiller else {}
 
     def _make_distiller(self) -> Distiller | None:
         context, net = self.context, self.context.net
         if context.teacher is None:
             return None
-        channels = context.teacher.teacher.feature_channels() if context.distillation.frequency_weight else None
+        channels = context.teacher.feature_channels() if self.compares_features else None
         distiller = Distiller(context.distillation, net.backbone.widths[self._last], net.num_classes, channels)
         return distiller.to(context.fabric.device)
-
-    @property
-    def compares_features(self) -> bool:
-        """Where feature maps are distilled in the frequency domain."""
-        return self.context.distillation.frequency_weight > 0
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """Cross-entropy of the final classifier, and what the teacher adds."""

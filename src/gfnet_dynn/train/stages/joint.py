@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim import AdamW
 
 from gfnet_dynn.data.loading.loaders import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.train.engine.optimisation import make_gate_optimizer, make_optimizer
+from gfnet_dynn.train.engine.optimisation import make_optimizer
 from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
 from gfnet_dynn.train.objectives.losses import (
     exit_distillation_loss,
@@ -38,13 +39,7 @@ _FEWEST_PHASES = 9
 
 
 class Phases(NamedTuple):
-    """Lengths of the phases of the joint stage.
-
-    Attributes:
-        gates: optimiser steps of a gate phase.
-        network: of the network phase that follows it.
-        last_gates: the step from which the gates train to the end.
-    """
+    """Optimiser steps of a gate phase and of the network phase after it, and from which step gates train to the end."""
 
     gates: int
     network: int
@@ -82,7 +77,7 @@ class JointStage(Stage):
         net.backbone.freeze(settings.freeze_blocks)
         rates = replace(settings, lr=settings.joint_lr or settings.lr)
         self.add_optimizer("network", make_optimizer(network, rates))
-        self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
+        self.add_optimizer("gates", AdamW(net.gates.parameters(), lr=settings.gate_lr, weight_decay=0.0))
         self._phases = plan_phases(settings.bilevel_batches, settings.gate_share, self.steps)
         self._costs = net.exit_costs()
         self._weights = self._positive_weights(context.selection())

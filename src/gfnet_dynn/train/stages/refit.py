@@ -30,12 +30,7 @@ _GATE_RIDGE = 1e-4  # keeps the optimum of separable targets finite
 
 @dataclass(frozen=True)
 class Features:
-    """Inputs of the classifiers for some images.
-
-    Attributes:
-        pooled: for each exit [N, width there].
-        labels: [N].
-    """
+    """Inputs of the classifiers for some images: for each exit [N, width there], and labels [N]."""
 
     pooled: tuple[Tensor, ...]
     labels: Tensor
@@ -77,14 +72,12 @@ def collect_features(net: EarlyExitNet, batches: Iterable[Batch]) -> Features:
 def refit_heads(
     net: EarlyExitNet, train: Features, selection: Features, label_smoothing: float, exit_indices: Sequence[int]
 ) -> list[Refit]:
-    """Refit classifiers and keep what is better on the selection split, by more than one standard error.
+    """Refit the classifiers of `exit_indices` and keep what is better on the selection split.
 
-    The best of several ridges is chosen with an optimistic bias, and one more correct image of a hundred is noise: a
-    classifier that was trained with its backbone must not be replaced for that. The error is that of the difference,
-    the root of the number of images on which exactly one of the two is correct.
-
-    Returns:
-        One for each of `exit_indices`.
+    Better means: by more than a standard error. The best of several ridges is chosen with an optimistic bias, and one
+    more correct image of a hundred is noise: a classifier that was trained with its backbone must not be replaced for
+    that. The error is that of the difference, the root of the number of images on which exactly one of the two is
+    correct.
     """
     outcomes: list[Refit] = []
     for exit_index in exit_indices:

@@ -16,8 +16,7 @@ from gfnet_dynn.evaluation.policies import choose_thresholds
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.progress import Log
 from gfnet_dynn.train.engine.loop import fit
-from gfnet_dynn.train.engine.reporter import Reporter, StageExtent
-from gfnet_dynn.train.objectives.teacher import TeacherOutputs
+from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.stages.backbone import BackboneStage
 from gfnet_dynn.train.stages.joint import JointStage
@@ -32,7 +31,6 @@ class StageRunner:
     """Runs the stages on one network; images with a label are decoded once for all of them."""
 
     def __init__(self, plan: RunPlan, net: EarlyExitNet, fabric: Fabric, reporter: Reporter, log: Log) -> None:
-        """Ready for any stage."""
         self._plan, self._net, self._fabric = plan, net, fabric
         self._reporter, self._log = reporter, log
         augmentation, unlabelled = plan.settings.augmentation, plan.unlabelled
@@ -43,22 +41,17 @@ class StageRunner:
         self._for_backbone = (
             plan.data.training_loader(augmentation, unlabelled.files) if unlabelled else self._augmented
         )
-        keep = plan.distillation.views > 0
-        self._teacher = TeacherOutputs(plan.teacher.to(fabric.device), keep=keep) if plan.teacher else None
+        self._teacher = plan.teacher and plan.teacher.to(fabric.device)
 
     def extents(self, names: Sequence[str]) -> list[StageExtent]:
         """How long some stages are."""
         return [StageExtent(name, self._epochs(name), self._loader(name).epoch_images) for name in names]
 
     def run(self, name: str, state: Path) -> dict[str, Any]:
-        """Train one stage to its end, or continue it.
+        """Train one stage to its end, or continue it; errors are those of `fit`.
 
         Returns:
             What was fitted and chosen on the selection split at its end, as JSON values.
-
-        Raises:
-            KeyboardInterrupt: interrupted; the state is saved.
-            GFNetDynnError: as `fit`.
         """
         loader = self._loader(name)
         context = self._context(loader)
@@ -86,15 +79,16 @@ class StageRunner:
         return self._for_backbone if name == "backbone" else self._augmented
 
     def _context(self, loader: ImageLoader) -> StageContext:
-        batch = self._plan.settings.batch
+        plan, batch = self._plan, self._plan.settings.batch
+        steps = len(cut_into_batches(range(loader.epoch_images), batch))
         return StageContext(
-            fabric=self._fabric,
-            net=self._net,
-            settings=self._plan.settings,
-            steps_per_epoch=len(cut_into_batches(range(loader.epoch_images), batch)),
-            selection=lambda: collect(self._net, self._selection.in_order(batch, self._fabric.device)),
-            distillation=self._plan.distillation,
-            teacher=self._teacher,
+            self._fabric,
+            self._net,
+            plan.settings,
+            steps,
+            lambda: collect(self._net, self._selection.in_order(batch, self._fabric.device)),
+            plan.distillation,
+            self._teacher,
         )
 
     def _refit(self, name: str, context: StageContext) -> dict[str, Any]:

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from gfnet_dynn.errors import OptionError, TrainingError
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine import device
 from gfnet_dynn.train.engine.device import choose_device, choose_precision, make_fabric
+from gfnet_dynn.train.request import DistillationSettings, TrainSettings
 
 
 @pytest.mark.parametrize(

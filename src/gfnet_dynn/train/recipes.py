@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 from gfnet_dynn.errors import OptionError, RecipeError, nearest
 from gfnet_dynn.system.structured import refuse_unknown_keys, structured
-from gfnet_dynn.train.config.request import TrainRequest
+from gfnet_dynn.train.request import TrainRequest
 
 DEFAULT_RECIPE = "lite0"
 
