@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gfnet_dynn.data.splits.split import Split
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.images.copies import distinct, find_copies
@@ -84,7 +86,5 @@ def held_out_copies(split: Split, learned: LearnedFrom) -> list[tuple[str, int]]
             theirs, ours = (each.trained if part == "selection" else each.images for each in (learned, own))
             originals = find_copies(split.fingerprints[part], theirs)
             originals[find_copies(split.fingerprints[part], ours) >= 0] = -1
-            found += [
-                (path, original) for (path, _), original in zip(files, originals.tolist(), strict=True) if original >= 0
-            ]
+            found += [(files[index][0], int(originals[index])) for index in np.flatnonzero(originals >= 0)]
     return found

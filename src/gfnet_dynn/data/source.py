@@ -39,10 +39,7 @@ class Source:
     """Where a data set lies and what it is.
 
     Attributes:
-        name: in its proper spelling.
         config: folders, classes, default input.
-        root: its folder.
-        decode: how its images are decoded.
     """
 
     name: str
@@ -58,11 +55,7 @@ class Source:
 
 
 def locate(options: DataOptions, on_progress: OnProgress) -> Source:
-    """Find a data set; the embedded one is generated where it is not there yet.
-
-    Args:
-        options: a known name, a folder, or both.
-        on_progress: called while images are generated.
+    """Find a data set by a known name, a folder, or both; the embedded one is generated where it is not there yet.
 
     Raises:
         DataError: unknown name, no folder, or a folder that holds no data set.

@@ -36,8 +36,6 @@ class Checkpoint:
     """A trained network.
 
     Attributes:
-        spec: what to build.
-        state: its weights by published name.
         provenance: how it was trained and on what data, as JSON values; thresholds chosen on the selection split.
     """
 
@@ -62,8 +60,7 @@ class Header(Struct, frozen=True, tag_field="format", tag=FORMAT):
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Struct) -> Path:
     """Write tensors with a JSON header, and the digest of both, as one safetensors file, in one step.
 
-    Raises:
-        StorageError: no space or no permission; an older file is intact.
+    A StorageError where there is no space or permission; an older file is intact then.
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     described = to_json(header).decode()
@@ -97,11 +94,7 @@ def load_tensors(path: Path, kind: type[_Header]) -> tuple[dict[str, Tensor], _H
 
 
 def save_checkpoint(path: Path, net: EarlyExitNet, spec: NetSpec, provenance: Mapping[str, Any]) -> Path:
-    """Write a network to `path`, and its description beside it as `.json` for people.
-
-    Raises:
-        StorageError: no space or no permission; an older checkpoint is intact.
-    """
+    """Write a network to `path`, and its description beside it as `.json` for people; errors as `save_tensors`."""
     header = Header(spec, dict(provenance))
     save_tensors(path, published_state(net), header)
     write_json(path.with_suffix(".json"), header)
@@ -109,11 +102,7 @@ def save_checkpoint(path: Path, net: EarlyExitNet, spec: NetSpec, provenance: Ma
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of ours.
-
-    Raises:
-        CheckpointError: missing, damaged, or of another format or version.
-    """
+    """Read a checkpoint of ours; a CheckpointError where it is missing, damaged, or of another format or version."""
     state, header = load_tensors(path, Header)
     with torch.device("meta"):
         expected = _kinds(published_state(build_net(header.spec)))

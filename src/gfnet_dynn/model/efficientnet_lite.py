@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gfnet_dynn.model.backbone import Backbone, DropPath
-from gfnet_dynn.model.cost import convolution_macs
+from gfnet_dynn.model.backbone import Backbone, DropPath, convolution_macs
 from gfnet_dynn.spec.backbone import LITE_HEAD_WIDTH, LITE_STEM_WIDTH, EfficientNetLiteSpec, LiteBlock
 
 _BATCH_NORM_EPS = 1e-3
@@ -91,33 +90,22 @@ class InvertedResidual(nn.Module):
 
 
 class LiteTrunk(nn.Module):
-    """The stem and the first blocks of an EfficientNet-Lite, with what they cost.
-
-    Attributes:
-        widths: channels after each block.
-        stem_macs: multiply-accumulates of the stem for one image.
-        block_macs: multiply-accumulates of each block for one image.
-        side: positions along one side of the last map.
-    """
+    """The stem and the first blocks of an EfficientNet-Lite, with what they cost; `side`: positions of the last map."""
 
     def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float, kept: int | None = None) -> None:
         super().__init__()
         blocks = spec.blocks[:kept]
         self.stem = ConvNorm(3, LITE_STEM_WIDTH, 3, 2)
-        rates = [drop_path * index / len(spec.blocks) for index in range(len(blocks))]
-        self.blocks = nn.ModuleList(InvertedResidual(block, rate) for block, rate in zip(blocks, rates, strict=True))
+        self.blocks = nn.ModuleList()
         self.widths = tuple(block.outputs for block in blocks)
         self.stem_macs = self.stem.macs(image_size)
-        self.block_macs, self.side = _count(self.blocks, blocks, -(-image_size // 2))
-
-
-def _count(modules: nn.ModuleList, blocks: tuple[LiteBlock, ...], side: int) -> tuple[tuple[int, ...], int]:
-    counts = []
-    for module, block in zip(modules, blocks, strict=True):
-        assert isinstance(module, InvertedResidual)
-        counts.append(module.macs(side))
-        side = -(-side // block.stride)
-    return tuple(counts), side
+        self.block_macs: tuple[int, ...] = ()
+        self.side = -(-image_size // 2)
+        for index, block in enumerate(blocks):
+            made = InvertedResidual(block, drop_path * index / len(spec.blocks))
+            self.blocks.append(made)
+            self.block_macs += (made.macs(self.side),)
+            self.side = -(-self.side // block.stride)
 
 
 class EfficientNetLite(Backbone):

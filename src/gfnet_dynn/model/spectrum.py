@@ -63,14 +63,11 @@ def _waves(frequencies: int, positions: int) -> tuple[Tensor, Tensor]:
 
 
 def filter_by_products(grid: Tensor, complex_weight: Tensor) -> Tensor:
-    """Multiply the spectrum of a grid by a filter: irfft2(rfft2(grid) · weight), "ortho".
+    """Multiply the spectrum of a grid by a filter: irfft2(rfft2(grid) · weight), "ortho"; [B, H, W, D].
 
     Args:
         grid: float32 [B, H, W, D], on the CPU.
         complex_weight: [H, W // 2 + 1, D, 2], real and imaginary part on the last axis.
-
-    Returns:
-        [B, H, W, D].
     """
     batch, height, width, channels = grid.shape
     frequencies = width // 2 + 1

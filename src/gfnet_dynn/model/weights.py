@@ -42,8 +42,7 @@ def state_digest(state: Mapping[str, Tensor], described: str = "") -> str:
 def read_pth(path: Path) -> StateDict:
     """Read a published `.pth` file without running any code that it may hold.
 
-    Args:
-        path: a state dict, alone or under `model`, `state_dict` or `model_state_dict`; a `module.` prefix is removed.
+    The state dict may stand alone or under `model`, `state_dict` or `model_state_dict`; a `module.` prefix is removed.
 
     Raises:
         CheckpointError: missing, damaged, holds other than tensors and plain values, or no state dict.
@@ -86,16 +85,11 @@ def is_of_exits(name: str) -> bool:
 
 
 def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, *, new_head: bool = False) -> None:
-    """Load published weights into a network, strictly but for two exceptions.
+    """Load published weights into a network in place, strictly but for two exceptions.
 
     Filters and position are resized to the network's grid. A plain GFNet brings no heads and gates for the early exits:
-    then, and only where it brings none at all, the network keeps its fresh ones.
-
-    Args:
-        net: filled in place.
-        state: tensors by published name.
-        source: where they come from, for messages.
-        new_head: keep the network's fresh classifiers and gates.
+    then, and only where it brings none at all, the network keeps its fresh ones. With `new_head` it keeps its fresh
+    classifiers and gates. `source` is where the weights come from, for messages.
 
     Raises:
         CheckpointError: names the tensors that are missing, unknown or of the wrong shape, and other class counts.
@@ -151,11 +145,7 @@ def _fit(name: str, tensor: Tensor, wanted: Tensor, source: str) -> Tensor:
 
 
 def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
-    """Resize a filter to another grid, the real and the imaginary part each, bilinearly.
-
-    Returns:
-        [height, half_width, D, 2].
-    """
+    """Resize a filter to another grid, real and imaginary part each, bilinearly: [height, half_width, D, 2]."""
     rows, columns, channels, parts = weight.shape
     planes = weight.permute(2, 3, 0, 1).reshape(1, channels * parts, rows, columns)
     resized = _bilinear(planes, height, half_width)
@@ -163,11 +153,7 @@ def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
 
 
 def resize_position(position: Tensor, tokens: int) -> Tensor:
-    """Resize the position embedding of a square grid to another square grid, bilinearly.
-
-    Returns:
-        [1, tokens, D].
-    """
+    """Resize the position embedding of a square grid to another square grid, bilinearly: [1, tokens, D]."""
     _, length, channels = position.shape
     old, new = round(length**0.5), round(tokens**0.5)
     planes = position.view(1, old, old, channels).permute(0, 3, 1, 2)

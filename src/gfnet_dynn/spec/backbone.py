@@ -7,8 +7,7 @@ the inputs that fit; only `gfnet_dynn.model` builds the network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -36,7 +35,6 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     """A Global Filter Network (Rao et al., arXiv 2107.00645).
 
     Attributes:
-        width: channels D of a token.
         depth: number of blocks L.
         patch_size: side of a patch in pixels; it must divide the input.
         mlp_ratio: hidden channels of the MLP as a multiple of `width`.
@@ -48,6 +46,7 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     mean: ClassVar[Triple] = IMAGENET_MEAN
     std: ClassVar[Triple] = IMAGENET_STD
     exit_pooling: ClassVar[ExitPooling] = "mean"  # as published
+    trunk: ClassVar[None] = None
 
     width: int
     depth: int
@@ -110,6 +109,11 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
             raise SpecError(f"the variant of EfficientNet-Lite is 0, 1 or 2, not {self.variant!r}")
 
     @property
+    def trunk(self) -> EfficientNetLiteSpec:
+        """The part that ImageNet weights are offered for."""
+        return self
+
+    @property
     def resolution(self) -> int:
         """Side of the images that its ImageNet weights were trained on, in pixels."""
         return (224, 240, 260)[self.variant]
@@ -127,7 +131,7 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
     @property
     def default_exits(self) -> tuple[int, ...]:
         """Blocks at which the width or stride changes."""
-        return {0: (4, 7, 10), 1: (6, 10, 14), 2: (6, 10, 14)}[self.variant]
+        return (4, 7, 10) if self.variant == 0 else (6, 10, 14)
 
     def grid(self, size: int) -> int:
         """Positions along one side of the last feature map, for an input of `size` pixels."""
@@ -136,16 +140,12 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
         return size
 
 
-@dataclass(frozen=True, slots=True)
-class LiteBlock:
+class LiteBlock(NamedTuple):
     """An inverted residual block: expand, depthwise convolution, project.
 
     Attributes:
-        inputs: channels in.
-        outputs: channels out.
         expansion: hidden channels as a multiple of `inputs`.
-        kernel: side of the depthwise convolution.
-        stride: of the depthwise convolution.
+        kernel: side of the depthwise convolution, of which `stride` is too.
     """
 
     inputs: int
@@ -190,7 +190,6 @@ class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kin
     """The first blocks of a convolutional trunk, then global-filter blocks.
 
     Attributes:
-        trunk: source of the first blocks and, optionally, of their ImageNet weights.
         cut: last block of the trunk, 0-based.
         width: channels D of the global-filter blocks.
         depth_after: number of global-filter blocks.

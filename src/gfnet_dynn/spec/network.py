@@ -18,13 +18,11 @@ _LARGEST_INPUT = 4096  # pixels a side
 
 
 class InputSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """The square RGB image that a network takes.
+    """The square RGB image that a network takes; mean and deviation of its channels on the scale 0 to 1.
 
     Attributes:
         size: side in pixels, padding included.
         pad: pixels of the side that are a reflected border.
-        mean: per channel, on the scale 0 to 1.
-        std: per channel, on the scale 0 to 1.
         stretch: sample values that become 0 and 255, of images of more than 8 bit; None: 16 bit by the full range.
     """
 
@@ -50,9 +48,7 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """An early-exit network: all that is needed to build it and to name its predictions.
 
     Attributes:
-        backbone: stem and blocks.
         exit_blocks: 0-based indices of the blocks followed by an early exit, without the last block.
-        input: the image it takes.
         classes: names in the order of the logits.
         exit_pooling: of the features at the early exits: their `mean` over all positions, as published, or
             `mean-deviation`, the mean and the standard deviation, which measures texture.
@@ -88,11 +84,7 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_dict(cls, value: object) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            SpecError: a field is missing, unknown or out of range.
-        """
+        """Read what `to_dict` wrote; a SpecError where a field is missing, unknown or out of range."""
         try:
             return msgspec.convert(value, cls)
         except msgspec.ValidationError as error:

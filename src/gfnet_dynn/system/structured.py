@@ -37,10 +37,7 @@ def structured(kind: type[T], value: Any, where: str, error: MakeError) -> T:
 def structured_file(kind: type[T], path: Path, error: MakeError) -> T:
     """A JSON file as a dataclass; as `structured`.
 
-    Args:
-        kind: dataclass.
-        path: the file.
-        error: made where the file is missing, unreadable, no JSON or of another structure.
+    `error` is made where the file is missing, unreadable, no JSON or of another structure.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

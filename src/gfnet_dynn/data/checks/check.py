@@ -44,22 +44,16 @@ def check_folder(
     on_progress: OnProgress = ignore_progress,
     decode: DecodeOptions = DEFAULT,
 ) -> DataCheckResult:
-    """Decode every image of a data set and report what is wrong.
+    """Decode every image of a data set and report what is wrong; `name` decides which published counts are compared.
 
     Copies of an image are recognised as in `images.copies`, also re-encoded, resized or turned.
-
-    Args:
-        name: of the data set; the published counts of the known ones are compared.
-        config: number of classes and names of the folders.
-        root: folder of the data set.
-        on_progress: called with images decoded and images in all.
-        decode: how they are decoded.
 
     Raises:
         DataError: `root` has none of the folders in `config`, or no image, or cannot be read.
     """
     folders = part_folders(config)
-    listings = {part: _list_classes(root, folder) for part, folder in folders.items()}
+    # Unlike in `scan_folders`, an empty class or missing folder is a finding, no error.
+    listings = {part: find_classes(root / each) if (root / each).is_dir() else {} for part, each in folders.items()}
     listed = [
         _File(path, part, label)
         for part, classes in listings.items()
@@ -70,31 +64,18 @@ def check_folder(
         expected = " or ".join(f"{folder}/CLASS/*" for folder in folders.values())
         hint = next(filter(None, (parent_hint(root, folder) for folder in folders.values())), "; check --data-path")
         raise DataError(f"no images in {root}: {name} is expected to have {expected} there{hint}")
-    files = _decode_all(root, listed, on_progress, decode)
-    parts = [_report(root, part, folders[part], classes, files) for part, classes in listings.items()]
-    checked = DataCheckResult(name, str(root), parts, *_repetitions(files))
-    return replace(checked, problems=[*find_problems(config, checked)], remarks=[*find_remarks(checked)])
-
-
-def _list_classes(root: Path, folder: str) -> dict[str, FoundFiles]:
-    """Class → its files; unlike in `scan_folders`, an empty class or missing folder is a finding, no error."""
-    base = root / folder
-    if not base.is_dir():
-        return {}
-    return find_classes(base)
-
-
-def _below(root: Path, files: Sequence[Path]) -> tuple[str, ...]:
-    return tuple(path.relative_to(root).as_posix() for path in files)
-
-
-def _decode_all(root: Path, listed: Sequence[_File], on_progress: OnProgress, decode: DecodeOptions) -> list[_File]:
     files: list[_File] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for one in pool.map(lambda file: _decode(root, file, decode), listed):
             files.append(one)
             on_progress("Decoding", len(files), len(listed))
-    return files
+    parts = [_report(root, part, folders[part], classes, files) for part, classes in listings.items()]
+    checked = DataCheckResult(name, str(root), parts, *_repetitions(files))
+    return replace(checked, problems=[*find_problems(config, checked)], remarks=[*find_remarks(checked)])
+
+
+def _below(root: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(path.relative_to(root).as_posix() for path in files)
 
 
 def _decode(root: Path, file: _File, decode: DecodeOptions) -> _File:
@@ -129,9 +110,7 @@ def _report(
 def _repetitions(files: Sequence[_File]) -> tuple[list[Group], list[Group], list[Group]]:
     """Groups of copies of one image: in several parts, in several classes, and those in one class of one part."""
     decoded = [file for file in files if file.fault is None]
-    leaks: list[Group] = []
-    contradictions: list[Group] = []
-    repeated: list[Group] = []
+    leaks, contradictions, repeated = list[Group](), list[Group](), list[Group]()
     for indices in group_copies(b"".join(file.fingerprint for file in decoded)):
         group = [decoded[index] for index in indices]
         paths = tuple(file.path for file in group)

@@ -24,14 +24,11 @@ class PartReport:
     """One part of a data set: train, val, test, or `all` where it is split at random later.
 
     Attributes:
-        part: its name.
         folder: its path below the data set's folder.
         images_per_class: class → number of files, the corrupt ones included.
-        formats: format of the content, whatever the suffix → number of images.
         common_size: most common ``WIDTHxHEIGHT`` in pixels, or None without images.
         odd_sizes: every other size → paths.
         corrupt: path of each file that cannot be decoded → reason.
-        skipped: other files among the images.
     """
 
     part: str
@@ -49,9 +46,6 @@ class DataCheckResult(Tabular):
     """The findings; the data set is usable where `problems` is empty.
 
     Attributes:
-        name: of the data set.
-        root: its folder.
-        parts: one report for each part.
         leaks: the same image in several parts.
         contradictions: the same image in several classes.
         repeated: the same image several times in one class of one part.
@@ -104,21 +98,17 @@ def find_problems(config: DatasetConfig, found: DataCheckResult) -> Iterator[str
         yield f"{images} in more than one part, which makes results too good:{_listed(found.leaks)}"
     classes = {name for part in found.parts for name in part.images_per_class}
     for part in found.parts:
-        yield from _class_problems(config, part, classes)
+        number = len(part.images_per_class)
+        if number != config.num_classes:
+            yield f"{part.part}: {counted(number, 'class folder')} in {part.folder} instead of {config.num_classes}"
+        if empty := [name for name, images in part.images_per_class.items() if not images]:
+            yield f"{part.part}: class folders without images:{_listed(empty)}"
+        if missing := sorted(classes - set(part.images_per_class)):
+            yield f"{part.part}: classes missing that other parts have:{_listed(missing)}"
     unlike = _unlike_published(found)
     if unlike and _nearly_whole(found):
         least, most = known_sets()[found.name].images_per_class
         yield f"images per class differ from the published {_range(least, most)}:{_listed(unlike)}"
-
-
-def _class_problems(config: DatasetConfig, part: PartReport, classes: set[str]) -> Iterator[str]:
-    number = len(part.images_per_class)
-    if number != config.num_classes:
-        yield f"{part.part}: {counted(number, 'class folder')} in {part.folder} instead of {config.num_classes}"
-    if empty := [name for name, images in part.images_per_class.items() if not images]:
-        yield f"{part.part}: class folders without images:{_listed(empty)}"
-    if missing := sorted(classes - set(part.images_per_class)):
-        yield f"{part.part}: classes missing that other parts have:{_listed(missing)}"
 
 
 def find_remarks(found: DataCheckResult) -> Iterator[str]:

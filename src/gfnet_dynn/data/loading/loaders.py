@@ -28,12 +28,7 @@ _BATCHES_AHEAD = 3
 
 
 class Batch(NamedTuple):
-    """Images ready for the network, with their labels.
-
-    Attributes:
-        images: float32 [B, 3, S, S], normalised.
-        labels: int64 [B]; `UNLABELLED` where there is none.
-    """
+    """Images ready for the network, float32 [B, 3, S, S], and labels, int64 [B]; `UNLABELLED` where there is none."""
 
     images: Tensor
     labels: Tensor
@@ -83,13 +78,10 @@ class ImageLoader:
         return self.num_labelled + min(self.num_labelled, self.num_unlabelled)
 
     def batches(self, order: Sequence[int], size: int, device: torch.device, first: int = 0) -> Iterator[Batch]:
-        """The images in a given order, a batch at a time.
+        """The images of the indices `order`, a batch at a time; transformed on the device.
 
-        Args:
-            order: image indices.
-            size: images in a batch; the last one may hold fewer, or one more.
-            device: where the batch goes and the transform runs.
-            first: the batch to begin with, to resume in the middle of an epoch.
+        The last batch may hold fewer than `size`, or one more. `first`: the batch to begin with, to resume in the
+        middle of an epoch.
 
         Raises:
             ImageError: a file that cannot be decoded (it could when the split was made).

@@ -13,7 +13,6 @@ from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import load_published
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runlayout import STAGES, find_checkpoint_file
@@ -137,7 +136,7 @@ def _require_consistent(plan: RunPlan, initial: InitialNet, stages: Sequence[str
         raise TrainingError(
             f"--freeze-blocks {frozen} would freeze random weights: start from trained ones, or freeze fewer blocks"
         )
-    has_trunk = trunk_of(plan.spec.backbone) is not None and initial.keeps_statistics
+    has_trunk = plan.spec.backbone.trunk is not None and initial.keeps_statistics
     if plan.settings.trunk_lr and not (has_trunk and "backbone" in stages):
         raise TrainingError(
             "--trunk-lr needs a trunk with ImageNet weights and a backbone stage: choose a --model that has one and "

@@ -17,7 +17,7 @@ from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
+from gfnet_dynn.model.pretrained import load_imagenet
 from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
 from gfnet_dynn.runlayout import RunLayout, find_checkpoint_file
 from gfnet_dynn.spec.network import NetSpec
@@ -95,7 +95,7 @@ def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, sta
     net = build_net(spec, drop_path)
     if start.checkpoint is not None:
         return _from_checkpoint(net, spec, data, start.checkpoint, start)
-    trunk = trunk_of(spec.backbone)
+    trunk = spec.backbone.trunk
     if trunk is None or not start.pretrained:
         return InitialNet(net)
     load_imagenet(net.backbone, trunk)

@@ -18,7 +18,6 @@ from torch import Tensor
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.errors import BusyError, CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
-from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import is_of_exits, state_digest
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runlayout import find_checkpoint_file
@@ -92,7 +91,7 @@ def _fine_tuned(plan: RunPlan, make_reporter: Callable[[RunPlan], Reporter], log
         begun = "continues its fine-tuning" if resumable else "is fine-tuned first"
         name = backbone_name(plan.spec.backbone)
         log(f"the teacher, {name} at {plan.spec.input.size} px, {begun} in {plan.folder}")
-        if trunk_of(plan.spec.backbone) is None and plan.start.checkpoint is None:
+        if plan.spec.backbone.trunk is None and plan.start.checkpoint is None:
             log("the teacher starts from random weights: name trained ones with --teacher-start")
         try:
             return train(run, make_reporter(plan))
