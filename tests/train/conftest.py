@@ -15,7 +15,7 @@ from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.evaluation.outputs import collect
-from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec

@@ -12,7 +12,7 @@ from gfnet_dynn.errors import DataError, OptionError
 from gfnet_dynn.spec.request import NetworkOptions
 from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
 from gfnet_dynn.train.request import RunOptions, Start, TrainRequest, TrainSettings
-from gfnet_dynn.train.runs.record import remembered_source
+from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.workflows.training import train
 
 

@@ -17,7 +17,7 @@ from gfnet_dynn.benchmark.plots import draw_candidates
 from gfnet_dynn.reporting.page import html_page
 from gfnet_dynn.reporting.plot import save_figure
 from gfnet_dynn.reporting.table import Table, Tabular
-from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.machine import processor
 from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
 

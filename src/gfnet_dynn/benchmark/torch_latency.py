@@ -14,7 +14,7 @@ from torch import Tensor
 from gfnet_dynn.benchmark.candidates import forced_thresholds
 from gfnet_dynn.benchmark.timing import time_in_turns
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.machine import processor
 
 
 @dataclass(frozen=True)

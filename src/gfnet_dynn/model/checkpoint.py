@@ -19,8 +19,7 @@ from msgspec import Struct
 from torch import Tensor
 
 from gfnet_dynn.errors import CheckpointError, GFNetDynnError
-from gfnet_dynn.model.build import build_net
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.weights import load_published, published_state, state_digest
 from gfnet_dynn.spec.network import NetSpec
 from gfnet_dynn.system.storage import to_json, write_bytes, write_json

@@ -1,4 +1,7 @@
-"""A backbone with a head and a gate after some of its blocks, and a forward pass that stops where it may."""
+"""A backbone with a head and a gate after some of its blocks, and a forward pass that stops where it may.
+
+The only place that knows which backbones there are.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from torch import Tensor, nn
 
 from gfnet_dynn.exits.rule import per_exit, should_exit
 from gfnet_dynn.model.backbone import Backbone, linear_macs
-from gfnet_dynn.model.gfnet import init_weights
-from gfnet_dynn.spec.backbone import ExitPooling
+from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
+from gfnet_dynn.model.gfnet import GFNet, init_weights
+from gfnet_dynn.model.hybrid import Hybrid
+from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, ExitPooling, GFNetSpec
+from gfnet_dynn.spec.network import NetSpec
 
 
 class ExitOutputs(NamedTuple):
@@ -187,3 +193,22 @@ class EarlyExitNet(nn.Module):
     def _logits(self, exit_index: int, block: int, features: Tensor) -> Tensor:
         logits: Tensor = self.heads[exit_index](self.pool_exit(block, features))
         return logits
+
+
+def build_backbone(spec: BackboneSpec, image_size: int, drop_path: float = 0.0) -> Backbone:
+    """The backbone that a spec describes, with fresh weights from torch's random generator.
+
+    Raises:
+        SpecError: the input does not fit.
+    """
+    if isinstance(spec, GFNetSpec):
+        return GFNet(spec, image_size, drop_path)
+    if isinstance(spec, EfficientNetLiteSpec):
+        return EfficientNetLite(spec, image_size, drop_path)
+    return Hybrid(spec, image_size, drop_path)
+
+
+def build_net(spec: NetSpec, drop_path: float = 0.0) -> EarlyExitNet:
+    """The early-exit network that a spec describes, with fresh weights."""
+    backbone = build_backbone(spec.backbone, spec.input.size, drop_path)
+    return EarlyExitNet(backbone, spec.exit_blocks, len(spec.classes), spec.exit_pooling)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.calibration.request import CalibrationRequest, MonitorRequest
     from gfnet_dynn.calibration.result import CalibrationResult
     from gfnet_dynn.data.catalogue.download import DataDownloadResult, download_dataset
-    from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataDownloadRequest, DataListRequest
-    from gfnet_dynn.data.checks.report import DataCheckResult
+    from gfnet_dynn.data.check import DataCheckResult
+    from gfnet_dynn.data.request import DataCheckRequest, DataDownloadRequest, DataListRequest
     from gfnet_dynn.evaluation.comparison_report import ReportResult
     from gfnet_dynn.evaluation.request import EvaluationRequest, ReportRequest
     from gfnet_dynn.evaluation.result import EvaluationResult
@@ -62,8 +62,8 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "calibration.request": ("CalibrationRequest", "MonitorRequest"),
     "calibration.result": ("CalibrationResult",),
     "data.catalogue.download": ("DataDownloadResult", "download_dataset"),
-    "data.catalogue.request": ("DataCheckRequest", "DataDownloadRequest", "DataListRequest"),
-    "data.checks.report": ("DataCheckResult",),
+    "data.request": ("DataCheckRequest", "DataDownloadRequest", "DataListRequest"),
+    "data.check": ("DataCheckResult",),
     "evaluation.comparison_report": ("ReportResult",),
     "evaluation.request": ("EvaluationRequest", "ReportRequest"),
     "evaluation.result": ("EvaluationResult",),

@@ -99,7 +99,7 @@ def cost(request: CostRequest) -> CostResult:
     require_torch("counting costs")
     import torch
 
-    from gfnet_dynn.model.build import build_net
+    from gfnet_dynn.model.early_exit import build_net
 
     found = {}
     for name, spec in request.specs().items():

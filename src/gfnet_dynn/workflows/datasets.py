@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset, known_names, known_sets
-from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataListRequest
-from gfnet_dynn.data.checks.check import check_folder
-from gfnet_dynn.data.checks.report import DataCheckResult
+from gfnet_dynn.data.check import DataCheckResult, check_folder
+from gfnet_dynn.data.request import DataCheckRequest, DataListRequest
 from gfnet_dynn.data.source import find_in_folder
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import OnProgress, ignore_progress

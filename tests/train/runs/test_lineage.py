@@ -16,8 +16,8 @@ from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.images.copies import distinct
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.objectives.teacher import Teacher

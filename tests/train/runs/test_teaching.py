@@ -19,8 +19,8 @@ from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.splits.unlabelled import find_unlabelled
 from gfnet_dynn.errors import CheckpointError, MissingExtraError, TrainingError
 from gfnet_dynn.model import pretrained
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.progress import ignore_log
 from gfnet_dynn.runlayout import find_checkpoint_file

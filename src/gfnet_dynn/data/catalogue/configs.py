@@ -43,6 +43,12 @@ class DatasetConfig:
             if folder and Path(folder).is_absolute():
                 raise OptionError(f"{name} must be relative to the data set's folder, not {folder!r}")
 
+    @property
+    def part_folders(self) -> dict[str, str]:
+        """Part → its folder; with a random split there is no val, which is drawn from train later."""
+        val = {} if self.use_random_split else {"val": self.val_folder}
+        return {"train": self.train_folder, **val, **({"test": self.test_folder} if self.test_folder else {})}
+
 
 DATASET_CONFIG: Mapping[str, DatasetConfig] = {
     "UCM": DatasetConfig(21, 256, default_data_path="data/UCM"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from gfnet_dynn.data.catalogue.archive import list_images, open_archive, unpack
 from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, KnownSet, find_dataset, known_sets
 from gfnet_dynn.data.catalogue.fetch import fetch_archive
-from gfnet_dynn.data.catalogue.request import DataDownloadRequest
+from gfnet_dynn.data.request import DataDownloadRequest
 from gfnet_dynn.data.splits.folders import scan_folders, stratified
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError, DownloadError
@@ -106,10 +106,7 @@ def _by_hand(name: str, config: DatasetConfig, target: Path, known: KnownSet | N
 
 def part_folders(config: DatasetConfig) -> dict[str, str]:
     """The parts of a data set → their folders: train, val and test, or `all` for one that is split at random later."""
-    if config.use_random_split:
-        return {"all": config.train_folder}
-    folders = {"train": config.train_folder, "val": config.val_folder}
-    return folders | ({"test": config.test_folder} if config.test_folder else {})
+    return {"all": config.train_folder} if config.use_random_split else config.part_folders
 
 
 def _images_there(target: Path, config: DatasetConfig, known: KnownSet) -> dict[str, int] | None:

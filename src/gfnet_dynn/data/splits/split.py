@@ -84,18 +84,13 @@ def fingerprint_of(source: Source) -> str:
 def _scan(source: Source) -> dict[str, ClassFolders]:
     """Part → its images, with paths relative to the data set's root."""
     config, root = source.config, source.root
-    folders = {"train": config.train_folder}
-    if not config.use_random_split:
-        folders["val"] = config.val_folder
-    if config.test_folder:
-        folders["test"] = config.test_folder
     if not root.is_dir():
         raise DataError(
             f"no folder {root} for the data set {source.name}: give --data-path, or see `gfnet-dynn data list` for how "
             "to get it"
         )
     scans = {}
-    for part, folder in folders.items():
+    for part, folder in config.part_folders.items():
         scan = scan_folders(root / folder)
         prefix = scan.root.relative_to(root).as_posix()
         names = ((path if prefix == "." else f"{prefix}/{path}", label) for path, label in scan.files)

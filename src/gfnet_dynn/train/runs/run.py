@@ -10,18 +10,16 @@ from lightning_fabric import Fabric
 
 from gfnet_dynn.data.learned_from import RECORD
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.weights import load_published
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runlayout import STAGES, find_checkpoint_file
-from gfnet_dynn.system.memory import keep_freed_memory
+from gfnet_dynn.system.machine import keep_freed_memory
 from gfnet_dynn.system.storage import move_aside, require_writable, write_json
 from gfnet_dynn.train.engine.device import make_fabric
 from gfnet_dynn.train.engine.tracking import Reporter
-from gfnet_dynn.train.runs.record import RunRecord
-from gfnet_dynn.train.runs.run_folder import RunPlan, record_to_resume, stored_record
+from gfnet_dynn.train.runs.run_folder import RunPlan, RunRecord, record_to_resume, stored_record
 from gfnet_dynn.train.runs.start import InitialNet, initial_net
 from gfnet_dynn.train.stages.runner import StageRunner
 

@@ -14,9 +14,8 @@ from gfnet_dynn.data.learned_from import LearnedFrom, held_out_copies, learned_f
 from gfnet_dynn.data.loading.scenes import SceneData
 from gfnet_dynn.data.splits.split import Split, read_split
 from gfnet_dynn.errors import CheckpointError
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.pretrained import load_imagenet
 from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
 from gfnet_dynn.runlayout import RunLayout, find_checkpoint_file

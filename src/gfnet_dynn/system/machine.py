@@ -1,15 +1,38 @@
-"""How the C library keeps freed memory; without glibc nothing here has an effect."""
+"""The machine: the processor's name, which every measurement carries, and how glibc keeps freed memory."""
 
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 _WHILE_LOADING = 128 * 1024
 _AFTERWARDS = 32 * 1024**2  # the largest value to which glibc itself raises it
 _LARGEST = 2**31 - 1
+
+
+def processor() -> str:
+    """The processor's name as the system reports it; on small boards after the name of the board."""
+    names = [_board(), _name()]
+    return ", ".join(filter(None, names)) or platform.processor() or platform.machine()
+
+
+def _board() -> str:
+    try:
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0 \n")
+    except OSError:
+        return ""
+
+
+def _name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.machine import processor
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pytest
 
 from gfnet_dynn.data.catalogue import configs
 from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset
-from gfnet_dynn.data.checks.check import check_folder
-from gfnet_dynn.data.checks.report import DataCheckResult
+from gfnet_dynn.data.check import DataCheckResult, check_folder
 from gfnet_dynn.errors import DataError
 from tests.data.small_sets import picture, write_picture
 from tests.fingerprints import store_anew, write_scene
