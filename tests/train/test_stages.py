@@ -289,4 +289,4 @@ def test_positive_weights_come_from_the_selection_split(make_context: MakeContex
     logits[1:, 2, 0] = 9
     context.selection = lambda: ExitArrays(logits, np.zeros((4, 2), np.float32), np.zeros(4, np.int64))
     stage = JointStage(context, 4)
-    assert stage.memory()[0]["positive_weights"].tolist() == pytest.approx([3.0, 3.0])
+    assert stage.memory()[0]["gate_loss/pos_weight"].tolist() == pytest.approx([3.0, 3.0])

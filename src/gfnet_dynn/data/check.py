@@ -35,12 +35,8 @@ Group = tuple[str, ...]
 class PartReport:
     """One part of a data set: train, val, test, or `all` where it is split at random later.
 
-    Attributes:
-        folder: its path below the data set's folder.
-        images_per_class: class → number of files, the corrupt ones included.
-        common_size: most common ``WIDTHxHEIGHT`` in pixels, or None without images.
-        odd_sizes: every other size → paths.
-        corrupt: path of each file that cannot be decoded → reason.
+    Sizes are ``WIDTHxHEIGHT`` in pixels: the most common one, and of every other the paths. `images_per_class` counts
+    corrupt files too; `corrupt` has for each its path and the reason.
     """
 
     part: str
@@ -57,12 +53,8 @@ class PartReport:
 class DataCheckResult(Tabular):
     """The findings; the data set is usable where `problems` is empty.
 
-    Attributes:
-        leaks: the same image in several parts.
-        contradictions: the same image in several classes.
-        repeated: the same image several times in one class of one part.
-        problems: sentences on what to repair before training.
-        remarks: sentences on what does no harm.
+    `leaks` are copies of an image in several parts, `contradictions` in several classes, `repeated` in one class of one
+    part. `problems` are sentences on what to repair before training, `remarks` on what does no harm.
     """
 
     name: str

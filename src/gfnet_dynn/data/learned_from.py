@@ -23,10 +23,8 @@ RECORD = "learned_from"
 class LearnedFrom:
     """The images that a network learned from, those of the networks that it builds upon included.
 
-    Attributes:
-        trained: fingerprints of the images that gradients came from.
-        selected: fingerprints of those that epochs or thresholds were chosen on.
-        unknown: networks that it builds upon, of which it is not known what they learned from.
+    As fingerprints: of those that gradients came from, and of those that epochs or thresholds were chosen on. `unknown`
+    are networks that it builds upon, of which it is not known what they learned from.
     """
 
     trained: bytes

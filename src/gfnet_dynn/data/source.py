@@ -79,10 +79,7 @@ def find_in_folder(root: Path) -> Source:
     """The data set in a folder, known by the names of its sub-folders.
 
     Either one folder of images for each class, which are then split at random, or the folders of `PART_FOLDERS`, each
-    with one folder for each class.
-
-    Raises:
-        DataError: no such folder, or no class folders in it.
+    with one folder for each class. A DataError where there is no such folder, or no class folders are in it.
     """
     names = _folders(root)
     parts = {

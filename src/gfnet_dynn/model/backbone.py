@@ -22,11 +22,9 @@ _TINY = 1e-5  # its root keeps the gradient of a deviation finite where features
 class Backbone(nn.Module, ABC):
     """A backbone that can be run piece by piece.
 
-    Heads, gates, the exit rule, training and export know a backbone only through this class. What passes from one
-    piece to the next is the backbone's own matter; `pool` and `deviation` turn it into vectors for a head.
-
-    Attributes:
-        widths: channels of the pooled vector after each block.
+    Heads, gates, the exit rule, training and export know a backbone only through this class. What passes from one piece
+    to the next is the backbone's own matter; `pool` and `pool_with_deviation` turn it into vectors for a head, with
+    `widths` channels after each block. MACs are for one image.
     """
 
     widths: Sequence[int]

@@ -90,10 +90,8 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
 class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="efficientnet-lite"):
     """An EfficientNet-Lite: EfficientNet for small devices, with ReLU6 and without squeeze-and-excitation.
 
-    Source: Tan and Le, arXiv 1905.11946, and the authors' Lite variants of 2020.
-
-    Attributes:
-        variant: 0, 1 or 2; width, depth and training resolution increase with it.
+    Source: Tan and Le, arXiv 1905.11946, and the authors' Lite variants of 2020. With the variant 0, 1 or 2 its width,
+    depth and training resolution increase.
     """
 
     kind: ClassVar[str] = "efficientnet-lite"
@@ -141,11 +139,9 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
 
 
 class LiteBlock(NamedTuple):
-    """An inverted residual block: expand, depthwise convolution, project.
+    """An inverted residual block: expand (to a multiple of `inputs`), depthwise convolution, project.
 
-    Attributes:
-        expansion: hidden channels as a multiple of `inputs`.
-        kernel: side of the depthwise convolution, of which `stride` is too.
+    `kernel` is the side, and `stride` that of the depthwise convolution.
     """
 
     inputs: int
@@ -187,13 +183,9 @@ def _round_channels(channels: float) -> int:
 
 
 class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hybrid"):
-    """The first blocks of a convolutional trunk, then global-filter blocks.
+    """The first blocks of a convolutional trunk, up to the block `cut` (0-based), then global-filter blocks.
 
-    Attributes:
-        cut: last block of the trunk, 0-based.
-        width: channels D of the global-filter blocks.
-        depth_after: number of global-filter blocks.
-        mlp_ratio: hidden channels of their MLP as a multiple of `width`.
+    Of these, `width` is the channels D, and `mlp_ratio` the hidden channels of the MLP as a multiple of it.
     """
 
     kind: ClassVar[str] = "hybrid"
@@ -252,11 +244,7 @@ images (96x8), a hybrid, and plain convolutional trunks."""
 
 
 def find_backbone(name: str) -> BackboneSpec:
-    """The named variant, whatever its case.
-
-    Raises:
-        SpecError: no variant has that name; the message names the nearest.
-    """
+    """The named variant, whatever its case; a SpecError names the nearest where there is none of that name."""
     if name.casefold() not in BACKBONES:
         raise SpecError(f"unknown model '{name}': {nearest(name, BACKBONES)}")
     return BACKBONES[name.casefold()]

@@ -94,8 +94,7 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
 def make_input(backbone: BackboneSpec, size: int, *, pad: bool) -> InputSpec:
     """The input for images of `size` pixels, padded to whole patches where `pad` allows it.
 
-    Raises:
-        SpecError: `size` is not a multiple of the patch and `pad` is off.
+    A SpecError where `size` is not a multiple of the patch and `pad` is off.
     """
     if not pad:
         backbone.grid(size)

@@ -32,12 +32,9 @@ def make_folder(folder: Path) -> Path:
 
 
 def require_writable(folder: Path) -> Path:
-    """Create `folder` and prove, by writing one byte, that files can be put there.
+    """Create `folder` and prove, by writing one byte, that files can be put there; else raise a StorageError.
 
     Called before long work, so that a read-only place is found in the first second and not after the first epoch.
-
-    Raises:
-        StorageError: nothing can be written there.
     """
     make_folder(folder)
     try:

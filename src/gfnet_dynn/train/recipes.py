@@ -20,7 +20,7 @@ from gfnet_dynn.train.request import TrainRequest
 
 DEFAULT_RECIPE = "lite0"
 
-_HEAD = {"base": str, "description": str}
+_HEAD = ("base", "description")
 
 Preset = Mapping[type, Mapping[str, Any]]
 """For each group of options the values that replace its defaults, by field name."""
@@ -32,43 +32,34 @@ def known_recipes() -> dict[str, str]:
 
 
 def read_recipe(name: str | Path) -> Preset:
-    """The options of a recipe and its bases.
-
-    Args:
-        name: of a shipped recipe, or the path of a TOML file.
+    """The options of a recipe, shipped or in a TOML file, and of its bases.
 
     Raises:
         RecipeError: missing, no TOML, an unknown table or key (the nearest is named), or a value of the wrong type.
     """
-    kinds, tables = _groups(), _merged(str(name), ())
     preset = {}
-    for table, values in tables.items():
-        made = structured(kinds[table], values, f"recipe {name}: [{table}]", RecipeError)
-        preset[kinds[table]] = {key: getattr(made, key) for key in values}
+    for table, values in _merged(str(name), ()).items():
+        made = structured(_groups()[table], values, f"recipe {name}: [{table}]", RecipeError)
+        preset[type(made)] = {key: getattr(made, key) for key in values}
     return preset
 
 
 def recipe_request(name: str | Path = DEFAULT_RECIPE, **options: Any) -> TrainRequest:
-    """A request from a recipe, with options that win over it.
-
-    Args:
-        name: as `read_recipe`.
-        options: by field name, of any group; `folder` too.
+    """A request from a recipe, with options, by field name of any group, that win over it; `folder` too.
 
     Raises:
         RecipeError: as `read_recipe`.
         OptionError: there is no such option, or it is out of range.
     """
-    preset = read_recipe(name)
-    values: dict[type, dict[str, Any]] = {kind: dict(preset.get(kind, {})) for kind in _groups().values()}
-    owners = {each.name: kind for kind in values for each in fields(kind)}
+    preset, groups = read_recipe(name), _groups()
+    values: dict[str, dict[str, Any]] = {group: dict(preset.get(kind, {})) for group, kind in groups.items()}
+    owners = {each.name: group for group, kind in groups.items() for each in fields(kind)}
     folder = options.pop("folder", None)
     for key, value in options.items():
         if key not in owners:
             raise OptionError(f"no option '{key}': {nearest(key, owners)}")
         values[owners[key]][key] = value
-    made = {group: kind(**values[kind]) for group, kind in _groups().items()}
-    return TrainRequest(folder=None if folder is None else Path(folder), **made)
+    return TrainRequest(folder=folder, **{group: kind(**values[group]) for group, kind in groups.items()})
 
 
 def _groups() -> dict[str, Any]:
@@ -80,12 +71,13 @@ def _merged(name: str, readers: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     if name in readers:
         raise RecipeError(f"recipe {name} is its own base: {' → '.join((*readers, name))}")
     content, kinds = _load(name), _groups()
-    for key, kind in _HEAD.items():
-        if not isinstance(content.get(key, ""), kind):
+    for key in _HEAD:
+        if not isinstance(content.get(key, ""), str):
             raise RecipeError(f"recipe {name}: '{key}' must be a text, not {content[key]!r}")
-    content.pop("description", None)
-    base = content.pop("base", None)
-    merged = _merged(_relative(base, name), (*readers, name)) if base else {}
+    base, _ = (content.pop(key, "") for key in _HEAD)
+    if base not in (*_shipped(), ""):
+        base = str(Path(name).parent / base)
+    merged = _merged(base, (*readers, name)) if base else {}
     for table, values in content.items():
         if table not in kinds:
             raise RecipeError(f"recipe {name}: unknown table [{table}]: {nearest(table, [*kinds, *_HEAD])}")
@@ -94,10 +86,6 @@ def _merged(name: str, readers: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         refuse_unknown_keys(kinds[table], values, f"recipe {name}: [{table}]", RecipeError)
         merged[table] = {**merged.get(table, {}), **values}
     return merged
-
-
-def _relative(base: str, name: str) -> str:
-    return base if base in _shipped() else str(Path(name).parent / base)
 
 
 def _load(name: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from gfnet_dynn.train.objectives.losses import (
     exit_distillation_loss,
     exit_losses,
     exit_probabilities,
-    gate_loss,
     gate_targets,
     positive_weights,
     warmup_loss,
@@ -67,11 +66,6 @@ def test_positive_weights_are_bounded() -> None:
     targets = torch.tensor([[1.0, 0, 1, 0]] * 1 + [[0.0, 0, 1, 1]] * 3 + [[0.0, 0, 1, 1]] * 4)
     # 1 of 8 positive: 7, cut to 5; none: 5; all: kept above 0; 7 of 8: 1/7.
     assert positive_weights(targets).tolist() == pytest.approx([5.0, 5.0, 1 / 8, 1 / 7])
-
-
-def test_gate_loss_weighs_positives() -> None:
-    logits, weights = torch.tensor([[0.0], [0.0]]), torch.tensor([3.0])
-    assert gate_loss(logits, torch.tensor([[1.0], [0.0]]), weights).item() == pytest.approx(2 * math.log(2))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))

@@ -65,10 +65,8 @@ DATASET_CONFIG: Mapping[str, DatasetConfig] = {
 class Archive:
     """One ZIP archive in a data set repository of the Hugging Face hub.
 
-    Attributes:
-        revision: commit, so that the archive cannot change under a fixed checksum.
-        images_folder: folder inside the archive with one folder of images for each class.
-        unpacked_limit_gb: most that the images may take on disk; an archive that declares more is refused.
+    `revision` is a commit, so that the archive cannot change under a fixed checksum; `images_folder` has one folder of
+    images for each class; an archive that declares more than `unpacked_limit_gb` is refused.
     """
 
     repository: str
@@ -81,13 +79,9 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class KnownSet:
-    """What is published about a data set.
+    """What is published about a data set: images in the whole set, and least and most in one class of it.
 
-    Attributes:
-        images: number in the whole set.
-        images_per_class: least and most in one class of the whole set.
-        source: who made it and where it is described.
-        generated: `gfnet-dynn` draws it itself.
+    `generated`: `gfnet-dynn` draws it itself.
     """
 
     images: int

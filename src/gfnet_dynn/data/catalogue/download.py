@@ -24,11 +24,9 @@ ARCHIVES_FOLDER = ".downloads"
 
 @dataclass(frozen=True)
 class DataDownloadResult(Tabular):
-    """A data set on disk.
+    """A data set on disk, with the number of images in each part.
 
-    Attributes:
-        images: number in each part; one part ``all`` where the set is split at random later.
-        fetched: False if it was there before.
+    One part ``all`` where the set is split at random later; `fetched` is False where it was there before.
     """
 
     name: str

@@ -52,10 +52,8 @@ def prepare(
 ) -> SceneData:
     """Split a data set, or read its split again from `folder`, where splits are stored; nothing is written.
 
-    None draws the split anew. `on_progress` is called while the images of a new split are decoded.
-
-    Raises:
-        DataError: as `find_split`.
+    None draws the split anew. `on_progress` is called while the images of a new split are decoded. Errors as
+    `find_split`.
     """
     checking = partial(on_progress, f"Checking the images of {source.name}")
     path = folder / _split_name(source, settings) if folder else None

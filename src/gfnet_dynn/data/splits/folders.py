@@ -15,12 +15,10 @@ from gfnet_dynn.wording import counted
 
 @dataclass(frozen=True, slots=True)
 class ClassFolders:
-    """The images below one folder.
+    """The images below `root`, a folder that holds one folder for each class.
 
-    Attributes:
-        root: the folder that holds the class folders.
-        classes: folder names, sorted; a class index is a position here.
-        files: for each image its path relative to `root` (POSIX) and its class index, sorted by path.
+    A class index is a position in `classes`, the sorted folder names. `files` has for each image its path relative to
+    `root` (POSIX) and its class index, sorted by path.
     """
 
     root: Path

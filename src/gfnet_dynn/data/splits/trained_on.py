@@ -19,12 +19,9 @@ from gfnet_dynn.spec.network import InputSpec
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The data that a checkpoint learned from, as it records them.
+    """The data that a checkpoint learned from, as it records them; the fingerprint is as `Split` has it.
 
-    Attributes:
-        fingerprint: of the images, as `Split` has it.
-        split: the split itself, where it was kept beside the checkpoint.
-        learned_from: the images that it was trained and selected on.
+    `split` is the split itself, where it was kept beside the checkpoint.
     """
 
     data_set: str
@@ -39,8 +36,7 @@ def prepare_report(
 ) -> tuple[SceneData, str | None]:
     """The images to report on: those that were held out in training, where these are the images of training.
 
-    Returns:
-        The data, and what the user should know of them, or None.
+    Returned with what the user should know of them, or None.
 
     Raises:
         DataError: images to report on are missing or replaced, or copies of images that the network has learned from.

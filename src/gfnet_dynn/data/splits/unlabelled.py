@@ -17,12 +17,7 @@ from gfnet_dynn.progress import OnStep, ignore_steps
 
 @dataclass(frozen=True)
 class UnlabelledImages:
-    """The images below a folder, whatever its sub-folders are called.
-
-    Attributes:
-        files: absolute paths, each with `UNLABELLED`.
-        fingerprints: of the images used, in order.
-    """
+    """The images below a folder: absolute paths with `UNLABELLED`, files skipped with the reason, and fingerprints."""
 
     files: Files
     skipped: dict[str, str]

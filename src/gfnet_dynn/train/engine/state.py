@@ -21,11 +21,7 @@ from gfnet_dynn.train.stages.stage import Stage, below
 
 @dataclass
 class EpochTally:
-    """Sums over the steps of an epoch, so far.
-
-    Attributes:
-        seconds: that they took; pauses between a stop and going on are not in it.
-    """
+    """Sums over the steps of an epoch so far; `seconds` without pauses between a stop and going on."""
 
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -48,11 +44,7 @@ class EpochTally:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a stage stands: the next step to take.
-
-    Attributes:
-        finished: the stage needs no further epoch.
-    """
+    """Where a stage stands: epoch and step to take next, 0-based; `finished` where it needs no further epoch."""
 
     epoch: int = 0
     step: int = 0
@@ -81,11 +73,7 @@ def save_state(path: Path, stage: Stage, position: Position) -> None:
 
 
 def load_state(path: Path, stage: Stage) -> Position:
-    """Put a stage back to where `save_state` left it.
-
-    Raises:
-        CheckpointError: missing, damaged or of another stage.
-    """
+    """Put a stage back to where `save_state` left it; a CheckpointError where that is damaged or of another stage."""
     tensors, header = load_tensors(path, _Header)
     if header.stage != stage.name:
         raise CheckpointError(f"{path} is a state of the {header.stage} stage, not of {stage.name}")

@@ -71,9 +71,8 @@ def _low(spectrum: Tensor) -> Tensor:
 class Distiller(nn.Module):
     """The teacher's part in the loss of a student's final classifier, with what is thrown away or merged afterwards.
 
-    Attributes:
-        head: the second classifier of hard distillation, or None.
-        projection: from the student's channels to the teacher's, for the frequency domain, or None.
+    `head` is the second classifier of hard distillation, `projection` maps the student's channels to the teacher's for
+    the frequency domain; None where not needed.
     """
 
     def __init__(

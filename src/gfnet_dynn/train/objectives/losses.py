@@ -39,9 +39,8 @@ def exit_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) ->
 def warmup_loss(losses: Tensor, training: Sequence[bool]) -> Tensor:
     """Σ over the exits still training of (G + 2 - l) · CE_l with l counted from 1: earlier exits weigh more.
 
-    Args:
-        losses: [B, G + 1], the final classifier last; it takes no part.
-        training: for each early exit whether its head still trains, [G].
+    The final classifier, last of `losses` [B, G + 1], takes no part; `training` [G]: whether an early head still
+    trains.
     """
     gates = len(training)
     weights = losses.new_tensor([(gates + 1 - index) * on for index, on in enumerate(training)])
@@ -72,11 +71,6 @@ def positive_weights(targets: Tensor) -> Tensor:
     weights = (len(targets) - positives) / positives.clamp(min=_TINY)
     smallest = 1 / max(len(targets), 1)
     return weights.clamp(min=smallest, max=_LARGEST_POSITIVE_WEIGHT)
-
-
-def gate_loss(gate_logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Binary cross-entropy of the gates, mean over [B, G]; `weights` [G] are of the positives."""
-    return functional.binary_cross_entropy_with_logits(gate_logits, targets, pos_weight=weights)
 
 
 def exit_probabilities(gates: Tensor) -> Tensor:

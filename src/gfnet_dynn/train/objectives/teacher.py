@@ -38,9 +38,8 @@ class WholeNet(nn.Module):
 class Teacher(nn.Module):
     """A trained network that answers for the views of its student.
 
-    Attributes:
-        source: what it is and where it comes from, as JSON values.
-        weights: the file of its weights, beside which lies what it learned from; None: that is not known.
+    `source`: what it is and where it comes from, as JSON values. `weights`: its file, beside which lies what it learned
+    from; None: that is not known.
     """
 
     def __init__(

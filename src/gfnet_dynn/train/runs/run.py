@@ -26,12 +26,7 @@ from gfnet_dynn.train.stages.runner import StageRunner
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is ready to train.
-
-    Attributes:
-        record: what is stored of it.
-        notes: to be shown before it starts.
-    """
+    """A run that is ready to train: its plan, what is stored of it, and notes to be shown before it starts."""
 
     plan: RunPlan
     record: RunRecord
@@ -102,9 +97,7 @@ def _net_to_resume(plan: RunPlan, record: RunRecord) -> EarlyExitNet:
 def check_start(plan: RunPlan, *, resume: bool) -> None:
     """Refuse at once what `open_run` would refuse without looking at a teacher, whose training may come before it.
 
-    Raises:
-        TrainingError: there is no run to resume, or choices make no sense together.
-        CheckpointError: the weights to start from do not fit.
+    Its errors are those of `open_run`.
     """
     if not resume:
         make_fabric(plan.settings.device, plan.settings.precision)

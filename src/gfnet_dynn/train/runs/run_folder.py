@@ -72,12 +72,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What to train, on what, and how.
-
-    Attributes:
-        teacher: ready to use, or None.
-        unlabelled: further images to learn from, or None.
-    """
+    """What to train, on what, and how; teacher and unlabelled images are ready to use."""
 
     spec: NetSpec
     data: SceneData
@@ -110,10 +105,8 @@ class RunPlan:
     def learned_from(self) -> LearnedFrom:
         """What the run will have learned from, its starting weights and its teacher included.
 
-        ImageNet weights that come as packages are omitted: they are no scenes.
-
-        Raises:
-            CheckpointError: a checkpoint cannot be read.
+        ImageNet weights that come as packages are omitted: they are no scenes. A CheckpointError where a checkpoint
+        cannot be read.
         """
         found = learned_from_split(self.data.split)
         if self.unlabelled is not None:
@@ -141,11 +134,7 @@ class RunPlan:
 
 
 def stored_record(folder: Path) -> RunRecord:
-    """The record of the run in a folder.
-
-    Raises:
-        TrainingError: there is no run, or its record is damaged.
-    """
+    """The record of the run in a folder; a TrainingError where there is no run, or its record is damaged."""
     file = RunLayout(folder).record
     if not file.is_file():
         raise TrainingError(f"no run to resume in {folder}: start it without --resume")
@@ -176,8 +165,7 @@ def remembered_source(folder: Path, data_path: Path | None = None) -> Source:
 def record_to_resume(plan: RunPlan) -> RunRecord:
     """The record of the run in the plan's folder, if it is the run that the plan describes.
 
-    Raises:
-        TrainingError: there is no run, its record is damaged, or it was made with other choices.
+    A TrainingError where there is no run, its record is damaged, or it was made with other choices.
     """
     stored = stored_record(plan.folder)
     if differing := _differing(stored.to_dict(), plan.record().to_dict()):

@@ -27,8 +27,7 @@ from gfnet_dynn.train.request import Start
 def read_trained(path: Path) -> Checkpoint | StateDict:
     """The content of a user's path: a checkpoint of ours with its description, or the tensors of a `.pth`.
 
-    Raises:
-        CheckpointError: missing, damaged or unsafe.
+    A CheckpointError where it is missing, damaged or unsafe.
     """
     file = find_checkpoint_file(path)
     return load_checkpoint(file) if file.suffix == SUFFIX else read_pth(file)
@@ -37,8 +36,7 @@ def read_trained(path: Path) -> Checkpoint | StateDict:
 def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) -> EarlyExitNet:
     """A trained network for evaluation on data with the classes of `spec`, in evaluation mode.
 
-    Raises:
-        CheckpointError: of other classes, of another network, or without early exits.
+    A CheckpointError where it is of other classes, of another network, or without early exits.
     """
     if isinstance(trained, Checkpoint) and trained.spec.classes != spec.classes:
         raise CheckpointError(_other_classes(trained, spec, source))
@@ -69,11 +67,10 @@ def weights_digest(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class InitialNet:
-    """A network before its first step.
+    """A network before its first step, and what the user should know of it.
 
-    Attributes:
-        has_classifier: its final classifier is trained already.
-        keeps_statistics: its batch norms keep the statistics that came with the weights.
+    Its final classifier may be trained already, its batch norms keep the statistics that came with the weights, and
+    `provenance` is that of the checkpoint it started from.
     """
 
     net: EarlyExitNet
@@ -125,8 +122,7 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
 def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
     """The split that lies with the run that a checkpoint belongs to, if it is the one that the checkpoint speaks of.
 
-    Raises:
-        DataError: it is there but damaged.
+    A DataError where it is there but damaged.
     """
     path, data = RunLayout(file.parent.parent).split, provenance.get("data", {})
     if not path.is_file():
@@ -137,11 +133,7 @@ def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
 
 
 def learned_from_weights(path: Path) -> LearnedFrom:
-    """What the network of a user's path has learned from; a published file has no record of it.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
+    """What the network of a user's path has learned from, of which a published file has no record."""
     file = find_checkpoint_file(path)
     if file.suffix != SUFFIX:
         return learned_from_unknown(path)
@@ -149,11 +141,7 @@ def learned_from_weights(path: Path) -> LearnedFrom:
 
 
 def require_unseen(provenance: Mapping[str, Any], data: SceneData, file: Path) -> None:
-    """Refuse a checkpoint that learned, or builds upon one that learned, from images that are held out now.
-
-    Raises:
-        CheckpointError: it did.
-    """
+    """Raise a CheckpointError where a network, or one that it builds upon, learned from images held out now."""
     if seen := held_out_copies(data.split, learned_from_provenance(provenance, file)):
         raise CheckpointError(
             f"{file}, or what it started from, has learned from {len(seen)} of the images that are held out now, such "

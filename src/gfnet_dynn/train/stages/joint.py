@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from gfnet_dynn.data.loading.loaders import Batch
@@ -18,7 +18,6 @@ from gfnet_dynn.train.objectives.losses import (
     exit_distillation_loss,
     exit_losses,
     exit_probabilities,
-    gate_loss,
     gate_targets,
     positive_weights,
     weighted_exit_loss,
@@ -80,7 +79,8 @@ class JointStage(Stage):
         self.add_optimizer("gates", AdamW(net.gates.parameters(), lr=settings.gate_lr, weight_decay=0.0))
         self._phases = plan_phases(settings.bilevel_batches, settings.gate_share, self.steps)
         self._costs = net.exit_costs()
-        self._weights = self._positive_weights(context.selection())
+        self._gate_loss = nn.BCEWithLogitsLoss(pos_weight=self._positive_weights(context.selection()))
+        self.extra["gate_loss"] = self._gate_loss
         self.best["net"] = BestWeights()
 
     def trains_gates(self, step: int) -> bool:
@@ -97,7 +97,7 @@ class JointStage(Stage):
         with torch.no_grad():
             logits = self.forward(batch.images).logits
             targets = gate_targets(exit_losses(logits, batch.labels), self._costs, self.context.settings.ce_ic_tradeoff)
-        loss = gate_loss(net.gate_logits(logits), targets, self._weights)
+        loss = self._gate_loss(net.gate_logits(logits), targets)
         self.descend("gates", loss, step)
         return {"loss/gates": loss.item()}
 
@@ -130,7 +130,7 @@ class JointStage(Stage):
         before, the gates have not learned, and the score does not see them.
         """
         arrays = self.context.selection()
-        self._weights = self._positive_weights(arrays)
+        self._gate_loss.pos_weight = self._positive_weights(arrays)
         accuracies = exit_accuracies(arrays)
         right = arrays.correct.mean(axis=1)
         if 2 * (epoch + 1) >= self.epochs:
@@ -141,16 +141,6 @@ class JointStage(Stage):
         losses = exit_losses(torch.from_numpy(arrays.logits), torch.from_numpy(arrays.labels))
         targets = gate_targets(losses, self._costs, self.context.settings.ce_ic_tradeoff)
         return positive_weights(targets).to(self.context.fabric.device)
-
-    def memory(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """As always, and the weights of the positives."""
-        tensors, values = super().memory()
-        return {**tensors, "positive_weights": self._weights}, values
-
-    def recall(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Restore what `memory` returned."""
-        super().recall(tensors, values)
-        self._weights = tensors["positive_weights"].to(self.context.fabric.device)
 
     def finish(self) -> None:
         """Go back to the epoch that was kept."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gfnet_dynn.data.loading.loaders import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.train.objectives.losses import exit_losses, gate_loss, gate_targets, positive_weights
+from gfnet_dynn.train.objectives.losses import exit_losses, gate_targets, positive_weights
 from gfnet_dynn.units import percent
 
 RIDGES = (1e-4, 1e-3, 1e-2)
@@ -38,12 +38,9 @@ class Features:
 
 @dataclass(frozen=True)
 class Refit:
-    """Result of refitting one classifier.
+    """Result of refitting one classifier: accuracies on the selection split before and, at the best ridge, after it.
 
-    Attributes:
-        before: accuracy on the selection split with the trained weights.
-        after: with the refitted ones, at the best ridge.
-        kept: whether the refitted ones replaced them: only where they are better by more than a standard error.
+    The refitted weights are kept only where they are better by more than a standard error.
     """
 
     before: float
@@ -107,14 +104,15 @@ def refit_gates(net: EarlyExitNet, selection: ExitArrays, tradeoff: float) -> No
     device = next(net.parameters()).device
     logits, labels = (torch.from_numpy(each).to(device) for each in (selection.logits, selection.labels))
     targets = gate_targets(exit_losses(logits, labels), net.exit_costs(), tradeoff)
-    weights = positive_weights(targets)
+    gate_loss = nn.BCEWithLogitsLoss(pos_weight=positive_weights(targets))
     parameters = list(net.gates.parameters())
     for parameter in parameters:
         parameter.requires_grad_(True)
 
     def loss() -> Tensor:
         ridge = sum((parameter.square().sum() for parameter in parameters), start=logits.new_zeros(()))
-        return gate_loss(net.gate_logits(logits), targets, weights) + _GATE_RIDGE * ridge
+        fit: Tensor = gate_loss(net.gate_logits(logits), targets)
+        return fit + _GATE_RIDGE * ridge
 
     _minimise(parameters, loss)
 

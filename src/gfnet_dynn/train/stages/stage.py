@@ -52,9 +52,7 @@ class StageContext:
 class BestWeights:
     """A copy of a module's weights at its best score, or at a later one that is as good for all that one can tell.
 
-    Attributes:
-        score: the best so far, larger is better; None before the first.
-        epochs_without: epochs since then.
+    `score` is the best so far, None before the first; `epochs_without` are the epochs since then.
     """
 
     def __init__(self) -> None:
@@ -164,11 +162,7 @@ class Stage(ABC):
         return outputs
 
     def descend(self, name: str, loss: Tensor, step: int) -> None:
-        """One step of an optimiser down a loss.
-
-        Raises:
-            TrainingError: the loss is not finite.
-        """
+        """One step of an optimiser down a loss; a TrainingError where loss or gradient are not finite."""
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss of the {self.name} stage is {loss.item()} {self._where(step)}: {_REMEDY}")
         fabric, optimizer = self.context.fabric, self.optimizers[name]
