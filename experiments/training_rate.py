@@ -28,9 +28,8 @@ wait_politely()  # before torch is imported
 import torch
 from torch import nn
 
-from gfnet_dynn.data.loading.loaders import Batch
-from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.scenes import Batch, SceneData, prepare
 from gfnet_dynn.data.source import locate
 from gfnet_dynn.model import gfnet
 from gfnet_dynn.model.early_exit import build_net

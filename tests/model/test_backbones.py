@@ -14,7 +14,7 @@ from gfnet_dynn.errors import MissingExtraError, SpecError
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.model.early_exit import build_backbone, build_net
 from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
-from gfnet_dynn.model.pretrained import load_imagenet
+from gfnet_dynn.model.weights import load_imagenet
 from gfnet_dynn.spec.backbone import BACKBONES, EfficientNetLiteSpec, GFNetSpec, HybridSpec
 from gfnet_dynn.spec.network import NetSpec, make_input
 

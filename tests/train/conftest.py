@@ -11,8 +11,8 @@ import torch
 from lightning_fabric import Fabric
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
-from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.scenes import SceneData, prepare
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.model.early_exit import build_net

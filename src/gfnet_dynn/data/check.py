@@ -14,7 +14,7 @@ from PIL import Image
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig, known_sets
 from gfnet_dynn.data.catalogue.download import part_folders
-from gfnet_dynn.data.splits.folders import parent_hint
+from gfnet_dynn.data.folders import parent_hint
 from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.images.copies import group_copies
 from gfnet_dynn.images.decode import read_image

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset
+from gfnet_dynn.data.folders import scan_folders
 from gfnet_dynn.data.request import DataOptions
-from gfnet_dynn.data.splits.folders import scan_folders
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions

@@ -17,7 +17,7 @@ from gfnet_dynn.export.segments import export_segments
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.model.early_exit import build_net
-from gfnet_dynn.model.pretrained import load_imagenet
+from gfnet_dynn.model.weights import load_imagenet
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.backbone import EfficientNetLiteSpec, find_backbone
 from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input

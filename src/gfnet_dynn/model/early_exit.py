@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from gfnet_dynn.exits.rule import per_exit, should_exit
 from gfnet_dynn.model.backbone import Backbone, linear_macs
-from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
+from gfnet_dynn.model.efficientnet_lite import EfficientNetLite, Hybrid
 from gfnet_dynn.model.gfnet import GFNet, init_weights
-from gfnet_dynn.model.hybrid import Hybrid
 from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, ExitPooling, GFNetSpec
 from gfnet_dynn.spec.network import NetSpec
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from gfnet_dynn.benchmark.torch_latency import measure_exits
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.evaluation.policies import choose_thresholds, has_thresholds, trained_policies

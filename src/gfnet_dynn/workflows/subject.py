@@ -9,11 +9,10 @@ from typing import Any
 
 from msgspec import structs
 
-from gfnet_dynn.data.learned_from import learned_from_provenance
-from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.learned_from import TrainedOn, learned_from_provenance, prepare_report
 from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.scenes import SceneData, prepare
 from gfnet_dynn.data.source import Source, locate
-from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.model.checkpoint import Checkpoint

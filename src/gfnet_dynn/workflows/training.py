@@ -10,11 +10,11 @@ from pathlib import Path
 
 from msgspec import structs
 
-from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
+from gfnet_dynn.data.learned_from import UnlabelledImages, find_unlabelled, require_unseen
+from gfnet_dynn.data.scenes import SceneData, keep_split, prepare
 from gfnet_dynn.data.source import locate
-from gfnet_dynn.data.splits.unlabelled import UnlabelledImages, find_unlabelled, require_unseen
 from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
-from gfnet_dynn.model.pretrained import require_imagenet
+from gfnet_dynn.model.weights import require_imagenet
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runlayout import run_folder

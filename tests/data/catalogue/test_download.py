@@ -11,8 +11,8 @@ import pytest
 from gfnet_dynn.data.catalogue import configs
 from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, find_dataset
 from gfnet_dynn.data.catalogue.download import ARCHIVES_FOLDER, DataDownloadResult, download_dataset
+from gfnet_dynn.data.folders import scan_folders
 from gfnet_dynn.data.request import DataDownloadRequest
-from gfnet_dynn.data.splits.folders import scan_folders
 from gfnet_dynn.errors import DataError, DownloadError, StorageError
 from gfnet_dynn.progress import OnStep
 from tests.data.hub import Hub, serve

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from gfnet_dynn.data.splits.folders import scan_folders
+from gfnet_dynn.data.folders import scan_folders
 from gfnet_dynn.data.synthetic import generate
 from gfnet_dynn.data.synthetic.generate import CLASSES, draw_scene, write_synthetic
 from gfnet_dynn.errors import DataError, StorageError

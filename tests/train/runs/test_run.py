@@ -10,9 +10,9 @@ import pytest
 import torch
 from msgspec import structs
 
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.learned_from import find_unlabelled
 from gfnet_dynn.data.request import SplitSettings
-from gfnet_dynn.data.splits.unlabelled import find_unlabelled
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import published_state

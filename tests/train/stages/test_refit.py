@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import build_net
-from gfnet_dynn.train.objectives.losses import exit_losses, gate_targets, positive_weights
+from gfnet_dynn.train.losses import exit_losses, gate_targets, positive_weights
 from gfnet_dynn.train.stages import refit
 from gfnet_dynn.train.stages.refit import Features, collect_features, fit_linear, refit_gates, refit_heads
 from tests.train.conftest import TINY, MakeContext

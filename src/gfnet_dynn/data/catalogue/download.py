@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gfnet_dynn.data.catalogue.archive import list_images, open_archive, unpack
+from gfnet_dynn.data.catalogue.archive import fetch_archive, list_images, open_archive, unpack
 from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, KnownSet, find_dataset, known_sets
-from gfnet_dynn.data.catalogue.fetch import fetch_archive
+from gfnet_dynn.data.folders import scan_folders, stratified
 from gfnet_dynn.data.request import DataDownloadRequest
-from gfnet_dynn.data.splits.folders import scan_folders, stratified
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError, DownloadError
 from gfnet_dynn.progress import OnProgress, ignore_progress

@@ -12,19 +12,18 @@ import msgspec
 import torch
 
 from gfnet_dynn import __version__
-from gfnet_dynn.data.learned_from import LearnedFrom, learned_from_split, learned_from_unknown
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.learned_from import LearnedFrom, UnlabelledImages, learned_from_split, learned_from_unknown
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import DataRecord
-from gfnet_dynn.data.splits.unlabelled import UnlabelledImages
+from gfnet_dynn.data.split import DataRecord
 from gfnet_dynn.errors import CheckpointError, DataError, TrainingError
 from gfnet_dynn.options import flag
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import NetSpec
 from gfnet_dynn.system.structured import structured_file
+from gfnet_dynn.train.distillation import Teacher
 from gfnet_dynn.train.engine.device import choose_device, choose_precision
-from gfnet_dynn.train.objectives.teacher import Teacher
 from gfnet_dynn.train.request import DistillationSettings, Start, TrainSettings
 from gfnet_dynn.train.runs.start import describe_start, learned_from_weights, weights_digest
 

@@ -11,16 +11,15 @@ from typing import Any
 import torch
 
 from gfnet_dynn.data.learned_from import LearnedFrom, held_out_copies, learned_from_provenance, learned_from_unknown
-from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.data.splits.split import Split, read_split
+from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.data.split import Split, read_split
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
-from gfnet_dynn.model.pretrained import load_imagenet
-from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
+from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_imagenet, load_published, read_pth
 from gfnet_dynn.runlayout import RunLayout, find_checkpoint_file
 from gfnet_dynn.spec.network import NetSpec
-from gfnet_dynn.train.engine.seeding import derived_seed
+from gfnet_dynn.train.engine.loop import derived_seed
 from gfnet_dynn.train.request import Start
 
 

@@ -15,7 +15,7 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import BusyError, CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.weights import is_of_exits, state_digest
@@ -31,8 +31,8 @@ from gfnet_dynn.spec.backbone import (
 )
 from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
+from gfnet_dynn.train.distillation import Teacher, WholeNet
 from gfnet_dynn.train.engine.tracking import Reporter
-from gfnet_dynn.train.objectives.teacher import Teacher, WholeNet
 from gfnet_dynn.train.request import Start, TrainSettings
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan, can_resume

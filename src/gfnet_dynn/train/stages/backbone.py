@@ -7,10 +7,10 @@ from contextlib import nullcontext
 
 from torch import Tensor, nn
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
+from gfnet_dynn.train.distillation import Distiller, labelled_mean
 from gfnet_dynn.train.engine.optimisation import make_optimizer
-from gfnet_dynn.train.objectives.distillation import Distiller, labelled_mean
-from gfnet_dynn.train.objectives.losses import exit_losses
+from gfnet_dynn.train.losses import exit_losses
 from gfnet_dynn.train.stages.stage import BestWeights, EpochSummary, Stage, StageContext, standard_error, train_only
 
 

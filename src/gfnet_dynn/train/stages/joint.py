@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.train.distillation import exit_teacher_losses
 from gfnet_dynn.train.engine.optimisation import make_optimizer
-from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
-from gfnet_dynn.train.objectives.losses import (
+from gfnet_dynn.train.losses import (
     exit_distillation_loss,
     exit_losses,
     exit_probabilities,

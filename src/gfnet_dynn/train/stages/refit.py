@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.train.objectives.losses import exit_losses, gate_targets, positive_weights
+from gfnet_dynn.train.losses import exit_losses, gate_targets, positive_weights
 from gfnet_dynn.units import percent
 
 RIDGES = (1e-4, 1e-3, 1e-2)

@@ -9,8 +9,8 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from gfnet_dynn.data.loading.augment import Normalise
-from gfnet_dynn.data.loading.loaders import ImageLoader, cut_into_batches
+from gfnet_dynn.data.augment import Normalise
+from gfnet_dynn.data.scenes import ImageLoader, cut_into_batches
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.evaluation.policies import choose_thresholds
 from gfnet_dynn.model.early_exit import EarlyExitNet

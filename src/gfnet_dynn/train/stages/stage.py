@@ -16,12 +16,12 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet, ExitOutputs
+from gfnet_dynn.train.distillation import Teacher, TeacherOutput
 from gfnet_dynn.train.engine.optimisation import learning_rate_factor, set_learning_rate
-from gfnet_dynn.train.objectives.teacher import Teacher, TeacherOutput
 from gfnet_dynn.train.request import DistillationSettings, TrainSettings
 
 _LARGEST_GRADIENT_NORM = 1.0

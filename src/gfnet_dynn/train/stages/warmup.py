@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
+from gfnet_dynn.train.distillation import exit_teacher_losses
 from gfnet_dynn.train.engine.optimisation import make_optimizer
-from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
-from gfnet_dynn.train.objectives.losses import exit_losses, warmup_loss
+from gfnet_dynn.train.losses import exit_losses, warmup_loss
 from gfnet_dynn.train.stages.stage import BestWeights, EpochSummary, Stage, StageContext, exit_accuracies, train_only
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gfnet_dynn.train.objectives.losses import (
+from gfnet_dynn.train.losses import (
     exit_distillation_loss,
     exit_losses,
     exit_probabilities,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gfnet_dynn.data.loading.augment import Normalise, TrainingTransform, random_symmetry
+from gfnet_dynn.data.augment import Normalise, TrainingTransform, random_symmetry
 from gfnet_dynn.data.request import Augmentation
 from gfnet_dynn.errors import MissingExtraError
 from gfnet_dynn.spec.network import InputSpec

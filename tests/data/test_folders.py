@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.data.splits.folders import require_classes, scan_folders
+from gfnet_dynn.data.folders import require_classes, scan_folders
 from gfnet_dynn.errors import DataError
 
 

@@ -10,19 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.spec.backbone import IMAGENET_MEAN, IMAGENET_STD
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.train.objectives.distillation import (
+from gfnet_dynn.train.distillation import (
     Distiller,
+    Teacher,
+    TeacherOutput,
     exit_teacher_losses,
     frequency_loss,
     labelled_mean,
 )
-from gfnet_dynn.train.objectives.losses import soft_losses
-from gfnet_dynn.train.objectives.teacher import Teacher, TeacherOutput
+from gfnet_dynn.train.losses import soft_losses
 from gfnet_dynn.train.request import DistillationSettings
 from gfnet_dynn.train.stages.backbone import BackboneStage
 from gfnet_dynn.train.stages.joint import JointStage

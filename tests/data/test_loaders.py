@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gfnet_dynn.data.loading import loaders
-from gfnet_dynn.data.loading.loaders import Batch, ImageLoader, cut_into_batches
+from gfnet_dynn.data import scenes
+from gfnet_dynn.data.scenes import Batch, ImageLoader, cut_into_batches
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.spec.network import InputSpec
 
@@ -94,7 +94,7 @@ def test_images_are_decoded_once_for_two_transforms(root: Path, monkeypatch: pyt
     first = loader(root)
     second = first.shown_by(lambda images: as_is(images) + 1)
     before = list(first.in_order(4, CPU))
-    monkeypatch.setattr("gfnet_dynn.data.loading.loaders.load_input", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("gfnet_dynn.data.loading.scenes.load_input", lambda *_: pytest.fail("decoded again"))
     for one, other in zip(before, second.in_order(4, CPU), strict=True):
         assert torch.equal(one.images + 1, other.images)
     assert torch.equal(next(first.in_order(4, CPU)).images, before[0].images)
@@ -115,7 +115,7 @@ def test_kept_images_are_decoded_once(root: Path) -> None:
 def test_without_memory_the_batches_are_the_same_and_decoded_anew(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order = [4, 0, 10, 4, 2]
     kept = list(loader(root).batches(order, 2, CPU))
-    monkeypatch.setattr(loaders, "MEMORY_LIMIT_BYTES", COUNT * SIDE * SIDE * 3 - 1)
+    monkeypatch.setattr(scenes, "MEMORY_LIMIT_BYTES", COUNT * SIDE * SIDE * 3 - 1)
     loaded = loader(root)
     for _ in range(2):
         for batch, other in zip(loaded.batches(order, 2, CPU), kept, strict=True):
@@ -127,7 +127,7 @@ def test_without_memory_the_batches_are_the_same_and_decoded_anew(root: Path, mo
 
 
 def test_images_are_kept_up_to_the_limit_itself(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaders, "MEMORY_LIMIT_BYTES", COUNT * SIDE * SIDE * 3)
+    monkeypatch.setattr(scenes, "MEMORY_LIMIT_BYTES", COUNT * SIDE * SIDE * 3)
     loaded = loader(root)
     before = numbers(loaded.in_order(4, CPU))
     (root / "04.png").unlink()

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from gfnet_dynn.data.augment import Normalise
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
-from gfnet_dynn.data.loading.augment import Normalise
-from gfnet_dynn.data.loading.loaders import ImageLoader
+from gfnet_dynn.data.learned_from import find_unlabelled, require_unseen
 from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.scenes import ImageLoader
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import UNLABELLED, find_split
-from gfnet_dynn.data.splits.unlabelled import find_unlabelled, require_unseen
+from gfnet_dynn.data.split import UNLABELLED, find_split
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.train.engine.seeding import epoch_order
+from gfnet_dynn.train.engine.loop import epoch_order
 from tests.data.small_sets import write_picture
 from tests.fingerprints import store_anew
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
+from gfnet_dynn.data.folders import ClassFolders, require_classes, scan_folders, stratified
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.folders import ClassFolders, require_classes, scan_folders, stratified
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.images.fingerprint import BYTES, fingerprint_files
 from gfnet_dynn.progress import OnStep, ignore_steps

@@ -10,7 +10,7 @@ import pytest
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.request import SplitSettings
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.split import Split, find_split, read_split
+from gfnet_dynn.data.split import Split, find_split, read_split
 from gfnet_dynn.errors import DataError, OptionError
 from gfnet_dynn.images.decode import read_image
 from gfnet_dynn.images.fingerprint import fingerprint

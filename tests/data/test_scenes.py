@@ -13,8 +13,8 @@ from PIL import Image
 
 from gfnet_dynn.data import source as source_module
 from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig
-from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.scenes import SceneData, keep_split, prepare
 from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.images.options import DecodeOptions

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gfnet_dynn.data.splits.split import UNLABELLED
+from gfnet_dynn.data.split import UNLABELLED
 
 _LARGEST_POSITIVE_WEIGHT = 5.0
 _TINY = 1e-12  # keeps a ratio finite when every weighted loss is zero

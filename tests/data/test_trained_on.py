@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
-from gfnet_dynn.data.learned_from import learned_from_split
-from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.learned_from import TrainedOn, learned_from_split, prepare_report
 from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.scenes import SceneData, prepare
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.spec.network import InputSpec

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfnet_dynn.data.splits.folders import stratified
+from gfnet_dynn.data.folders import stratified
 from gfnet_dynn.errors import DataError
 
 CLASSES = ("desert", "forest", "harbour", "meadow", "river")
