@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gfnet_dynn.data.augment import Normalise, TrainingTransform, random_symmetry
 from gfnet_dynn.data.request import Augmentation
+from gfnet_dynn.data.scenes import Normalise, TrainingTransform, random_symmetry
 from gfnet_dynn.errors import MissingExtraError
 from gfnet_dynn.spec.network import InputSpec
 

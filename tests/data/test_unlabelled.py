@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gfnet_dynn.data.augment import Normalise
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.learned_from import find_unlabelled, require_unseen
 from gfnet_dynn.data.request import SplitSettings
-from gfnet_dynn.data.scenes import ImageLoader
+from gfnet_dynn.data.scenes import ImageLoader, Normalise
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.split import UNLABELLED, find_split
 from gfnet_dynn.errors import DataError

@@ -132,7 +132,10 @@ def _fingerprint(root: Path, found: Mapping[str, ClassFolders]) -> str:
 
 def _reuse(path: Path, source: Source, settings: SplitSettings, fingerprint: str) -> Split:
     split = read_split(path)
-    if split.data_set != source.name or not same_draw(split.settings, settings, source.config):
+    # The ratio decides nothing where val has a folder of its own.
+    ratio = split.settings.split_ratio if source.config.use_random_split else settings.split_ratio
+    then = replace(split.settings, on_bad_image=settings.on_bad_image, split_ratio=ratio)
+    if split.data_set != source.name or then != settings:
         raise DataError(
             f"{path} is a split of {split.data_set} with {split.settings}, not the one asked for: move it away"
         )
@@ -143,12 +146,6 @@ def _reuse(path: Path, source: Source, settings: SplitSettings, fingerprint: str
         )
     refuse_unreadable(split.skipped, settings.on_bad_image)
     return split
-
-
-def same_draw(one: SplitSettings, other: SplitSettings, config: DatasetConfig) -> bool:
-    """Whether two settings split the same images alike: a ratio decides nothing where val has a folder of its own."""
-    ratios = (one.split_ratio, other.split_ratio) if config.use_random_split else (None, None)
-    return (one.split_seed, one.selection_share, ratios[0]) == (other.split_seed, other.selection_share, ratios[1])
 
 
 def read_split(path: Path) -> Split:

@@ -131,8 +131,7 @@ class EfficientNetLite(Backbone):
         self.stem_macs = self.trunk.stem_macs
         *earlier, end = self.trunk.block_macs
         self.block_macs = (*earlier, end + self.last.macs(self.trunk.side))
-        init_convolutions(self)
-        store_channels_last(self)
+        _init_convolutions(self)
 
     def pretrained_modules(self) -> list[nn.Module]:
         """All."""
@@ -157,17 +156,14 @@ class EfficientNetLite(Backbone):
         return features
 
 
-def init_convolutions(module: nn.Module) -> None:
-    """Fresh weights for convolutions: normal with the variance of what a position feeds."""
+def _init_convolutions(module: nn.Module) -> None:
+    """Fresh weights for convolutions: normal with the variance of what a position feeds.
+
+    They are stored channels last: on a CPU, training is then twice as fast.
+    """
     for each in module.modules():
         if isinstance(each, nn.Conv2d):
             nn.init.kaiming_normal_(each.weight, mode="fan_out")
-
-
-def store_channels_last(module: nn.Module) -> None:
-    """Store the weights of convolutions channels last: on a CPU, training is then twice as fast."""
-    for each in module.modules():
-        if isinstance(each, nn.Conv2d):
             each.weight.data = each.weight.data.contiguous(memory_format=torch.channels_last)
 
 
@@ -192,8 +188,7 @@ class Hybrid(Backbone):
         entry = convolution_macs(grid * grid, (1, 1), self.trunk.widths[-1], spec.width)
         each = block_macs(blocks, grid)
         self.block_macs = (*self.trunk.block_macs, entry + each, *[each] * (spec.depth_after - 1))
-        init_convolutions(self.trunk)
-        store_channels_last(self.trunk)
+        _init_convolutions(self.trunk)
         self.blocks.apply(init_weights)
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 

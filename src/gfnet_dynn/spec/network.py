@@ -6,7 +6,7 @@ It is stored in every checkpoint as JSON and needs no torch.
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -78,17 +78,9 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
         return len(self.exit_blocks) + 1
 
     def to_dict(self) -> dict[str, Any]:
-        """A value that JSON can hold; `from_dict` reads it back."""
+        """A value that JSON can hold; `msgspec.convert` reads it back."""
         described: dict[str, Any] = msgspec.to_builtins(self)
         return described
-
-    @classmethod
-    def from_dict(cls, value: object) -> Self:
-        """Read what `to_dict` wrote; a SpecError where a field is missing, unknown or out of range."""
-        try:
-            return msgspec.convert(value, cls)
-        except msgspec.ValidationError as error:
-            raise SpecError(f"not a network description of this version: {error}") from error
 
 
 def make_input(backbone: BackboneSpec, size: int, *, pad: bool) -> InputSpec:

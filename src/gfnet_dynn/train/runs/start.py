@@ -151,7 +151,7 @@ def require_unseen(provenance: Mapping[str, Any], data: SceneData, file: Path) -
 
 def _other_classes(checkpoint: Checkpoint, spec: NetSpec, file: Path) -> str:
     theirs, ours = (
-        ", ".join((*each.classes[:3], *["…"] * (len(each.classes) > 3))) for each in (checkpoint.spec, spec)
+        ", ".join(each.classes[:3]) + (", …" if len(each.classes) > 3 else "") for each in (checkpoint.spec, spec)
     )
     return (
         f"{file} classifies {len(checkpoint.spec.classes)} classes ({theirs}) but the data have {len(spec.classes)} "
