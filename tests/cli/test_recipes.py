@@ -14,7 +14,7 @@ from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import OptionError, RecipeError
 from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.model import weights
-from gfnet_dynn.spec.request import NetworkOptions
+from gfnet_dynn.spec.network import NetworkOptions
 from gfnet_dynn.train.recipes import known_recipes, read_recipe, recipe_request
 from gfnet_dynn.train.request import DistillationSettings, TrainSettings
 from tests.cli.conftest import Run

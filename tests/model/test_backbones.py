@@ -95,7 +95,7 @@ def test_pretrained_features_equal_those_of_the_port() -> None:
 
 
 def test_absent_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gfnet_dynn.model.pretrained.find_spec", lambda name: None)
+    monkeypatch.setattr("gfnet_dynn.model.weights.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"EfficientNet-Lite2.*gfnet-dynn\[teachers\]"):
         load_imagenet(build_backbone(EfficientNetLiteSpec(2), 32), EfficientNetLiteSpec(2))
 

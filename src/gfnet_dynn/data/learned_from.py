@@ -63,11 +63,7 @@ def learned_from_split(split: Split) -> LearnedFrom:
 
 
 def learned_from_provenance(provenance: Mapping[str, Any], file: Path) -> LearnedFrom:
-    """What a checkpoint has learned from; where it does not record that, it is itself unknown.
-
-    Raises:
-        CheckpointError: the record is damaged.
-    """
+    """What a checkpoint has learned from, itself where it has no record; a CheckpointError where that is damaged."""
     if RECORD not in provenance:
         return learned_from_unknown(file)
     return structured(LearnedFrom, provenance[RECORD], f"{file}: {RECORD}", CheckpointError)

@@ -36,11 +36,7 @@ _SIDES = (64, 256)  # smallest and largest input that is chosen without being as
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set lies and what it is.
-
-    Attributes:
-        config: folders, classes, default input.
-    """
+    """Where a data set lies and what it is: folders, classes, default input, and how images are decoded."""
 
     name: str
     config: DatasetConfig

@@ -68,11 +68,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Struct) -> P
 
 
 def load_tensors(path: Path, kind: type[_Header]) -> tuple[dict[str, Tensor], _Header]:
-    """Read what `save_tensors` wrote: tensors and header.
-
-    Raises:
-        CheckpointError: missing, damaged, or its header is of another kind.
-    """
+    """The tensors and header of `save_tensors`; a CheckpointError where missing, damaged, or of another kind."""
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:

@@ -195,11 +195,7 @@ class EarlyExitNet(nn.Module):
 
 
 def build_backbone(spec: BackboneSpec, image_size: int, drop_path: float = 0.0) -> Backbone:
-    """The backbone that a spec describes, with fresh weights from torch's random generator.
-
-    Raises:
-        SpecError: the input does not fit.
-    """
+    """The backbone of a spec, with fresh weights from torch's generator; a SpecError where the input does not fit."""
     if isinstance(spec, GFNetSpec):
         return GFNet(spec, image_size, drop_path)
     if isinstance(spec, EfficientNetLiteSpec):

@@ -123,7 +123,6 @@ class EfficientNetLite(Backbone):
     """Stem and blocks; the last one ends with the convolution to 1,280 channels."""
 
     def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float = 0.0) -> None:
-        """Build with fresh weights."""
         super().__init__()
         self.trunk = LiteTrunk(spec, image_size, drop_path)
         self.last = ConvNorm(self.trunk.widths[-1], LITE_HEAD_WIDTH, 1)
@@ -171,7 +170,6 @@ class Hybrid(Backbone):
     """Trunk blocks, then global-filter blocks; a linear map and a position stand before the first of these."""
 
     def __init__(self, spec: HybridSpec, image_size: int, drop_path: float = 0.0) -> None:
-        """Build with fresh weights."""
         super().__init__()
         grid, kept = spec.grid(image_size), spec.cut + 1
         blocks = GFNetSpec(spec.width, spec.depth_after, mlp_ratio=spec.mlp_ratio)

@@ -80,8 +80,7 @@ class ConvolutionalStem(nn.Module):
 class GlobalFilter(nn.Module):
     """Multiplies the tokens' 2-D spectrum by a learned complex filter: a circular convolution over the whole grid.
 
-    Attributes:
-        by_products: transform small grids on a CPU by matrix products, which is faster there than the FFT.
+    `by_products`: transform small grids on a CPU by matrix products, which is faster there than the FFT.
     """
 
     def __init__(self, height: int, width: int, channels: int) -> None:
@@ -208,11 +207,6 @@ class GFNet(Backbone):
     """Patch embedding and global-filter blocks; the final norm is shared by all exits."""
 
     def __init__(self, spec: GFNetSpec, image_size: int, drop_path: float = 0.0) -> None:
-        """Build with fresh weights.
-
-        Raises:
-            SpecError: the patch does not divide the input.
-        """
         super().__init__()
         grid = spec.grid(image_size)
         tokens = grid * grid

@@ -73,11 +73,7 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
         return self.patch_size
 
     def grid(self, size: int) -> int:
-        """Tokens along one side of an input of `size` pixels.
-
-        Raises:
-            SpecError: the patch does not divide the input.
-        """
+        """Tokens along one side of an input of `size` pixels; a SpecError where the patch does not divide it."""
         if size % self.patch_size:
             lower, upper = nearest_sizes(self, size)
             raise SpecError(

@@ -1,4 +1,4 @@
-"""Specification of an early-exit network: backbone, exits, input and classes.
+"""Specification of an early-exit network: backbone, exits, input and classes; and the options that choose one.
 
 It is stored in every checkpoint as JSON and needs no torch.
 """
@@ -6,13 +6,24 @@ It is stored in every checkpoint as JSON and needs no torch.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from gfnet_dynn.errors import SpecError
-from gfnet_dynn.spec.backbone import IMAGENET_MEAN, IMAGENET_STD, BackboneSpec, ExitPooling, Triple, nearest_sizes
+from gfnet_dynn.errors import OptionError, SpecError
+from gfnet_dynn.options import lenient, option
+from gfnet_dynn.spec.backbone import (
+    BACKBONES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BackboneSpec,
+    ExitPooling,
+    Triple,
+    find_backbone,
+    nearest_sizes,
+)
 
 _LARGEST_INPUT = 4096  # pixels a side
 
@@ -84,12 +95,50 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def make_input(backbone: BackboneSpec, size: int, *, pad: bool) -> InputSpec:
-    """The input for images of `size` pixels, padded to whole patches where `pad` allows it.
-
-    A SpecError where `size` is not a multiple of the patch and `pad` is off.
-    """
+    """The input for images of `size` px, padded to whole patches where allowed; a SpecError where they do not fit."""
     if not pad:
         backbone.grid(size)
         return InputSpec(size, 0, backbone.mean, backbone.std)
     padded = nearest_sizes(backbone, size)[1]
     return InputSpec(padded, padded - size, backbone.mean, backbone.std)
+
+
+DEFAULT_MODEL = "gfnet-192x12"
+
+
+def parse_exits(text: str) -> tuple[int, ...]:
+    """`3,5,7` → (3, 5, 7), `none` → (); an OptionError where it is no list of whole numbers."""
+    if text.strip().casefold() == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(f"exits are block indices such as 3,5,7,9, or none; not {text!r}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+@lenient
+class NetworkOptions:
+    """Network."""
+
+    model: str | None = option(
+        None, f"One of {', '.join(BACKBONES)}. [default: the checkpoint's, else {DEFAULT_MODEL}]"
+    )
+    exits: tuple[int, ...] | None = option(
+        None,
+        "Blocks after which exits stand, counted from 0: 3,5,7,9; none: a plain network. [default: the checkpoint's, "
+        "else the model's, see `gfnet-dynn cost`]",
+        parse=parse_exits,
+        metavar="NUMBERS",
+    )
+    exit_pooling: ExitPooling | None = option(
+        None,
+        "What exits see of the features: their mean over all positions, or also their standard deviation. [default: "
+        "the checkpoint's, else the model's]",
+        rare=True,
+    )
+
+    @property
+    def backbone(self) -> BackboneSpec:
+        """The backbone asked for, or the default one; a SpecError where there is no model of that name."""
+        return find_backbone(self.model or DEFAULT_MODEL)

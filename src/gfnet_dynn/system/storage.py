@@ -222,11 +222,7 @@ def move_aside(folder: Path) -> Path | None:
 
 @contextmanager
 def build_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `target` at the end: `target` exists complete or not at all.
-
-    Raises:
-        StorageError: `target` has content by then, or cannot be written.
-    """
+    """A folder to fill that becomes `target`, complete or not at all; a StorageError where that has content by then."""
     target = target.resolve()
     require_writable(target.parent)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:

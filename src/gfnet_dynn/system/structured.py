@@ -35,10 +35,7 @@ def structured(kind: type[T], value: Any, where: str, error: MakeError) -> T:
 
 
 def structured_file(kind: type[T], path: Path, error: MakeError) -> T:
-    """A JSON file as a dataclass; as `structured`.
-
-    `error` is made where the file is missing, unreadable, no JSON or of another structure.
-    """
+    """As `structured`, of a JSON file; `error` also where it is missing, unreadable or no JSON."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as fault:

@@ -117,12 +117,9 @@ _TINY = 1e-5
 
 
 def exit_teacher_losses(logits: Tensor, teacher: Tensor, settings: DistillationSettings) -> Tensor:
-    """What each exit lacks of the teacher, hard or soft as the settings choose: [B, G + 1].
+    """What each exit lacks of the teacher, hard or soft (not `none`) as the settings choose: [B, G + 1].
 
-    Args:
-        logits: [B, G + 1, K].
-        teacher: [B, K].
-        settings: kind and temperature; not `none`.
+    Of `logits` [B, G + 1, K] and those of the teacher [B, K].
     """
     if settings.distillation == "hard":
         return exit_losses(logits, teacher.argmax(dim=-1))

@@ -10,7 +10,7 @@ from gfnet_dynn.data.request import Augmentation, DataOptions, SplitSettings
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option, require
-from gfnet_dynn.spec.request import NetworkOptions
+from gfnet_dynn.spec.network import NetworkOptions
 from gfnet_dynn.units import share_option
 
 _NO_STEPS = ("joint_lr", "bilevel_batches", "gate_share", "gate_lr", "exit_distillation", "exit_floor")

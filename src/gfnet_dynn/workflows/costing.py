@@ -9,8 +9,7 @@ from gfnet_dynn.errors import OptionError
 from gfnet_dynn.options import option
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
-from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.spec.request import parse_exits
+from gfnet_dynn.spec.network import NetSpec, make_input, parse_exits
 from gfnet_dynn.units import percent
 from gfnet_dynn.workflows.extras import require_torch
 

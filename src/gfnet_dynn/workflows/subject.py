@@ -22,8 +22,7 @@ from gfnet_dynn.options import flag
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.runlayout import find_checkpoint_file, run_of_checkpoint
 from gfnet_dynn.spec.backbone import backbone_name, find_backbone
-from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.spec.request import DEFAULT_MODEL
+from gfnet_dynn.spec.network import DEFAULT_MODEL, NetSpec, make_input
 from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
 

@@ -129,11 +129,7 @@ def find_dataset(name: str, extra: Path | None = None) -> tuple[str, DatasetConf
 
 
 def known_names(extra: Path | None = None) -> tuple[str, ...]:
-    """The names of all data sets in their proper spelling, the built-in ones first; `extra` as for `find_dataset`.
-
-    Raises:
-        DataError: a faulty file.
-    """
+    """The names of all data sets in their spelling, the built-in ones first; a DataError where the file is faulty."""
     return tuple(_spellings(_read_toml(extra) if extra else {}).values())
 
 

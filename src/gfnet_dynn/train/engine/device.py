@@ -14,11 +14,7 @@ from gfnet_dynn.runtime.engine import most_threads
 
 
 def set_threads(threads: int | None) -> None:
-    """Limit the processor threads of this process; None changes nothing.
-
-    Raises:
-        OptionError: fewer than one, or more than are useful on this machine.
-    """
+    """Limit this process's threads, unless None; an OptionError below one, or above what is useful on this machine."""
     if threads is None:
         return
     if not 1 <= threads <= most_threads():

@@ -106,10 +106,7 @@ def _net_to_resume(plan: RunPlan, record: RunRecord) -> EarlyExitNet:
 
 
 def check_start(plan: RunPlan, *, resume: bool) -> None:
-    """Refuse at once what `open_run` would refuse without looking at a teacher, whose training may come before it.
-
-    Its errors are those of `open_run`.
-    """
+    """Refuse at once what `open_run` would refuse without a teacher, whose training may come before it."""
     if not resume:
         make_fabric(plan.settings.device, plan.settings.precision)
         _checked_start(plan)
@@ -179,11 +176,7 @@ class _StageRunner:
         return [StageExtent(name, self._epochs(name), self._loader(name).epoch_images) for name in names]
 
     def run(self, name: str, state: Path) -> dict[str, Any]:
-        """Train one stage to its end, or continue it; errors are those of `fit`.
-
-        Returns:
-            What was fitted and chosen on the selection split at its end, as JSON values.
-        """
+        """Train or continue a stage; what was fitted and chosen on the selection split at its end, as JSON values."""
         loader = self._loader(name)
         context = self._context(loader)
         if epochs := self._epochs(name):

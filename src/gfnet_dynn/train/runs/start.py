@@ -24,10 +24,7 @@ from gfnet_dynn.train.request import Start
 
 
 def read_trained(path: Path) -> Checkpoint | StateDict:
-    """The content of a user's path: a checkpoint of ours with its description, or the tensors of a `.pth`.
-
-    A CheckpointError where it is missing, damaged or unsafe.
-    """
+    """A checkpoint of ours, or the tensors of a `.pth`; a CheckpointError where that is missing, damaged or unsafe."""
     file = find_checkpoint_file(path)
     return load_checkpoint(file) if file.suffix == SUFFIX else read_pth(file)
 

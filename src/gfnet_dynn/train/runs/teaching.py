@@ -29,7 +29,7 @@ from gfnet_dynn.spec.backbone import (
     backbone_name,
     find_backbone,
 )
-from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
+from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
 from gfnet_dynn.train.distillation import Teacher, WholeNet
 from gfnet_dynn.train.engine.tracking import Reporter
@@ -146,21 +146,16 @@ def _wrapped(file: Path, data: SceneData) -> Teacher:
     if isinstance(trained, Checkpoint):
         require_unseen(trained.provenance, data, file)
         spec = structs.replace(trained.spec, classes=data.split.classes)
-        net = trained_net(trained, spec, file)
     else:
-        plain = {name: tensor for name, tensor in trained.items() if not is_of_exits(name)}
-        spec = NetSpec(*published_backbone(plain, file), data.split.classes)
-        net = trained_net(plain, spec, file)
+        trained = {name: tensor for name, tensor in trained.items() if not is_of_exits(name)}
+        spec = _published_spec(trained, file, data.split.classes)
+    net = trained_net(trained, spec, file)
     source: dict[str, Any] = {"network": spec.to_dict(), "weights": state_digest(net.state_dict())}
     return Teacher(WholeNet(net), spec.input, data.input, source, file)
 
 
-def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNetSpec, tuple[int, ...], InputSpec]:
-    """Backbone, no exits, and input of a published GFNet, from the shapes of its tensors.
-
-    Raises:
-        CheckpointError: it is no GFNet.
-    """
+def _published_spec(state: Mapping[str, Tensor], source: Path, classes: tuple[str, ...]) -> NetSpec:
+    """A published GFNet, without exits, by the shapes of its tensors; a CheckpointError where it is none."""
     try:
         width, patch = state["pos_embed"].shape[2], state["patch_embed.proj.weight"].shape[-1]
         depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
@@ -169,4 +164,4 @@ def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNet
     except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"{source} is no published GFNet and cannot be a teacher: {error} is missing") from error
     backbone = GFNetSpec(width, depth, patch, ratio)
-    return backbone, (), make_input(backbone, side * patch, pad=False)
+    return NetSpec(backbone, (), make_input(backbone, side * patch, pad=False), classes)

@@ -30,11 +30,7 @@ _REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is
 
 @dataclass
 class StageContext:
-    """What every stage works with.
-
-    Attributes:
-        selection: computes the outputs of all exits over the selection split, with the weights of the moment.
-    """
+    """What every stage works with; `selection` computes all exits over that split with the weights of the moment."""
 
     fabric: Fabric
     net: EarlyExitNet
