@@ -94,7 +94,7 @@ def test_images_are_decoded_once_for_two_transforms(root: Path, monkeypatch: pyt
     first = loader(root)
     second = first.shown_by(lambda images: as_is(images) + 1)
     before = list(first.in_order(4, CPU))
-    monkeypatch.setattr("gfnet_dynn.data.loading.scenes.load_input", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("gfnet_dynn.data.scenes.load_input", lambda *_: pytest.fail("decoded again"))
     for one, other in zip(before, second.in_order(4, CPU), strict=True):
         assert torch.equal(one.images + 1, other.images)
     assert torch.equal(next(first.in_order(4, CPU)).images, before[0].images)
