@@ -72,20 +72,12 @@ def stratified(
 ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Cut `files` so that ``round(share * n)`` of the n images of each class come into the first part.
 
-    Each part has at least one image of every class. The cut depends on the seed and, class by class, on the set of
-    paths: neither the order of `files` nor the other classes change it.
-
-    Args:
-        files: paths, each with its class index.
-        classes: names of the classes, in the order of their indices.
-        share: what the first part gets of every class, above 0 and below 1.
-        seed: 0 or more; the same seed gives the same cut.
-
-    Returns:
-        The two parts, each sorted by class index and path.
+    Files are paths, each with its class index. Each part has at least one image of every class, and is sorted by class
+    index and path. The cut depends on the seed and, class by class, on the set of paths: neither the order of `files`
+    nor the other classes change it.
 
     Raises:
-        DataError: `share` or `seed` out of range, or a class with a single image.
+        DataError: `share` not between 0 and 1, a negative seed, or a class with a single image.
     """
     if not 0 < share < 1:
         raise DataError(f"cannot cut a data set at {share}: the share must be above 0 and below 1, such as 0.8")

@@ -74,22 +74,19 @@ def learned_from_unknown(network: object) -> LearnedFrom:
     return LearnedFrom(b"", b"", (str(network),))
 
 
-def held_out_copies(split: Split, learned: LearnedFrom) -> list[tuple[str, int]]:
-    """Held-out images that are copies of images that a network has learned from.
+def held_out_copies(split: Split, learned: LearnedFrom) -> list[str]:
+    """Paths of held-out images that are copies of images that a network has learned from.
 
     For the selection part only images that the network was trained on count. What is also a copy of an image that the
     split itself learns from does not count: that leak is in the data set, where `data check` finds it.
-
-    Returns:
-        For each its path and the index of the original in `learned.trained` or, for other parts, `learned.images`.
     """
-    own, found = learned_from_split(split), []
+    own, found = learned_from_split(split), list[str]()
     for part, files in split.parts.items():
         if part != "train":
             theirs, ours = (each.trained if part == "selection" else each.images for each in (learned, own))
-            originals = find_copies(split.fingerprints[part], theirs)
-            originals[find_copies(split.fingerprints[part], ours) >= 0] = -1
-            found += [(files[index][0], int(originals[index])) for index in np.flatnonzero(originals >= 0)]
+            seen = find_copies(split.fingerprints[part], theirs) >= 0
+            seen &= find_copies(split.fingerprints[part], ours) < 0
+            found += [files[index][0] for index in np.flatnonzero(seen)]
     return found
 
 
@@ -131,7 +128,7 @@ def require_unseen(unlabelled: UnlabelledImages, root: Path, split: Split) -> No
     """Refuse copies of images that the split holds out, with a DataError that names one."""
     if copies := held_out_copies(split, LearnedFrom(unlabelled.fingerprints, b"")):
         raise DataError(
-            f"{len(copies)} of the held-out images, such as {root / copies[0][0]}, have a copy under --unlabelled: a "
+            f"{len(copies)} of the held-out images, such as {root / copies[0]}, have a copy under --unlabelled: a "
             "student that learned from it could not be evaluated on it; remove the copies, or choose another folder"
         )
 
@@ -191,7 +188,7 @@ def _require_same(data: SceneData, on_step: OnStep) -> None:
 
 def _require_unseen(data: SceneData, learned_from: LearnedFrom) -> None:
     reported = dict(data.split.parts[data.split.report_part])
-    if seen := [path for path, _ in held_out_copies(data.split, learned_from) if path in reported]:
+    if seen := [path for path in held_out_copies(data.split, learned_from) if path in reported]:
         raise DataError(
             f"the network was trained or selected on {len(seen)} of the {len(reported)} images to be reported on, such "
             f"as {data.source.root / seen[0]}: restore the images as they were in training, evaluate the checkpoint "

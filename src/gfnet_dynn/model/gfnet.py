@@ -141,9 +141,7 @@ def products(height: int, width: int) -> Products:
 def filter_by_products(grid: Tensor, complex_weight: Tensor) -> Tensor:
     """Multiply the spectrum of a grid by a filter: irfft2(rfft2(grid) · weight), "ortho"; [B, H, W, D].
 
-    Args:
-        grid: float32 [B, H, W, D], on the CPU.
-        complex_weight: [H, W // 2 + 1, D, 2], real and imaginary part on the last axis.
+    The grid, float32 [B, H, W, D], is on the CPU; the weight [H, W // 2 + 1, D, 2] has real and imaginary part last.
     """
     batch, height, width, channels = grid.shape
     frequencies = width // 2 + 1

@@ -135,10 +135,7 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
 
 
 class LiteBlock(NamedTuple):
-    """An inverted residual block: expand (to a multiple of `inputs`), depthwise convolution, project.
-
-    `kernel` is the side, and `stride` that of the depthwise convolution.
-    """
+    """An inverted residual block: expand `inputs`, depthwise convolution of `kernel` and `stride`, project."""
 
     inputs: int
     outputs: int

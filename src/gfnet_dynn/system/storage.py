@@ -66,7 +66,9 @@ def write_bytes(path: Path, content: bytes) -> Path:
                 file.write(content)
             os.fsync(descriptor)
             name.replace(path)
-        _sync_folder(path.parent)
+        # So that the rename survives a loss of power, where the file system can do that.
+        with suppress(OSError), _opened(path.parent, os.O_RDONLY | os.O_DIRECTORY) as folder:
+            os.fsync(folder)
     except OSError as error:
         kept = "the previous file is intact" if path.exists() else "nothing was written"
         raise StorageError(
@@ -102,12 +104,6 @@ def _remove_abandoned(path: Path) -> None:
         with suppress(OSError), _opened(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             name.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a loss of power, where the file system can."""
-    with suppress(OSError), _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-        os.fsync(descriptor)
 
 
 @contextmanager

@@ -97,12 +97,10 @@ class Teacher(nn.Module):
     def cached(
         self, images: Tensor, view: tuple[str, int, int] | None, *, with_features: bool = False
     ) -> TeacherOutput:
-        """The output for a batch; logits are computed once for each view.
+        """The output for a batch that is normalised for the student; logits are computed once for each view.
 
-        Args:
-            images: normalised for the student.
-            view: stage, view and step, which together decide the batch; None: one that does not come again.
-            with_features: whether the feature map is needed; it is never cached, as maps would fill the memory.
+        A view is stage, view and step, which together decide the batch; None: one that does not come again. A feature
+        map is never cached, as maps would fill the memory.
         """
         if view in self._kept and not with_features:
             return TeacherOutput(self._kept[view], None)
@@ -178,12 +176,8 @@ class Distiller(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The whole loss, and the teacher's part of it alone.
 
-        Args:
-            logits: [B, K] of the student's classifier.
-            pooled: [B, width], what that sees.
-            features: the student's last map [B, channels, H, W].
-            labels_loss: cross-entropy with the labels.
-            output: of the teacher for the same views.
+        `logits` [B, K] are of the student's classifier, `pooled` [B, width] what that sees, `features` [B, channels, H,
+        W] the student's last map; the teacher's `output` is for the same views.
         """
         settings, taught, total = self._settings, logits.new_zeros(()), labels_loss
         if settings.distillation != "none":

@@ -19,12 +19,9 @@ _TINY = 1e-12  # keeps a ratio finite when every weighted loss is zero
 
 
 def exit_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of each sample at each exit, [B, G + 1].
+    """Cross-entropy of each sample at each exit, [B, G + 1], of `logits` [B, G + 1, K].
 
-    Args:
-        logits: [B, G + 1, K].
-        labels: [B]; the loss of samples without a label is 0.
-        label_smoothing: share of the target spread over all classes.
+    It is 0 for samples without a label among `labels` [B]. The label smoothing is the share spread over all classes.
     """
     flat = functional.cross_entropy(
         logits.flatten(0, 1).float(),
@@ -50,12 +47,8 @@ def warmup_loss(losses: Tensor, training: Sequence[bool]) -> Tensor:
 def gate_targets(losses: Tensor, costs: Sequence[float], tradeoff: float) -> Tensor:
     """Whether each gate should let a sample go: from the exit on that is best by loss and cost together.
 
-    l* = argmin_l [CE_l + λ · c_l] over all exits; the target of gate l is 1 for l ≥ l*: float [B, G], zeros and ones.
-
-    Args:
-        losses: [B, G + 1].
-        costs: shares c_l of the full network's cost, [G + 1].
-        tradeoff: λ.
+    l* = argmin_l [CE_l + λ · c_l] over all exits, with `losses` [B, G + 1], `costs` [G + 1] as shares of the full
+    network's and the tradeoff λ; the target of gate l is 1 for l ≥ l*: float [B, G], zeros and ones.
     """
     best = (losses + tradeoff * losses.new_tensor(costs)).argmin(dim=1, keepdim=True)
     gates = torch.arange(losses.shape[1] - 1, device=losses.device)
@@ -104,12 +97,9 @@ def weighted_exit_loss(losses: Tensor, probabilities: Tensor) -> Tensor:
 
 
 def soft_losses(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL(teacher ‖ student) at temperature τ, times τ².
+    """KL(teacher ‖ student) at temperature τ, times τ²: [..., K] → [...].
 
-    Args:
-        logits: [..., K].
-        teacher: [..., K], broadcast against them; no gradient flows into it.
-        temperature: τ.
+    The teacher's logits are broadcast against the student's; no gradient flows into them.
     """
     log_student = (logits.float() / temperature).log_softmax(dim=-1)
     log_teacher = (teacher.detach().float() / temperature).log_softmax(dim=-1).expand_as(log_student)

@@ -38,9 +38,6 @@ class RunRecord:
     Attributes:
         source: where the data lie; they may be moved, so it does not identify the run.
         precision: the one in use, where the settings have `auto`.
-        start: what the weights start from.
-        distillation: teacher and how the network learns from it, or None.
-        versions: of what the weights depend on beside all choices.
         keeps_statistics: batch norms keep the statistics of pretrained weights.
         started_from: provenance of the checkpoint that it starts from, without `learned_from`, or None.
         learned_from: all images that it learns from, those of the networks that it builds upon included.

@@ -141,7 +141,7 @@ def require_unseen(provenance: Mapping[str, Any], data: SceneData, file: Path) -
     if seen := held_out_copies(data.split, learned_from_provenance(provenance, file)):
         raise CheckpointError(
             f"{file}, or what it started from, has learned from {len(seen)} of the images that are held out now, such "
-            f"as {data.source.root / seen[0][0]}: use the --split-seed, --split-ratio and --selection-share of its "
+            f"as {data.source.root / seen[0]}: use the --split-seed, --split-ratio and --selection-share of its "
             "training, or start from another checkpoint"
         )
 

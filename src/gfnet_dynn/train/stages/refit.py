@@ -54,7 +54,7 @@ class Refit:
 
 @torch.no_grad()
 def collect_features(net: EarlyExitNet, batches: Iterable[Batch]) -> Features:
-    """Run the backbone once over some batches, in evaluation mode, and keep what each classifier sees, on the CPU."""
+    """What each classifier sees of some batches, by one pass of the backbone in evaluation mode; on the CPU."""
     was_training = net.training
     net.eval()
     pooled: list[list[Tensor]] = []
