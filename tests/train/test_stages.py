@@ -98,18 +98,21 @@ def test_a_warm_head_without_gain_goes_back_to_its_best_and_is_frozen(
     for epoch in range(5):
         run(data, stage, 3)
         seen.append(weights(stage))
-        summary = stage.end_epoch(epoch)
+        metrics = stage.end_epoch(epoch)
     best = seen[1]["intermediate_heads.0.weight"]
     assert torch.equal(stage.context.net.state_dict()["intermediate_heads.0.weight"], best)
     assert not torch.equal(seen[3]["intermediate_heads.0.weight"], best)
     assert torch.equal(seen[4]["intermediate_heads.0.weight"], best), "a frozen head moved"
     assert not torch.equal(seen[4]["intermediate_heads.1.weight"], seen[3]["intermediate_heads.1.weight"])
-    assert (summary.metrics["frozen"], summary.finished) == (1, False)
+    assert (metrics["frozen"], stage.finished) == (1, False)
 
 
 def test_warmup_ends_when_all_are_frozen(data: SceneData, make_context: MakeContext) -> None:
     stage = WarmupStage(make_context(patience=1, lr=1e-9), 50)
-    ends = [stage.end_epoch(epoch).finished for epoch in range(2)]
+    ends = []
+    for epoch in range(2):
+        stage.end_epoch(epoch)
+        ends.append(stage.finished)
     assert ends == [False, True]
 
 

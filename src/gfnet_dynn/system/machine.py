@@ -16,23 +16,17 @@ _LARGEST = 2**31 - 1
 
 def processor() -> str:
     """The processor's name as the system reports it; on small boards after the name of the board."""
-    names = [_board(), _name()]
-    return ", ".join(filter(None, names)) or platform.processor() or platform.machine()
+    board = _text("/proc/device-tree/model").strip("\0 \n")
+    lines = _text("/proc/cpuinfo").splitlines()
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return ", ".join(filter(None, (board, name))) or platform.processor() or platform.machine()
 
 
-def _board() -> str:
+def _text(file: str) -> str:
     try:
-        return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0 \n")
+        return Path(file).read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def _name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from gfnet_dynn.data.catalogue.archive import fetch_archive, list_images, open_archive, unpack
-from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, KnownSet, find_dataset, known_sets
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, Archive, DatasetConfig, KnownSet, find_dataset, known_sets
 from gfnet_dynn.data.folders import scan_folders, stratified
 from gfnet_dynn.data.request import DataDownloadRequest
 from gfnet_dynn.data.synthetic.generate import write_synthetic
@@ -76,11 +76,7 @@ def download_dataset(
     require_writable(folder)
     path = fetch_archive(known.archive, folder / ARCHIVES_FOLDER, endpoint=endpoint, on_progress=on_progress)
     with build_folder(target) as unfinished:
-        with open_archive(path) as archive:
-            entries = list_images(archive, known.archive.images_folder)
-            places = _places(list(entries), config, split)
-            written = {unfinished / place: entries[image] for image, place in places.items()}
-            unpack(archive, written, known.archive.unpacked_limit_gb, on_progress)
+        _lay_out(path, known.archive, config, unfinished, split, on_progress)
         images = _count(unfinished, config)
         if sum(images.values()) != known.images:
             raise DownloadError(f"{path} has {sum(images.values())} images of {name} instead of {known.images}")
@@ -128,6 +124,15 @@ def _count(target: Path, config: DatasetConfig) -> dict[str, int]:
             continue
         images[part] = len(found.files) if len(found.classes) == config.num_classes else 0
     return images
+
+
+def _lay_out(
+    path: Path, source: Archive, config: DatasetConfig, folder: Path, split: tuple[float, int], on_progress: OnProgress
+) -> None:
+    with open_archive(path) as archive:
+        entries = list_images(archive, source.images_folder)
+        places = {folder / place: entries[image] for image, place in _places(list(entries), config, split).items()}
+        unpack(archive, places, source.unpacked_limit_gb, on_progress)
 
 
 def _places(images: list[str], config: DatasetConfig, split: tuple[float, int]) -> dict[str, str]:

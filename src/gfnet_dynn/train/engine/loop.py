@@ -99,9 +99,9 @@ def _epoch(
         if interruption.requested:
             raise TrainingInterrupted
         seed_step(settings.seed, stage.name, view, step + 1)
-    summary = stage.end_epoch(start.epoch)
-    position = Position(start.epoch + 1, finished=summary.finished)
+    metrics = stage.end_epoch(start.epoch)
+    position = Position(start.epoch + 1, finished=stage.finished)
     # Before saving: after a kill in between, the epoch is reported twice, which a reader can correct, never omitted.
-    reporter.epoch_ended(stage.name, start.epoch, {**summary.metrics, **tally.metrics()})
+    reporter.epoch_ended(stage.name, start.epoch, {**metrics, **tally.metrics()})
     save_state(state_path, stage, position)
     return position

@@ -11,7 +11,7 @@ from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.train.distillation import Distiller, labelled_mean
 from gfnet_dynn.train.engine.optimisation import make_optimizer
 from gfnet_dynn.train.losses import exit_losses
-from gfnet_dynn.train.stages.stage import BestWeights, EpochSummary, Stage, StageContext, standard_error, train_only
+from gfnet_dynn.train.stages.stage import BestWeights, Stage, StageContext, standard_error, train_only
 
 
 class BackboneStage(Stage):
@@ -63,12 +63,12 @@ class BackboneStage(Stage):
         self.descend("network", loss, step)
         return found
 
-    def end_epoch(self, epoch: int) -> EpochSummary:
+    def end_epoch(self, epoch: int) -> Mapping[str, float]:
         """Accuracy of the final classifier, as it will be when a second one is merged into it."""
         with self._distiller.merged(self.context.net.head) if self._distiller else nullcontext():
             right = self.context.selection().correct[:, -1]
         self.best["learner"].offer(float(right.mean()), self._learner, slack=standard_error(right))
-        return EpochSummary({"accuracy/final": float(right.mean())})
+        return {"accuracy/final": float(right.mean())}
 
     def finish(self) -> None:
         """Go back to the epoch that was kept; a second classifier becomes part of the first."""

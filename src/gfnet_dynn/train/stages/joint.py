@@ -25,7 +25,6 @@ from gfnet_dynn.train.losses import (
 )
 from gfnet_dynn.train.stages.stage import (
     BestWeights,
-    EpochSummary,
     Stage,
     StageContext,
     exit_accuracies,
@@ -123,7 +122,7 @@ class JointStage(Stage):
             return exit_teacher_losses(logits, teacher.logits, settings).mean(dim=0).sum()
         return exit_distillation_loss(logits)
 
-    def end_epoch(self, epoch: int) -> EpochSummary:
+    def end_epoch(self, epoch: int) -> Mapping[str, float]:
         """Score by the mean accuracy of all exits; weight the gates' positives anew.
 
         Of the second half's epochs the last is kept that is not worse than the best by more than a standard error:
@@ -135,7 +134,7 @@ class JointStage(Stage):
         right = arrays.correct.mean(axis=1)
         if 2 * (epoch + 1) >= self.epochs:
             self.best["net"].offer(float(right.mean()), self.context.net, slack=standard_error(right))
-        return EpochSummary({**accuracies, "accuracy/mean": float(right.mean())})
+        return {**accuracies, "accuracy/mean": float(right.mean())}
 
     def _positive_weights(self, arrays: ExitArrays) -> Tensor:
         losses = exit_losses(torch.from_numpy(arrays.logits), torch.from_numpy(arrays.labels))

@@ -120,17 +120,10 @@ def refit_gates(net: EarlyExitNet, selection: ExitArrays, tradeoff: float) -> No
 def fit_linear(
     features: Tensor, labels: Tensor, num_classes: int, ridge: float, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Fit a linear classifier to convergence.
+    """Fit a linear classifier to convergence: weight [K, D] and bias [K], for `features` [N, D] as given.
 
-    Args:
-        features: [N, D].
-        labels: [N].
-        num_classes: K.
-        ridge: weight of the mean squared coefficient, on standardised features.
-        label_smoothing: share of the target spread over all classes.
-
-    Returns:
-        Weight [K, D] and bias [K], for features as given.
+    `ridge` is the weight of the mean squared coefficient, on standardised features; `label_smoothing` the share of the
+    target spread over all classes.
     """
     mean, deviation = features.mean(dim=0), features.std(dim=0)
     # What varies by rounding alone must not count: scaled up, it would answer wildly on an image that wakes it.

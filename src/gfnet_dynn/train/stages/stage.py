@@ -75,19 +75,11 @@ class BestWeights:
             module.load_state_dict(self.weights)
 
 
-@dataclass(frozen=True)
-class EpochSummary:
-    """Result of an epoch: accuracies on the selection split and other metrics, and whether the stage ends here."""
-
-    metrics: Mapping[str, float]
-    finished: bool = False
-
-
 class Stage(ABC):
     """One stage of training.
 
     Attributes:
-        epochs: at most so many.
+        epochs: at most so many; `finished` where it ends before.
         best: weights kept so far, by name; saved with the stage.
         extra: modules beside the network that are trained and saved with the stage, by name.
         compares_features: whether the network learns from the teacher's feature maps too, not from its logits alone.
@@ -95,6 +87,7 @@ class Stage(ABC):
 
     name: str
     compares_features = False
+    finished = False
 
     def __init__(self, context: StageContext, epochs: int) -> None:
         self.context = context
@@ -113,8 +106,8 @@ class Stage(ABC):
         """Take one optimiser step and return losses by name."""
 
     @abstractmethod
-    def end_epoch(self, epoch: int) -> EpochSummary:
-        """Judge the network on the selection split."""
+    def end_epoch(self, epoch: int) -> Mapping[str, float]:
+        """Judge the network on the selection split: accuracies from 0 to 1 and other metrics by name."""
 
     def memory(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What must be saved beside network and optimisers so that the stage can be resumed: tensors, JSON values."""
