@@ -28,11 +28,6 @@ CLASSES: tuple[str, ...] = tuple(DRAWINGS)
 GENERATOR_VERSION = 1
 """Increased whenever the same seed draws other images, so that older files on disk are not taken for these."""
 
-PURPOSE = (
-    "Generated scenes for demonstrations and tests: no substitute for real data, "
-    "and accuracy on them does not carry over to real scenes."
-)
-
 _VAL_START = 1_000_000  # the index of the first validation image: it stays the same however many train images there are
 _SUPERSAMPLING = 3
 _DESCRIPTION = "synthetic.json"
@@ -143,7 +138,8 @@ def write_synthetic(
     if not (1 <= train_per_class <= _VAL_START and val_per_class >= 1):
         raise DataError(f"cannot write {train_per_class} + {val_per_class} images a class: at least 1 of each")
     described = {
-        "purpose": PURPOSE,
+        "purpose": "Generated scenes for demonstrations and tests: no substitute for real data, and accuracy on them "
+        "does not carry over to real scenes.",
         "generator_version": GENERATOR_VERSION,
         "size_px": size,
         "seed": seed,
