@@ -53,9 +53,7 @@ class ConvolutionalStem(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         channels = (3, width // 8, width // 4, width // 2, width)
-        self.convolutions = nn.Sequential(
-            *(self._layer(inputs, outputs) for inputs, outputs in pairwise(channels)),
-        )
+        self.convolutions = nn.Sequential(*(self._layer(inputs, outputs) for inputs, outputs in pairwise(channels)))
         self.proj = nn.Conv2d(width, width, kernel_size=1)
         self._channels = channels
 
@@ -151,11 +149,7 @@ def filter_by_products(grid: Tensor, complex_weight: Tensor) -> Tensor:
     spectrum = torch.matmul(matrices.height_forward, spectrum).view(batch, 2, height, frequencies, channels)
     (real, imaginary), (weight_real, weight_imaginary) = spectrum.unbind(dim=1), complex_weight.unbind(dim=-1)
     filtered = torch.stack(
-        (
-            real * weight_real - imaginary * weight_imaginary,
-            real * weight_imaginary + imaginary * weight_real,
-        ),
-        dim=1,
+        (real * weight_real - imaginary * weight_imaginary, real * weight_imaginary + imaginary * weight_real), dim=1
     ).view(batch, 2 * height, frequencies * channels)
     filtered = torch.matmul(matrices.height_inverse, filtered).view(batch, 2, height, frequencies, channels)
     filtered = filtered.transpose(1, 2).reshape(batch, height, 2 * frequencies, channels)

@@ -137,9 +137,7 @@ class DistillationSettings:
     teacher_batch: int = option(32, "Images in a batch of it.", rare=True)
     teacher_lr: float = option(1e-3, "Peak learning rate of it.", rare=True)
     distillation: Literal["none", "hard", "soft"] = option(
-        "soft",
-        "hard: the teacher's class, for a second classifier (DeiT); soft: its probabilities; none.",
-        rare=True,
+        "soft", "hard: the teacher's class, for a second classifier (DeiT); soft: its probabilities; none.", rare=True
     )
     distillation_weight: float = option(0.5, "α, weight of the teacher against the labels, 0 to 1.", rare=True)
     temperature: float = option(2.0, "τ, softens teacher and student in soft distillation.", rare=True)

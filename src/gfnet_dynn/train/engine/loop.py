@@ -73,12 +73,7 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
 
 
 def _epoch(
-    stage: Stage,
-    loader: ImageLoader,
-    state_path: Path,
-    reporter: Reporter,
-    start: Position,
-    interruption: Interruption,
+    stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter, start: Position, interruption: Interruption
 ) -> Position:
     settings, device = stage.context.settings, stage.context.fabric.device
     view = stage.context.view(start.epoch)

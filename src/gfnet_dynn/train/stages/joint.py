@@ -23,14 +23,7 @@ from gfnet_dynn.train.losses import (
     weighted_exit_loss,
     with_floor,
 )
-from gfnet_dynn.train.stages.stage import (
-    BestWeights,
-    Stage,
-    StageContext,
-    exit_accuracies,
-    standard_error,
-    train_only,
-)
+from gfnet_dynn.train.stages.stage import BestWeights, Stage, StageContext, exit_accuracies, standard_error, train_only
 
 _LONGEST_PHASE = 200  # as published
 _FEWEST_PHASES = 9
