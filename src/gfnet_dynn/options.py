@@ -50,8 +50,8 @@ def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 # as type
 def lenient(kind: type[_Kind]) -> type[_Kind]:
     """Let callers of a request give paths and percentages as text, and one item or any sequence for a tuple.
 
-    Choices that are none of a `Literal`, and numbers that are not finite, are refused. The class becomes a dataclass
-    next; its own `__post_init__` runs after the conversion.
+    Choices that are none of a `Literal` are refused, and numbers that are not finite, unless the option has a parser.
+    The class becomes a dataclass next; its own `__post_init__` runs after the conversion.
     """
     check = kind.__dict__.get("__post_init__")
 
@@ -72,9 +72,9 @@ def _convert(value: Any, hint: Any, each: Any) -> Any:
     choices = next((get_args(one) for one in (hint, *get_args(hint)) if get_origin(one) is Literal), None)
     if choices and value is not None and value not in choices:
         raise OptionError(f"{flag(each.name)} must be one of {', '.join(map(str, choices))}, not {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise OptionError(f"{flag(each.name)} must be a finite number, not {value}")
     info: Option | None = each.metadata.get("option")
+    if isinstance(value, float) and not math.isfinite(value) and not (info and info.parse):
+        raise OptionError(f"{flag(each.name)} must be a finite number, not {value}")
     if info and info.parse and isinstance(value, str):
         return info.parse(value)
     if get_origin(hint) is tuple:

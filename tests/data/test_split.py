@@ -246,9 +246,9 @@ def test_a_missing_data_set_says_how_to_get_it(tmp_path: Path, file: Path) -> No
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, 2.0, float("nan")])
 def test_shares_must_lie_between_0_and_1(ratio: float) -> None:
-    with pytest.raises(OptionError, match=r"--split-ratio must (lie between 0 and 1|be a finite number)"):
+    with pytest.raises(OptionError, match="--split-ratio must lie between 0 and 1"):
         SplitSettings(split_ratio=ratio)
-    with pytest.raises(OptionError, match=r"--selection-share must (lie between 0 and 1|be a finite number)"):
+    with pytest.raises(OptionError, match="--selection-share must lie between 0 and 1"):
         SplitSettings(selection_share=ratio)
 
 
