@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-wheel test-oldest coverage check docs clean
+.PHONY: demo models test test-slow test-wheel test-oldest coverage check docs clean
 .DELETE_ON_ERROR:
 
 # The stamp is remade when the dependencies change, so a stale environment repairs itself.
@@ -15,6 +15,13 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 demo: $(VENV)/ready
 	PYTHON=$(BIN)/python OUTPUT=runs/demo ./example_usage.sh
+
+# The built-in models, from images to card: make models UCM=FOLDER EUROSAT=FOLDER
+models: $(VENV)/ready
+	@test -n "$(UCM)" -a -n "$(EUROSAT)" || { echo 'usage: make models UCM=FOLDER EUROSAT=FOLDER' >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,export]'
+	$(BIN)/python experiments/models.py aerial "$(UCM)"
+	$(BIN)/python experiments/models.py sentinel2 "$(EUROSAT)"
 
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

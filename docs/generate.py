@@ -1,4 +1,4 @@
-"""Writes the pages of the reference that come from the code: the command line and the recipes."""
+"""Writes the pages of the reference that come from the code: command line, recipes, built-in models."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
-from gfnet_dynn.cli.verbs import Program
+from gfnet_dynn.cli.app import Program
 from gfnet_dynn.train.recipes import known_recipes
+from gfnet_dynn.workflows import models
+from gfnet_dynn.workflows.bundles import BundleInfo
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -48,6 +50,22 @@ def recipes() -> str:
     return "\n".join(parts)
 
 
+def cards() -> str:
+    """Every built-in model with its card."""
+    found = models()
+    parts = [
+        "# Built-in models\n\nThey are installed with the package; `classify`, `evaluate`, `benchmark`, `calibrate`, "
+        "`monitor` and `load` take them by name. `gfnet-dynn classify photo.tif` without a name takes the one that is "
+        "meant for the ground sampling distance that a GeoTIFF states or `--gsd` gives, and asks where neither is "
+        "known. `make models UCM=FOLDER EUROSAT=FOLDER` makes both from images; digests and figures are in "
+        "[models.json](../results/models.json).\n",
+        found.to_markdown(),
+    ]
+    parts += [f"\n## `{name}`\n\n{BundleInfo(bundle, name).to_markdown()}" for name, bundle in found.bundles.items()]
+    return "\n".join(parts)
+
+
 if __name__ == "__main__":
+    (REFERENCE / "models.md").write_text(cards(), encoding="utf-8")
     (REFERENCE / "cli.md").write_text(command_line(), encoding="utf-8")
     (REFERENCE / "recipes.md").write_text(recipes(), encoding="utf-8")

@@ -21,13 +21,7 @@ from figures import ROOT, write_figures
 
 PYTHONS = ("3.11", "3.12", "3.13")
 # Oldest first: glibc 2.17 to 2.28, which Raspberry Pi OS 11 and JetPack 5 have.
-PLATFORMS = (
-    "linux_aarch64",
-    "manylinux2014_aarch64",
-    "manylinux_2_17_aarch64",
-    "manylinux_2_27_aarch64",
-    "manylinux_2_28_aarch64",
-)
+PLATFORMS = ("linux_aarch64", "manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)))
 
 
 def resolve(requirements: list[str], python: str) -> list[str]:

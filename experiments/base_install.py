@@ -24,16 +24,14 @@ from gfnet_dynn.bundle.archive import read_bundle
 _MEASURE = """
 import json, sys
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from gfnet_dynn.benchmark.cold_start import measure_cold_start
+from gfnet_dynn.benchmark.measurement import measure_cold_start
 
 bundle, image, *precisions = sys.argv[1:]
-options = {"engine": "onnxruntime", "threads": "1"}
-starts = [
-    asdict(measure_cold_start(Path(bundle), Path(image), {**options, "precision": each}, starts=9))
-    for each in precisions
-]
+measure = partial(measure_cold_start, Path(bundle), Path(image), "onnxruntime", options=["--threads", "1"], starts=9)
+starts = [asdict(measure(precision)) for precision in precisions]
 print(json.dumps({"torch_importable": find_spec("torch") is not None, "starts": starts}))
 """
 

@@ -11,7 +11,6 @@ policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import write_figures
+from figures import arguments, write_figures
 
 from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
@@ -42,19 +41,14 @@ from gfnet_dynn.workflows.benchmarking import benchmark
 
 SHARES = (-0.1, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Of the way from the cheapest exit to the full network; the first is out of reach."""
-TIMED, REPEATS = 200, 3
+PLACE = Path("outputs")  # of what is there already
 
 
 def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:
     """What each exit costs on this device, and the precision that is fastest."""
     file = folder / "benchmark.json"
     request = BenchmarkRequest(
-        subject=str(bundle),
-        images=(images,),
-        engine=("onnxruntime",),
-        energy_seconds=0,
-        num_images=TIMED,
-        repeats=REPEATS,
+        subject=str(bundle), images=(images,), engine=("onnxruntime",), energy_seconds=0, num_images=200, repeats=3
     )
     write_json(file, benchmark(request).to_dict())
     costs = from_benchmark(file, read_bundle(bundle).manifest, "latency")
@@ -62,7 +56,7 @@ def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:
     return costs, costs.precision
 
 
-def told(done: int, of: int) -> None:
+def show(done: int, of: int) -> None:
     """How far it is."""
     sys.stderr.write(f"\r{done}/{of}")
 
@@ -76,11 +70,7 @@ def grant(outputs: Outputs, costs: Costs) -> tuple[list[dict[str, Any]], list[Po
         row: dict[str, Any] = {"budget_ms": cheapest + share * (dearest - cheapest)}
         try:
             request = CalibrationRequest(
-                bundle=Path("bundle"),
-                images=Path("images"),
-                benchmark=Path("benchmark"),
-                max_ms=row["budget_ms"],
-                name=f"budget {share:g}",
+                bundle=PLACE, images=PLACE, benchmark=PLACE, max_ms=row["budget_ms"], name=f"budget {share:g}"
             )
             found = find_policy(outputs, request, costs)
         except CalibrationError as error:
@@ -104,7 +94,7 @@ def realise(
             said = [classifier.classify(file, policy=row["policy"])[0] for file in files]
             times.append(1e3 * (time.perf_counter() - start) / len(files))
             row["ms_by_costs"] = float(np.array(costs.means)[[names.index(each.exit) for each in said]].mean())
-        told(done, rounds)
+        show(done, rounds)
     for row, times in zip(rows, seen, strict=True):
         row["ms_realised"] = statistics.median(times[1:])  # the first round warms up
         row["realised_over_budget"] = round(row["ms_realised"] / row["budget_ms"], 4)
@@ -113,17 +103,11 @@ def realise(
 
 def main() -> None:
     """Measure, set, spend."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("calibration", type=Path)
-    parser.add_argument("held_out", type=Path)
-    parser.add_argument("rounds", type=int, nargs="?", default=7)
-    parser.add_argument("--write")
-    given = parser.parse_args()
+    given = arguments("bundle", "calibration", "held_out", rounds=7)
     bundle = read_bundle(given.bundle)
     engine = make_engine("onnxruntime", EngineOptions(1))
-    outputs = collect_outputs(bundle, find_calibration_images(given.calibration, bundle, on_step=told), engine, told)
-    files = list(find_calibration_images(given.held_out, bundle, on_step=told).files)
+    outputs = collect_outputs(bundle, find_calibration_images(given.calibration, bundle, on_step=show), engine, show)
+    files = list(find_calibration_images(given.held_out, bundle, on_step=show).files)
     with tempfile.TemporaryDirectory() as folder:
         costs, precision = measured(given.bundle, given.calibration, Path(folder))
         rows, policies = grant(replace(outputs, precisions={precision: outputs.precisions[precision]}), costs)

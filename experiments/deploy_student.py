@@ -43,12 +43,12 @@ def main() -> None:
     images = LabelledImages(some, np.zeros(len(some), np.int64), "given")
     exported = export_net(net, spec, {}, images, some, print)
     place = Path("runs") / "deploy_student"
-    save_checkpoint(place / "student.safetensors", net, spec, {})
+    run = save_checkpoint(place / "student.safetensors", net, spec, {})
     bundle = write_bundle(place / "student.gfd", exported.manifest, exported.files)
     request = BenchmarkRequest(
         subject=str(bundle),
         images=(folder,),
-        torch=place / "student.safetensors",
+        torch=run,
         energy_seconds=0,
         num_images=16,
         repeats=9,

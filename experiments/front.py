@@ -9,14 +9,13 @@ writes docs/assets/front.svg. Bars are 95% Wilson intervals over the images.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
+from figures import ROOT
 
-from gfnet_dynn.reporting.plot import new_figure, save_figure
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
+from gfnet_dynn.uncertainty.intervals import Proportion
 
-ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "results" / "benchmark_lite0.json"
 NAMES = {"lite0m-s0": ("Lite0 with early exits, 160 px", "o", "C0"), "static224m": ("Lite0, static, 224 px", "s", "C3")}
 
@@ -31,9 +30,8 @@ def main() -> None:
         identity, accuracy = each["identity"], each["accuracy"]
         label, marker, colour = NAMES[identity["name"]]
         share = Proportion.of(np.arange(images) < round(accuracy * images))
-        x, y = each["end_to_end"]["mean_ms"], 100 * accuracy
-        bars = [[y - 100 * share.low], [100 * share.high - y]]
-        axes.errorbar([x], [y], yerr=bars, fmt=marker, color=colour, alpha=0.8, capsize=3, label=label)
+        x, y = each["end_to_end"]["mean_ms"], 100 * share.value
+        draw_accuracies(axes, [x], [share], marker, color=colour, alpha=0.8, label=label)
         engine = f"{identity['engine'].split()[0]} {identity['precision']}"
         axes.annotate(engine, (x, y), textcoords="offset points", xytext=(3, 8), fontsize=7, rotation=90)
     axes.set(

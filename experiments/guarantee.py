@@ -17,35 +17,28 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import write_figures
+from targets import LEVELS, LIMITS, all_targets, request_of
 
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.search import find_policy
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER, first_exit
 from gfnet_dynn.guarantees.budget import Costs
-from gfnet_dynn.guarantees.control import GUARANTEED, Method, RiskTarget, control
-from gfnet_dynn.guarantees.paths import exits_along, losses_at, same_for_all
-from gfnet_dynn.guarantees.risk import RiskName, risk_of
+from gfnet_dynn.guarantees.control import GUARANTEED, RiskTarget, control
+from gfnet_dynn.guarantees.paths import exits_along, same_for_all, values_at
+from gfnet_dynn.guarantees.risk import risk_of
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE, CLASSES = 40_000, 5
 COSTS = (0.2, 0.4, 0.7, 1.0)
 UNITS = Costs("cost", "of the full network's", COSTS, None, "made up")
 GRID = (NEVER, *np.linspace(1, 0, 60).tolist())
 PATH = same_for_all(len(COSTS) - 1, GRID)
-WAYS: tuple[tuple[Method, RiskName], ...] = (
-    *((method, "harmful-exits") for method in GUARANTEED),
-    ("betting", "accuracy-drop"),
-    ("conformal", "harmful-exits"),
-    ("naive", "harmful-exits"),
-)
-LIMITS, LEVELS, COUNTS = (0.005, 0.01, 0.02, 0.05), (0.95, 0.9), (200, 1000, 5000)
+COUNTS = (200, 1000, 5000)
 
 
 def population() -> ExitArrays:
@@ -70,7 +63,7 @@ Found = Callable[[ExitArrays], tuple[float, float]]
 def one_for_all(everyone: ExitArrays, target: RiskTarget) -> Found:
     """One threshold for all exits; its true risks are looked up."""
     exits = exits_along(everyone.gates, PATH)
-    truth = dict(zip(GRID, losses_at(risk_of(everyone, target.risk), exits).mean(axis=0), strict=True))
+    truth = dict(zip(GRID, values_at(risk_of(everyone, target.risk).losses, exits).mean(axis=0), strict=True))
 
     def found(drawn: ExitArrays) -> tuple[float, float]:
         guarantee = control(drawn, COSTS, target, PATH)
@@ -82,15 +75,7 @@ def one_for_all(everyone: ExitArrays, target: RiskTarget) -> Found:
 def one_for_each(everyone: ExitArrays, target: RiskTarget) -> Found:
     """A threshold for each exit, as a user gets it."""
     losses = risk_of(everyone, target.risk).losses
-    request = CalibrationRequest(
-        bundle=Path("simulated"),
-        images=Path("simulated"),
-        risk=target.risk,
-        risk_limit=target.limit,
-        confidence=target.confidence,
-        method=target.method,
-        per_exit=True,
-    )
+    request = request_of(target, per_exit=True)
 
     def found(drawn: ExitArrays) -> tuple[float, float]:
         made = find_policy(Outputs({"fp32": drawn}, "", "", ""), request, UNITS)
@@ -108,9 +93,8 @@ def judge(
     broken, refused, costs, risks = 0, 0, [], []
     for seed in range(draws):
         rows = np.random.default_rng([count, seed]).integers(0, SIZE, count)
-        drawn = ExitArrays(everyone.logits[rows], everyone.gates[rows], everyone.labels[rows])
         try:
-            risk, cost = find(drawn)
+            risk, cost = find(everyone.take(rows))
         except CalibrationError:
             refused += 1
             risk, cost = 0.0, 1.0
@@ -136,11 +120,7 @@ def judge(
 def main() -> None:
     """All rows."""
     draws, everyone, rows = int(sys.argv[1]) if len(sys.argv) > 1 else 500, population(), []
-    asked = [
-        (RiskTarget(risk, limit, confidence, method), count, False)
-        for (method, risk), limit, confidence, count in itertools.product(WAYS, LIMITS, LEVELS, COUNTS)
-        if method not in ("naive", "conformal") or confidence == LEVELS[0]  # they know no level
-    ]
+    asked = [(target, count, False) for target, count in itertools.product(all_targets(), COUNTS)]
     asked += [
         (RiskTarget("harmful-exits", limit, confidence, "exact"), count, True)
         for limit, confidence, count in itertools.product(LIMITS, LEVELS, COUNTS[:2])
@@ -157,7 +137,7 @@ def main() -> None:
         "every_guarantee_kept": kept,
         "rows": rows,
     }
-    (ROOT / "docs" / "results" / "guarantee.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    write_figures(described, "guarantee")
 
 
 if __name__ == "__main__":

@@ -15,35 +15,18 @@ stores it as docs/NAME.json.
 
 from __future__ import annotations
 
-import argparse
-import itertools
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import write_figures
+from figures import arguments, write_figures
+from targets import all_targets
 
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.guarantees.bounds import binomial_tail
-from gfnet_dynn.guarantees.control import GUARANTEED, Method, RiskTarget, control
-from gfnet_dynn.guarantees.risk import RiskName, risk_of
-
-LIMITS, LEVELS = (0.005, 0.01, 0.02, 0.05), (0.95, 0.9)
-WAYS: tuple[tuple[Method, RiskName], ...] = (
-    *((method, "harmful-exits") for method in GUARANTEED),
-    ("betting", "accuracy-drop"),
-    ("conformal", "harmful-exits"),
-    ("naive", "harmful-exits"),
-)
-
-
-def read(file: Path) -> ExitArrays:
-    """The outputs in fp32."""
-    with np.load(file, allow_pickle=False) as stored:
-        return ExitArrays(stored["fp32_logits"], stored["fp32_gates"], stored["labels"])
+from gfnet_dynn.guarantees.control import GUARANTEED, RiskTarget, control
+from gfnet_dynn.guarantees.risk import binomial_tail, risk_of
 
 
 def judge(arrays: ExitArrays, target: RiskTarget, splits: int) -> dict[str, Any]:
@@ -91,22 +74,14 @@ def judge(arrays: ExitArrays, target: RiskTarget, splits: int) -> dict[str, Any]
 
 def main() -> None:
     """All rows."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("outputs", type=Path)
-    parser.add_argument("splits", type=int, nargs="?", default=500)
-    parser.add_argument("--write")
-    given = parser.parse_args()
-    arrays = read(given.outputs)
-    rows = [
-        judge(arrays, RiskTarget(risk, limit, confidence, method), given.splits)
-        for (method, risk), limit, confidence in itertools.product(WAYS, LIMITS, LEVELS)
-        if method not in ("naive", "conformal") or confidence == LEVELS[0]  # they know no level
-    ]
+    given = arguments("outputs", splits=500)
+    with np.load(given.outputs, allow_pickle=False) as stored:
+        arrays = ExitArrays(stored["fp32_logits"], stored["fp32_gates"], stored["labels"])
     described = {
         "command": f"python experiments/kept_promises.py {given.outputs.name} {given.splits}",
         "source": "measured: risks seen on halves of held-out images",
         "images": len(arrays.labels),
-        "rows": rows,
+        "rows": [judge(arrays, target, given.splits) for target in all_targets()],
     }
     write_figures(described, given.write)
 

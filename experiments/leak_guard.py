@@ -4,32 +4,34 @@ Of each data set some images are drawn and stored anew in several ways; recall i
 images of the set. Then all images of the set are compared with each other, in all eight orientations. What is found
 there are real copies or false alarms: they are listed, for a person to look at.
 
-    python experiments/leak_guard.py ../shared/data --output docs/results/leak_guard.json
+    python experiments/leak_guard.py ../shared/data
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import itertools
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from figures import write_figures
 from PIL import Image
 
 from gfnet_dynn.images.copies import SHARE, find_copies, group_copies
 from gfnet_dynn.images.decode import read_image
 from gfnet_dynn.images.files import find_images
 from gfnet_dynn.images.fingerprint import BYTES, fingerprint, fingerprint_files
-from gfnet_dynn.system.storage import write_json
 
 Pixels = npt.NDArray[np.uint8]
 
 _DRAWN = {"UCM": 1000, "NWPU12": 1000, "EuroSAT": 3000}
 _SHARES = (0.1, SHARE, 0.3, 0.4)
+SEED = 0
+STEPS = ("decode", "decode_and_fingerprint", "compare_all_with_all")
 
 
 def stored(pixels: Pixels, kind: str, scale: float = 1.0, **options: Any) -> Pixels:
@@ -57,7 +59,7 @@ def ways(pixels: Pixels) -> dict[str, Pixels]:
     }
 
 
-def measure(folder: Path, drawn: int, seed: int) -> dict[str, Any]:
+def measure(folder: Path, drawn: int) -> dict[str, Any]:
     """Recall by way of storing, and the groups of copies among the images of one data set."""
     files = find_images(folder).images
     clock = [time.process_time()]
@@ -68,43 +70,33 @@ def measure(folder: Path, drawn: int, seed: int) -> dict[str, Any]:
     clock.append(time.process_time())
     groups = group_copies(images)
     clock.append(time.process_time())
-    decoding, fingerprinting, comparing = (round(after - before, 2) for before, after in itertools.pairwise(clock))
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(files))[:drawn]).tolist()
+    seconds = [round(after - before, 2) for before, after in itertools.pairwise(clock)]
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(files))[:drawn]).tolist()
     again: dict[str, bytes] = {}
     for index in chosen:
         for way, pixels in ways(read_image(files[index])).items():
             again[way] = again.get(way, b"") + fingerprint(pixels)
-    recall = {}
-    for way, copies in again.items():
-        recall[way] = {
-            f"{share}": round(float((find_copies(copies, images, share) >= 0).mean()), 4) for share in _SHARES
-        }
-    by_share = {f"{share}": group_copies(images, share) for share in _SHARES}
+    recall = {
+        way: {f"{share}": round(float((find_copies(copies, images, share) >= 0).mean()), 4) for share in _SHARES}
+        for way, copies in again.items()
+    }
+    grouped = {f"{share}": sum(map(len, group_copies(images, share))) for share in _SHARES}
     return {
         "images": len(files),
         "drawn": drawn,
         "recall_by_limit": recall,
-        "images_in_groups_by_limit": {share: sum(map(len, found)) for share, found in by_share.items()},
+        "images_in_groups_by_limit": grouped,
         "groups": [[files[index].relative_to(folder).as_posix() for index in group] for group in groups],
         "bytes_of_fingerprints": BYTES * len(files),
-        "processor_seconds": {
-            "decode": decoding,
-            "decode_and_fingerprint": fingerprinting,
-            "compare_all_with_all": comparing,
-        },
+        "processor_seconds": dict(zip(STEPS, seconds, strict=True)),
     }
 
 
 def main() -> None:
-    """Measure each data set below a folder and write a JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder with UCM, NWPU12 and EuroSAT")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/leak_guard.json"))
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    sets = {name: measure(given.data / name, drawn, given.seed) for name, drawn in _DRAWN.items()}
+    """Measure UCM, NWPU12 and EuroSAT below a folder."""
+    sets = {name: measure(Path(sys.argv[1]) / name, drawn) for name, drawn in _DRAWN.items()}
     note = "measured; the limit in force is the distance as a share of the image's own contrast"
-    write_json(given.output, {"seed": given.seed, "limit": SHARE, "note": note, "sets": sets})
+    write_figures({"seed": SEED, "limit": SHARE, "note": note, "sets": sets}, "leak_guard")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
     python experiments/models.py sentinel2 EUROSAT_FOLDER
 
 The folder has train/ and val/ with a folder of images for each class. Trains by the recipe of the model's name under
-runs/models (an interrupted training continues), exports weights of 8 bits, calibrates, evaluates on val, writes the card
-and, to docs/results/models.json, the figures and digests. Texts of the cards: experiments/models.toml.
+runs/models (an interrupted training continues), exports weights of 8 bits, calibrates, evaluates on val, writes the
+card and, to docs/results/models.json, the figures and digests. Texts of the cards: experiments/models.toml.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from figures import write_figures
+from targets import request_of
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.calibration.costs import from_benchmark, macs
@@ -39,22 +40,23 @@ METHODS: tuple[Method, ...] = (*GUARANTEED, "conformal", "naive")
 Rows = npt.NDArray[np.intp]
 
 
-def some(outputs: Outputs, rows: Rows) -> Outputs:
-    """Some of the images."""
-    return replace(outputs, precisions={name: each.take(rows) for name, each in outputs.precisions.items()})
-
-
 def spend(
     outputs: Outputs, request: CalibrationRequest, costs: Costs, rows: Rows, seen_on: ExitArrays
 ) -> tuple[npt.NDArray[np.intp], float] | str:
     """Exits and harm of images by thresholds that others gave; why not, where those cannot support it."""
+    some = replace(outputs, precisions={name: each.take(rows) for name, each in outputs.precisions.items()})
     try:
-        found = find_policy(some(outputs, rows), request, costs)
+        found = find_policy(some, request, costs)
     except CalibrationError as error:
         return str(error)
     exits = first_exit(seen_on.gates, found.policy.thresholds)
     losses = risk_of(seen_on, "harmful-exits").losses[np.arange(len(exits)), exits]
     return exits, float(losses.mean())
+
+
+def saved(macs_spent: npt.NDArray[np.float64], ms_spent: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Mean savings, from shares of the full network's cost."""
+    return {"saved_macs": round(1 - float(macs_spent.mean()), 4), "saved_ms": round(1 - float(ms_spent.mean()), 4)}
 
 
 def judge(
@@ -68,15 +70,7 @@ def judge(
     spent = {}
     kinds = (False, True) if target.method in COUNTING else (False,)
     for per_exit in kinds:
-        request = CalibrationRequest(
-            bundle=Path("bundle"),
-            images=Path("outputs"),
-            risk=target.risk,
-            risk_limit=target.limit,
-            confidence=target.confidence,
-            method=target.method,
-            per_exit=per_exit,
-        )
+        request = request_of(target, per_exit=per_exit)
         alone = spend(outputs, request, costs[0], np.arange(count), seen)
         all_costs, harms, refusals = [], [], []
         for seed in range(splits):
@@ -91,25 +85,15 @@ def judge(
                 all_costs.append((float(counted[exits].mean()), float(timed[exits].mean())))
                 harms.append(harm)
         spent[per_exit] = np.array(all_costs)
-        rows.append(
-            {
-                "method": target.method,
-                "thresholds": "one for each exit" if per_exit else "one for all",
-                "halves": {
-                    "saved_macs": round(1 - float(spent[per_exit][:, 0].mean()), 4),
-                    "saved_ms": round(1 - float(spent[per_exit][:, 1].mean()), 4),
-                    "refused": len(refusals) / splits,
-                    "refusal": refusals[0] if refusals else None,
-                    "harmful_on_the_other_half": round(float(np.mean(harms)), 5) if harms else None,
-                },
-                "all_images": {"refusal": alone}
-                if isinstance(alone, str)
-                else {
-                    "saved_macs": round(1 - float(counted[alone[0]].mean()), 4),
-                    "saved_ms": round(1 - float(timed[alone[0]].mean()), 4),
-                },
-            }
-        )
+        halves = {
+            **saved(*spent[per_exit].T),
+            "refused": len(refusals) / splits,
+            "refusal": refusals[0] if refusals else None,
+            "harmful_on_the_other_half": round(float(np.mean(harms)), 5) if harms else None,
+        }
+        of_all = {"refusal": alone} if isinstance(alone, str) else saved(counted[alone[0]], timed[alone[0]])
+        thresholds = "one for each exit" if per_exit else "one for all"
+        rows.append({"method": target.method, "thresholds": thresholds, "halves": halves, "all_images": of_all})
     if True not in spent:
         return rows
     dearer = spent[True][:, 0] - spent[False][:, 0]
@@ -132,8 +116,9 @@ def main() -> None:
     outputs = load_outputs(given.outputs, bundle)
     engine = outputs.engine.split()[0]
     costs = (macs(bundle.manifest), from_benchmark(given.benchmark, bundle.manifest, "latency", engine=engine))
-    assert costs[1].precision
     precision = costs[1].precision
+    assert precision
+    targets = [RiskTarget("harmful-exits", given.risk_limit, 0.95, method) for method in METHODS]
     named = f"{given.bundle.name} {given.outputs.name} {given.benchmark.name} {given.splits}"
     described = {
         "command": f"python experiments/savings.py {named} --risk-limit {percent(given.risk_limit)}",
@@ -143,13 +128,7 @@ def main() -> None:
         "confidence": 0.95,
         "exits_ms": costs[1].means,
         "exits_mmacs": costs[0].means,
-        "rows": [
-            row
-            for method in METHODS
-            for row in judge(
-                outputs, precision, RiskTarget("harmful-exits", given.risk_limit, 0.95, method), costs, given.splits
-            )
-        ],
+        "rows": [row for target in targets for row in judge(outputs, precision, target, costs, given.splits)],
     }
     write_figures(described, given.write)
 

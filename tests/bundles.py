@@ -155,8 +155,8 @@ CALIBRATED = Policy(
         "conditions": ["a", "b"],
     },
     references={"fp32": Reference(((0,) * (BINS - 1) + (40,), (3,) * BINS, (0,) * BINS), (60, 0, 40))},
-    unknown_rule=UnknownRule("energy", (-1.5, 0.25, -np.inf), 0.05),
-    prediction_sets=PredictionSets("least-ambiguous", (0.4, np.inf, 0.9), 0.9),
+    unknown_rule=UnknownRule((-1.5, 0.25, -np.inf), 0.05),
+    prediction_sets=PredictionSets((0.4, np.inf, 0.9), 0.9),
 )
 """A policy of which every part is there, with infinities wherever there may be some."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class GFNetDynnError(Exception):
@@ -99,6 +100,23 @@ class MissingExtraError(GFNetDynnError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs packages that are not installed: pip install 'gfnet-dynn[{extra}]'")
+
+
+_EXTRAS = {
+    "plots": ("matplotlib",),
+    "train": ("torch",),
+    "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
+}
+
+
+def require_extra(feature: str, extra: str) -> None:
+    """Refuse a feature before anything imports the packages that it needs.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    if any(find_spec(name) is None for name in _EXTRAS[extra]):
+        raise MissingExtraError(feature, extra)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -12,14 +12,20 @@ import pytest
 from rich.console import Console
 
 from gfnet_dynn.benchmark.candidates import ExitCost, Identity, labels_of
-from gfnet_dynn.benchmark.cold_start import ColdStart, measure_cold_start
 from gfnet_dynn.benchmark.energy.meter import Energy, Meter
 from gfnet_dynn.benchmark.energy_use import EnergyReport, measure_energy
-from gfnet_dynn.benchmark.measurement import Preprocessing, Sample, measure_candidates, measure_preprocessing
-from gfnet_dynn.benchmark.plots import draw_candidates
-from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
-from gfnet_dynn.benchmark.timing import Latency, time_in_turns
-from gfnet_dynn.cli.render.tables import print_tables
+from gfnet_dynn.benchmark.measurement import (
+    ColdStart,
+    Latency,
+    Preprocessing,
+    Sample,
+    measure_candidates,
+    measure_cold_start,
+    measure_preprocessing,
+    time_in_turns,
+)
+from gfnet_dynn.benchmark.result import BenchmarkResult, Machine, draw_candidates
+from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.errors import EngineError, MeterError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.runtime.segments import Images

@@ -5,10 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gfnet_dynn.benchmark import torch_latency as latency
+from gfnet_dynn.benchmark import in_torch as latency
 from gfnet_dynn.benchmark.candidates import Identity, forced_thresholds
-from gfnet_dynn.benchmark.torch_candidates import PublishedCandidate
-from gfnet_dynn.benchmark.torch_latency import measure_exits
+from gfnet_dynn.benchmark.in_torch import PublishedCandidate, measure_exits
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.model.early_exit import EarlyExitNet
@@ -53,12 +52,12 @@ def test_a_forced_exit_is_really_taken(net: EarlyExitNet, exit_index: int) -> No
 
 def test_each_image_gets_a_time_for_each_exit(net: EarlyExitNet) -> None:
     rounds: list[int] = []
-    milliseconds, setting = measure_exits(net, IMAGES, 2, rounds.append)
+    milliseconds, setting = measure_exits(net, IMAGES, 2, lambda done, total: rounds.append(done))
     assert milliseconds.shape == (3, 3)
     assert np.isfinite(milliseconds).all()
     assert (milliseconds > 0).all()
     assert rounds == [1, 2]
-    assert (setting.images, setting.repeats, setting.batch) == (3, 2, 1)
+    assert (setting["images"], setting["repeats"], setting["batch"]) == (3, 2, 1)
 
 
 def test_the_median_over_the_rounds_counts(net: EarlyExitNet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,10 +85,10 @@ def test_an_accelerator_is_waited_for(monkeypatch: pytest.MonkeyPatch, kind: str
 
 def test_the_setting_describes_the_measurement(net: EarlyExitNet) -> None:
     _, setting = measure_exits(net, IMAGES, 2)
-    assert setting.engine == f"torch {torch.__version__} eager"
-    assert setting.device == f"cpu: {processor()}"
-    assert setting.threads == torch.get_num_threads()
-    assert "normalisation are not timed" in setting.scope
+    assert setting["engine"] == f"torch {torch.__version__} eager"
+    assert setting["device"] == f"cpu: {processor()}"
+    assert setting["threads"] == torch.get_num_threads()
+    assert "normalisation are not timed" in setting["scope"]
 
 
 def test_the_published_way_runs_every_block_by_the_fft(net: EarlyExitNet) -> None:

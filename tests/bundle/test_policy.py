@@ -17,8 +17,6 @@ from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import SCORES, UNFITTED, AccuracyTable, Fitted
 from gfnet_dynn.uncertainty.drift import BINS, Reference
-from gfnet_dynn.uncertainty.out_of_distribution import FAMILIARITY_SCORES
-from gfnet_dynn.uncertainty.prediction_sets import SET_SCORES
 from tests import bundles
 from tests.bundles import CALIBRATED
 
@@ -43,10 +41,8 @@ def policies(draw: st.DrawFn) -> Policy:
     counts = st.lists(st.integers(0, 9), min_size=BINS, max_size=BINS).map(tuple)
     histogram = tuple(draw(st.lists(counts, min_size=exits, max_size=exits)))
     some = any(map(any, histogram))
-    unknowns = UnknownRule(
-        draw(st.sampled_from(FAMILIARITY_SCORES)), numbers(FINITE | st.just(-math.inf)), draw(SHARES)
-    )
-    sets = PredictionSets(draw(st.sampled_from(SET_SCORES)), numbers(FINITE | st.just(math.inf)), draw(SHARES))
+    unknowns = UnknownRule(numbers(FINITE | st.just(-math.inf)), draw(SHARES))
+    sets = PredictionSets(numbers(FINITE | st.just(math.inf)), draw(SHARES))
     temperatures = numbers(st.floats(0, exclude_min=True, allow_infinity=False)) if draw(st.booleans()) else ()
     return Policy(
         name=draw(TEXTS),
@@ -94,8 +90,8 @@ def test_a_digest_is_of_what_decides_when_images_leave_and_nothing_else() -> Non
 def test_the_calibrated_policy_comes_back_from_json_with_its_infinities() -> None:
     described = CALIBRATED.to_dict()
     assert described["thresholds"] == [0.7, None]
-    assert described["prediction_sets"] == {"score": "least-ambiguous", "quantiles": [0.4, None, 0.9], "coverage": 0.9}
-    assert described["unknown_rule"] == {"score": "energy", "thresholds": [-1.5, 0.25, None], "false_alarms": 0.05}
+    assert described["prediction_sets"] == {"quantiles": [0.4, None, 0.9], "coverage": 0.9}
+    assert described["unknown_rule"] == {"thresholds": [-1.5, 0.25, None], "false_alarms": 0.05}
     found = through_json(CALIBRATED)
     assert found == CALIBRATED
     assert found.thresholds[1] == NEVER
@@ -148,10 +144,10 @@ MISFITS: list[tuple[Policy, str]] = [
     (replace(CALIBRATED, fitted=Fitted((), (TABLE,) * 3)), "3 tables"),
     (replace(CALIBRATED, fitted=UNFITTED), "0 tables"),
     (replace(CALIBRATED, score="margin", fitted=Fitted((), (TABLE,))), "1 tables"),
-    (replace(CALIBRATED, unknown_rule=UnknownRule("energy", (0.0, 0.0), 0.1)), "2 unknown_rule"),
-    (replace(CALIBRATED, unknown_rule=UnknownRule("energy", (), 0.1)), "0 unknown_rule"),
-    (replace(CALIBRATED, prediction_sets=PredictionSets("adaptive", (0.5,) * 4, 0.9)), "4 prediction_sets"),
-    (replace(CALIBRATED, prediction_sets=PredictionSets("adaptive", (), 0.9)), "0 prediction_sets"),
+    (replace(CALIBRATED, unknown_rule=UnknownRule((0.0, 0.0), 0.1)), "2 unknown_rule"),
+    (replace(CALIBRATED, unknown_rule=UnknownRule((), 0.1)), "0 unknown_rule"),
+    (replace(CALIBRATED, prediction_sets=PredictionSets((0.5,) * 4, 0.9)), "4 prediction_sets"),
+    (replace(CALIBRATED, prediction_sets=PredictionSets((), 0.9)), "0 prediction_sets"),
     (replace(CALIBRATED, references={"int8": Reference(((1,) * BINS,) * 2, (20, 20, 0))}), "2 references.int8"),
 ]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.bundle.precisions import ALLOWED_LOSS, auto_precisions, describe, images_needed
-from gfnet_dynn.uncertainty.paired import PairedDifference, paired_difference
+from gfnet_dynn.uncertainty.intervals import PairedDifference, paired_difference
 
 
 def difference(gained: int, lost: int, count: int) -> PairedDifference:

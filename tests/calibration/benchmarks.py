@@ -9,9 +9,8 @@ from typing import Any
 
 from gfnet_dynn.benchmark.candidates import Identity
 from gfnet_dynn.benchmark.energy_use import EnergyFigures, EnergyReport
-from gfnet_dynn.benchmark.measurement import CandidateFigures, ExitFigures, Preprocessing
+from gfnet_dynn.benchmark.measurement import CandidateFigures, ExitFigures, Latency, Preprocessing
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
-from gfnet_dynn.benchmark.timing import Latency
 from gfnet_dynn.bundle.manifest import Manifest
 from tests import bundles
 

@@ -190,13 +190,13 @@ def test_outputs_of_other_graphs_are_refused(tmp_path: Path, stored: bytes, cont
     other = read_bundle(bundles.write_tiny(tmp_path / "other.gfd", content))
     with pytest.raises(CalibrationError) as caught:
         load_outputs(tmp_path / "kept.npz", other)
-    assert f"{tmp_path / 'kept.npz'} holds outputs of another network" in str(caught.value)
+    assert f"{tmp_path / 'kept.npz'}: they are of another network" in str(caught.value)
 
 
 def test_outputs_do_not_fit_a_manifest_of_other_classes(tmp_path: Path, stored: bytes) -> None:
     (tmp_path / "kept.npz").write_bytes(stored)
     other = read_bundle(bundles.write_tiny(tmp_path / "other.gfd", classes=("field", "river")))
-    with pytest.raises(CalibrationError, match=r"kept\.npz does not fit the bundle's exits and classes"):
+    with pytest.raises(CalibrationError, match=r"kept\.npz: they do not fit the bundle's exits and classes"):
         load_outputs(tmp_path / "kept.npz", other)
 
 
@@ -237,7 +237,7 @@ def test_a_file_that_would_fill_the_memory_is_refused_unread(
     (tmp_path / "kept.npz").write_bytes(stored)
     monkeypatch.setattr(module, "_LARGEST", 1000)
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was read"))
-    with pytest.raises(CalibrationError, match=r"kept\.npz holds more than any calibration needs"):
+    with pytest.raises(CalibrationError, match=r"kept\.npz: it holds more than any calibration needs"):
         load_outputs(tmp_path / "kept.npz", bundle)
 
 
@@ -298,7 +298,7 @@ def also(precision: str) -> Callable[[dict[str, Any]], None]:
     )
 
 
-UNREADABLE, UNFIT = "cannot read the outputs", "does not fit the bundle's exits and classes"
+UNREADABLE, UNFIT = "cannot read the outputs", "do not fit the bundle's exits and classes"
 
 
 @pytest.mark.parametrize(
@@ -313,9 +313,9 @@ UNREADABLE, UNFIT = "cannot read the outputs", "does not fit the bundle's exits 
         (having("about", lambda _: np.array("text")), UNREADABLE),
         (
             having("about", lambda _: np.array(["x", "", "", "", "labelled"])),
-            "is not a 'gfnet-dynn exit outputs 1' file",
+            "not a 'gfnet-dynn exit outputs 1' file",
         ),
-        (having("about", lambda about: np.array(["gfnet-dynn exit outputs 2", *about[1:]])), "is not a 'gfnet-dynn"),
+        (having("about", lambda about: np.array(["gfnet-dynn exit outputs 2", *about[1:]])), "not a 'gfnet-dynn"),
         (having("about", lambda about: np.array([*about[:4], "half"])), "half"),
         (having("labels", lambda labels: labels[:-1]), UNREADABLE),
         (having("labels", lambda labels: labels[:, None]), UNREADABLE),
@@ -326,8 +326,8 @@ UNREADABLE, UNFIT = "cannot read the outputs", "does not fit the bundle's exits 
         (having("fp32_logits", lambda logits: logits[:, :, :2]), UNFIT),
         (having("fp32_logits", lambda logits: logits[0]), UNREADABLE),
         (having("fp32_logits", lambda _: np.array(3.0)), UNREADABLE),
-        (having("int8_logits", written((3, 1, 0), np.nan)), "holds logits or gates that are not numbers"),
-        (having("int8_gates", written((3, 1), np.inf)), "holds logits or gates that are not numbers"),
+        (having("int8_logits", written((3, 1, 0), np.nan)), "some logits or gates are not numbers"),
+        (having("int8_gates", written((3, 1), np.inf)), "some logits or gates are not numbers"),
         (having("fp32_gates", lambda gates: gates[:, :1]), UNREADABLE),
         (none_left, UNFIT),
     ],

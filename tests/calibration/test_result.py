@@ -12,16 +12,16 @@ from rich.console import Console
 from gfnet_dynn.bundle.manifest import Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.ranking import rank_scores
+from gfnet_dynn.calibration.reliability import rank_scores
 from gfnet_dynn.calibration.result import CalibrationResult, make_result
-from gfnet_dynn.cli.render.tables import print_tables
+from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import RiskTarget
 from gfnet_dynn.reporting.table import Table
-from gfnet_dynn.uncertainty.paired import paired_difference
-from gfnet_dynn.uncertainty.reliability import brier, equal_mass_error, fit_temperature
+from gfnet_dynn.uncertainty.intervals import paired_difference
+from gfnet_dynn.uncertainty.reliability import equal_mass_error, fit_temperature
 from tests import bundles
 from tests.calibration.populations import COUNTED, TIMED, Order, calibrate, make_int8, make_scenes, order, outputs
 
@@ -68,7 +68,7 @@ def test_reliability_is_measured_on_images_that_no_temperature_was_fitted_to() -
         assert (each.accuracy.value, each.accuracy.n) == (right.mean(), 500)
         assert each.accuracy.low < right.mean() < each.accuracy.high
         assert each.error == equal_mass_error(plain.max(axis=1), right)
-        assert each.brier == pytest.approx(brier(plain, judged.labels))
+        assert each.brier == pytest.approx(((plain - np.eye(plain.shape[1])[judged.labels]) ** 2).sum(axis=1).mean())
         scaled = softmax(judged.logits[:, index].astype(np.float64) / temperature)
         assert each.error_scaled == pytest.approx(equal_mass_error(scaled.max(axis=1), right), abs=1e-5)
         assert sum(each.count for each in each.bins) == 500

@@ -17,10 +17,9 @@ import numpy.typing as npt
 import pytest
 
 from gfnet_dynn.bundle.policy import Policy, restore_infinities
-from gfnet_dynn.calibration.division import Parts, Rows
-from gfnet_dynn.calibration.division import divide as divide_for
+from gfnet_dynn.calibration.fitting import Parts, Rows, fit
+from gfnet_dynn.calibration.fitting import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.score_fitting import fit
 from gfnet_dynn.calibration.search import FoundPolicy
 from gfnet_dynn.calibration.sets_and_unknown import pooled_exits
 from gfnet_dynn.errors import CalibrationError
@@ -30,11 +29,17 @@ from gfnet_dynn.exits.scores import SCORES, UNFITTED, Score, by_score
 from gfnet_dynn.exits.sweep import operate
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_level
-from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, losses_at, same_for_all
+from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, same_for_all, values_at
 from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
+from gfnet_dynn.uncertainty.conformal import (
+    familiarity,
+    is_unknown,
+    nonconformity,
+    per_exit_quantiles,
+    prediction_sets,
+    unknown_thresholds,
+)
 from gfnet_dynn.uncertainty.drift import Observations, compare, reference_of
-from gfnet_dynn.uncertainty.out_of_distribution import familiarity, is_unknown, unknown_thresholds
-from gfnet_dynn.uncertainty.prediction_sets import coverage_of, prediction_sets, set_quantiles
 from tests.calibration.populations import COUNTED, TIMED, Order, calibrate, make_int8, make_scenes, order, outputs
 from tests.exits.populations import SIZE, Population
 
@@ -64,7 +69,7 @@ def harms(make: Make) -> Risk:
 
 def true_risk(make: Make, thresholds: Sequence[float]) -> float:
     """Over the whole population: no estimate."""
-    return float(losses_at(harms(make), exits_along(make().arrays.gates, np.array([thresholds]))).mean())
+    return float(values_at(harms(make).losses, exits_along(make().arrays.gates, np.array([thresholds]))).mean())
 
 
 def beyond(level: float, draws: int = DRAWS) -> float:
@@ -291,7 +296,7 @@ def test_a_promise_holds_for_both_precisions_at_once() -> None:
 
 def operate_risk(arrays: ExitArrays, thresholds: tuple[float, ...]) -> float:
     exits = exits_along(arrays.gates, np.array([thresholds]))
-    return float(losses_at(risk_of(arrays, "harmful-exits"), exits).mean())
+    return float(values_at(risk_of(arrays, "harmful-exits").losses, exits).mean())
 
 
 def test_it_is_the_dearer_precision_whose_cost_is_expected() -> None:
@@ -552,8 +557,9 @@ def quantiles_by_hand(arrays: ExitArrays, policy: Policy, pools: Rows) -> tuple[
     rows = np.arange(len(exits))
     logits = arrays.logits[rows, exits].astype(np.float64)
     warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
-    sets = set_quantiles(softmax(logits / warm[:, None]), arrays.labels, pools[exits], 4, 0.9, "least-ambiguous")
-    return sets[pools], unknown_thresholds(familiarity(logits, "energy"), pools[exits], 4, 0.1)[pools]
+    scores = nonconformity(softmax(logits / warm[:, None]), arrays.labels)
+    sets = per_exit_quantiles(scores, pools[exits], 4, 0.9)
+    return sets[pools], unknown_thresholds(familiarity(logits), pools[exits], 4, 0.1)[pools]
 
 
 @pytest.mark.parametrize("asked", ORDERS, ids=short)
@@ -595,15 +601,14 @@ def fresh(population: Population, policy: Policy, seed: int) -> tuple[float, flo
     """Coverage, and share of alarms, over images that no draw before has seen, as the device gives them."""
     arrays = population.draw(1500, 10_000 + seed)
     exits = first_exit(policy.scores(arrays).gates, policy.thresholds)
-    logits = arrays.logits[np.arange(len(exits)), exits].astype(np.float64)
+    rows = np.arange(len(exits))
+    logits = arrays.logits[rows, exits].astype(np.float64)
     warm = np.array(policy.fitted.temperatures or [1.0] * 4)[exits]
     assert policy.prediction_sets is not None
     assert policy.unknown_rule is not None
-    held = prediction_sets(
-        softmax(logits / warm[:, None]), np.array(policy.prediction_sets.quantiles)[exits], policy.prediction_sets.score
-    )
-    alarms = is_unknown(familiarity(logits, policy.unknown_rule.score), np.array(policy.unknown_rule.thresholds)[exits])
-    return coverage_of(held, arrays.labels), float(alarms.mean())
+    held = prediction_sets(softmax(logits / warm[:, None]), np.array(policy.prediction_sets.quantiles)[exits])
+    alarms = is_unknown(familiarity(logits), np.array(policy.unknown_rule.thresholds)[exits])
+    return float(held[rows, arrays.labels].mean()), float(alarms.mean())
 
 
 @pytest.mark.parametrize("score", ["gate", "max_softmax"])

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from gfnet_dynn import __version__
+from gfnet_dynn.cli.app import VERBS, Program
 from gfnet_dynn.cli.app import run as run_command
-from gfnet_dynn.cli.verbs import VERBS, Program
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 from tests.cli.conftest import Run
@@ -67,7 +67,7 @@ def test_without_a_verb_the_help_is_shown_as_an_error(run: Run) -> None:
     [
         (("clasify",), ("'classify'", "gfnet-dynn --help")),
         (("--verbose",), ("--verbose", "gfnet-dynn --help")),
-        (("classify",), ("BUNDLE", "gfnet-dynn classify --help")),
+        (("cost", "a", "b"), ("b", "gfnet-dynn cost --help")),
         (("classify", "a.gfd", "b", "--polcy", "x"), ("--polcy", "--policy")),
         (("classify", "a.gfd", "b", "--batch", "many"), ("--batch", "many")),
         (("classify", "a.gfd", "b", "--batch", "0"), ("--batch", "0")),

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gfnet_dynn.benchmark.cold_start import ColdStart
 from gfnet_dynn.benchmark.energy_use import EnergyReport
+from gfnet_dynn.benchmark.in_torch import TorchCandidate
+from gfnet_dynn.benchmark.measurement import ColdStart
 from gfnet_dynn.benchmark.request import BenchmarkRequest
-from gfnet_dynn.benchmark.torch_candidates import TorchCandidate
 from gfnet_dynn.errors import GFNetDynnError, OptionError
 from gfnet_dynn.model.checkpoint import save_checkpoint
 from gfnet_dynn.model.early_exit import build_net

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.cli.render.tables import print_tables
+from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.workflows.bundles import info
 from tests import bundles
 from tests.cli.conftest import Run

@@ -189,7 +189,7 @@ def test_policies_and_thresholds_decide_where_images_leave(exact: Exact) -> None
     assert exact("tiny.gfd", "pictures", "--threshold", "inf,0").count("(exit 2)") == 3
 
 
-STRANGE = UnknownRule("energy", (1e9, -math.inf, -math.inf), 0.05)
+STRANGE = UnknownRule((1e9, -math.inf, -math.inf), 0.05)
 """All that leave at the first exit are unknown, no others are."""
 
 CALIBRATED = (
@@ -199,7 +199,7 @@ CALIBRATED = (
         "gate",
         (0.7, 0.6),
         "made up",
-        prediction_sets=PredictionSets("least-ambiguous", (0.1, math.inf, math.inf), 0.9),
+        prediction_sets=PredictionSets((0.1, math.inf, math.inf), 0.9),
     ),
     Policy("alarms", "max_softmax", (0.8, 0.7), "made up", Fitted((2.0, 1.0, 0.5)), unknown_rule=STRANGE),
     *bundles.POLICIES,
@@ -253,7 +253,7 @@ def test_csv_has_a_column_for_each_of_them(exact: Exact) -> None:
 
 def test_classes_in_csv_come_back_whatever_they_are_called(exact: Exact) -> None:
     classes = ("storage tanks", 'dense, "residential"', "a|b; c/d")
-    all_classes = PredictionSets("least-ambiguous", (math.inf,) * 3, 0.9)
+    all_classes = PredictionSets((math.inf,) * 3, 0.9)
     policy = Policy("sets", "gate", (0.7, 0.6), "made up", prediction_sets=all_classes)
     bundles.write_tiny(Path("tiny.gfd"), classes=classes, policies=(policy, *bundles.POLICIES))
     for row in csv.DictReader(io.StringIO(exact("tiny.gfd", "pictures", "--format", "csv"))):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gfnet_dynn.benchmark.cold_start import ColdStart
-from gfnet_dynn.cli.verbs import Program
+from gfnet_dynn.benchmark.measurement import ColdStart
+from gfnet_dynn.cli.app import Program
 from gfnet_dynn.images.files import find_images
 from tests import bundles
 from tests.cli.conftest import Run

@@ -160,9 +160,7 @@ def test_what_cannot_be_exported_is_told(run: Run, trained: Path, line: tuple[st
 
 
 def test_export_without_its_packages_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "gfnet_dynn.workflows.extras.find_spec", lambda name: None if name == "onnxscript" else object()
-    )
+    monkeypatch.setattr("gfnet_dynn.errors.find_spec", lambda name: None if name == "onnxscript" else object())
     outcome = run("gfnet-dynn", "export", "somewhere", "-o", "a.gfd")
     assert outcome.status == 2
     assert "gfnet-dynn[train,export]" in outcome.err

@@ -12,7 +12,7 @@ import pytest
 from rich.table import Table
 
 from gfnet_dynn.cli.app import run
-from gfnet_dynn.cli.render.terminal import Terminal
+from gfnet_dynn.cli.terminal import Terminal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
 

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
+from gfnet_dynn.cli.progress import ProgressBars, TrainingProgress
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.train.engine.tracking import StageExtent
 from tests.cli.conftest import Run
@@ -96,7 +96,7 @@ STAGES = [StageExtent("backbone", 2, 100), StageExtent("warmup", 3, 100), StageE
 
 
 def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    console = Console(force_terminal=True, width=120)  # made to think that it is a terminal
+    console = Terminal(force_terminal=True, width=120)  # made to think that it is a terminal
     on_step = partial(ProgressBars(console), "Reading")
     on_step(1, 2)
     on_step(2, 2)
@@ -128,7 +128,7 @@ def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_time_left_counts_all_stages(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    progress = TrainingProgress(Console(width=120), clock)
+    progress = TrainingProgress(Terminal(width=120), clock)
     progress.run_started(STAGES)
     progress.stage_started("backbone", 2, 100, 0)
     clock.now = 100.0
@@ -145,7 +145,7 @@ def test_the_time_left_counts_all_stages(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_log_that_is_no_terminal_has_a_line_for_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = TrainingProgress(Console(width=120))
+    progress = TrainingProgress(Terminal(width=120))
     progress.run_started([])
     progress.stage_started("warmup", 2, 32, 0)
     for epoch in range(2):
@@ -161,7 +161,7 @@ def test_a_log_that_is_no_terminal_has_a_line_for_each_epoch(capsys: pytest.Capt
 
 
 def test_progress_counts_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = TrainingProgress(Console(width=120))
+    progress = TrainingProgress(Terminal(width=120))
     progress.stage_started("backbone", 1, 1, 0)
     progress.stage_started("joint", 2, 32, 0)
     printed = capsys.readouterr().out
@@ -179,7 +179,7 @@ class Faulty(io.StringIO):
 
 
 def test_training_outlives_its_terminal() -> None:
-    progress = TrainingProgress(Console(file=Faulty(errno.EIO), force_terminal=True))
+    progress = TrainingProgress(Terminal(file=Faulty(errno.EIO), force_terminal=True))
     progress.stage_started("joint", 2, 32, 0)
     progress.step_taken("joint", 0, 0, 16, {"loss/network": 1.25})
     progress.epoch_ended("joint", 0, {"loss/network": 1.25})
@@ -190,4 +190,4 @@ def test_training_outlives_its_terminal() -> None:
 
 def test_another_fault_of_the_output_is_not_passed_over() -> None:
     with pytest.raises(OSError, match="cannot write"):
-        TrainingProgress(Console(file=Faulty(errno.ENOSPC))).log("done")
+        TrainingProgress(Terminal(file=Faulty(errno.ENOSPC))).log("done")

@@ -16,8 +16,8 @@ from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.comparison import compare, read_run
 from gfnet_dynn.evaluation.comparison_report import SOURCES
 from gfnet_dynn.evaluation.request import ReportRequest
-from gfnet_dynn.uncertainty.proportion import Proportion
-from gfnet_dynn.workflows.reports import report
+from gfnet_dynn.uncertainty.intervals import Proportion
+from gfnet_dynn.workflows.evaluation import report
 
 
 def judged(accuracy: float, macs: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from gfnet_dynn.evaluation.metrics import class_scores, confusion_matrix, macro_f1
+from gfnet_dynn.evaluation.evaluation import class_scores, confusion_matrix, macro_f1
 
 LABELS = np.array([0, 0, 0, 1, 1, 2])
 PREDICTIONS = np.array([0, 0, 1, 1, 1, 0])

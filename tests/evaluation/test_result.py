@@ -10,7 +10,7 @@ import pytest
 
 from gfnet_dynn.evaluation.result import DEFINITIONS
 from gfnet_dynn.exits.sweep import THRESHOLDS
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import Proportion
 from tests.evaluation.evaluations import MACS, evaluation, outputs
 
 

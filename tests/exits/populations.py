@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.guarantees.paths import exits_along, losses_at, same_for_all
+from gfnet_dynn.guarantees.paths import exits_along, same_for_all, values_at
 from gfnet_dynn.guarantees.risk import RiskName, risk_of
 
 SIZE = 40_000
@@ -29,7 +29,7 @@ class Population:
     def true_risks(self, name: RiskName, grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The mean over the whole population at each threshold: no estimate."""
         exits = exits_along(self.arrays.gates, same_for_all(3, grid.tolist()))
-        return np.asarray(losses_at(risk_of(self.arrays, name), exits).mean(axis=0))
+        return np.asarray(values_at(risk_of(self.arrays, name).losses, exits).mean(axis=0))
 
 
 @cache

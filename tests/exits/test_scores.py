@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gfnet_dynn.calibration.score_fitting import fit
+from gfnet_dynn.calibration.fitting import fit
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.exits.scores import (
     SCORES,
@@ -14,7 +14,6 @@ from gfnet_dynn.exits.scores import (
     AccuracyTable,
     Fitted,
     Score,
-    by_max_softmax,
     by_score,
     max_probability,
     score_at,
@@ -41,7 +40,7 @@ def saying(*probabilities: float) -> ExitArrays:
 def test_the_largest_probability_takes_the_place_of_each_gate() -> None:
     probabilities = np.array([[[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]]])
     arrays = ExitArrays(np.log(probabilities).astype(np.float32) + 100, np.zeros((1, 2), np.float32), np.array([2]))
-    score = by_max_softmax(arrays)
+    score = by_score(arrays, "max_softmax")
     assert score.gates[0].tolist() == pytest.approx([0.7, 0.5], rel=1e-5)
     assert score.gates.dtype == np.float32
     assert score.logits is arrays.logits
@@ -49,7 +48,7 @@ def test_the_largest_probability_takes_the_place_of_each_gate() -> None:
 
 def test_huge_logits_do_not_overflow() -> None:
     arrays = ExitArrays(np.full((1, 2, 4), 3e38, np.float32), np.zeros((1, 1), np.float32), np.array([0]))
-    assert by_max_softmax(arrays).gates.tolist() == [[0.25]]
+    assert by_score(arrays, "max_softmax").gates.tolist() == [[0.25]]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfnet_dynn.guarantees.bounds import betting_p, binomial_tail, exact_p, hoeffding_bentkus_p
+from gfnet_dynn.guarantees.risk import betting_p, binomial_tail, exact_p, hoeffding_bentkus_p
 
 
 @pytest.mark.parametrize(("count", "probability"), [(1, 0.3), (10, 0.5), (200, 0.01), (5000, 0.05)])

@@ -10,9 +10,9 @@ from gfnet_dynn.guarantees.paths import (
     by_deadline,
     exits_along,
     greedy_path,
-    losses_at,
     means_at,
     same_for_all,
+    values_at,
 )
 from gfnet_dynn.guarantees.risk import risk_of
 from tests.exits.populations import make_population
@@ -33,7 +33,7 @@ def test_the_mean_drop_is_the_difference_of_accuracies() -> None:
     arrays = random_arrays()
     exits = exits_along(arrays.gates, same_for_all(2, [NEVER, 0.7, 0.3, 0.0]))
     accuracy = np.take_along_axis(arrays.correct, exits.astype(np.intp), axis=1).mean(axis=0)
-    drop = losses_at(risk_of(arrays, "accuracy-drop"), exits).mean(axis=0)
+    drop = values_at(risk_of(arrays, "accuracy-drop").losses, exits).mean(axis=0)
     assert np.allclose(drop, means_at(risk_of(arrays, "accuracy-drop").losses, exits), atol=1e-6)
     assert np.allclose(drop, accuracy[0] - accuracy)
     assert np.ptp(drop) > 0
@@ -80,7 +80,7 @@ def test_a_greedy_path_falls_exit_by_exit_and_saves_more_than_one_threshold_for_
 
     def cheapest(way: Path) -> float:
         exits = exits_along(deceived.gates, way)
-        kept = losses_at(risk, exits).mean(axis=0) <= 0.02
+        kept = values_at(risk.losses, exits).mean(axis=0) <= 0.02
         return float(np.array(COSTS)[exits].mean(axis=0)[kept].min())
 
     assert cheapest(path) < cheapest(same_for_all(3)) - 0.05
@@ -97,6 +97,6 @@ def test_a_few_sure_errors_do_not_hide_what_an_exit_saves_below_them() -> None:
     arrays = ExitArrays(logits, gates, labels)
     risk, costs = risk_of(arrays, "harmful-exits"), (1.0, 2.0, 10.0)
     exits = exits_along(gates, greedy_path(arrays, risk, costs))
-    losses, means = losses_at(risk, exits).mean(axis=0), np.array(costs)[exits].mean(axis=0)
+    losses, means = values_at(risk.losses, exits).mean(axis=0), np.array(costs)[exits].mean(axis=0)
     tested = np.logical_and.accumulate(losses <= 0.03)  # a test along the path ends where it fails first
     assert means[tested].min() < 1.5

@@ -30,3 +30,9 @@ def test_risks_of_a_precision_are_against_the_reference() -> None:
     assert risk_of(int8, "harmful-exits", ARRAYS).losses.tolist() == [[0, 1], [1, 0], [0, 0], [0, 0]]
     assert risk_of(int8, "disagreement", ARRAYS).losses.tolist() == [[0, 1], [1, 0], [1, 1], [0, 0]]
     assert risk_of(int8, "error", ARRAYS).losses.tolist() == risk_of(int8, "error").losses.tolist()
+
+
+def test_brier_runs_from_none_to_two() -> None:
+    sure = np.array([[[1e3, 0.0, 0.0]]] * 3, np.float32)
+    arrays = ExitArrays(sure, np.zeros((3, 0), np.float32), np.arange(3))
+    assert risk_of(arrays, "brier").losses.tolist() == [[0.0], [2.0], [2.0]]

@@ -22,7 +22,7 @@ from PIL import Image
 
 from gfnet_dynn.errors import ImageError
 from gfnet_dynn.images.decode import decode
-from gfnet_dynn.images.fit import fit_image
+from gfnet_dynn.images.fit import fit
 from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.spec.network import InputSpec
 from tests.damage import damaged
@@ -88,7 +88,7 @@ def read_damaged(count: int) -> dict[str, Any]:
     def read(content: bytes, side: int | None, stretch: tuple[float, float] | None) -> None:
         began = time.perf_counter()
         try:
-            pixels = fit_image(decode(content, side, DecodeOptions(stretch=stretch)), SPEC)
+            pixels = fit(decode(content, side, DecodeOptions(stretch=stretch)), SPEC)
         except ImageError:
             ends["errors"] += 1
         else:

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gfnet_dynn.images import jpeg
-from gfnet_dynn.images.decode import decode, read_image
+from gfnet_dynn.images import decode as decoding
+from gfnet_dynn.images.decode import decode, decode_jpeg, read_image, reduction
 from gfnet_dynn.images.fit import fit, load_input
-from gfnet_dynn.images.jpeg import decode_jpeg, reduction
 from gfnet_dynn.spec.network import InputSpec
 
 pytest.importorskip("simplejpeg", reason="no wheel of simplejpeg for this platform: Pillow decodes all")
@@ -63,7 +62,7 @@ def test_a_large_picture_is_the_same_by_both_decoders(
     path.write_bytes(saved(scene(*size), quality=90))
     ours = load_input(path, spec)
     assert decode(path, 160).width == -(-size[0] // reduction(size, 160)) < size[0]
-    monkeypatch.setattr(jpeg, "simplejpeg", None)
+    monkeypatch.setattr(decoding, "simplejpeg", None)
     assert np.array_equal(load_input(path, spec), ours)
 
 

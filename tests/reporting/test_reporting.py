@@ -12,9 +12,8 @@ from PIL import Image
 
 from gfnet_dynn.errors import StorageError
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
-from gfnet_dynn.reporting.page import html_page
 from gfnet_dynn.reporting.plot import new_figure
-from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.reporting.table import Table, Tabular, html_page
 
 TABLE = Table("A & B", ("class", "n"), (("<river>", "3"), ("a|b", "–")), "below")
 

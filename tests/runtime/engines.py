@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gfnet_dynn.runtime.engine import Array, Engine, EngineOptions, Graph, Port, make_engine
+from gfnet_dynn.runtime.engine import Array, Engine, EngineOptions, Graph, make_engine
 
 ONE_THREAD = EngineOptions(threads=1)
 ONNXRUNTIME = make_engine("onnxruntime", ONE_THREAD)
@@ -26,24 +26,12 @@ class Watched:
     def name(self) -> str:
         return self.inner.name
 
-    def compile(self, graph: bytes) -> WatchedGraph:
+    def compile(self, graph: bytes) -> Graph:
         self.seen.append([])
-        return WatchedGraph(self.inner.compile(graph), self.seen[-1].append)
+        inner, note = self.inner.compile(graph), self.seen[-1].append
 
+        def compute(array: Array) -> Sequence[Array]:
+            note(len(array))
+            return inner.run(array)
 
-@dataclass
-class WatchedGraph:
-    inner: Graph
-    note: Callable[[int], None]
-
-    @property
-    def input(self) -> Port:
-        return self.inner.input
-
-    @property
-    def outputs(self) -> Sequence[Port]:
-        return self.inner.outputs
-
-    def run(self, array: Array) -> Sequence[Array]:
-        self.note(len(array))
-        return self.inner.run(array)
+        return Graph(self.name, [inner.input], inner.outputs, compute)

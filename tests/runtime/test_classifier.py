@@ -314,19 +314,13 @@ def test_a_policy_that_promises_nothing_tells_nothing() -> None:
 
 def test_an_image_is_unknown_below_the_threshold_of_its_exit_whatever_its_temperature() -> None:
     energy = float(np.log(np.exp(LOGITS.astype(np.float64)).sum()))
-    above, below = (UnknownRule("energy", (at, -math.inf, math.inf), 0.05) for at in (energy + 1e-9, energy - 1e-9))
+    above, below = (UnknownRule((at, -math.inf, math.inf), 0.05) for at in (energy + 1e-9, energy - 1e-9))
     for fitted in (UNFITTED, WARM):
         unsure = replace(bundles.POLICIES[0], fitted=fitted, unknown_rule=above)
         found = [make_prediction(bundles.manifest(), unsure, "fp32", LOGITS, index, None).unknown for index in range(3)]
         assert found == [True, False, True]
         sure = replace(unsure, unknown_rule=below)
         assert make_prediction(bundles.manifest(), sure, "fp32", LOGITS, 0, None).unknown is False
-
-
-def test_unknown_may_be_told_by_the_largest_logit() -> None:
-    for at, unknown in ((3.2, False), (3.25, False), (3.3, True)):
-        policy = replace(bundles.POLICIES[0], unknown_rule=UnknownRule("max-logit", (at,) * 3, 0.05))
-        assert make_prediction(bundles.manifest(), policy, "fp32", LOGITS, 1, None).unknown is unknown
 
 
 @pytest.mark.parametrize(
@@ -336,9 +330,7 @@ def test_unknown_may_be_told_by_the_largest_logit() -> None:
 def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
     exit_index: int, members: tuple[str, ...]
 ) -> None:
-    sets = PredictionSets(
-        "least-ambiguous", (0.0, 0.95, math.inf), 0.9
-    )  # the most probable belongs, whatever the quantile
+    sets = PredictionSets((0.0, 0.95, math.inf), 0.9)  # the most probable belongs, whatever the quantile
     made = make_prediction(
         bundles.manifest(), replace(bundles.POLICIES[0], prediction_sets=sets), "fp32", LOGITS, exit_index, None
     )
@@ -347,7 +339,7 @@ def test_classes_are_among_by_the_quantile_of_the_exit_the_most_probable_first(
 
 
 def test_classes_are_among_at_the_temperature_of_the_exit() -> None:
-    sets = PredictionSets("least-ambiguous", (0.85, 0.85, 0.85), 0.9)
+    sets = PredictionSets((0.85, 0.85, 0.85), 0.9)
     policy = replace(bundles.POLICIES[0], prediction_sets=sets, fitted=WARM)
     sizes = [
         len(make_prediction(bundles.manifest(), policy, "fp32", LOGITS, index, None).prediction_set or ())

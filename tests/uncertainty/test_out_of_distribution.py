@@ -12,14 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.uncertainty.out_of_distribution import (
-    FAMILIARITY_SCORES,
-    NEVER_UNKNOWN,
-    FamiliarityScore,
-    familiarity,
-    is_unknown,
-    unknown_thresholds,
-)
+from gfnet_dynn.uncertainty.conformal import NEVER_UNKNOWN, familiarity, is_unknown, unknown_thresholds
 from tests.exits.populations import make_population
 
 Floats = npt.NDArray[np.float64]
@@ -36,28 +29,25 @@ def threshold_of(familiar: Floats, false_alarms: float) -> float:
 
 
 @cache
-def gated(score: FamiliarityScore) -> tuple[Floats, Ints]:
+def gated() -> tuple[Floats, Ints]:
     """Familiarity [N] at the exit taken and exits [N] of all images there are; no two alike."""
     population = make_population().arrays
     exits = first_exit(population.gates, 0.6)
     logits = population.logits[np.arange(len(exits)), exits] * GROWTH[exits, None]
-    return familiarity(logits + np.random.default_rng(7).normal(0, 1, logits.shape), score), exits
+    return familiarity(logits + np.random.default_rng(7).normal(0, 1, logits.shape)), exits
 
 
 def rows_of(seed: int, images: int) -> Ints:
-    return np.random.default_rng([4, seed]).integers(0, len(gated("energy")[1]), images)
+    return np.random.default_rng([4, seed]).integers(0, len(gated()[1]), images)
 
 
 def no_more(values: list[float], guaranteed: float) -> bool:
     return float(np.mean(values)) <= guaranteed + 3 * float(np.std(values)) / math.sqrt(len(values))
 
 
-@pytest.mark.parametrize("score", FAMILIARITY_SCORES)
 @pytest.mark.parametrize(("images", "false_alarms"), [(50, 0.05), (300, 0.01), (300, 0.2)])
-def test_false_alarms_are_as_rare_as_promised_and_hardly_rarer(
-    score: FamiliarityScore, images: int, false_alarms: float
-) -> None:
-    familiar, _ = gated(score)
+def test_false_alarms_are_as_rare_as_promised_and_hardly_rarer(images: int, false_alarms: float) -> None:
+    familiar, _ = gated()
     found = []
     for seed in range(DRAWS):
         threshold = threshold_of(familiar[rows_of(seed, images)], false_alarms)
@@ -68,13 +58,13 @@ def test_false_alarms_are_as_rare_as_promised_and_hardly_rarer(
 
 def test_the_next_familiarity_would_alarm_too_often() -> None:
     """The test above can fail: it tells one rank from the next."""
-    familiar, _ = gated("energy")
+    familiar, _ = gated()
     ranks = [np.sort(familiar[rows_of(seed, 59)])[3] for seed in range(DRAWS)]  # the third is right for 1 in 20
     assert not no_more([float((familiar < threshold).mean()) for threshold in ranks], 0.05)
 
 
 def test_each_exit_keeps_its_own_promise() -> None:
-    familiar, exits = gated("max-logit")
+    familiar, exits = gated()
     alone: list[list[float]] = [[] for _ in range(EXITS)]
     together: list[list[float]] = [[] for _ in range(EXITS)]
     for seed in range(DRAWS):
@@ -89,14 +79,13 @@ def test_each_exit_keeps_its_own_promise() -> None:
     assert not all(no_more(found, 0.1) for found in together)  # one for all accuses the exits with small logits
 
 
-@pytest.mark.parametrize("score", FAMILIARITY_SCORES)
-def test_images_unlike_the_others_raise_the_alarm(score: FamiliarityScore) -> None:
+def test_images_unlike_the_others_raise_the_alarm() -> None:
     """Logits that favour no class."""
     generator = np.random.default_rng(0)
     known = generator.normal(0, 1, (1000, 10))
     known[np.arange(1000), generator.integers(0, 10, 1000)] += 8
-    threshold = threshold_of(familiarity(known, score), 0.05)
-    strange = familiarity(generator.normal(0, 1, (1000, 10)), score)
+    threshold = threshold_of(familiarity(known), 0.05)
+    strange = familiarity(generator.normal(0, 1, (1000, 10)))
     assert is_unknown(strange, threshold).mean() > 0.95
 
 
@@ -118,17 +107,13 @@ def test_the_threshold_is_the_rank_promised(images: int, percent: int, seed: int
 @given(arrays.arrays(np.float32, (3, 2, 4), elements=st.floats(-1e4, 1e4, width=32)))
 def test_energy_is_scipys_logsumexp(logits: npt.NDArray[np.float32]) -> None:
     special = pytest.importorskip("scipy.special", reason="a development dependency")
-    found = familiarity(logits, "energy")
+    found = familiarity(logits)
     assert found.dtype == np.float64
     assert np.allclose(found, special.logsumexp(logits.astype(np.float64), axis=-1))
-    largest = familiarity(logits, "max-logit")
-    assert (largest <= found).all()
-    assert (found <= largest + math.log(4) + 1e-9).all()
 
 
 def test_huge_logits_do_not_overflow() -> None:
-    for score in FAMILIARITY_SCORES:
-        assert familiarity(np.full(4, 3e38, np.float32), score) == pytest.approx(3e38, rel=1e-6)
+    assert familiarity(np.full(4, 3e38, np.float32)) == pytest.approx(3e38, rel=1e-6)
 
 
 def test_too_few_images_never_raise_an_alarm() -> None:
@@ -140,21 +125,11 @@ def test_too_few_images_never_raise_an_alarm() -> None:
 
 
 def test_what_is_no_number_is_unknown() -> None:
-    broken = familiarity(np.array([[0.0, np.nan], [0.0, 1.0]]), "energy")
+    broken = familiarity(np.array([[0.0, np.nan], [0.0, 1.0]]))
     assert is_unknown(broken, NEVER_UNKNOWN).tolist() == [True, False]
     assert is_unknown(broken, np.array([0.5, 0.5])).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, 5.0, float("nan")])
-def test_shares_that_make_no_sense(share: float) -> None:
-    with pytest.raises(CalibrationError, match="must lie between 0 and 1"):
-        threshold_of(np.zeros(10), share)
-    with pytest.raises(CalibrationError, match="must lie between 0 and 1"):
-        unknown_thresholds(np.zeros(10), np.zeros(10, np.intp), 2, share)
-
-
-def test_calibration_images_must_be_numbers_at_exits_that_exist() -> None:
+def test_the_familiarity_of_calibration_images_must_be_a_number() -> None:
     with pytest.raises(CalibrationError, match="not numbers"):
         threshold_of(np.array([0.0, np.nan]), 0.5)
-    with pytest.raises(CalibrationError, match="2 images need an exit each, from 0 to 1"):
-        unknown_thresholds(np.zeros(2), np.array([0, 2]), 2, 0.5)

@@ -14,19 +14,14 @@ from hypothesis import strategies as st
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import softmax
 from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.uncertainty.prediction_sets import (
+from gfnet_dynn.uncertainty.conformal import (
     ALL_CLASSES,
-    SET_SCORES,
-    SetScore,
-    class_scores,
     conformal_quantile,
-    coverage_of,
     images_needed,
+    nonconformity,
     per_exit_quantiles,
     prediction_sets,
-    set_quantiles,
 )
-from gfnet_dynn.uncertainty.reliability import of_label
 from tests.exits.populations import make_population
 
 Floats = npt.NDArray[np.float64]
@@ -34,10 +29,6 @@ Ints = npt.NDArray[np.intp]
 
 EXITS = 4
 DRAWS = 500
-
-
-def label_scores(probabilities: Any, labels: Any, score: SetScore) -> Floats:
-    return of_label(class_scores(probabilities, score), labels)
 
 
 @cache
@@ -50,9 +41,9 @@ def gated() -> tuple[Floats, Ints, Ints]:
 
 
 @cache
-def true_scores(score: SetScore) -> Floats:
+def true_scores() -> Floats:
     everything, labels, _ = gated()
-    return label_scores(everything, labels, score)
+    return nonconformity(everything, labels)
 
 
 def rows_of(seed: int, images: int) -> Ints:
@@ -63,13 +54,10 @@ def no_less(values: Sequence[float], guaranteed: float) -> bool:
     return float(np.mean(values)) >= guaranteed - 3 * float(np.std(values)) / math.sqrt(len(values))
 
 
-@pytest.mark.parametrize("score", SET_SCORES)
 @pytest.mark.parametrize(("images", "coverage"), [(30, 0.95), (200, 0.9), (200, 0.75)])
-def test_the_true_class_is_covered_as_often_as_promised_and_hardly_more(
-    score: SetScore, images: int, coverage: float
-) -> None:
+def test_the_true_class_is_covered_as_often_as_promised_and_hardly_more(images: int, coverage: float) -> None:
     """Coverage of each threshold over all images there are: no estimate."""
-    scores = true_scores(score)
+    scores = true_scores()
     ranked = np.sort(scores)
     found = []
     for seed in range(DRAWS):
@@ -81,34 +69,32 @@ def test_the_true_class_is_covered_as_often_as_promised_and_hardly_more(
 
 def test_the_plain_quantile_falls_short() -> None:
     """The test above can fail: without the image to come, 30 images cover 92 % where 95 % are guaranteed."""
-    scores = true_scores("least-ambiguous")
+    scores = true_scores()
     ranked = np.sort(scores)
     thresholds = [np.quantile(scores[rows_of(seed, 30)], 0.95, method="inverted_cdf") - 1e-12 for seed in range(DRAWS)]
     assert not no_less((np.searchsorted(ranked, thresholds, side="right") / len(ranked)).tolist(), 0.95)
 
 
-@pytest.mark.parametrize("score", SET_SCORES)
-def test_new_sets_hold_the_true_class(score: SetScore) -> None:
+def test_new_sets_hold_the_true_class() -> None:
     everything, labels, _ = gated()
     found = []
     for seed in range(DRAWS):
         rows = rows_of(seed, 300)
         old, new = rows[:200], rows[200:]
-        threshold = conformal_quantile(label_scores(everything[old], labels[old], score), 0.9)
-        found.append(coverage_of(prediction_sets(everything[new], threshold, score), labels[new]))
+        threshold = conformal_quantile(nonconformity(everything[old], labels[old]), 0.9)
+        sets = prediction_sets(everything[new], threshold)
+        found.append(float(sets[np.arange(len(new)), labels[new]].mean()))
     assert no_less(found, 0.9)
 
 
-@pytest.mark.parametrize("score", SET_SCORES)
-def test_each_exit_keeps_its_own_promise(score: SetScore) -> None:
-    everything, labels, exits = gated()
-    scores = true_scores(score)
+def test_each_exit_keeps_its_own_promise() -> None:
+    exits, scores = gated()[2], true_scores()
     at_exit = [np.sort(scores[exits == index]) for index in range(EXITS)]
     alone: list[list[float]] = [[] for _ in range(EXITS)]
     together: list[list[float]] = [[] for _ in range(EXITS)]
     for seed in range(DRAWS):
         rows = rows_of(seed, 400)
-        quantiles = set_quantiles(everything[rows], labels[rows], exits[rows], EXITS, 0.9, score)
+        quantiles = per_exit_quantiles(scores[rows], exits[rows], EXITS, 0.9)
         one = conformal_quantile(scores[rows], 0.9)
         for index, ranked in enumerate(at_exit):
             alone[index].append(np.searchsorted(ranked, quantiles[index], side="right") / len(ranked))
@@ -118,10 +104,10 @@ def test_each_exit_keeps_its_own_promise(score: SetScore) -> None:
 
 
 def test_sets_of_the_easy_exit_are_smaller() -> None:
-    everything, labels, exits = gated()
+    everything, _, exits = gated()
     rows = rows_of(0, 4000)
-    quantiles = set_quantiles(everything[rows], labels[rows], exits[rows], EXITS, 0.9, "least-ambiguous")
-    sets = prediction_sets(everything, quantiles[exits], "least-ambiguous")
+    quantiles = per_exit_quantiles(true_scores()[rows], exits[rows], EXITS, 0.9)
+    sets = prediction_sets(everything, quantiles[exits])
     sizes = [float(sets[exits == index].sum(axis=1).mean()) for index in range(EXITS)]
     assert 1 <= sizes[0] < sizes[-1] <= 5
 
@@ -144,60 +130,45 @@ def test_the_quantile_is_mapies(images: int, percent: int, seed: int) -> None:
 def test_the_sets_are_mapies(threshold: float) -> None:
     scores_of = pytest.importorskip("mapie.conformity_scores", reason="a development dependency")
     everything = gated()[0][:500]
-    expected = {"least-ambiguous": scores_of.LACConformityScore(), "adaptive": scores_of.APSConformityScore()}
-    for score in SET_SCORES:
-        method: Any = expected[score]
-        method.quantiles_ = np.array([threshold])
-        extra = {} if score == "least-ambiguous" else {"include_last_label": False}
-        theirs = method.get_prediction_sets(
-            everything[:, :, None], np.zeros(500), np.array([0.1]), cv="prefit", **extra
-        )[:, :, 0]
-        theirs[np.arange(500), everything.argmax(axis=1)] = True
-        assert np.array_equal(prediction_sets(everything, threshold, score), theirs)
+    method: Any = scores_of.LACConformityScore()
+    method.quantiles_ = np.array([threshold])
+    theirs = method.get_prediction_sets(everything[:, :, None], np.zeros(500), np.array([0.1]), cv="prefit")[:, :, 0]
+    theirs[np.arange(500), everything.argmax(axis=1)] = True
+    assert np.array_equal(prediction_sets(everything, threshold), theirs)
 
 
-def test_the_adaptive_score_is_mapies() -> None:
-    scores_of = pytest.importorskip("mapie.conformity_scores", reason="a development dependency")
-    everything, labels = gated()[0][:500], gated()[1][:500]
-    theirs, _ = scores_of.APSConformityScore.get_true_label_cumsum_proba(labels, everything, np.arange(5))
-    assert np.allclose(label_scores(everything, labels, "adaptive"), theirs[:, 0])
-
-
-@given(st.integers(1, 12), st.integers(2, 6), st.floats(0, 1.1), st.sampled_from(SET_SCORES), st.data())
+@given(st.integers(1, 12), st.integers(2, 6), st.floats(0, 1.1), st.data())
 def test_sets_are_never_empty_and_grow_with_the_quantile(
-    images: int, classes: int, quantile: float, score: SetScore, data: st.DataObject
+    images: int, classes: int, quantile: float, data: st.DataObject
 ) -> None:
     logits = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1))).integers(-3, 4, (images, classes))  # ties
     found = softmax(logits.astype(np.float32))
-    sets, larger = prediction_sets(found, quantile, score), prediction_sets(found, quantile + 0.2, score)
+    sets, larger = prediction_sets(found, quantile), prediction_sets(found, quantile + 0.2)
     assert sets[np.arange(images), found.argmax(axis=1)].all()
     assert (sets <= larger).all()
-    assert prediction_sets(found, ALL_CLASSES, score).all()
+    assert prediction_sets(found, ALL_CLASSES).all()
     labels = np.array(data.draw(st.lists(st.integers(0, classes - 1), min_size=images, max_size=images)))
-    own = label_scores(found, labels, score)
+    own = nonconformity(found, labels)
     assert (~(own <= quantile) | sets[np.arange(images), labels]).all()  # a familiar class is never left out
 
 
-@pytest.mark.parametrize("score", SET_SCORES)
-def test_an_image_gets_the_same_set_alone_and_among_others(score: SetScore) -> None:
+def test_an_image_gets_the_same_set_alone_and_among_others() -> None:
     everything, exits = gated()[0][:50], gated()[2][:50]
     quantiles = np.array([0.3, 0.6, 0.9, ALL_CLASSES])
-    sets = prediction_sets(everything, quantiles[exits], score)
+    sets = prediction_sets(everything, quantiles[exits])
     for row, exit_index in enumerate(exits):
         assert np.array_equal(
-            prediction_sets(everything[row : row + 1], float(quantiles[exit_index]), score), sets[row : row + 1]
+            prediction_sets(everything[row : row + 1], float(quantiles[exit_index])), sets[row : row + 1]
         )
 
 
 def test_scores_by_hand() -> None:
     found = np.array([[0.5, 0.125, 0.375], [0.25, 0.5, 0.25]])
-    assert class_scores(found, "least-ambiguous").tolist() == [[0.5, 0.875, 0.625], [0.75, 0.5, 0.75]]
-    assert class_scores(found, "adaptive").tolist() == [[0.5, 1.0, 0.875], [0.75, 0.5, 1.0]]
+    assert nonconformity(found, np.array([1, 0])).tolist() == [0.875, 0.75]
 
 
 def test_what_is_no_number_excludes_no_class() -> None:
-    for score in SET_SCORES:
-        assert prediction_sets(np.full((1, 3), np.nan), 0.5, score).tolist() == [[True, True, True]]
+    assert prediction_sets(np.full((1, 3), np.nan), 0.5).tolist() == [[True, True, True]]
 
 
 @given(st.floats(0.01, 0.9999))
@@ -219,32 +190,12 @@ def test_an_exit_with_too_few_images_keeps_all_classes() -> None:
     assert per_exit_quantiles(scores[:20], exits[:20], 4, 0.9)[2] == ALL_CLASSES
 
 
-def test_coverage_and_size_by_hand() -> None:
-    sets = np.array([[True, False, False], [True, True, False], [False, True, True], [True, True, True]])
-    assert coverage_of(sets, np.array([0, 2, 1, 2])) == 0.75
-    assert float(sets.sum(axis=1).mean()) == 2
-
-
-@pytest.mark.parametrize("coverage", [0.0, 1.0, -0.1, 90.0, float("nan")])
-def test_coverages_that_make_no_sense(coverage: float) -> None:
-    with pytest.raises(CalibrationError, match="coverage must lie between 0 and 1"):
-        conformal_quantile(np.zeros(10), coverage)
-    with pytest.raises(CalibrationError, match="coverage must lie between 0 and 1"):
-        images_needed(coverage)
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_scores_that_are_no_numbers_are_told(value: float) -> None:
     with pytest.raises(CalibrationError, match="scores of the calibration images are not numbers"):
         conformal_quantile(np.array([0.1, value]), 0.5)
 
 
-@pytest.mark.parametrize("exits", [[0, 1, 4], [-1, 0, 1], [0, 1]])
-def test_exits_that_do_not_exist_are_told(exits: list[int]) -> None:
-    with pytest.raises(CalibrationError, match="3 images need an exit each, from 0 to 3"):
-        per_exit_quantiles(np.zeros(3), np.array(exits), 4, 0.9)
-
-
 def test_labels_that_are_no_classes_are_told() -> None:
     with pytest.raises(CalibrationError, match="need a label each, from 0 to 2"):
-        label_scores(np.full((2, 3), 1 / 3), np.array([0, 3]), "adaptive")
+        nonconformity(np.full((2, 3), 1 / 3), np.array([0, 3]))

@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.guarantees.risk import risk_of
+from gfnet_dynn.exits.arrays import softmax
 from gfnet_dynn.uncertainty.reliability import (
     COLDEST,
     HOTTEST,
-    brier,
     equal_mass_error,
     fit_temperature,
     of_label,
@@ -115,33 +113,6 @@ def test_all_right_and_sure_is_no_error() -> None:
     assert {each.standard_error for each in reliability_bins(sure, right)} == {0.0}
 
 
-@pytest.mark.parametrize(
-    ("confidences", "right", "bins", "message"),
-    [
-        ([], [], 15, "at least one bin and one image"),
-        ([0.5], [True], 0, "at least one bin and one image"),
-        ([0.5, 0.6], [True], 15, "whether each image is correct"),
-        ([0.5, float("nan")], [True, True], 15, "not numbers from 0 to 1"),
-        ([0.5, 1.5], [True, True], 15, "not numbers from 0 to 1"),
-    ],
-)
-def test_what_cannot_be_binned_is_told(confidences: list[float], right: list[bool], bins: int, message: str) -> None:
-    with pytest.raises(CalibrationError, match=message):
-        equal_mass_error(np.array(confidences), np.array(right, bool), bins)
-
-
-def test_brier_is_the_risk_of_that_name() -> None:
-    logits, labels = labelled(50, 6, 0)
-    exits = ExitArrays(logits[:, None].astype(np.float32), np.zeros((50, 0), np.float32), labels)
-    expected = risk_of(exits, "brier").losses.mean()
-    assert brier(softmax(exits.logits[:, 0]), labels) == pytest.approx(expected)
-
-
-def test_brier_runs_from_none_to_two() -> None:
-    assert brier(np.eye(3), np.arange(3)) == 0
-    assert brier(np.eye(3), np.array([1, 2, 0])) == 2
-
-
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_the_temperature_of_the_labels_is_found(temperature: float) -> None:
     logits, labels = labelled(20_000, 8, 0)
@@ -199,8 +170,6 @@ def test_the_bounds_are_given_where_the_likelihood_grows_on() -> None:
 @pytest.mark.parametrize("labels", [[0, 3], [-1, 0], [0]])
 def test_labels_that_are_no_classes_are_told(labels: list[int]) -> None:
     with pytest.raises(CalibrationError, match="2 images of 3 classes need a label each, from 0 to 2"):
-        brier(np.full((2, 3), 1 / 3), np.array(labels))
-    with pytest.raises(CalibrationError, match="need a label each"):
         fit_temperature(np.zeros((2, 3)), np.array(labels))
 
 

@@ -20,31 +20,18 @@ from gfnet_dynn.runtime.segments import Images
 
 @dataclass(frozen=True)
 class Identity:
-    """Which network, and how it runs.
-
-    Attributes:
-        name: for tables.
-        engine: with its version.
-        precision: `fp32` or `int8`.
-        policy: name and source of the exit policy.
-        input_px: side of the input in pixels.
-        macs: multiply-accumulates of the full network; counted from shapes.
-        path: of the bundle or run; a remark where the weights are in no file.
-        sha256: of the bundle; None for other networks.
-        size_bytes: of the graphs in this precision; None for networks that are not deployed.
-        device: `cpu`, or the name of the GPU.
-    """
+    """Which network, and how it runs."""
 
     name: str
-    engine: str
+    engine: str  # with its version
     precision: str
-    policy: str
+    policy: str  # name and source
     input_px: int
-    macs: int
-    path: str
-    sha256: str | None
-    size_bytes: int | None
-    device: str = "cpu"
+    macs: int  # multiply-accumulates of the full network; counted from shapes
+    path: str  # of the bundle or run; a remark where the weights are in no file
+    sha256: str | None  # of the bundle; None for other networks
+    size_bytes: int | None  # of the graphs in this precision; None for networks that are not deployed
+    device: str = "cpu"  # `cpu`, or the name of the GPU
 
     @property
     def label(self) -> str:
@@ -66,32 +53,25 @@ class Candidate(Protocol):
     @property
     def identity(self) -> Identity:
         """Which network."""
-        ...
 
     @property
     def exits(self) -> Sequence[ExitCost]:
         """G + 1 exits, the final one last."""
-        ...
 
     def forced_to(self, exit_index: int) -> Callable[[Images], object]:
         """A call that runs one image up to the given exit."""
-        ...
 
     def decide(self, image: Images) -> int:
         """Run one image by the exit policy; the index of the exit taken."""
-        ...
 
     def read(self, file: Path) -> Images:
         """Decode a file and fit it to the input."""
-        ...
 
     def classify(self, file: Path) -> object:
         """All of it, from the file to the label."""
-        ...
 
     def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
         """Outputs of all exits, the policy's score in place of the gates; None where the classes are unknown."""
-        ...
 
 
 def forced_thresholds(exit_index: int, num_gates: int) -> tuple[float, ...]:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.benchmark.candidates import Candidate, Identity
+from gfnet_dynn.benchmark.energy.external import find_external
 from gfnet_dynn.benchmark.energy.meter import Estimate, Found, Meter
+from gfnet_dynn.benchmark.energy.nvml import find_nvml
+from gfnet_dynn.benchmark.energy.sysfs import find_ina, find_rapl
 from gfnet_dynn.errors import MeterError
 from gfnet_dynn.progress import OnStep, ignore_steps
 
@@ -19,30 +22,17 @@ _SETTLE_S = 3.0  # clocks, temperature and the averages that some meters report 
 
 @dataclass(frozen=True)
 class EnergyFigures:
-    """One candidate by one meter, end to end.
-
-    Attributes:
-        identity: which candidate.
-        meter: its name.
-        covers: the parts of the device that it measures.
-        kind: measured by a meter, or estimated from a given power.
-        source: files or calls that are read.
-        image_mj: millijoules per image, of all that the meter covers.
-        idle_power_w: of the idle device, measured before this candidate ran; None for an estimate.
-        above_idle_mj: millijoules per image beyond the idle power; None for an estimate.
-        images: that were classified under the meter.
-        seconds: that they took.
-    """
+    """One candidate by one meter, end to end, with the meter's own name, coverage and source."""
 
     identity: Identity
     meter: str
     covers: str
-    kind: Literal["measured", "estimated"]
+    kind: Literal["measured", "estimated"]  # measured by a meter, or estimated from a given power
     source: str
-    image_mj: float
-    idle_power_w: float | None
-    above_idle_mj: float | None
-    images: int
+    image_mj: float  # millijoules per image, of all that the meter covers
+    idle_power_w: float | None  # of the idle device, measured before this candidate ran; None for an estimate
+    above_idle_mj: float | None  # millijoules per image beyond the idle power; None for an estimate
+    images: int  # that were classified under the meter, in so many seconds
     seconds: float
 
 
@@ -54,6 +44,16 @@ class EnergyReport:
     unavailable: tuple[str, ...]
 
 
+def find_meters(external: Path | None = None, root: Path = Path("/"), *, gpu: bool = False) -> Found:
+    """All meters that can be read here, those that cover more of the device first; a reason for each kind that cannot.
+
+    Meters may overlap (see `covers`): never add up their energies. `external` is the log of a meter outside the device.
+    """
+    parts = [find_external(external)] if external is not None else []
+    parts += [find_ina(root), find_rapl(root), *([find_nvml(root)] if gpu else [])]
+    return [meter for meters, _ in parts for meter in meters], [reason for _, reasons in parts for reason in reasons]
+
+
 def measure_energy(
     candidates: Sequence[Candidate],
     files: Sequence[Path],
@@ -62,15 +62,10 @@ def measure_energy(
     estimate_power_w: float | None = None,
     on_step: OnStep = ignore_steps,
 ) -> EnergyReport:
-    """Run each candidate under each meter.
+    """Run each candidate under each meter that `find_meters` found, classifying files over and over.
 
-    Args:
-        candidates: the networks.
-        files: images, classified over and over.
-        meters: result of `find_meters`.
-        seconds: under each meter, and to measure the idle device before; 0: no energy is measured.
-        estimate_power_w: power for an additional estimate.
-        on_step: called after each candidate.
+    Each takes so many seconds, after as many to measure the idle device; 0: no energy is measured. With
+    `estimate_power_w`, an estimate from this power is added.
     """
     if not (files and seconds):
         return EnergyReport((), ("--energy-seconds 0" if files else "no image files",))

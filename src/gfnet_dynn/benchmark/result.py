@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_dynn import __version__
-from gfnet_dynn.benchmark.cold_start import ColdStart
 from gfnet_dynn.benchmark.energy_use import EnergyReport
-from gfnet_dynn.benchmark.measurement import CandidateFigures, Preprocessing
-from gfnet_dynn.benchmark.plots import draw_candidates
-from gfnet_dynn.reporting.page import html_page
-from gfnet_dynn.reporting.plot import save_figure
-from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.benchmark.measurement import CandidateFigures, ColdStart, Preprocessing
+from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
+from gfnet_dynn.reporting.table import Table, Tabular, html_page, number
 from gfnet_dynn.system.machine import processor
 from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
@@ -42,31 +39,18 @@ class Machine:
 
 @dataclass(frozen=True)
 class BenchmarkResult(Tabular):
-    """All figures of one benchmark on one machine.
-
-    Attributes:
-        machine: where.
-        subject: name of the bundle, run or model.
-        images: number of images that were timed; random ones if there is no end-to-end latency.
-        repeats: rounds over all images.
-        candidates: the subject in each engine and precision, then baselines, then torch.
-        preprocessing: at the subject's input size; None without files.
-        cold_starts: of fresh processes; empty unless the subject is a bundle.
-        energy: by meter.
-        exported: the bundle's own report of its export, by precision and policy.
-        omitted: what could not be measured, and why.
-    """
+    """All figures of one benchmark on one machine."""
 
     machine: Machine
-    subject: str
-    images: int
-    repeats: int
-    candidates: tuple[CandidateFigures, ...]
-    preprocessing: Preprocessing | None
-    cold_starts: tuple[ColdStart, ...]
+    subject: str  # name of the bundle, run or model
+    images: int  # number of images that were timed; random ones if there is no end-to-end latency
+    repeats: int  # rounds over all images
+    candidates: tuple[CandidateFigures, ...]  # the subject in each engine and precision, then baselines, then torch
+    preprocessing: Preprocessing | None  # at the subject's input size; None without files
+    cold_starts: tuple[ColdStart, ...]  # of fresh processes; empty unless the subject is a bundle
     energy: EnergyReport
-    exported: Mapping[str, Any]
-    omitted: tuple[str, ...] = ()
+    exported: Mapping[str, Any]  # the bundle's own report of its export, by precision and policy
+    omitted: tuple[str, ...] = ()  # what could not be measured, and why
 
     def tables(self) -> Sequence[Table]:
         """Latency, accuracy and size of each candidate; exits; cold starts; energy."""
@@ -79,26 +63,23 @@ class BenchmarkResult(Tabular):
         for each in self.candidates:
             mix = each.mix
             values = (each.full.median_ms, mix.median_ms, mix.mean_ms, mix.p90_ms, mix.p99_ms)
-            whole = "–" if each.end_to_end is None else f"{each.end_to_end.mean_ms:.2f}"
-            rows.append((each.identity.label, *(f"{value:.2f}" for value in values), whole))
+            whole = each.end_to_end.mean_ms if each.end_to_end else None
+            rows.append((each.identity.label, *map(number, (*values, whole))))
         headings = ("candidate", "full, median", "policy, median", "mean", "p90", "p99", "end-to-end mean")
         return Table(f"Latency in ms of {self.subject}: {what}", headings, tuple(rows))
 
     def _accuracy(self) -> Table:
-        rows = []
-        for each in self.candidates:
-            size = each.identity.size_bytes
-            rows.append(
-                (
-                    each.identity.label,
-                    "–" if each.accuracy is None else str(each.accuracy),
-                    "–" if each.end_to_end is None else f"{1000 / each.end_to_end.mean_ms:.0f}",
-                    f"{each.identity.macs / 1e6:.0f}",
-                    "–" if size is None else f"{size / 1e6:.1f}",
-                )
+        rows = tuple(
+            (
+                each.identity.label,
+                "–" if each.accuracy is None else str(each.accuracy),
+                number(1000 / each.end_to_end.mean_ms if each.end_to_end else None, 0),
+                f"{each.identity.macs / 1e6:.0f}",
+                number(each.identity.size_bytes and each.identity.size_bytes / 1e6, 1),
             )
-        headings = ("candidate", "accuracy", "images/s", "M MACs", "MB")
-        return Table("Accuracy (95% interval) and size", headings, tuple(rows))
+            for each in self.candidates
+        )
+        return Table("Accuracy (95% interval) and size", ("candidate", "accuracy", "images/s", "M MACs", "MB"), rows)
 
     def _exits(self) -> Table:
         """One row for each exit of each candidate that has early exits."""
@@ -120,12 +101,7 @@ class BenchmarkResult(Tabular):
 
     def _cold_starts(self) -> Table:
         rows = tuple(
-            (
-                f"{each.engine} {each.precision}",
-                f"{each.seconds:.2f}",
-                "–" if each.peak_mb is None else f"{each.peak_mb:.0f}",
-                str(each.starts),
-            )
+            (f"{each.engine} {each.precision}", number(each.seconds), number(each.peak_mb, 0), str(each.starts))
             for each in self.cold_starts
         )
         return Table("Fresh process, one image", ("engine", "s", "peak MB", "starts"), rows)
@@ -133,11 +109,8 @@ class BenchmarkResult(Tabular):
     def _energy(self) -> Table:
         rows = []
         for each in self.energy.figures:
-            above, idle = (
-                "–" if value is None else f"{value:.2f}" for value in (each.above_idle_mj, each.idle_power_w)
-            )
-            meter = f"{each.meter}: {each.covers}"
-            rows.append((each.identity.label, meter, f"{each.image_mj:.2f}", above, idle, each.kind))
+            numbers = map(number, (each.image_mj, each.above_idle_mj, each.idle_power_w))
+            rows.append((each.identity.label, f"{each.meter}: {each.covers}", *numbers, each.kind))
         headings = ("candidate", "meter", "mJ", "above idle", "idle W", "kind")
         return Table("Energy per image, end to end", headings, tuple(rows))
 
@@ -176,17 +149,60 @@ class BenchmarkResult(Tabular):
     def plot(self, path: Path) -> Path:
         """Draw accuracy against latency, the exits taken, and the latency of each exit; returns `path`.
 
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-            StorageError: the format is unknown, or the file cannot be written.
+        Raises MissingExtraError without matplotlib, StorageError for an unknown format or a failed write.
         """
         return save_figure(draw_candidates(self.candidates), path)
 
     def to_html(self) -> bytes:
-        """A page with all tables, the plot and the notes.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-        """
+        """A page with all tables, the plot and the notes; raises MissingExtraError without matplotlib."""
         title = f"{self.subject} on {self.machine.processor}"
         return html_page(title, self.tables(), [draw_candidates(self.candidates)], self.notes())
+
+
+def draw_candidates(candidates: Sequence[CandidateFigures]) -> Any:
+    """Accuracy against latency where it is known, the exits taken where there are early ones, latency of each exit."""
+    early = [each for each in candidates if len(each.exits) > 1]
+    panels: list[tuple[Any, Sequence[CandidateFigures]]] = [(_exit_latency, candidates)]
+    if early:
+        panels.insert(0, (_exit_shares, early))
+    if known := [each for each in candidates if each.accuracy is not None]:
+        panels.insert(0, (_accuracy_latency, known))
+    figure = new_figure(8, 4 * len(panels))
+    for (draw, shown), axes in zip(panels, figure.subplots(len(panels), squeeze=False)[:, 0], strict=True):
+        draw(axes, shown)
+    return figure
+
+
+def _label(figures: CandidateFigures) -> str:
+    return figures.identity.label.replace("$", r"\$")  # which begins a formula
+
+
+def _accuracy_latency(axes: Any, candidates: Sequence[CandidateFigures]) -> None:
+    for each in candidates:
+        points = [(point.mean_ms, point.accuracy) for point in each.curve]
+        points = points or [(each.full.mean_ms, each.accuracy)] if each.accuracy else points
+        milliseconds, accuracies = zip(*points, strict=True)
+        draw_accuracies(axes, milliseconds, accuracies, "o-", label=_label(each), markersize=3, capsize=0)
+    title = f"Accuracy against latency over thresholds, {candidates[0].accuracy.n} images, 95% intervals"  # type: ignore[union-attr] # all have one
+    axes.set(title=title, xlabel="mean latency of the network, ms", ylabel="accuracy, %")
+    axes.legend(fontsize="x-small")
+
+
+def _exit_shares(axes: Any, candidates: Sequence[CandidateFigures]) -> None:
+    for position, each in enumerate(candidates):
+        left = 0.0
+        for index, exit_ in enumerate(each.exits):
+            axes.barh(position, 100 * exit_.share, left=left, color=f"C{index}", label=exit_.name)
+            left += 100 * exit_.share
+    axes.set(title="Exits taken", xlabel="images, %", xlim=(0, 130))
+    axes.set_yticks(range(len(candidates)), [_label(each) for each in candidates], fontsize="x-small")
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    axes.legend(handles.values(), handles.keys(), fontsize="x-small", loc="right")
+
+
+def _exit_latency(axes: Any, candidates: Sequence[CandidateFigures]) -> None:
+    for each in candidates:
+        macs = [exit_.macs_share * each.identity.macs / 1e6 for exit_ in each.exits]
+        axes.plot(macs, [exit_.latency.median_ms for exit_ in each.exits], "o-", label=_label(each), markersize=3)
+    axes.set(title="Latency of each exit", xlabel="M MACs", ylabel="median latency of the network, ms", ylim=(0, None))
+    axes.legend(fontsize="x-small")

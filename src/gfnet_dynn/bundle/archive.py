@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,10 @@ import msgspec
 
 from gfnet_dynn.bundle.manifest import Manifest, StoredFile
 from gfnet_dynn.errors import BundleError
+from gfnet_dynn.images.copies import find_copies
+from gfnet_dynn.images.fingerprint import BYTES
 from gfnet_dynn.system.storage import locked, to_json, write_bytes
 
-SUFFIX = ".gfd"
 MANIFEST = "manifest.json"
 
 _LARGEST_MANIFEST = 4 * 1024**2
@@ -44,10 +45,7 @@ _DAMAGED = (
 class Bundle:
     """A bundle on disk. Its graphs are read, and held against their hashes, when they are asked for.
 
-    Attributes:
-        path: where it lies.
-        manifest: what it says of itself.
-        sha256: of the manifest, and so, through the hashes in it, of all; it identifies the bundle.
+    The SHA-256 of the manifest covers, through the hashes in it, all files: it identifies the bundle.
     """
 
     path: Path
@@ -77,6 +75,25 @@ class Bundle:
             if stored_file(content) != self.manifest.files[name]:
                 raise BundleError(f"its {name} is not what was exported (size or SHA-256 differ): copy it anew")
         return content
+
+    def find_learned(self, files: Sequence[Path], fingerprints: bytes) -> list[Path]:
+        """The files that are copies of images that the network was trained or selected on, by their fingerprints.
+
+        None are where the bundle has no record of those images.
+
+        Raises:
+            BundleError: the record is damaged.
+        """
+        name = self.manifest.learned_from
+        if name is None:
+            return []
+        known = self.read(name)
+        if not known or len(known) % BYTES:
+            raise BundleError(
+                f"{self.path}: its {name} has {len(known)} bytes, not {BYTES} for each image: export it anew"
+            )
+        copies = find_copies(fingerprints, known) >= 0
+        return [file for file, copy in zip(files, copies.tolist(), strict=True) if copy]
 
     def verify(self) -> None:
         """Read everything, whether or not this device needs it.
@@ -111,10 +128,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 def update_bundle(path: Path, change: Callable[[Manifest], Manifest], output: Path | None = None) -> Path:
     """Change what a bundle describes; its graphs stay. Of several processes that do so at once, no change is lost.
 
-    Args:
-        path: read anew once no other process changes it.
-        change: from the manifest as it is then.
-        output: another file for the result.
+    It is read anew once no other process changes it. The result goes to `output`, by default the bundle itself.
 
     Raises:
         BundleError: missing or damaged, or what `change` raises.

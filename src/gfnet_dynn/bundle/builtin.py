@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.bundle.archive import SUFFIX
 from gfnet_dynn.errors import BundleError, OptionError
 from gfnet_dynn.options import option
+
+SUFFIX = ".gfd"
 
 _FOLDER = Path(__file__).resolve().parents[1] / "models"
 

@@ -18,8 +18,6 @@ from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import UNFITTED, Fitted, Score, by_score
 from gfnet_dynn.system.storage import to_json
 from gfnet_dynn.uncertainty.drift import Reference
-from gfnet_dynn.uncertainty.out_of_distribution import FamiliarityScore
-from gfnet_dynn.uncertainty.prediction_sets import SetScore
 
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\Z")]
 """Without what steers a terminal."""
@@ -32,12 +30,10 @@ class UnknownRule:
     """When the answer for an out-of-distribution image is "unknown".
 
     Attributes:
-        score: of familiarity.
         thresholds: of each exit, [G + 1]; an image whose familiarity is below is unknown.
         false_alarms: false-alarm rate, over images from the distribution of the calibration images.
     """
 
-    score: FamiliarityScore
     thresholds: tuple[float, ...]
     false_alarms: Share
 
@@ -47,13 +43,11 @@ class PredictionSets:
     """Conformal prediction sets.
 
     Attributes:
-        score: of nonconformity.
         quantiles: of each exit, [G + 1]; infinite: all classes.
         coverage: probability that the true class is in the set, over images from the distribution of the calibration
             images.
     """
 
-    score: SetScore
     quantiles: tuple[float, ...]
     coverage: Share
 
@@ -67,11 +61,9 @@ class Policy:
         score: the confidence score that is compared with the thresholds.
         thresholds: of each early exit, [G]; `NEVER`: no image takes it.
         source: how the thresholds were determined.
-        fitted: parameters of the score.
         guarantee: statement, data and conditions, as JSON values; empty: none.
         references: outputs at calibration, by precision, for later tests for a shift.
         unknown_rule: when an image is unknown; None: never.
-        prediction_sets: None: none.
     """
 
     name: Text
@@ -100,11 +92,7 @@ class Policy:
         return _digest(self.score, self.thresholds, self.fitted)
 
     def require_fit(self, num_exits: int, num_classes: int) -> None:
-        """Refuse parts that are for another number of exits or classes.
-
-        Args:
-            num_exits: G + 1.
-            num_classes: K.
+        """Refuse parts that are for another number of exits, G + 1, or of classes.
 
         Raises:
             BundleError: names the part.

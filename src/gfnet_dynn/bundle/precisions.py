@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from statistics import NormalDist
 
-from gfnet_dynn.uncertainty.paired import PairedDifference, tango_score
+from gfnet_dynn.uncertainty.intervals import PairedDifference, normal_quantile, tango_score
 from gfnet_dynn.units import points
 
 REFERENCE = "fp32"
@@ -17,15 +16,12 @@ ALLOWED_LOSS = 0.005
 def auto_precisions(differences: Mapping[str, Mapping[str, PairedDifference]]) -> tuple[str, ...]:
     """fp32, and each precision that by no policy may lose more than `ALLOWED_LOSS`.
 
-    Args:
-        differences: accuracy less that of fp32, by precision and policy.
+    The differences are of its accuracy against that of fp32, by precision and policy.
     """
-    allowed = [name for name, each in differences.items() if worst_of(each).low >= -ALLOWED_LOSS]
-    return (REFERENCE, *allowed)
+    return (REFERENCE, *(name for name, each in differences.items() if _worst(each).low >= -ALLOWED_LOSS))
 
 
-def worst_of(differences: Mapping[str, PairedDifference]) -> PairedDifference:
-    """The difference whose interval reaches lowest."""
+def _worst(differences: Mapping[str, PairedDifference]) -> PairedDifference:
     return min(differences.values(), key=lambda each: each.low)
 
 
@@ -38,13 +34,12 @@ def images_needed(difference: PairedDifference) -> int | None:
         return None
     # The score grows with the root of the number of images; the interval ends where it equals the quantile.
     found = tango_score(difference.gained, difference.lost, difference.n, -ALLOWED_LOSS)
-    quantile = NormalDist().inv_cdf((1 + difference.confidence) / 2)
-    return math.ceil(difference.n * (quantile / found) ** 2)
+    return math.ceil(difference.n * (normal_quantile(difference.confidence) / found) ** 2)
 
 
 def describe(precision: str, differences: Mapping[str, PairedDifference]) -> str:
     """Whether `auto` may take a precision, and why."""
-    worst = worst_of(differences)
+    worst = _worst(differences)
     found = f"its accuracy may lie {points(worst.low)} from that of {REFERENCE} (95% interval, {worst.n} images)"
     if worst.low >= -ALLOWED_LOSS:
         return f"{precision}: `auto` takes it where it is faster; at worst {found}."

@@ -71,8 +71,8 @@ def from_benchmark(
         file: the JSON.
         manifest: of the bundle; its exits must be those that were measured.
         quantity: `latency` in milliseconds or `energy` in millijoules.
-        precision: of which; by default the fastest that `auto` may take.
-        engine: on which; by default the fastest that was measured.
+        precision: by default the fastest that `auto` may take.
+        engine: by default the fastest that was measured.
 
     Raises:
         CalibrationError: missing, no such file, of another network, or without a meter's readings.
@@ -105,12 +105,11 @@ def from_benchmark(
 
 
 def _is_of(candidate: Mapping[str, Any], manifest: Manifest, precision: str | None, engine: str | None) -> bool:
-    shares = [each["macs_share"] for each in candidate["exits"]]
-    identity = candidate["identity"]
+    shares, identity = [each["macs_share"] for each in candidate["exits"]], candidate["identity"]
     same = len(shares) == manifest.num_exits and all(
         math.isclose(found, own, abs_tol=_SAME_SHARE) for found, own in zip(shares, manifest.costs, strict=True)
     )
-    same = same and identity["macs"] == manifest.exits[-1].macs and identity["input_px"] == manifest.input.size
+    same = same and (identity["macs"], identity["input_px"]) == (manifest.exits[-1].macs, manifest.input.size)
     known = set(manifest.auto_precisions) if precision is None else {precision}
     name = identity["engine"].split()[0]
     return same and identity["precision"] in known and name != "torch" and engine in (None, name)

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.errors import CalibrationError, ImageError, nearest
 from gfnet_dynn.images.copies import group_copies
 from gfnet_dynn.images.files import find_classes, find_images
@@ -19,23 +18,16 @@ from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.images.fit import decode_options
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
-
-_NAMED = 4  # of many, as examples in a message
+from gfnet_dynn.wording import some
 
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Image files, with their classes where they are known.
+    """Image files, with their classes where they are known."""
 
-    Attributes:
-        files: [N], in the order of their names.
-        labels: class indices of the bundle, [N]; None: not known.
-        sha256: over the labels and the fingerprints of all images; it identifies the data.
-    """
-
-    files: tuple[Path, ...]
-    labels: npt.NDArray[np.int64] | None
-    sha256: str
+    files: tuple[Path, ...]  # [N], in the order of their names
+    labels: npt.NDArray[np.int64] | None  # class indices of the bundle, [N]
+    sha256: str  # over the labels and the fingerprints of all images; it identifies the data
 
 
 def find_calibration_images(
@@ -47,13 +39,6 @@ def find_calibration_images(
     decode: DecodeOptions = DEFAULT,
 ) -> CalibrationImages:
     """The images below a folder; without labels if none of its folders is named as a class of the bundle.
-
-    Args:
-        folder: of class folders or of images.
-        bundle: whose classes they are.
-        need_labels: refuse images without.
-        on_step: called with the number of files decoded, and of all.
-        decode: how they are decoded.
 
     Raises:
         CalibrationError: no such folder, a folder that is no class, a class without images, copies of one image, or
@@ -91,7 +76,7 @@ def _unlabelled(folder: Path, by_folder: Mapping[str, Sequence[Path]], classes: 
         )
     if missing := [name for name in classes if name not in by_folder]:
         return (
-            f"{folder} has no images of {_some(missing)}: a guarantee holds for images like the calibration images, so "
+            f"{folder} has no images of {some(missing)}: a guarantee holds for images like the calibration images, so "
             "every class must be present, in about its usual share"
         )
     return None
@@ -102,14 +87,10 @@ def _require_new(files: Sequence[Path], fingerprints: bytes, bundle: Bundle) -> 
     if groups := group_copies(fingerprints):
         twins = [str(files[index]) for index in groups[0]]
         raise CalibrationError(
-            f"{sum(map(len, groups))} files show the same image as another, such as {_some(twins)}: give each once"
+            f"{sum(map(len, groups))} files show the same image as another, such as {some(twins)}: give each once"
         )
-    if known := find_learned(bundle, files, fingerprints):
+    if known := bundle.find_learned(files, fingerprints):
         raise CalibrationError(
             f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: "
             "it is more accurate on them than on others, so nothing can be guaranteed; give images that it has not seen"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -41,7 +41,6 @@ class Outputs:
         precisions: arrays by precision, `fp32` first, over the same images in the same order.
         graphs: identifies the graphs that were run.
         data: identifies the images, by SHA-256.
-        engine: with its version.
         labelled: False: the labels in the arrays are the classes that the full network predicts in fp32.
     """
 
@@ -84,15 +83,7 @@ def collect_outputs(
     decode: DecodeOptions = DEFAULT,
     precisions: Sequence[str] | None = None,
 ) -> Outputs:
-    """Run every segment on every image.
-
-    Args:
-        bundle: to calibrate.
-        images: that it has not learned from.
-        engine: to run it.
-        on_step: called with the number of images done, and of all.
-        decode: how the images are decoded.
-        precisions: to run, `fp32` among them; by default all of the bundle.
+    """Run every segment on every image, in some precisions, `fp32` among them, or in all of the bundle.
 
     Raises:
         BundleError: the bundle lacks one of the precisions.
@@ -141,45 +132,45 @@ def store_outputs(path: Path, outputs: Outputs) -> Path:
 
 
 def load_outputs(path: Path, bundle: Bundle) -> Outputs:
-    """Read what `store_outputs` wrote.
-
-    Args:
-        path: `.npz`.
-        bundle: whose graphs must have been run.
+    """Read what `store_outputs` wrote, of a bundle whose graphs must have been run.
 
     Raises:
         CalibrationError: missing, damaged, or of another bundle.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > _LARGEST:
-                raise CalibrationError(f"{path} holds more than any calibration needs")
-        with np.load(path, allow_pickle=False) as stored:
-            form, graphs, data, engine, kind = (str(each) for each in stored["about"])
-            if form != _FORMAT or kind not in (_LABELLED, _UNLABELLED):
-                raise CalibrationError(f"{path} is not a '{_FORMAT}' file but {form[:40]!r}, {kind[:40]!r}")
-            names = [name.removesuffix("_logits") for name in stored.files if name.endswith("_logits")]
-            labels = stored["labels"].astype(np.int64)
-            arrays = {
-                name: ExitArrays(
-                    stored[f"{name}_logits"].astype(np.float32), stored[f"{name}_gates"].astype(np.float32), labels
-                )
-                for name in names
-            }
-    except CalibrationError:
-        raise
+        outputs = _read(path)
+        _require_fit(outputs, bundle)
     except Exception as error:  # zipfile and NumPy raise nearly anything where a file is damaged
         raise CalibrationError(f"cannot read the outputs {path}: {error}; give the folder of images instead") from error
-    manifest = bundle.manifest
-    if graphs != graphs_of(bundle):
-        raise CalibrationError(f"{path} holds outputs of another network: give the folder of images instead")
-    shape = (len(labels), manifest.num_exits, len(manifest.classes))
-    known = len(labels) > 0 and bool(((labels >= 0) & (labels < len(manifest.classes))).all())
-    known = known and {"fp32"} <= set(arrays) <= set(manifest.precisions)
-    fitting = all(each.logits.shape == shape for each in arrays.values())
-    if not (known and fitting):
-        raise CalibrationError(f"{path} does not fit the bundle's exits and classes: give the folder of images instead")
+    return outputs
+
+
+def _read(path: Path) -> Outputs:
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > _LARGEST:
+            raise CalibrationError("it holds more than any calibration needs")
+    with np.load(path, allow_pickle=False) as stored:
+        form, graphs, data, engine, kind = (str(each) for each in stored["about"])
+        if form != _FORMAT or kind not in (_LABELLED, _UNLABELLED):
+            raise CalibrationError(f"not a '{_FORMAT}' file but {form[:40]!r}, {kind[:40]!r}")
+        names = [name.removesuffix("_logits") for name in stored.files if name.endswith("_logits")]
+        labels = stored["labels"].astype(np.int64)
+        arrays = {}
+        for name in names:
+            logits, gates = (stored[f"{name}_{part}"].astype(np.float32) for part in ("logits", "gates"))
+            arrays[name] = ExitArrays(logits, gates, labels)
+    return Outputs(arrays, graphs, data, engine, kind == _LABELLED)
+
+
+def _require_fit(outputs: Outputs, bundle: Bundle) -> None:
+    manifest, arrays = bundle.manifest, outputs.precisions
+    if outputs.graphs != graphs_of(bundle):
+        raise CalibrationError("they are of another network")
+    shape, fits = (manifest.num_exits, len(manifest.classes)), {"fp32"} <= set(arrays) <= set(manifest.precisions)
+    for each in arrays.values():
+        known = (each.labels >= 0) & (each.labels < len(manifest.classes))
+        fits = fits and each.logits.shape[1:] == shape and len(known) > 0 and bool(known.all())
+    if not fits:
+        raise CalibrationError("they do not fit the bundle's exits and classes")
     if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in arrays.values()):
-        raise CalibrationError(f"{path} holds logits or gates that are not numbers: give the folder of images instead")
-    ordered = {name: arrays[name] for name in sorted(arrays, key=lambda name: name != "fp32")}
-    return Outputs(ordered, graphs, data, engine, kind == _LABELLED)
+        raise CalibrationError("some logits or gates are not numbers")

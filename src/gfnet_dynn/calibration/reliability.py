@@ -1,4 +1,4 @@
-"""Reliability of each exit's confidences: figures and plot."""
+"""Reliability of each exit's confidences with its plot, and the confidence scores compared at equal cost."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.calibration.division import Rows
+from gfnet_dynn.calibration.fitting import fit, split
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.exits.scores import SCORES, Score, by_score
+from gfnet_dynn.guarantees.budget import levels
+from gfnet_dynn.guarantees.paths import exits_along, values_at
+from gfnet_dynn.guarantees.risk import risk_of
 from gfnet_dynn.reporting.plot import new_figure, save_figure
-from gfnet_dynn.uncertainty.proportion import Proportion
-from gfnet_dynn.uncertainty.reliability import Bin, brier, equal_mass_error, fit_temperature, reliability_bins
+from gfnet_dynn.uncertainty.intervals import Proportion
+from gfnet_dynn.uncertainty.reliability import Bin, equal_mass_error, fit_temperature, reliability_bins
 from gfnet_dynn.units import percent
 
 _BINS = 10
@@ -27,8 +32,6 @@ class ExitReliability:
     """Reliability of one exit, over images that its temperature was not fitted on, as if all took this exit.
 
     Attributes:
-        name: of the exit.
-        accuracy: with its interval.
         error: expected calibration error, equal mass, 0 to 1.
         brier: 0 to 2.
         temperature: fitted on other images.
@@ -46,32 +49,26 @@ class ExitReliability:
 
 
 def exit_reliability(arrays: ExitArrays, manifest: Manifest, seed: int) -> tuple[ExitReliability, ...]:
-    """Reliability of all exits: temperatures from a random half of the images, all figures from the other half.
-
-    Args:
-        arrays: all exits over the calibration images.
-        manifest: names the exits.
-        seed: of the division.
-    """
-    shuffled: Rows = np.random.default_rng(seed).permutation(len(arrays.labels))
-    cut = len(shuffled) // 2
-    fitting, compared = arrays.take(np.sort(shuffled[:cut])), arrays.take(np.sort(shuffled[cut:]))
-    return tuple(_reliability(index, each.name, fitting, compared) for index, each in enumerate(manifest.exits))
-
-
-def _reliability(index: int, name: str, fitting: ExitArrays, compared: ExitArrays) -> ExitReliability:
-    temperature = fit_temperature(fitting.logits[:, index], fitting.labels)
-    plain, scaled = (softmax(compared.logits[:, index] / divisor) for divisor in (1.0, temperature))
-    correct = compared.correct[:, index]
-    return ExitReliability(
-        name=name,
-        accuracy=Proportion.of(correct),
-        error=equal_mass_error(plain.max(axis=1), correct),
-        brier=brier(plain, compared.labels),
-        temperature=temperature,
-        error_scaled=equal_mass_error(scaled.max(axis=1), correct),
-        bins=reliability_bins(plain.max(axis=1), correct, _BINS),
-    )
+    """Reliability of all exits: temperatures from a random half of the images, all figures from the other half."""
+    fitting, compared = split(arrays, len(arrays.labels) // 2, seed)
+    briers = risk_of(compared, "brier").losses.mean(axis=0)
+    found = []
+    for index, exit_ in enumerate(manifest.exits):
+        temperature = fit_temperature(fitting.logits[:, index], fitting.labels)
+        logits, correct = compared.logits[:, index], compared.correct[:, index]
+        plain, scaled = (softmax(logits / divisor).max(axis=1) for divisor in (1.0, temperature))
+        found.append(
+            ExitReliability(
+                name=exit_.name,
+                accuracy=Proportion.of(correct),
+                error=equal_mass_error(plain, correct),
+                brier=float(briers[index]),
+                temperature=temperature,
+                error_scaled=equal_mass_error(scaled, correct),
+                bins=reliability_bins(plain, correct, _BINS),
+            )
+        )
+    return tuple(found)
 
 
 def draw_reliability(exits: Sequence[ExitReliability], path: Path) -> Path:
@@ -96,14 +93,62 @@ def draw_reliability(exits: Sequence[ExitReliability], path: Path) -> Path:
 
 
 def _draw(panel: Any, exit_: ExitReliability) -> None:
-    panel.plot((0, 100), (0, 100), color="0.7", linewidth=1)
-    panel.errorbar(
-        [100 * each.confidence for each in exit_.bins],
-        [100 * each.accuracy for each in exit_.bins],
-        yerr=[100 * each.standard_error for each in exit_.bins],
-        fmt="o-",
-        markersize=3,
-        capsize=2,
+    confidences, accuracies, deviations = (
+        [100 * getattr(each, name) for each in exit_.bins] for name in ("confidence", "accuracy", "standard_error")
     )
+    panel.plot((0, 100), (0, 100), color="0.7", linewidth=1)
+    panel.errorbar(confidences, accuracies, yerr=deviations, fmt="o-", markersize=3, capsize=2)
     errors = f"ECE {percent(exit_.error, 1)}\nat temperature {exit_.temperature:.2f}: {percent(exit_.error_scaled, 1)}"
     panel.set_title(f"{exit_.name}: {errors}", fontsize="small")
+
+
+FIT_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One score at one mean cost.
+
+    Attributes:
+        accuracy: at that cost, 0 to 1.
+        against_gate: that minus the accuracy of the learned gate.
+        standard_error: of that difference, over the images.
+    """
+
+    score: Score
+    accuracy: float
+    against_gate: float
+    standard_error: float
+
+
+def rank_scores(
+    arrays: ExitArrays, costs: Sequence[float], mean_cost: float, seed: int = 0, scores: Sequence[Score] = SCORES
+) -> list[Ranked]:
+    """All scores at the same mean cost, the best first.
+
+    Each score's threshold is the one with that mean cost, which needs no labels; between two thresholds, images are
+    divided in proportion. The arrays are of images that nothing was trained or chosen on; they are divided into images
+    for fitting and for comparing. Costs are of each exit, [G + 1], in the unit of the mean.
+    """
+    fitting, compared = split(arrays, round(FIT_SHARE * len(arrays.labels)), seed)
+    prices, ranked = np.asarray(costs, np.float64), []
+    by_gate = _correct_at(compared, prices, mean_cost)
+    for score in scores:
+        each = _correct_at(by_score(compared, score, fit(fitting, score)), prices, mean_cost)
+        difference = each - by_gate
+        error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else 0.0
+        ranked.append(Ranked(score, float(each.mean()), float(difference.mean()), error))
+    return sorted(ranked, key=lambda each: -each.accuracy)
+
+
+def _correct_at(arrays: ExitArrays, costs: npt.NDArray[np.float64], mean_cost: float) -> npt.NDArray[np.float64]:
+    """Whether each image is correct at a mean cost, [N]; between two thresholds, a mean of both."""
+    exits = exits_along(arrays.gates, levels([arrays]))
+    means = costs[exits].mean(axis=0)
+    correct = values_at(arrays.correct, exits).astype(np.float64)
+    # The means fall, unless measured costs of neighbouring exits are in the wrong order.
+    cheap = int(np.argmax(means <= mean_cost)) if means.min() <= mean_cost else int(means.argmin())
+    if cheap == 0 or means[cheap] > mean_cost:
+        return correct[:, cheap]
+    share = (mean_cost - means[cheap]) / (means[cheap - 1] - means[cheap])
+    return np.asarray(share * correct[:, cheap - 1] + (1 - share) * correct[:, cheap])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import category
 
 from gfnet_dynn.bundle.builtin import bundle_argument
@@ -15,7 +16,7 @@ from gfnet_dynn.exits.scores import Score
 from gfnet_dynn.guarantees.control import COUNTING, ZERO_OR_ONE, Method, RiskTarget, default_method
 from gfnet_dynn.guarantees.risk import RiskName
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
-from gfnet_dynn.options import flag, lenient, option
+from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.reporting.plot import FORMATS
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
 from gfnet_dynn.units import parse_share, percent
@@ -24,7 +25,10 @@ Quantity = Literal["macs", "latency", "energy"]
 
 RISK_LIMIT, CONFIDENCE = 0.01, 0.95
 _UNPRINTABLE = ("Cc", "Cs")  # with one of these in its name, the bundle could not be read again
-_RISK, _BUDGET, _POLICY, _OUTPUT, _ENGINE = "Risk", "Budget", "Exit policy", "Output", "Engine"
+_ENGINE = "Engine"
+_SHARE: dict[str, Any] = {"parse": parse_share, "metavar": "SHARE"}
+_risk, _budget = partial(option, None, panel="Risk"), partial(option, None, panel="Budget")
+_policy, _file = partial(option, panel="Exit policy"), partial(option, None, panel="Output", metavar="FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,78 +43,43 @@ class CalibrationRequest:
         "and for budgets also a folder of images without labels; or outputs kept by --outputs.",
         argument=True,
     )
-    risk: RiskName | None = option(
-        None,
+    risk: RiskName | None = _risk(
         "Risk to limit, against the fp32 full network: accuracy-drop; harmful-exits, images that it classifies "
-        "correctly and the exit wrongly; disagreement, images of another class; or absolute: error, brier.",
-        panel=_RISK,
+        "correctly and the exit wrongly; disagreement, images of another class; or absolute: error, brier."
     )
-    risk_limit: float | None = option(
-        None, "Limit of the risk. [default: 1%]", panel=_RISK, parse=parse_share, metavar="SHARE"
-    )
-    confidence: float | None = option(
-        None, "Confidence level of the guarantee. [default: 95%]", panel=_RISK, parse=parse_share, metavar="SHARE"
-    )
-    method: Method | None = option(
-        None,
+    risk_limit: float | None = _risk("Limit of the risk. [default: 1%]", **_SHARE)
+    confidence: float | None = _risk("Confidence level of the guarantee. [default: 95%]", **_SHARE)
+    method: Method | None = _risk(
         "exact, betting, hoeffding-bentkus: with the confidence level; conformal: in expectation; naive: no guarantee. "
-        "[default: exact where the risk counts images, else betting]",
-        panel=_RISK,
+        "[default: exact where the risk counts images, else betting]"
     )
-    max_ms: float | None = option(
-        None, "Largest mean end-to-end latency; needs --benchmark.", panel=_BUDGET, metavar="MS"
-    )
-    p99_ms: float | None = option(
-        None, "Largest 99th percentile of the latency; needs --benchmark.", panel=_BUDGET, metavar="MS"
-    )
-    max_mj: float | None = option(
-        None, "Largest mean energy of an image; needs --benchmark.", panel=_BUDGET, metavar="MJ"
-    )
-    max_mmacs: float | None = option(
-        None, "Largest mean number of MACs, in millions.", panel=_BUDGET, metavar="MILLIONS"
-    )
-    benchmark: Path | None = option(
-        None, "JSON of `gfnet-dynn benchmark --json` on the device.", panel=_BUDGET, metavar="FILE"
-    )
+    max_ms: float | None = _budget("Largest mean end-to-end latency; needs --benchmark.", metavar="MS")
+    p99_ms: float | None = _budget("Largest 99th percentile of the latency; needs --benchmark.", metavar="MS")
+    max_mj: float | None = _budget("Largest mean energy of an image; needs --benchmark.", metavar="MJ")
+    max_mmacs: float | None = _budget("Largest mean number of MACs, in millions.", metavar="MILLIONS")
+    benchmark: Path | None = _budget("JSON of `gfnet-dynn benchmark --json` on the device.", metavar="FILE")
     precision: PrecisionName = option(
-        "auto", "Precision whose latency or energy is limited; auto: as `classify` takes it.", panel=_BUDGET
+        "auto", "Precision whose latency or energy is limited; auto: as `classify` takes it.", panel="Budget"
     )
-    score: Score = option("gate", "Confidence score that is compared with the thresholds.", panel=_POLICY)
-    per_exit: bool = option(
-        False,
-        "A threshold for each exit, instead of one for all; with a risk, where that costs less.",
-        panel=_POLICY,
+    score: Score = _policy("gate", "Confidence score that is compared with the thresholds.")
+    per_exit: bool = _policy(
+        False, "A threshold for each exit, instead of one for all; with a risk, where that costs less."
     )
-    coverage: float | None = option(
-        None, "Add prediction sets with this coverage, such as 90%.", panel=_POLICY, parse=parse_share, metavar="SHARE"
+    coverage: float | None = _policy(None, "Add prediction sets with this coverage, such as 90%.", **_SHARE)
+    false_alarms: float | None = _policy(
+        None, 'Answer "unknown" for out-of-distribution images, with this false-alarm rate, such as 1%.', **_SHARE
     )
-    false_alarms: float | None = option(
-        None,
-        'Answer "unknown" for out-of-distribution images, with this false-alarm rate, such as 1%.',
-        panel=_POLICY,
-        parse=parse_share,
-        metavar="SHARE",
+    all_precisions: bool = _policy(
+        False, "Cover every precision of the bundle, not only those that `classify` takes by default.", rare=True
     )
-    all_precisions: bool = option(
-        False,
-        "Cover every precision of the bundle, not only those that `classify` takes by default.",
-        panel=_POLICY,
-        rare=True,
-    )
-    name: str = option("calibrated", "Name of the policy; replaces an older one of that name.", panel=_POLICY)
-    output: Path | None = option(
-        None, "Bundle to write. [default: the bundle itself]", panel=_OUTPUT, short="-o", metavar="FILE"
-    )
-    report: Path | None = option(None, "Write all figures as JSON.", panel=_OUTPUT, metavar="FILE")
-    plot: Path | None = option(
-        None, "Draw the reliability of each exit (.png, .svg, .pdf).", panel=_OUTPUT, metavar="FILE"
-    )
-    outputs: Path | None = option(
-        None, "Keep the outputs of all exits (.npz), for further policies.", panel=_OUTPUT, metavar="FILE"
-    )
+    name: str = _policy("calibrated", "Name of the policy; replaces an older one of that name.")
+    output: Path | None = _file("Bundle to write. [default: the bundle itself]", short="-o")
+    report: Path | None = _file("Write all figures as JSON.")
+    plot: Path | None = _file("Draw the reliability of each exit (.png, .svg, .pdf).")
+    outputs: Path | None = _file("Keep the outputs of all exits (.npz), for further policies.")
     engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
     threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
-    seed: int = option(0, "Seed of the division of the images.", panel=_POLICY, rare=True)
+    seed: int = _policy(0, "Seed of the division of the images.", rare=True)
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
@@ -124,17 +93,13 @@ class CalibrationRequest:
                 f"--per-exit with --risk needs --method {' or '.join(COUNTING)} and --risk {', '.join(ZERO_OR_ONE)}, "
                 f"not {target.method} for {target.risk}"
             )
-        if (
-            not self.name.strip()
-            or self.name in (FULL, OWN)
-            or any(category(each) in _UNPRINTABLE for each in self.name)
-        ):
-            raise OptionError(f"--name must be printable and neither {FULL!r} nor {OWN!r}, not {self.name!r}")
+        require(self, ("name",), _can_be_stored, f"be printable and neither {FULL!r} nor {OWN!r}")
         for name in ("coverage", "false_alarms"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise OptionError(f"{flag(name)} must be above 0% and below 100%, not {percent(value)}")
-        _require_threads_and_seed(self.threads, self.seed)
+        require(self, ("threads",), lambda count: count >= 1, "be at least 1")
+        require(self, ("seed",), lambda seed: seed >= 0, "be at least 0")
         if self.plot and self.plot.suffix.lower() not in FORMATS:
             raise OptionError(f"--plot must end in {', '.join(FORMATS)}, not {self.plot.name}")
 
@@ -165,8 +130,7 @@ class CalibrationRequest:
     @property
     def budget(self) -> float | None:
         """Limit of the mean cost, in the unit of its option."""
-        value: float | None = getattr(self, self.budget_option) if self.budget_option else None
-        return value
+        return next((limit for limit in (self.max_ms, self.max_mj, self.max_mmacs) if limit is not None), None)
 
     @property
     def quantity(self) -> Quantity:
@@ -187,9 +151,7 @@ class CalibrationRequest:
 
     def _check_budget(self) -> None:
         given = [name for name in ("max_ms", "max_mj", "max_mmacs", "p99_ms") if getattr(self, name) is not None]
-        for name in given:
-            if not 0 < getattr(self, name) < math.inf:
-                raise OptionError(f"{flag(name)} must be a positive number, not {getattr(self, name):g}")
+        require(self, given, lambda limit: 0 < limit < math.inf, "be a positive number")
         if len(given) > 1 and given != ["max_ms", "p99_ms"]:
             raise OptionError(f"one kind of budget at a time, not {' and '.join(map(flag, given))}")
         if given not in ([], ["max_mmacs"]) and self.benchmark is None:
@@ -211,9 +173,7 @@ class MonitorRequest:
         argument=True,
     )
     policy: str | None = option(None, "Exit policy of the bundle. [default: the bundle's default]")
-    significance_level: float = option(
-        0.01, "Probability of reporting a shift where there is none.", parse=parse_share, metavar="SHARE"
-    )
+    significance_level: float = option(0.01, "Probability of reporting a shift where there is none.", **_SHARE)
     seed: int = option(0, "Seed of the permutations.", rare=True)
     engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
     precision: PrecisionName = option("auto", "As for `classify`; auto: that of the logs.", panel=_ENGINE)
@@ -221,11 +181,10 @@ class MonitorRequest:
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
-        _require_threads_and_seed(self.threads, self.seed)
+        require(self, ("threads",), lambda count: count >= 1, "be at least 1")
+        require(self, ("seed",), lambda seed: seed >= 0, "be at least 0")
 
 
-def _require_threads_and_seed(threads: int | None, seed: int) -> None:
-    if threads is not None and threads < 1:
-        raise OptionError(f"--threads must be at least 1, not {threads}")
-    if seed < 0:
-        raise OptionError(f"--seed must be at least 0, not {seed}")
+def _can_be_stored(name: str) -> bool:
+    unprintable = any(category(each) in _UNPRINTABLE for each in name)
+    return bool(name.strip()) and name not in (FULL, OWN) and not unprintable

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.outputs import Outputs
-from gfnet_dynn.calibration.ranking import Ranked, rank_scores
-from gfnet_dynn.calibration.reliability import ExitReliability, draw_reliability, exit_reliability
+from gfnet_dynn.calibration.reliability import ExitReliability, Ranked, draw_reliability, exit_reliability, rank_scores
 from gfnet_dynn.calibration.search import FoundPolicy
 from gfnet_dynn.exits.sweep import operate
 from gfnet_dynn.reporting.table import Table, Tabular
-from gfnet_dynn.uncertainty.paired import PairedDifference, paired_difference
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 from gfnet_dynn.units import percent, points
 from gfnet_dynn.wording import counted
 
@@ -52,12 +49,10 @@ class CalibrationResult(Tabular):
     """All that a calibration found.
 
     Attributes:
-        found: the policy.
         expected: by precision.
         reliability: of each exit in fp32; empty without labels.
         ranking: scores at the policy's mean cost; empty without labels, or where no image exits early.
         macs: of each exit, in millions.
-        labelled: whether the images have labels.
         not_default: why the policy is not the bundle's default; None: it is.
         not_covered: precisions of the bundle that the policy is not made for.
         doubts: why the images may not be new to the network, though none was refused.
@@ -138,23 +133,17 @@ class CalibrationResult(Tabular):
         found, unit = self.found, self.found.costs.unit
         timed = unit != "M MACs"
         headings = ("precision", f"{self._accuracy} (95% CI)", "full network", "M MACs", "of full")
-        rows = [
-            (
-                name,
-                str(each.accuracy),
-                percent(each.full_accuracy.value, 1),
-                f"{each.mean_mmacs:.4g}",
-                percent(each.mean_mmacs / self.macs[-1], 0),
-                *(("–" if each.mean_cost is None else f"{each.mean_cost:.4g}",) if timed else ()),
-            )
-            for name, each in self.expected.items()
-        ]
+        rows = []
+        for name, each in self.expected.items():
+            accuracies = (str(each.accuracy), percent(each.full_accuracy.value, 1))
+            macs = (f"{each.mean_mmacs:.4g}", percent(each.mean_mmacs / self.macs[-1], 0))
+            cost = "–" if each.mean_cost is None else f"{each.mean_cost:.4g}"
+            rows.append((name, *accuracies, *macs, *[cost] * timed))
         title = f"Policy {found.policy.name}: {found.policy.score} at {_thresholds(found.policy.thresholds)}"
-        n = len(found.parts.test)
-        caption = f"On the n = {n} images that thresholds were tested on."
+        caption = f"On the n = {len(found.parts.test)} images that thresholds were tested on."
         if len(found.parts.fit):
             caption += f" {counted(len(found.parts.fit), 'other image')} fitted score or path."
-        return Table(title, (*headings, *((unit,) if timed else ())), tuple(rows), caption)
+        return Table(title, (*headings, *[unit] * timed), tuple(rows), caption)
 
     def _differences(self) -> Table:
         rows = []
@@ -169,64 +158,42 @@ class CalibrationResult(Tabular):
     def _exits(self) -> Table:
         costs, precision = self.found.costs, self.found.precision
         shares = self.expected[precision].exit_shares
-        rows = tuple(
-            (
-                each.name,
-                f"{costs.means[index]:.4g}",
-                percent(shares[index], 0),
-                str(each.accuracy),
-                percent(each.error, 1),
-                f"{each.brier:.3f}",
-                f"{each.temperature:.2f}",
-                percent(each.error_scaled, 1),
-            )
-            for index, each in enumerate(self.reliability)
-        )
+        rows = []
+        for each, cost, share in zip(self.reliability, costs.means, shares, strict=False):
+            calibration = (percent(each.error, 1), f"{each.brier:.3f}")
+            scaled = (f"{each.temperature:.2f}", percent(each.error_scaled, 1))
+            rows.append((each.name, f"{cost:.4g}", percent(share, 0), str(each.accuracy), *calibration, *scaled))
         headings = ("exit", costs.unit, "share", "accuracy (95% CI)", "ECE", "Brier", "T", "ECE at T")
         n = self.reliability[0].accuracy.n if self.reliability else 0
         caption = (
             f"Share: of the n = {len(self.found.parts.test)} tested images, in {precision}. Accuracy, ECE and Brier "
             f"score: in fp32, if all of the n = {n} images that temperatures T were not fitted on took that exit."
         )
-        return Table("Exits", headings, rows, caption)
+        return Table("Exits", headings, tuple(rows), caption)
 
     def _scores(self) -> Table:
-        rows = tuple(
-            (
-                each.score,
-                percent(each.accuracy, 1),
-                "–" if each.score == "gate" else f"{points(each.against_gate)} ± {100 * each.standard_error:.1f}",
-            )
-            for each in self.ranking
-        )
+        rows = []
+        for each in self.ranking:
+            against = f"{points(each.against_gate)} ± {100 * each.standard_error:.1f}"
+            rows.append((each.score, percent(each.accuracy, 1), "–" if each.score == "gate" else against))
         cost = f"{self.found.point('fp32').mean_cost:.4g} {self.found.costs.unit}"
         caption = "In fp32, on seven tenths of the images, fitted on the others; ± one standard error."
-        return Table(f"Scores, each at a mean of {cost}", ("score", "accuracy", "against gate"), rows, caption)
+        return Table(f"Scores, each at a mean of {cost}", ("score", "accuracy", "against gate"), tuple(rows), caption)
 
 
 def make_result(found: FoundPolicy, outputs: Outputs, manifest: Manifest) -> CalibrationResult:
-    """The figures of a policy.
-
-    Args:
-        found: the policy.
-        outputs: from which it was found.
-        manifest: of the bundle.
-    """
+    """The figures of a policy, from the outputs that it was found from."""
     macs = tuple(each.macs / 1e6 for each in manifest.exits)
     fp32, costs, seed = outputs.precisions["fp32"], found.costs.means, found.request.seed
-    reliability: tuple[ExitReliability, ...] = ()
-    ranking: list[Ranked] = []
-    if outputs.labelled:
-        reliability = exit_reliability(fp32, manifest, seed)
-        spent = found.point("fp32").mean_cost
-        ranking = rank_scores(fp32, costs, spent, seed) if spent < costs[-1] else []
+    spent, labelled = found.point("fp32").mean_cost, outputs.labelled
+    ranking = rank_scores(fp32, costs, spent, seed) if labelled and spent < costs[-1] else []
     return CalibrationResult(
         found=found,
         expected={name: _expected(name, found, outputs, macs) for name in outputs.precisions},
-        reliability=reliability,
+        reliability=exit_reliability(fp32, manifest, seed) if labelled else (),
         ranking=tuple(ranking),
         macs=macs,
-        labelled=outputs.labelled,
+        labelled=labelled,
         not_default=_why_not_default(found, outputs, manifest),
         not_covered=tuple(name for name in manifest.precisions if name not in outputs.precisions),
     )
@@ -235,7 +202,7 @@ def make_result(found: FoundPolicy, outputs: Outputs, manifest: Manifest) -> Cal
 def _expected(precision: str, found: FoundPolicy, outputs: Outputs, macs: Sequence[float]) -> Expected:
     point, tested = found.point(precision), found.tested[precision]
     full, full_fp32 = outputs.precisions[precision].correct[:, -1], outputs.precisions["fp32"].correct[:, -1]
-    correct, correct_fp32 = _correct(found, precision), _correct(found, "fp32")
+    correct, correct_fp32 = (found.point(each).predictions == found.tested[each].labels for each in (precision, "fp32"))
     return Expected(
         accuracy=Proportion.of(correct),
         full_accuracy=Proportion.of(tested.correct[:, -1]),
@@ -245,10 +212,6 @@ def _expected(precision: str, found: FoundPolicy, outputs: Outputs, macs: Sequen
         against_fp32=None if precision == "fp32" else paired_difference(full_fp32, full),
         policy_against_fp32=None if precision == "fp32" else paired_difference(correct_fp32, correct),
     )
-
-
-def _correct(found: FoundPolicy, precision: str) -> npt.NDArray[np.bool_]:
-    return np.asarray(found.point(precision).predictions == found.tested[precision].labels)
 
 
 def _why_not_default(found: FoundPolicy, outputs: Outputs, manifest: Manifest) -> str | None:

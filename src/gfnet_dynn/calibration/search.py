@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.calibration.division import Parts, Rows, divide
+from gfnet_dynn.calibration.fitting import Parts, Rows, divide, fit
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.score_fitting import fit
 from gfnet_dynn.calibration.sets_and_unknown import probabilities_at, with_sets_and_unknown
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays
@@ -38,10 +37,6 @@ class FoundPolicy:
     """A policy, and the images that its thresholds were tested on.
 
     Attributes:
-        request: what was asked for.
-        costs: of each exit.
-        policy: the result.
-        parts: the division of the images.
         tested: by precision, the tested images with the policy's score as gates.
         guarantee: the result of the risk's test; None where no risk was given.
     """
@@ -64,12 +59,7 @@ class FoundPolicy:
 
 
 def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> FoundPolicy:
-    """Find the policy.
-
-    Args:
-        outputs: of all exits for the calibration images, in the precisions to cover.
-        request: what to find.
-        costs: of each exit, in the unit of the request's budget.
+    """Find the policy, from the outputs in the precisions to cover; costs are in the unit of the request's budget.
 
     Raises:
         CalibrationError: the images cannot support the request, or the budget cannot be reached; says what would do.
@@ -226,11 +216,7 @@ def _describe(
     described: dict[str, Any] = {
         "data_sha256": outputs.data,
         "labelled": outputs.labelled,
-        "images": {
-            "tested": len(parts.test),
-            "fitted": len(parts.fit),
-            "sets_and_unknown": len(parts.later),
-        },
+        "images": {"tested": len(parts.test), "fitted": len(parts.fit), "sets_and_unknown": len(parts.later)},
         "seed": request.seed,
         "precisions": list(outputs.precisions),
         "engine": outputs.engine,

@@ -10,19 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
-from gfnet_dynn.calibration.division import Parts, Rows
+from gfnet_dynn.calibration.fitting import Parts, Rows
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.exits.rule import first_exit
 from gfnet_dynn.exits.scores import Fitted
-from gfnet_dynn.uncertainty.out_of_distribution import FamiliarityScore, familiarity, unknown_thresholds
-from gfnet_dynn.uncertainty.prediction_sets import SetScore, images_needed, set_quantiles
+from gfnet_dynn.uncertainty.conformal import (
+    familiarity,
+    images_needed,
+    nonconformity,
+    per_exit_quantiles,
+    unknown_thresholds,
+)
 from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
 
-_SET_SCORE: SetScore = "least-ambiguous"
-_FAMILIARITY: FamiliarityScore = "energy"
 _MARGIN = 3  # times the images needed are expected in a group, so that it hardly ever has fewer
 
 
@@ -35,12 +38,7 @@ def with_sets_and_unknown(
     """The policy with what the request adds, valid in every precision: the most cautious of their values.
 
     It is guaranteed at each exit, or for neighbouring exits together where few images take them: see `pooled_exits`.
-
-    Args:
-        policy: with its thresholds.
-        scored: all images by precision, with the policy's score as gates.
-        parts: their division.
-        request: coverage and false-alarm rate.
+    `scored` has all images by precision, with the policy's score as gates.
 
     Raises:
         CalibrationError: too few images for a rule that ever excludes a class or calls an image unknown.
@@ -57,24 +55,19 @@ def with_sets_and_unknown(
 
     if (coverage := request.coverage) is not None:
         pools = pool("--coverage", coverage, coverage)
-        quantiles = [
-            set_quantiles(
-                probabilities_at(each, taken, policy.fitted), each.labels, pools[taken], num_exits, coverage, _SET_SCORE
-            )
-            for each, taken in zip(later, exits, strict=True)
-        ]
-        sets = PredictionSets(_SET_SCORE, tuple(map(float, np.max(quantiles, axis=0)[pools])), coverage)
+        quantiles = []
+        for each, taken in zip(later, exits, strict=True):
+            scores = nonconformity(probabilities_at(each, taken, policy.fitted), each.labels)
+            quantiles.append(per_exit_quantiles(scores, pools[taken], num_exits, coverage))
+        sets = PredictionSets(tuple(map(float, np.max(quantiles, axis=0)[pools])), coverage)
         policy = replace(policy, prediction_sets=sets)
     if (rate := request.false_alarms) is not None:
         pools = pool("--false-alarms", rate, 1 - rate)
-        familiar = [
-            familiarity(each.logits[np.arange(len(taken)), taken], _FAMILIARITY)
-            for each, taken in zip(later, exits, strict=True)
-        ]
-        thresholds = [
-            unknown_thresholds(each, pools[taken], num_exits, rate) for each, taken in zip(familiar, exits, strict=True)
-        ]
-        rule = UnknownRule(_FAMILIARITY, tuple(map(float, np.min(thresholds, axis=0)[pools])), rate)
+        thresholds = []
+        for each, taken in zip(later, exits, strict=True):
+            familiar = familiarity(each.logits[np.arange(len(taken)), taken])
+            thresholds.append(unknown_thresholds(familiar, pools[taken], num_exits, rate))
+        rule = UnknownRule(tuple(map(float, np.min(thresholds, axis=0)[pools])), rate)
         policy = replace(policy, unknown_rule=rule)
     return policy
 
@@ -83,13 +76,8 @@ def pooled_exits(tested: Sequence[Rows], num_exits: int, later: int, needed: int
     """Index of the group of each exit, [G + 1]: neighbouring exits are joined until enough images take each group.
 
     The groups depend on the tested images alone, so they are fixed for those that rules are made from, as a conformal
-    guarantee for groups needs.
-
-    Args:
-        tested: exits taken by the tested images, in each precision.
-        num_exits: G + 1.
-        later: number of images that rules are made from.
-        needed: of them, in each group.
+    guarantee for groups needs. `tested` has the exits taken by these in each precision, `later` is the number of those,
+    of which each group needs `needed`.
     """
     shares = np.min([np.bincount(each, minlength=num_exits) / len(each) for each in tested], axis=0)
     groups, expected = [0], 0.0

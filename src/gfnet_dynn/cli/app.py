@@ -1,26 +1,80 @@
-"""The `gfnet-dynn` command: runs a verb and turns errors into a message and an exit status."""
+"""The `gfnet-dynn` command: runs a verb and turns errors into a message and an exit status.
+
+A verb is loaded only when it is asked for, as the time to a device's first answer counts.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import NoReturn
 
 import click
 
-from gfnet_dynn.cli.streams import CLOSED_PIPE, discard_output, output_failure, prepare_streams, silence_libraries
-from gfnet_dynn.cli.verbs import Program
-from gfnet_dynn.display import printable
-from gfnet_dynn.errors import GFNetDynnError
+from gfnet_dynn import __version__
+from gfnet_dynn.cli.command import Group, command
+from gfnet_dynn.cli.streams import (
+    CLOSED_PIPE,
+    discard_output,
+    output_failure,
+    prepare_streams,
+    print_note,
+    silence_libraries,
+)
+from gfnet_dynn.errors import GFNetDynnError, nearest
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 
 _NAME = "gfnet-dynn"
 
+PANELS: Mapping[str, tuple[str, ...]] = {
+    "Train": ("data", "train", "evaluate", "report"),
+    "Deploy": ("models", "classify", "export", "calibrate", "monitor", "bundle"),
+    "Measure": ("cost", "benchmark"),
+}
+"""The verbs in the order of `--help`. Each is a function, or a `Group` named `app`, in the module of its name."""
 
-def run(command: Callable[[], object]) -> None:
+VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)
+
+
+class Program(Group):
+    """The whole command line."""
+
+    def __init__(self) -> None:
+        super().__init__(_NAME, "Early-exit Global Filter Networks for remote-sensing scene classification.")
+        click.version_option(__version__, message="%(prog)s %(version)s", help="Show the version.")(self)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs."""
+        return list(VERBS)
+
+    def panel(self, name: str) -> str:
+        """The group of a verb."""
+        return next(title for title, verbs in PANELS.items() if name in verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one verb.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if cmd_name not in VERBS:
+            if cmd_name.startswith("-"):
+                return None
+            raise click.UsageError(f"no command '{cmd_name}': {nearest(cmd_name, VERBS)}", ctx)
+        if cmd_name not in self.commands:
+            module = import_module(f"gfnet_dynn.cli.{cmd_name}")
+            if hasattr(module, "app"):
+                self.add_command(module.app, cmd_name)
+            else:
+                preset = getattr(module, "PRESET", None)
+                command(self, cmd_name, preset=preset)(getattr(module, cmd_name))
+        return self.commands[cmd_name]
+
+
+def run(program: Callable[[], object]) -> None:
     """Run a command line and end with its exit status.
 
     An error that the user can mend, and output that cannot be written, end with a message and status 2, Ctrl-C with
@@ -31,7 +85,7 @@ def run(command: Callable[[], object]) -> None:
     silence_libraries()
     try:
         try:
-            command()
+            program()
         finally:
             sys.stdout.flush()  # a full disk is noticed here at the latest
     except click.exceptions.NoArgsIsHelpError as error:
@@ -39,7 +93,7 @@ def run(command: Callable[[], object]) -> None:
         sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        _end_with_error(error.format_message(), f"see: {context.command_path} --help\n" if context else "")
+        _end_with_error(error.format_message(), *([f"see: {context.command_path} --help"] if context else []))
     except GFNetDynnError as error:
         _end_with_error(str(error))
     except (KeyboardInterrupt, SystemExit, click.Abort, OSError) as stop:
@@ -50,7 +104,7 @@ def _end(stop: BaseException) -> NoReturn:
     """The exit status of an interruption, or of output that cannot be written; anything else is raised again."""
     if interruption := _interruption(stop):
         if not isinstance(interruption, TrainingInterrupted):
-            _print_error("interrupted\n")
+            print_note("interrupted")
         sys.exit(130)
     if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):  # as click leaves it where a pipe is closed
         sys.exit(CLOSED_PIPE)
@@ -62,16 +116,9 @@ def _end(stop: BaseException) -> NoReturn:
     _end_with_error(f"cannot write the output: {failure.strerror}; free space, or send it elsewhere")
 
 
-def _end_with_error(message: str, hint: str = "") -> NoReturn:
-    shown = printable(message, keep="\n")
-    _print_error(f"error: {shown}\n{hint}")
+def _end_with_error(message: str, *hints: str) -> NoReturn:
+    print_note(*f"error: {message}".split("\n"), *hints)
     sys.exit(2)
-
-
-def _print_error(text: str) -> None:
-    with suppress(OSError):  # nobody reads it
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 def _interruption(stop: BaseException | None) -> KeyboardInterrupt | None:

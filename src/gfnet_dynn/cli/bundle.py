@@ -7,7 +7,6 @@ from pathlib import Path
 
 from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.cli.command import Group, command
-from gfnet_dynn.cli.render.terminal import Terminal
 from gfnet_dynn.options import option
 
 app = Group("bundle", "Describe a bundle, and change its exit policies.")
@@ -21,25 +20,23 @@ class OneBundle:
 
 
 @dataclass(frozen=True)
-class OnePolicy:
+class OnePolicy(OneBundle):
     """Options."""
 
-    bundle: Path = bundle_argument()
     name: str = option(..., "Name of an exit policy of the bundle.", argument=True)
 
 
-@command(app, "info", OneBundle)
+@command(app, "info")
 def info(request: OneBundle) -> None:
     """Show classes, input, exits, precisions, exit policies and origin of a bundle."""
-    from gfnet_dynn.cli.render.tables import print_next, print_tables
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows import bundles
 
-    console = Terminal(highlight=False)
-    print_tables(bundles.info(request.bundle), console)
-    print_next(console, f"classify {request.bundle} IMAGES", f"calibrate {request.bundle} LABELLED_IMAGES --risk error")
+    steps = [f"classify {request.bundle} IMAGES", f"calibrate {request.bundle} LABELLED_IMAGES --risk error"]
+    Terminal().show(bundles.info(request.bundle), following=steps)
 
 
-@command(app, "remove-policy", OnePolicy)
+@command(app, "remove-policy")
 def remove_policy(request: OnePolicy) -> None:
     """Remove an exit policy from a bundle."""
     from gfnet_dynn.workflows import bundles
@@ -47,7 +44,7 @@ def remove_policy(request: OnePolicy) -> None:
     _report(bundles.remove_policy(request.bundle, request.name))
 
 
-@command(app, "set-default", OnePolicy)
+@command(app, "set-default")
 def set_default(request: OnePolicy) -> None:
     """Make an exit policy the default of its bundle."""
     from gfnet_dynn.workflows import bundles
@@ -57,9 +54,8 @@ def set_default(request: OnePolicy) -> None:
 
 def _report(bundle: Path) -> None:
     from gfnet_dynn.bundle.archive import read_bundle
-    from gfnet_dynn.cli.render.tables import print_next
+    from gfnet_dynn.cli.terminal import Terminal
 
-    console = Terminal(highlight=False)
-    default = read_bundle(bundle).manifest.policies[0].name
-    console.print(f"bundle: {bundle} (default policy: {default})", markup=False, soft_wrap=True)
-    print_next(console, f"bundle info {bundle}")
+    console, default = Terminal(), read_bundle(bundle).manifest.policies[0].name
+    console.print_line(f"bundle: {bundle} (default policy: {default})")
+    console.print_next([f"bundle info {bundle}"])

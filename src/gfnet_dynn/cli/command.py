@@ -28,7 +28,7 @@ class GroupedHelp(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One section for each group of arguments, options or subcommands."""
         sections: dict[str, list[tuple[str, str]]] = {}
-        for title, record in (*self._command_records(ctx), *self._parameter_records(ctx)):
+        for title, record in self.records(ctx):
             sections.setdefault(title, []).append(record)
         names = [len(name) for records in sections.values() for name, _ in records]
         width = max(length for length in names if length <= _FIRST_COLUMN)
@@ -36,10 +36,8 @@ class GroupedHelp(click.Command):
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), text) for name, text in records], col_max=width)
 
-    def _command_records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
-        yield from ()
-
-    def _parameter_records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+    def records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Heading, name and help of each line."""
         for parameter in self.get_params(ctx):
             if record := parameter.get_help_record(ctx):
                 yield getattr(parameter, "panel", "Help"), record
@@ -59,26 +57,27 @@ class Group(GroupedHelp, click.Group):
         """The heading under which `--help` lists a subcommand."""
         return "Commands"
 
-    def _command_records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+    def records(self, ctx: click.Context) -> Iterator[tuple[str, tuple[str, str]]]:
+        """The subcommands, then the parameters."""
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
             yield self.panel(name), (name, ((command and command.help) or "").partition("\n")[0])
+        yield from super().records(ctx)
 
 
 def command(
-    app: click.Group, name: str, request: type, *, preset: Callable[[Mapping[str, Any]], Preset] | None = None
+    app: click.Group, name: str, *, preset: Callable[[Mapping[str, Any]], Preset] | None = None
 ) -> Callable[[Callable[[Any], None]], None]:
-    """Add a verb to a group; the decorated function gets the finished request, and its docstring is the help.
+    """Add a verb to a group: a function whose docstring is the help, and whose only parameter is the finished request.
 
-    Args:
-        app: gets the verb.
-        name: of the verb.
-        request: frozen dataclass whose fields are made by `option`; a field whose type is a dataclass is a group of
-            options, listed under the first line of that dataclass's docstring.
-        preset: from the options of the command line (None or empty: not given) to values that replace the defaults.
+    The request is a frozen dataclass whose fields are made by `option`; a field whose type is a dataclass is a group of
+    options, listed under the first line of that dataclass's docstring. `preset` makes, from the options of the command
+    line (None or empty: not given), values that replace the defaults.
     """
 
     def decorate(function: Callable[[Any], None]) -> None:
+        request = next(iter(get_type_hints(function).values()))
+
         def run(**values: Any) -> None:
             function(_build(request, values, preset(values) if preset else {}))
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from gfnet_dynn.workflows.costing import CostRequest
 
-REQUEST = CostRequest
-
 
 def cost(request: CostRequest) -> None:
     """Count weights, and multiply-accumulates up to each exit with their share of the full network's."""
-    from gfnet_dynn.cli.render.tables import print_tables
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.costing import cost as run
 
-    print_tables(run(request), Terminal())
+    Terminal().show(run(request))

@@ -13,59 +13,45 @@ from gfnet_dynn.options import option
 app = Group("data", "List, download and check data sets.")
 
 
-@command(app, "list", DataListRequest)
+@command(app, "list")
 def list_datasets(request: DataListRequest) -> None:
     """List the data sets that are known by name."""
-    from gfnet_dynn.cli.render.tables import print_tables
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.datasets import list_datasets as run
 
-    print_tables(run(request), Terminal(highlight=False))
+    Terminal().show(run(request))
 
 
-@command(app, "download", DataDownloadRequest)
+@command(app, "download")
 def download(request: DataDownloadRequest) -> None:
     """Fetch a data set, verify it and put its images into train and val folders."""
-    from gfnet_dynn.cli.render.progress import ProgressBars
-    from gfnet_dynn.cli.render.tables import print_next, print_tables
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.progress import ProgressBars
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.data.catalogue.download import download_dataset
 
-    console = Terminal(highlight=False)
     result = download_dataset(request, on_progress=ProgressBars(Terminal(stderr=True)))
-    print_tables(result, console)
-    print_next(console, f"data check {shlex.quote(str(result.path))}", f"train {shlex.quote(str(result.path))}")
+    path = shlex.quote(str(result.path))
+    Terminal().show(result, following=[f"data check {path}", f"train {path}"])
 
 
-@dataclass(frozen=True)
-class CheckOutput:
-    """Output."""
-
-    json: Path | None = option(None, "Write the whole report to this file.")
-
-
-@dataclass(frozen=True)
-class CheckOptions:
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(DataCheckRequest):
     """Options."""
 
-    request: DataCheckRequest
-    output: CheckOutput
+    json: Path | None = option(None, "Write the whole report to this file.", panel="Output")
 
 
-@command(app, "check", CheckOptions)
+@command(app, "check")
 def check(options: CheckOptions) -> None:
     """Decode and compare every image; the exit status is 2 if there are problems."""
-    from gfnet_dynn.cli.render.progress import ProgressBars
-    from gfnet_dynn.cli.render.tables import print_next, print_tables
-    from gfnet_dynn.cli.render.terminal import Terminal
+    from gfnet_dynn.cli.progress import ProgressBars
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.system.storage import write_json
     from gfnet_dynn.workflows.datasets import check_dataset
 
-    result = check_dataset(options.request, on_progress=ProgressBars(Terminal(stderr=True)))
-    if options.output.json is not None:
-        write_json(options.output.json, result.to_dict())
-    console = Terminal(highlight=False)
-    print_tables(result, console)
+    result = check_dataset(options, on_progress=ProgressBars(Terminal(stderr=True)))
+    if options.json is not None:
+        write_json(options.json, result.to_dict())
+    Terminal().show(result, following=[] if result.problems else [f"train {shlex.quote(result.root)}"])
     if result.problems:
         raise SystemExit(2)
-    print_next(console, f"train {shlex.quote(result.root)}")

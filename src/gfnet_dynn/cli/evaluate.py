@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import sys
 
-from gfnet_dynn.cli.render.terminal import Terminal
-from gfnet_dynn.display import printable
+from gfnet_dynn.cli.streams import print_error
 from gfnet_dynn.evaluation.request import EvaluationRequest
-
-REQUEST = EvaluationRequest
 
 
 def evaluate(request: EvaluationRequest) -> None:
@@ -18,22 +14,16 @@ def evaluate(request: EvaluationRequest) -> None:
     A run is evaluated on the images that its training held out; a bundle on a folder that has a folder of images for
     each class, without torch.
     """
-    from gfnet_dynn.cli.render.progress import ProgressBars
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
+    from gfnet_dynn.cli.progress import ProgressBars
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.evaluation import evaluate as run
 
-    console = Terminal()
+    console, subject = Terminal(), shlex.quote(str(request.subject))
     result = run(request, on_progress=ProgressBars(console))
-    print_tables(result, console)
-    subject = shlex.quote(str(request.subject))
-    following = (
-        f"calibrate {subject} FOLDER --risk harmful-exits --risk-limit 2%"
-        if request.is_bundle
-        else f"export {subject} -o scene.gfd"
-    )
-    print_files(result.files, console)
-    print_next(console, following)
+    calibrate = f"calibrate {subject} FOLDER --risk harmful-exits --risk-limit 2%"
+    following = calibrate if request.is_bundle else f"export {subject} -o scene.gfd"
+    console.show(result, files=result.files, following=[following])
     for error in result.unreadable:
-        sys.stderr.write(f"error: {printable(error)}\n")
+        print_error(error)
     if result.unreadable:
         raise SystemExit(2)

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from rich.text import Text
-
-from gfnet_dynn.cli.render.terminal import Terminal
+from gfnet_dynn.errors import require_extra
 from gfnet_dynn.export.request import ExportRequest
-from gfnet_dynn.workflows.extras import require_export
-
-REQUEST = ExportRequest
 
 
 def export(request: ExportRequest) -> None:
@@ -18,14 +13,13 @@ def export(request: ExportRequest) -> None:
 
     The outputs of every exit are compared with torch's on the selection split; differences are refused.
     """
-    require_export()
-    from gfnet_dynn.cli.render.progress import ProgressBars
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
+    require_extra("export", "train,export")
+    from gfnet_dynn.cli.progress import ProgressBars
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.exporting import export as run
 
     console = Terminal()
-    result = run(request, on_progress=ProgressBars(console), log=lambda line: console.print(Text(line), soft_wrap=True))
-    print_tables(result, console)
-    bundle = shlex.quote(str(result.bundle))
-    print_files(filter(None, (result.bundle, result.single_graph)), console)
-    print_next(console, f"classify {bundle} IMAGES", f"calibrate {bundle} FOLDER --risk harmful-exits --risk-limit 2%")
+    result = run(request, on_progress=ProgressBars(console), log=console.print_line)
+    bundle, files = shlex.quote(str(result.bundle)), filter(None, (result.bundle, result.single_graph))
+    steps = [f"classify {bundle} IMAGES", f"calibrate {bundle} FOLDER --risk harmful-exits --risk-limit 2%"]
+    console.show(result, files=files, following=steps)

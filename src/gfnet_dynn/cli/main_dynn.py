@@ -81,5 +81,5 @@ def _evaluation(options: PublishedOptions, subject: Path) -> EvaluationRequest:
 def main() -> None:
     """Entry point of `main_dynn.py`."""
     group = click.Group()
-    command(group, _NAME, PublishedOptions)(main_dynn)
+    command(group, _NAME)(main_dynn)
     run(lambda: group.commands[_NAME].main(prog_name=_NAME, standalone_mode=False))

@@ -6,29 +6,16 @@ import sys
 from dataclasses import dataclass
 
 from gfnet_dynn.calibration.request import MonitorRequest
-from gfnet_dynn.cli.render.terminal import Terminal
-from gfnet_dynn.display import printable
-from gfnet_dynn.errors import DataError
+from gfnet_dynn.cli.streams import print_error, print_note
 from gfnet_dynn.options import option
 from gfnet_dynn.system.storage import json_line
 
 
-@dataclass(frozen=True)
-class Output:
-    """Output."""
-
-    json: bool = option(False, "Print one line of JSON instead of tables.")
-
-
-@dataclass(frozen=True)
-class MonitorOptions:
+@dataclass(frozen=True, kw_only=True)
+class MonitorOptions(MonitorRequest):
     """Options."""
 
-    request: MonitorRequest
-    output: Output
-
-
-REQUEST = MonitorOptions
+    json: bool = option(False, "Print one line of JSON instead of tables.", panel="Output")
 
 
 def monitor(options: MonitorOptions) -> None:
@@ -37,25 +24,15 @@ def monitor(options: MonitorOptions) -> None:
     Exits, confidences and predicted classes are compared. The exit status is 1 where a shift is detected; else 2 where
     some images could not be read, which are named and omitted; else 0.
     """
-    from gfnet_dynn.cli.render.tables import print_next, print_tables
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.monitoring import monitor as run
 
-    def name(error: DataError) -> None:
-        sys.stderr.write(f"error: {printable(error)}\n")
-
-    def note(message: str) -> None:
-        sys.stderr.write(f"{printable(message)}\n")
-
-    result = run(options.request, on_unreadable=name, log=note)
+    result = run(options, on_unreadable=print_error, log=print_note)
     shift = result.comparison.shift_detected
-    if options.output.json:
+    if options.json:
         sys.stdout.write(json_line(result.to_dict()) + "\n")
     else:
-        console = Terminal(highlight=False)
-        print_tables(result, console)
-        if shift:
-            print_next(
-                console, f"calibrate {options.request.bundle} LABELLED_IMAGES --risk harmful-exits --risk-limit 2%"
-            )
+        again = f"calibrate {options.bundle} LABELLED_IMAGES --risk harmful-exits --risk-limit 2%"
+        Terminal().show(result, following=[again] if shift else [])
     if shift or result.unreadable:
         raise SystemExit(1 if shift else 2)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from gfnet_dynn.cli.render.terminal import Terminal
 from gfnet_dynn.evaluation.request import ReportRequest
-
-REQUEST = ReportRequest
 
 
 def report(request: ReportRequest) -> None:
@@ -15,11 +12,9 @@ def report(request: ReportRequest) -> None:
 
     Runs that differ in their seed alone share a row: mean ± standard deviation, and the 95% interval.
     """
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
-    from gfnet_dynn.workflows.reports import report as run
+    from gfnet_dynn.cli.terminal import Terminal
+    from gfnet_dynn.workflows.evaluation import report as run
 
-    console = Terminal()
     result = run(request)
-    print_tables(result, console)
-    print_files(result.files, console)
-    print_next(console, f"export {shlex.quote(str(result.groups[0].runs[0].folder))} -o scene.gfd")
+    best = shlex.quote(str(result.groups[0].runs[0].folder))
+    Terminal().show(result, files=result.files, following=[f"export {best} -o scene.gfd"])

@@ -10,10 +10,24 @@ import warnings
 from contextlib import suppress
 from typing import TextIO
 
+from gfnet_dynn.display import printable
+
 CLOSED_PIPE = 141
 """The exit status where the reader of a pipe has gone: what a shell gives for a process that SIGPIPE ended."""
 
 _FAILURES = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+def print_note(*lines: str) -> None:
+    """Write lines to standard error, whether or not anybody reads them; a `Log`."""
+    with suppress(OSError):
+        sys.stderr.write("".join(f"{printable(line)}\n" for line in lines))
+        sys.stderr.flush()
+
+
+def print_error(error: Exception) -> None:
+    """Write the message of an error to standard error, on one line."""
+    print_note(f"error: {error}")
 
 
 def prepare_streams() -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gfnet_dynn.errors import require_extra
 from gfnet_dynn.options import option
 from gfnet_dynn.train.recipes import DEFAULT_RECIPE, Preset, known_recipes, read_recipe
 from gfnet_dynn.train.request import TrainRequest
-from gfnet_dynn.workflows.extras import require_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +36,8 @@ class TrainOptions:
     request: TrainRequest
 
 
-REQUEST = TrainOptions
-
-
-def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its name, as REQUEST
-    """The options of the recipe, which those of the command line replace.
-
-    Args:
-        given: options of the command line; those not given are None.
-    """
+def PRESET(given: Mapping[str, Any]) -> Preset:  # noqa: N802 # found by its name
+    """The options of the recipe, which those of the command line replace; of these, what is not given is None."""
     own_network = given["model"] is not None or given["checkpoint"] is not None
     name = given["recipe"] or (None if own_network else DEFAULT_RECIPE)
     return {**read_recipe(name), Recipe: {"recipe": name}} if name else {}
@@ -70,22 +63,15 @@ def train(options: TrainOptions) -> None:
 
 
 def show_training(request: TrainRequest) -> Path:
-    """Train, with progress, result and the next commands in the terminal.
-
-    Returns:
-        The folder of the run.
-    """
-    require_torch("training")
-    from gfnet_dynn.cli.render.progress import ProgressBars, TrainingProgress
-    from gfnet_dynn.cli.render.tables import print_files, print_next, print_tables
-    from gfnet_dynn.cli.render.terminal import Terminal
+    """Train, with progress, result and the next commands in the terminal; the folder of the run."""
+    require_extra("training", "train")
+    from gfnet_dynn.cli.progress import ProgressBars, TrainingProgress
+    from gfnet_dynn.cli.terminal import Terminal
     from gfnet_dynn.workflows.training import train as run_training
 
     console = Terminal()
     progress = TrainingProgress(console)
     result = run_training(request, on_progress=ProgressBars(console), log=progress.log, reporters=[progress])
-    print_tables(result, console)
-    print_files([result.model], console)
     run = shlex.quote(str(result.run))
-    print_next(console, f"evaluate {run}", f"export {run} -o scene.gfd")
+    console.show(result, files=[result.model], following=[f"evaluate {run}", f"export {run} -o scene.gfd"])
     return result.run

@@ -15,7 +15,7 @@ import numpy as np
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.spec.backbone import BACKBONES
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import Proportion
 
 _KEPT_PARTS = 3  # of a path: run, stage or data set, file
 _NOT_CHOICES = ("seed", "device", "precision", "checkpoint_minutes")  # of precisions, the one in force is compared
@@ -23,14 +23,7 @@ _NOT_CHOICES = ("seed", "device", "precision", "checkpoint_minutes")  # of preci
 
 @dataclass(frozen=True, order=True)
 class ReportedImages:
-    """The images that a run was evaluated on: results on the same ones are comparable.
-
-    Attributes:
-        data_set: name.
-        part: of it.
-        images: how many.
-        fingerprint: digest of their names.
-    """
+    """The images that a run was evaluated on, with a digest of their names: the same ones are comparable."""
 
     data_set: str
     part: str
@@ -40,16 +33,7 @@ class ReportedImages:
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A finished run with its evaluation.
-
-    Attributes:
-        folder: of the run.
-        choices: every choice but the seed, by name.
-        seed: of weights, order and augmentation.
-        data: what it was evaluated on.
-        evaluation: as stored.
-        train_seconds: in training steps, all stages; measured.
-    """
+    """A finished run: all choices but the seed, the evaluation as stored, and measured seconds in training steps."""
 
     folder: Path
     choices: Mapping[str, str]
@@ -61,12 +45,7 @@ class EvaluatedRun:
 
 @dataclass(frozen=True)
 class SeedMean:
-    """A number of several runs that differ in their seed alone.
-
-    Attributes:
-        mean: over the runs.
-        deviation: sample standard deviation, None for a single run.
-    """
+    """Mean of a number over runs that differ in their seed alone; sample standard deviation, None for a single run."""
 
     mean: float
     deviation: float | None
@@ -84,14 +63,9 @@ class SeedMean:
 
 @dataclass(frozen=True)
 class PolicyMeans:
-    """One exit policy, over the seeds.
+    """One exit policy, over the seeds; shares from 0 to 1.
 
-    Attributes:
-        accuracy: top-1, 0 to 1.
-        interval: 95% interval of the mean accuracy for the number of images, that of the seeds not included.
-        macro_f1: 0 to 1.
-        mean_macs: multiply-accumulates of an image.
-        macs_share: the same as a share of the full network's.
+    The interval is that of the mean accuracy for the number of images, 95%; that of the seeds is not included.
     """
 
     accuracy: SeedMean
@@ -103,35 +77,20 @@ class PolicyMeans:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone.
+    """Runs, one at least, that differ in their seed alone."""
 
-    Attributes:
-        name: the network, and what sets it apart from the other groups.
-        data: what all were evaluated on.
-        runs: at least one.
-        parameters: weights of all exits together.
-        policies: by name; those that every run has.
-        exit_accuracy: top-1 of each exit over all images, [G + 1].
-        exit_macs: multiply-accumulates up to each exit, [G + 1].
-        train_seconds: in all.
-    """
-
-    name: str
+    name: str  # the network, and what sets it apart from the other groups
     data: ReportedImages
     runs: tuple[EvaluatedRun, ...]
-    parameters: int
-    policies: Mapping[str, PolicyMeans]
-    exit_accuracy: tuple[SeedMean, ...]
-    exit_macs: tuple[int, ...]
+    parameters: int  # weights of all exits together
+    policies: Mapping[str, PolicyMeans]  # by name; those that every run has
+    exit_accuracy: tuple[SeedMean, ...]  # top-1 of each exit over all images, [G + 1]
+    exit_macs: tuple[int, ...]  # multiply-accumulates up to each exit, [G + 1]
     train_seconds: SeedMean
 
 
 def read_run(folder: Path) -> EvaluatedRun:
-    """Read the record, metrics and evaluation of a run.
-
-    Raises:
-        DataError: some are damaged or of another version.
-    """
+    """Read record, metrics and evaluation of a run; raises DataError if they are damaged or of another version."""
     layout = RunLayout(folder)
     try:
         record = json.loads(layout.record.read_text(encoding="utf-8"))
@@ -151,7 +110,7 @@ def read_run(folder: Path) -> EvaluatedRun:
 
 
 def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, str]:
-    distillation = record["distillation"]
+    distillation, checkpoint = record["distillation"], record["start"].get("checkpoint")
     choices: dict[str, Any] = {
         "model": evaluation["network"]["model"],
         "px": evaluation["network"]["input_px"],
@@ -162,7 +121,7 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         "precision": record["precision"],
         **{f"split {key.removeprefix('split_')}": value for key, value in record["data"]["split"].items()},
         **{key: value for key, value in record["start"].items() if key in ("new_head", "pretrained")},
-        "start": _place(record["start"].get("checkpoint")),
+        "start": checkpoint and "/".join(Path(checkpoint).parts[-_KEPT_PARTS:]),  # no folders of a user
         **{f"{name} version": value for name, value in record["versions"].items()},
         "teacher": None,
         "unlabelled images": None,
@@ -178,11 +137,6 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
     return {key: "none" if value is None else str(value) for key, value in choices.items()}
 
 
-def _place(checkpoint: str | None) -> str | None:
-    """The end of a path: enough to distinguish runs, and no folders of a user."""
-    return "/".join(Path(checkpoint).parts[-_KEPT_PARTS:]) if checkpoint else None
-
-
 def _fingerprint(split_file: Path, part: str) -> str:
     files = json.loads(split_file.read_text(encoding="utf-8"))["parts"][part]
     return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
@@ -195,13 +149,9 @@ def _train_seconds(metrics: Path) -> float:
 
 
 def compare(runs: Sequence[EvaluatedRun]) -> tuple[Group, ...]:
-    """Group runs that differ in their seed alone, and name each group by what sets it apart.
+    """Group one run or more that differ in their seed alone, and name each group by what sets it apart.
 
-    Args:
-        runs: at least one; their order is kept.
-
-    Raises:
-        DataError: two runs of a group have the same seed, so their deviation would mean nothing.
+    Raises DataError where two of a group have the same seed, so their deviation would mean nothing.
     """
     together: dict[tuple[Any, ...], list[EvaluatedRun]] = {}
     for run in runs:

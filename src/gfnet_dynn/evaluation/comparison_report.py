@@ -33,13 +33,7 @@ _POLICIES = {"full": "s", "gates": "*", "max-softmax": "^"}
 
 @dataclass(frozen=True)
 class ReportResult(Tabular):
-    """Evaluated runs side by side.
-
-    Attributes:
-        groups: of runs that differ in their seed alone.
-        skipped: why each other folder was skipped.
-        files: that were written.
-    """
+    """Evaluated runs in groups that differ in their seed alone, why other folders were skipped, files written."""
 
     groups: tuple[Group, ...]
     skipped: tuple[str, ...] = ()
@@ -67,12 +61,7 @@ class ReportResult(Tabular):
         return {"sources": SOURCES, "groups": [_described(group) for group in self.groups], "skipped": self.skipped}
 
     def plot(self, path: Path) -> Path:
-        """Draw accuracy with 95% intervals against mean MACs.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-            StorageError: the file cannot be written.
-        """
+        """Draw accuracy with 95% intervals against mean MACs; raises MissingExtraError, StorageError."""
         return save_figure(self.draw(), path)
 
     def draw(self) -> Any:
@@ -145,6 +134,5 @@ def _described(group: Group) -> Mapping[str, Any]:
 
 def _policy(means: PolicyMeans) -> Mapping[str, Any]:
     described = asdict(means)
-    described["accuracy_interval"] = [means.interval.low, means.interval.high]
-    del described["interval"]
-    return described
+    interval = described.pop("interval")
+    return {**described, "accuracy_interval": [interval["low"], interval["high"]]}

@@ -13,41 +13,27 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.evaluation.metrics import confusion_matrix, macro_f1
 from gfnet_dynn.exits.arrays import ExitArrays, softmax
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import Score, by_score
 from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, THRESHOLDS, OperatingPoint, operate
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.uncertainty.paired import PairedDifference, paired_difference
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The network that is evaluated, and on what.
-
-    Attributes:
-        model: name of the network.
-        run_in: precision and engine, such as `fp32, onnxruntime 1.27.0`.
-        input: the image that it takes.
-        classes: names.
-        exits: names, the final classifier last, [G + 1].
-        exit_macs: multiply-accumulates up to each exit, [G + 1].
-        parameters: number of weights; None if not known.
-        data_set: name, or folder.
-        part: `val` or `test`; empty for a folder.
-    """
+    """The network that is evaluated, and on what."""
 
     model: str
-    run_in: str
+    run_in: str  # precision and engine, such as `fp32, onnxruntime 1.27.0`
     input: InputSpec
     classes: tuple[str, ...]
-    exits: tuple[str, ...]
-    exit_macs: tuple[int, ...]
-    parameters: int | None
-    data_set: str
-    part: str = ""
+    exits: tuple[str, ...]  # names, the final classifier last, [G + 1]
+    exit_macs: tuple[int, ...]  # multiply-accumulates up to each exit, [G + 1]
+    parameters: int | None  # number of weights; None if not known
+    data_set: str  # name, or folder
+    part: str = ""  # `val` or `test`; empty for a folder
 
     @classmethod
     def of_bundle(cls, manifest: Manifest, run_in: str, data_set: str, part: str = "") -> Subject:
@@ -60,13 +46,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class ExitTimes:
-    """Measured latency of a sample of the images at each exit.
-
-    Attributes:
-        rows: indices of the images that were timed, [n].
-        milliseconds: [n, G + 1].
-        setting: conditions of the measurement, as JSON values.
-    """
+    """Latency of some of the images, by index [n], in ms at each exit [n, G + 1]; its conditions as JSON values."""
 
     rows: npt.NDArray[np.intp]
     milliseconds: npt.NDArray[np.float64]
@@ -75,40 +55,21 @@ class ExitTimes:
 
 @dataclass(frozen=True)
 class PolicyResult:
-    """One exit policy on the images.
-
-    Attributes:
-        policy: score and thresholds.
-        point: exits taken, predictions, cost as a share of the full network's.
-        accuracy: top-1.
-        exit_accuracy: top-1 of the images that take each exit, [G + 1]; None where none does.
-        macro_f1: unweighted mean over the classes that occur.
-        confusion: counts [K, K], rows true.
-        mean_macs: multiply-accumulates of an image, mean over the images.
-        latency_ms: mean over the timed images of the time up to the exit taken; None if not timed.
-    """
+    """One exit policy on the images."""
 
     policy: Policy
-    point: OperatingPoint
-    accuracy: Proportion
-    exit_accuracy: tuple[Proportion | None, ...]
-    macro_f1: float
-    confusion: npt.NDArray[np.int64]
-    mean_macs: float
-    latency_ms: float | None
+    point: OperatingPoint  # exits taken, predictions, cost as a share of the full network's
+    accuracy: Proportion  # top-1
+    exit_accuracy: tuple[Proportion | None, ...]  # of the images that take each exit, [G + 1]; None: none does
+    macro_f1: float  # unweighted mean over the classes that occur
+    confusion: npt.NDArray[np.int64]  # counts [K, K], rows true
+    mean_macs: float  # multiply-accumulates of an image, mean over the images
+    latency_ms: float | None  # mean over the timed images of the time up to the exit taken; None if not timed
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrongly classified image.
-
-    Attributes:
-        file: the image.
-        true: its class.
-        predicted: the network's class.
-        confidence: in that class, 0 to 1, with the policy's temperatures.
-        exit: name of the exit taken.
-    """
+    """A wrongly classified image; confidence in the predicted class, 0 to 1, with the policy's temperatures."""
 
     file: Path
     true: str
@@ -118,20 +79,10 @@ class Mistake:
 
 
 class Evaluator:
-    """Judges exit policies from one pass of all images through all exits.
-
-    Attributes:
-        arrays: outputs of all exits, N images.
-        subject: network and data.
-        times: latency of a sample of the images, or None.
-    """
+    """Judges exit policies from one pass of all images through all exits."""
 
     def __init__(self, arrays: ExitArrays, subject: Subject, times: ExitTimes | None = None) -> None:
-        """Check the outputs.
-
-        Raises:
-            DataError: some are not finite numbers.
-        """
+        """Keep the outputs; raises DataError if some are not finite numbers."""
         finite = np.isfinite(arrays.logits).all(axis=(1, 2)) & np.isfinite(arrays.gates).all(axis=1)
         if not finite.all():
             raise DataError(
@@ -184,32 +135,55 @@ class Evaluator:
         return tuple(map(Proportion.of, self.arrays.correct.T))
 
     def mistakes(self, result: PolicyResult, files: Sequence[Path], limit: int) -> tuple[Mistake, ...]:
-        """The wrongly classified images, the most confident ones first.
-
-        Args:
-            result: of the policy.
-            files: of the images, [N].
-            limit: how many at most.
-        """
-        exits, predictions, names = result.point.exits, result.point.predictions, self.subject.classes
-        wrong = np.flatnonzero(predictions != self.arrays.labels)
-        fitted = result.policy.fitted
-        confidences = {
-            int(row): float(softmax(fitted.scaled(int(exits[row]), self.arrays.logits[row, exits[row]])).max())
-            for row in wrong
-        }
-        return tuple(
-            Mistake(
-                files[row],
-                names[self.arrays.labels[row]],
-                names[predictions[row]],
-                confidence,
-                self.subject.exits[exits[row]],
-            )
-            for row, confidence in sorted(confidences.items(), key=lambda each: -each[1])[:limit]
-        )
+        """The wrongly classified images of all `files`, [N], the most confident ones first; at most `limit`."""
+        names, labels, found = self.subject.classes, self.arrays.labels, []
+        predictions = result.point.predictions
+        for row in np.flatnonzero(predictions != labels).tolist():
+            exit_index = int(result.point.exits[row])
+            probabilities = softmax(result.policy.fitted.scaled(exit_index, self.arrays.logits[row, exit_index]))
+            classes, confidence = (names[labels[row]], names[predictions[row]]), float(probabilities.max())
+            found.append(Mistake(files[row], *classes, confidence, self.subject.exits[exit_index]))
+        return tuple(sorted(found, key=lambda each: -each.confidence)[:limit])
 
 
 def timed_rows(count: int, wanted: int) -> npt.NDArray[np.intp]:
     """Which of `count` images to time: `wanted` of them, evenly spread over the split and so over its classes."""
     return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(np.intp))
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of each class, [K] each; 0 where a ratio has nothing to divide by, as is usual.
+
+    Precision is the share of the images predicted as the class that is, recall the share of its images predicted so, f1
+    their harmonic mean, support the number of its images.
+    """
+
+    precision: npt.NDArray[np.float64]
+    recall: npt.NDArray[np.float64]
+    f1: npt.NDArray[np.float64]
+    support: npt.NDArray[np.int64]
+
+
+def confusion_matrix(
+    labels: npt.NDArray[np.integer], predictions: npt.NDArray[np.integer], num_classes: int
+) -> npt.NDArray[np.int64]:
+    """Counts [K, K] from labels [N] and predictions [N]: rows are true classes, columns predicted ones."""
+    pairs = labels.astype(np.int64) * num_classes + predictions.astype(np.int64)
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_scores(confusion: npt.NDArray[np.int64]) -> ClassScores:
+    """Precision, recall and F1 of each class from a confusion matrix [K, K]."""
+    right = np.diag(confusion).astype(np.float64)
+    predicted, support = confusion.sum(axis=0), confusion.sum(axis=1)
+    precision = right / np.maximum(predicted, 1)
+    recall = right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(predicted + support, 1)
+    return ClassScores(precision, recall, f1, support)
+
+
+def macro_f1(confusion: npt.NDArray[np.int64]) -> float:
+    """Unweighted mean of the F1 of the classes that occur, in labels or predictions."""
+    occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+    return float(class_scores(confusion).f1[occurs].mean())

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.bundle.learned_from import find_learned
 from gfnet_dynn.errors import DataError, ImageError, nearest
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.images.files import find_classes
@@ -19,21 +18,14 @@ from gfnet_dynn.images.fit import decode_options, load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep
 from gfnet_dynn.runtime.segments import SegmentedNet
-from gfnet_dynn.wording import counted
+from gfnet_dynn.wording import counted, some
 
 _BATCH = 16
-_NAMED = 4  # of many, as examples in a message
 
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """Image files with their classes.
-
-    Attributes:
-        files: [N].
-        labels: class indices of the bundle, [N].
-        remarks: folders that were omitted, and classes without images.
-    """
+    """Image files [N], their class indices of the bundle [N], and remarks on what was omitted or has no images."""
 
     files: tuple[Path, ...]
     labels: npt.NDArray[np.int64]
@@ -41,16 +33,9 @@ class LabelledFolder:
 
 
 def find_labelled(folder: Path, classes: tuple[str, ...]) -> LabelledFolder:
-    """The images below a folder, each in the folder of its class.
+    """The images below a folder, each in the folder of its class; other folders are omitted, with a remark.
 
-    Folders that are no class of the network are omitted, with a remark.
-
-    Args:
-        folder: holds a folder for each class.
-        classes: of the network.
-
-    Raises:
-        DataError: no such folder, or no images of any class.
+    Raises DataError if there is no such folder, or no image of any class.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: give one with a folder of images for each class")
@@ -63,9 +48,9 @@ def find_labelled(folder: Path, classes: tuple[str, ...]) -> LabelledFolder:
     remarks = []
     if unknown := [name for name, files in found.items() if name not in classes and files]:
         images = counted(sum(len(found[name]) for name in unknown), "image")
-        remarks.append(f"Omitted, no class of the network: {_some(unknown)} ({images}).")
+        remarks.append(f"Omitted, no class of the network: {some(unknown)} ({images}).")
     if missing := [name for name in classes if name not in known]:
-        remarks.append(f"Without images, so not evaluated: {_some(missing)}.")
+        remarks.append(f"Without images, so not evaluated: {some(missing)}.")
     files = tuple(file for each in known.values() for file in each)
     labels = np.array([classes.index(name) for name, each in known.items() for _ in each], np.int64)
     return LabelledFolder(files, labels, tuple(remarks))
@@ -75,7 +60,7 @@ def _hint(folder: Path, found: Mapping[str, Sequence[Path]], classes: tuple[str,
     above = [str(folder / name) for name, files in found.items() if any(file.parent.name in classes for file in files)]
     if above:
         return f"did you mean {' or '.join(above)}?"
-    return f"it has {_some(list(found))}; {nearest(next(iter(found)), classes)}" if found else "it has no folders"
+    return f"it has {some(list(found))}; {nearest(next(iter(found)), classes)}" if found else "it has no folders"
 
 
 def seen_in_training(
@@ -83,19 +68,12 @@ def seen_in_training(
 ) -> str | None:
     """A warning where the network was trained or selected on some of the images, or copies of them.
 
-    Args:
-        bundle: of the network.
-        files: images; those that cannot be decoded are omitted.
-        on_step: called with the number of images done.
-        decode: how the files are decoded.
-
-    Raises:
-        BundleError: the bundle's record of its training images is damaged.
+    Files that cannot be decoded are omitted. Raises BundleError if the record of the training images is damaged.
     """
     if bundle.manifest.learned_from is None:
         return "Which images the network was trained on is not known: accuracy on those is too high."
     found, _ = fingerprint_files(files, on_step, decode_options(bundle.manifest.input, decode))
-    again = find_learned(bundle, list(found), b"".join(found.values()))
+    again = bundle.find_learned(list(found), b"".join(found.values()))
     if not again:
         return None
     return (
@@ -111,40 +89,23 @@ def collect_from_files(
     on_step: OnStep,
     decode: DecodeOptions = DEFAULT,
 ) -> tuple[ExitArrays, tuple[Path, ...]]:
-    """The outputs of all exits for images from files.
+    """The outputs of all exits for images from files, and the files of the N images that could be decoded.
 
-    Args:
-        net: compiled segments.
-        images: with their labels.
-        omit: called with the error of each image that cannot be decoded.
-        on_step: called with the number of images done.
-        decode: how the files are decoded.
-
-    Returns:
-        The arrays, and the files of the N images that could be decoded.
-
-    Raises:
-        DataError: none could.
+    `omit` is called with the error of each other one. Raises DataError if none could.
     """
-    logits, gates, rows = [], [], []
-    for start in range(0, len(images.files), _BATCH):
-        pixels = []
-        for row in range(start, min(start + _BATCH, len(images.files))):
+    outputs, rows, count = [], [], len(images.files)
+    for start in range(0, count, _BATCH):
+        stop, pixels = min(start + _BATCH, count), []
+        for row in range(start, stop):
             try:
                 pixels.append(load_input(images.files[row], net.manifest.input, decode))
                 rows.append(row)
             except ImageError as error:
                 omit(error)
         if pixels:
-            outputs = net.all_exits(np.stack(pixels))
-            logits.append(outputs[0])
-            gates.append(outputs[1])
-        on_step(min(start + _BATCH, len(images.files)), len(images.files))
+            outputs.append(net.all_exits(np.stack(pixels)))
+        on_step(stop, count)
     if not rows:
-        raise DataError(f"none of the {len(images.files)} images can be decoded, such as {images.files[0]}")
-    arrays = ExitArrays(np.concatenate(logits), np.concatenate(gates), images.labels[rows])
-    return arrays, tuple(images.files[row] for row in rows)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        raise DataError(f"none of the {count} images can be decoded, such as {images.files[0]}")
+    logits, gates = (np.concatenate(each) for each in zip(*outputs, strict=True))
+    return ExitArrays(logits, gates, images.labels[rows]), tuple(images.files[row] for row in rows)

@@ -14,12 +14,7 @@ from gfnet_dynn.model.early_exit import EarlyExitNet
 
 @torch.inference_mode()
 def collect(net: EarlyExitNet, batches: Iterable[Batch]) -> ExitArrays:
-    """The outputs of all exits over all batches, in float32; the network's mode is put back afterwards.
-
-    Args:
-        net: on the device of the batches.
-        batches: at least one.
-    """
+    """The outputs of all exits over all batches, one or more, in float32; the network's mode is put back afterwards."""
     was_training = net.training
     net.eval()
     logits, gates, labels = [], [], []

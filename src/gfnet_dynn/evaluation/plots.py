@@ -14,18 +14,9 @@ _SCORES = {"gate": ("learned gates, thresholds swept", "o-", "C0"), "max_softmax
 
 
 def draw_evaluation(result: EvaluationResult, folder: Path) -> list[Path]:
-    """Draw accuracy against mean MACs, the shares of the exits, and the confusion matrix.
+    """Draw accuracy against mean MACs, the shares of the exits, and the confusion matrix, as PNG files in a folder.
 
-    Args:
-        result: of an evaluation.
-        folder: gets the PNG files.
-
-    Returns:
-        The files.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        StorageError: a file cannot be written.
+    Raises MissingExtraError without matplotlib, StorageError if a file cannot be written.
     """
     figures = {"accuracy_macs": draw_accuracy(result), "confusion": _confusion(result)}
     figures |= {"exit_shares": _exit_shares(result)} if result.sweeps else {}

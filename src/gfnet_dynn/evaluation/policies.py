@@ -20,12 +20,7 @@ _CHOSEN: tuple[tuple[str, Score, str], ...] = (
 
 
 def trained_policies(provenance: Mapping[str, Any], num_gates: int) -> tuple[Policy, ...]:
-    """Learned gates, max-softmax, and the full network; the first two where they save anything.
-
-    Args:
-        provenance: of the checkpoint.
-        num_gates: G.
-    """
+    """Learned gates, max-softmax, and the full network, by a checkpoint's provenance; the first two where they save."""
     found = [
         Policy(
             name,
@@ -47,15 +42,11 @@ def has_thresholds(provenance: Mapping[str, Any]) -> bool:
 def choose_thresholds(
     arrays: ExitArrays, costs: Sequence[float], chosen_on: str, allowed_loss: float = ALLOWED_LOSS
 ) -> dict[str, Any]:
-    """Thresholds from the outputs over a selection split, as a provenance holds them.
+    """Thresholds from the outputs over a selection split, as a provenance holds them; costs of the exits, [G + 1].
 
-    Args:
-        arrays: of all exits.
-        costs: of each exit, [G + 1].
-        chosen_on: the data.
-        allowed_loss: share of the images that may get another answer than the full network's.
+    `allowed_loss` is the share of the images that may get another answer than the full network's.
     """
     return {
-        key: {**choose_threshold(by_score(arrays, score), costs, allowed_loss).to_dict(), "chosen_on": chosen_on}
+        key: {**choose_threshold(by_score(arrays, score), costs, allowed_loss), "chosen_on": chosen_on}
         for _, score, key in _CHOSEN
     }

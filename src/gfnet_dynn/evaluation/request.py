@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gfnet_dynn.bundle.archive import SUFFIX
-from gfnet_dynn.bundle.builtin import find_bundle
+from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option

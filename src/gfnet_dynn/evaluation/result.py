@@ -12,13 +12,11 @@ import numpy as np
 
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Mistake, PolicyResult, Subject
-from gfnet_dynn.evaluation.metrics import class_scores
+from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Mistake, PolicyResult, Subject, class_scores
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import Score
-from gfnet_dynn.reporting.table import Table, Tabular
-from gfnet_dynn.uncertainty.paired import PairedDifference
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.reporting.table import Table, Tabular, number
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion
 from gfnet_dynn.units import percent, points
 
 DEFINITIONS = {
@@ -51,33 +49,19 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class EvaluationResult(Tabular):
-    """A network judged on images that nothing was chosen on.
-
-    Attributes:
-        subject: network and data.
-        images: N.
-        exit_accuracy: top-1 of each exit if all images took it, [G + 1].
-        policies: by name; the default first.
-        differences: accuracy of each policy less that of the full network.
-        sweeps: over thresholds, by score; empty for a bundle, whose thresholds are fixed.
-        times: measured latency, or None.
-        mistakes: of the default policy, the most confident first.
-        remarks: on network and data.
-        unreadable: one error for each image that was omitted.
-        files: that were written.
-    """
+    """A network judged on images that nothing was chosen on."""
 
     subject: Subject
     images: int
-    exit_accuracy: tuple[Proportion, ...]
-    policies: Mapping[str, PolicyResult]
-    differences: Mapping[str, PairedDifference]
-    sweeps: Mapping[Score, tuple[PolicyResult, ...]] = field(default_factory=dict)
+    exit_accuracy: tuple[Proportion, ...]  # top-1 of each exit if all images took it, [G + 1]
+    policies: Mapping[str, PolicyResult]  # by name; the default first
+    differences: Mapping[str, PairedDifference]  # accuracy of each less that of the full network
+    sweeps: Mapping[Score, tuple[PolicyResult, ...]] = field(default_factory=dict)  # thresholds; empty for a bundle
     times: ExitTimes | None = None
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()  # of the default policy, the most confident first
     remarks: tuple[str, ...] = ()
-    unreadable: tuple[DataError, ...] = ()
-    files: tuple[Path, ...] = ()
+    unreadable: tuple[DataError, ...] = ()  # one error for each image that was omitted
+    files: tuple[Path, ...] = ()  # that were written
 
     @classmethod
     def of(cls, evaluator: Evaluator, policies: Mapping[str, PolicyResult], **more: Any) -> EvaluationResult:
@@ -105,34 +89,38 @@ class EvaluationResult(Tabular):
         data = " ".join(filter(None, (subject.data_set, subject.part)))
         return f"{subject.model}, {subject.input.size} px, {subject.run_in}; {data}, n = {self.images}"
 
+    @property
+    def _exit_times(self) -> list[float | None]:
+        """Mean milliseconds up to each exit, [G + 1]."""
+        return self.times.milliseconds.mean(axis=0).tolist() if self.times else [None] * len(self.subject.exits)
+
     def tables(self) -> Sequence[Table]:
         """Policies, thresholds of the learned gates, exits, classes."""
         swept = [self._sweep_table(results) for results in [self.sweeps.get("gate", ())] if len(results) > 1]
         return [self._policy_table(), *swept, self._exit_table(), self._class_table()]
 
     def _policy_table(self) -> Table:
-        rows = []
-        for name, each in self.policies.items():
-            rows.append(
-                (
-                    name,
-                    str(each.accuracy),
-                    percent(each.macro_f1, 1),
-                    f"{each.mean_macs / 1e6:.1f} ({percent(each.point.mean_cost, 0)})",
-                    _ms(each.latency_ms),
-                    "–" if name == "full" else difference_text(self.differences[name]),
-                )
+        rows = tuple(
+            (
+                name,
+                str(each.accuracy),
+                percent(each.macro_f1, 1),
+                _macs(each),
+                number(each.latency_ms),
+                "–" if name == "full" else difference_text(self.differences[name]),
             )
+            for name, each in self.policies.items()
+        )
         headings = ("policy", "accuracy (95%)", "macro F1", "M MACs", "ms", "against full (95%)")
-        return Table(self.title, headings, tuple(rows)).without_empty_columns()
+        return Table(self.title, headings, rows).without_empty_columns()
 
     def _sweep_table(self, results: Sequence[PolicyResult]) -> Table:
         rows = tuple(
             (
                 threshold_text(each.policy.thresholds),
                 str(each.accuracy),
-                f"{each.mean_macs / 1e6:.1f} ({percent(each.point.mean_cost, 0)})",
-                _ms(each.latency_ms),
+                _macs(each),
+                number(each.latency_ms),
                 " ".join(f"{100 * share:.0f}" for share in each.point.shares),
             )
             for each in results
@@ -142,12 +130,11 @@ class EvaluationResult(Tabular):
 
     def _exit_table(self) -> Table:
         result = self.default
-        times = self.times.milliseconds.mean(axis=0) if self.times else None
         rows = tuple(
             (
                 name,
                 f"{self.subject.exit_macs[index] / 1e6:.1f}",
-                "–" if times is None else f"{times[index]:.2f}",
+                number(self._exit_times[index]),
                 str(self.exit_accuracy[index]),
                 percent(result.point.shares[index], 1),
                 str(result.exit_accuracy[index] or "–"),
@@ -184,12 +171,7 @@ class EvaluationResult(Tabular):
         return [*found, *self.remarks]
 
     def plot(self, path: Path) -> Path:
-        """Draw accuracy with 95% intervals against mean MACs.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-            StorageError: the file cannot be written.
-        """
+        """Draw accuracy with 95% intervals against mean MACs; raises MissingExtraError, StorageError."""
         from gfnet_dynn.evaluation.plots import draw_accuracy  # noqa: PLC0415 # imports this module
         from gfnet_dynn.reporting.plot import save_figure  # noqa: PLC0415
 
@@ -198,8 +180,7 @@ class EvaluationResult(Tabular):
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the definition of each number."""
         subject, times = self.subject, self.times
-        exit_times = times.milliseconds.mean(axis=0).tolist() if times else [None] * len(subject.exits)
-        exits = zip(subject.exits, subject.exit_macs, self.exit_accuracy, exit_times, strict=True)
+        exits = zip(subject.exits, subject.exit_macs, self.exit_accuracy, self._exit_times, strict=True)
         return {
             "definitions": DEFINITIONS,
             "data": {"data_set": subject.data_set, "part": subject.part, "images": self.images},
@@ -253,8 +234,8 @@ def threshold_text(thresholds: Sequence[float]) -> str:
     return f"{first:g}" if math.isfinite(first) else "never"
 
 
-def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _macs(result: PolicyResult) -> str:
+    return f"{result.mean_macs / 1e6:.1f} ({percent(result.point.mean_cost, 0)})"
 
 
 def _accuracy(value: Proportion) -> dict[str, Any]:

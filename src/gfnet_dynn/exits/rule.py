@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,32 +19,16 @@ NEVER = math.inf
 """A threshold that no score reaches: with it at every exit, each image passes the full network."""
 
 
-class _Comparable(Protocol):
-    def __ge__(self, other: float, /) -> Any: ...
+def should_exit(gate: Any, threshold: float) -> Any:
+    """Whether images stop at one exit: confidence scores [N], an array or tensor of float32 → booleans [N].
 
-
-_Gate = TypeVar("_Gate", bound=_Comparable)
-
-
-def should_exit(gate: _Gate, threshold: float) -> Any:
-    """Whether images stop at one exit; an image whose score is not a number continues.
-
-    Args:
-        gate: confidence scores, [N]; an array or tensor of float32.
-        threshold: τ_l, compared in the score's own precision.
-
-    Returns:
-        A boolean array or tensor [N].
+    τ_l is compared in the score's own precision. An image whose score is not a number continues.
     """
     return gate >= threshold
 
 
 def per_exit(threshold: float | Sequence[float], num_gates: int) -> tuple[float, ...]:
-    """One threshold for each early exit.
-
-    Args:
-        threshold: one number for all exits, or one each: 0 stops every image there, `NEVER` none.
-        num_gates: G, the number of early exits.
+    """One threshold for each of G early exits, from one for all or one each: 0 stops every image there, `NEVER` none.
 
     Raises:
         ThresholdError: not G thresholds, or one that is neither in 0 to 1 nor `NEVER`.
@@ -64,15 +48,7 @@ def per_exit(threshold: float | Sequence[float], num_gates: int) -> tuple[float,
 
 
 def first_exit(gates: npt.NDArray[np.float32], threshold: float | Sequence[float]) -> npt.NDArray[np.intp]:
-    """The exit that each image takes.
-
-    Args:
-        gates: confidence scores, [N, G].
-        threshold: one for all exits or one each.
-
-    Returns:
-        [N], 0 to G; G is the final exit.
-    """
+    """The exit that each image takes, 0 to G, the final exit: confidence scores [N, G] → [N]."""
     thresholds = per_exit(threshold, gates.shape[1])
     stops = np.ones((len(gates), len(thresholds) + 1), dtype=bool)
     for exit_index, value in enumerate(thresholds):

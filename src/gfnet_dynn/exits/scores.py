@@ -79,9 +79,7 @@ UNFITTED = Fitted()
 
 def max_probability(logits: npt.NDArray[Any]) -> Float32s:
     """The largest softmax probability, computed in float64: logits [..., K] → [...]."""
-    wide = logits.astype(np.float64)
-    shifted = np.exp(wide - wide.max(axis=-1, keepdims=True))
-    return np.asarray((1 / shifted.sum(axis=-1)).astype(np.float32))
+    return np.asarray(softmax(logits).max(axis=-1).astype(np.float32))
 
 
 def score_at(
@@ -123,13 +121,7 @@ def score_at(
 
 
 def by_score(arrays: ExitArrays, score: Score, fitted: Fitted = UNFITTED) -> ExitArrays:
-    """The same arrays with another score as `gates`, [N, G].
-
-    Args:
-        arrays: outputs of all exits.
-        score: which.
-        fitted: its parameters.
-    """
+    """The same arrays with another score as `gates`, [N, G]."""
     if score == "gate":
         return arrays
     gates = arrays.gates.copy()
@@ -137,11 +129,6 @@ def by_score(arrays: ExitArrays, score: Score, fitted: Fitted = UNFITTED) -> Exi
         before = arrays.predictions[:, :index]
         gates[:, index] = score_at(score, fitted, index, arrays.logits[:, index], arrays.gates[:, index], before)
     return replace(arrays, gates=gates)
-
-
-def by_max_softmax(arrays: ExitArrays) -> ExitArrays:
-    """The same arrays with each early exit's largest softmax probability as `gates`, [N, G]."""
-    return by_score(arrays, "max_softmax")
 
 
 def _streak(earlier: npt.NDArray[np.intp], now: npt.NDArray[np.intp]) -> Float32s:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,7 @@ class OperatingPoint:
 
 
 def operate(arrays: ExitArrays, costs: Sequence[float], threshold: float | Sequence[float]) -> OperatingPoint:
-    """The network at one setting.
-
-    Args:
-        arrays: outputs of all exits, N images.
-        costs: cost up to and including each exit, [G + 1], in any unit.
-        threshold: one for all exits, or one each.
-    """
+    """The network with one threshold for all exits, or one each; costs are of each exit, [G + 1], in any unit."""
     exits = first_exit(arrays.gates, threshold)
     rows = np.arange(len(exits))
     correct = arrays.correct[rows, exits]
@@ -82,11 +76,8 @@ def last_within(points: Sequence[OperatingPoint], allowed_loss: float) -> Operat
 
     Disagreement is never below the loss of accuracy, and varies less on few images, where gains hide losses. Settings
     beyond the first that disagrees too often are not considered. The choice has no guarantee on other images: use the
-    selection split, never the images that results are reported on.
-
-    Args:
-        points: from `sweep`, from the cheapest setting to the full network.
-        allowed_loss: share of the images, 0 to 1.
+    selection split, never the images that results are reported on. The points are those of `sweep`, from the cheapest
+    setting to the full network.
     """
     full, chosen = points[-1].predictions, points[-1]
     for point in reversed(points):
@@ -100,44 +91,26 @@ ALLOWED_LOSS = 0.01
 """Share of the images that may disagree with the full network where a threshold is chosen."""
 
 
-@dataclass(frozen=True)
-class ChosenThreshold:
-    """Thresholds picked from a sweep, without a guarantee.
-
-    Attributes:
-        thresholds: one for each early exit, or None where none saves anything within the allowed loss.
-        accuracy: on the images it was picked on, 0 to 1.
-        accuracy_full: of the full network on them.
-        mean_cost: on them, in the unit of the sweep's costs.
-        allowed_loss: share of them that may disagree with the full network, 0 to 1.
-    """
-
-    thresholds: tuple[float, ...] | None
-    accuracy: float
-    accuracy_full: float
-    mean_cost: float
-    allowed_loss: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values, with the rule."""
-        rule = (
-            f"last of a hundred thresholds before more than {percent(self.allowed_loss)} of the images disagree with "
-            "the full network; no guarantee"
-        )
-        return {**asdict(self), "thresholds": list(self.thresholds) if self.thresholds else None, "rule": rule}
-
-
-def choose_threshold(arrays: ExitArrays, costs: Sequence[float], allowed_loss: float = ALLOWED_LOSS) -> ChosenThreshold:
+def choose_threshold(arrays: ExitArrays, costs: Sequence[float], allowed_loss: float = ALLOWED_LOSS) -> dict[str, Any]:
     """Pick the last of a hundred thresholds, one for all exits, before too many images disagree; see `last_within`.
 
     Args:
         arrays: outputs of all exits over the selection split.
         costs: cost up to and including each exit, [G + 1], in any unit.
         allowed_loss: share of the images that may disagree with the full network, 0 to 1.
+
+    Returns:
+        JSON values: thresholds of each early exit, None where none saves anything; accuracies, 0 to 1, and mean cost on
+        these images; the rule. They guarantee nothing.
     """
     points = sweep(arrays, costs, _CANDIDATES)
     chosen, full = last_within(points, allowed_loss), points[-1]
-    saves = chosen.mean_cost < full.mean_cost
-    return ChosenThreshold(
-        chosen.thresholds if saves else None, chosen.accuracy, full.accuracy, chosen.mean_cost, allowed_loss
-    )
+    return {
+        "thresholds": list(chosen.thresholds) if chosen.mean_cost < full.mean_cost else None,
+        "accuracy": chosen.accuracy,
+        "accuracy_full": full.accuracy,
+        "mean_cost": chosen.mean_cost,
+        "allowed_loss": allowed_loss,
+        "rule": f"last of a hundred thresholds before more than {percent(allowed_loss)} of the images disagree with "
+        "the full network; no guarantee",
+    }

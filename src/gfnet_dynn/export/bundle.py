@@ -1,20 +1,25 @@
-"""From a trained network and images of its data set to a bundle: segments, int8, parity, and a report."""
+"""From a trained network and images of its data set to a bundle: segments, int8, parity, and a report.
+
+Static networks by name become bundles for timing: their classifier has random weights.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 
-from gfnet_dynn.bundle.archive import stored_file
+from gfnet_dynn.bundle.archive import stored_file, write_bundle
 from gfnet_dynn.bundle.manifest import LEARNED_FROM, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.bundle.precisions import ALLOWED_LOSS, REFERENCE, auto_precisions
-from gfnet_dynn.errors import ExportError
+from gfnet_dynn.errors import ExportError, SpecError
 from gfnet_dynn.evaluation.evaluation import Evaluator, PolicyResult, Subject
 from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.evaluation.result import describe_policy
@@ -23,24 +28,23 @@ from gfnet_dynn.export.compact import compact_weights
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, segment_arrays
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.export.segments import export_segments
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.images.options import DEFAULT, DecodeOptions
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
+from gfnet_dynn.model.weights import load_imagenet
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_engine
 from gfnet_dynn.runtime.segments import Images, SegmentedNet
-from gfnet_dynn.spec.backbone import backbone_name
-from gfnet_dynn.spec.network import NetSpec
-from gfnet_dynn.uncertainty.paired import PairedDifference
+from gfnet_dynn.spec.backbone import EfficientNetLiteSpec, backbone_name, find_backbone
+from gfnet_dynn.spec.network import NetSpec, make_input
+from gfnet_dynn.uncertainty.intervals import PairedDifference
+
+_IMAGES_IN_RANGES = 32
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images as the network takes them.
-
-    Attributes:
-        pixels: uint8 [N, S, S, 3].
-        labels: [N].
-        name: of the part of the data set.
-    """
+    """Images as the network takes them, uint8 [N, S, S, 3], their labels [N], and the part of the data set."""
 
     pixels: Images
     labels: npt.NDArray[np.int64]
@@ -49,20 +53,15 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle before it is written.
+    """A bundle before it is written: its complete manifest, and its files' content by name.
 
-    Attributes:
-        manifest: complete but for its files' hashes.
-        files: content by name.
-        segments: the fp32 graphs, [G + 1].
-        differences: accuracy less that of fp32 on the held-out images, by precision and policy; of one that is not in
-            the manifest too.
+    Differences are accuracy less that of fp32 on the held-out images, also of a precision that is not in the manifest.
     """
 
     manifest: Manifest
     files: Mapping[str, bytes]
-    segments: Sequence[onnx.ModelProto]
-    differences: Mapping[str, Mapping[str, PairedDifference]]
+    segments: Sequence[onnx.ModelProto]  # the fp32 graphs, [G + 1]
+    differences: Mapping[str, Mapping[str, PairedDifference]]  # by precision and policy
 
 
 def export_net(
@@ -128,15 +127,7 @@ def export_net(
 
 
 class _Trial:
-    """Graphs of each precision, and what they answer on the held-out images.
-
-    Attributes:
-        draft: of the manifest.
-        engine: that runs them.
-        graphs: of each precision, [G + 1].
-        arrays: outputs by precision.
-        results: by precision and policy.
-    """
+    """Graphs of each precision, [G + 1] each, and their outputs and results on the held-out images."""
 
     def __init__(self, draft: Draft, held_out: LabelledImages) -> None:
         self.draft, self._held_out = draft, held_out
@@ -167,15 +158,7 @@ def _as_dicts(differences: Mapping[str, PairedDifference]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Draft:
-    """The parts of a manifest that do not depend on the precisions.
-
-    Attributes:
-        spec: of the network.
-        macs: up to each exit, [G + 1].
-        policies: exit policies.
-        provenance: of the network.
-        learned_from: fingerprints of the images that it was trained and selected on; None: not known.
-    """
+    """The parts of a manifest that do not depend on the precisions; MACs up to each exit, [G + 1]."""
 
     spec: NetSpec
     macs: tuple[int, ...]
@@ -211,6 +194,32 @@ class Draft:
             learned_from=None if self.learned_from is None else LEARNED_FROM,
             auto_precisions=automatic,
         )
+
+
+def write_baseline(
+    name: str, classes: tuple[str, ...], files: Sequence[Path], folder: Path, decode: DecodeOptions = DEFAULT
+) -> Path:
+    """Write `NAME.gfd` of an EfficientNet-Lite with ImageNet weights, at their size, in fp32 and int8.
+
+    Of the classes only their number matters; the images give the ranges of int8.
+
+    Raises:
+        SpecError: no EfficientNet-Lite.
+        MissingExtraError: its weights are not installed.
+    """
+    backbone = find_backbone(name)
+    if not isinstance(backbone, EfficientNetLiteSpec):
+        raise SpecError(f"no published weights of {name} to compare with: give a bundle, or an EfficientNet-Lite")
+    spec = NetSpec(backbone, (), make_input(backbone, backbone.resolution, pad=False), classes)
+    torch.manual_seed(0)
+    net = build_net(spec).eval()
+    load_imagenet(net.backbone, backbone)
+    segments = export_segments(net, spec)
+    images = np.stack([load_input(file, spec.input, decode) for file in files[:_IMAGES_IN_RANGES]])
+    both = {"fp32": segments, "int8": quantise_segments(segments, images)}
+    graphs = {precision: [segment.SerializeToString() for segment in each] for precision, each in both.items()}
+    draft = Draft(spec, net.exit_macs(), trained_policies({}, 0), {"untrained": "the classifier has random weights"})
+    return write_bundle(folder / f"{name}.gfd", draft.manifest(graphs, {}, tuple(graphs)), draft.files(graphs))
 
 
 def _file(precision: str, segment: int) -> str:

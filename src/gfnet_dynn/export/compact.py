@@ -16,11 +16,7 @@ _LARGEST = 127  # of a signed integer of 8 bits, symmetric
 
 
 def compact_weights(segment: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with the weights of its convolutions and linear layers in 8 bits.
-
-    Args:
-        segment: float32; not changed.
-    """
+    """A copy of a float32 graph with the weights of its convolutions and linear layers in 8 bits."""
     compact = onnx.ModelProto()
     compact.CopyFrom(segment)
     graph = compact.graph

@@ -20,15 +20,18 @@ from gfnet_dynn.model.gfnet import GlobalFilter
 
 _Matrix = npt.NDArray[np.float64]
 
+_TURN = ((0, -1), (1, 0))  # (re, im) → (−im, re)
+
 
 class ProductFilter(nn.Module):
     """A `GlobalFilter` as matrix products: [B, T, D] → [B, T, D]."""
 
-    down: Tensor
-    across: Tensor
-    spectrum: Tensor
-    back_across: Tensor
-    back_up: Tensor
+    # For a grid of H × W, with P pairs of rows:
+    down: Tensor  # [2P, H]
+    across: Tensor  # [P, 4W, 2W]
+    spectrum: Tensor  # [P, 4W, D]
+    back_across: Tensor  # [P, 2W, 4W]
+    back_up: Tensor  # [H, 2P]
 
     def __init__(self, source: GlobalFilter) -> None:
         super().__init__()
@@ -36,8 +39,8 @@ class ProductFilter(nn.Module):
         weight = torch.view_as_complex(source.complex_weight.detach().double())
         # What irfft2 makes of a filter without the symmetry of a real kernel's is a real kernel all the same.
         kernel = torch.fft.irfft2(weight, s=(height, width), dim=(0, 1))
-        found = _products(height, width, torch.fft.fft2(kernel, dim=(0, 1)).numpy())
-        for name, matrix in found._asdict().items():
+        constants = _constants(height, width, torch.fft.fft2(kernel, dim=(0, 1)).numpy())
+        for name, matrix in constants.items():
             self.register_buffer(name, torch.from_numpy(matrix).float().contiguous())
         self.height, self.width, self.channels = height, width, weight.shape[2]
 
@@ -51,25 +54,7 @@ class ProductFilter(nn.Module):
         return grid.reshape(-1, self.height * self.width, self.channels)
 
 
-class _Products(NamedTuple):
-    """The constants for a grid of H × W, with P pairs of rows.
-
-    Attributes:
-        down: [2P, H].
-        across: [P, 4W, 2W].
-        spectrum: [P, 4W, D].
-        back_across: [P, 2W, 4W].
-        back_up: [H, 2P].
-    """
-
-    down: _Matrix
-    across: _Matrix
-    spectrum: _Matrix
-    back_across: _Matrix
-    back_up: _Matrix
-
-
-def _products(height: int, width: int, spectrum: npt.NDArray[np.complex128]) -> _Products:
+def _constants(height: int, width: int, spectrum: npt.NDArray[np.complex128]) -> dict[str, _Matrix]:
     pairs = (height + 1) // 2
     down, back_up = _real_transform(height)
     complex_pair, real_pair = _complex_pair(width), _real_pair(width)
@@ -77,13 +62,13 @@ def _products(height: int, width: int, spectrum: npt.NDArray[np.complex128]) -> 
     first = np.concatenate((spectrum[0][real_pair.order], spectrum[half][real_pair.order]))
     others = [np.concatenate((each, each)) for each in spectrum[1:pairs]]
     parts = np.stack([first, *others])
-    return _Products(
-        down=down,
-        across=np.stack([real_pair.forward, *[complex_pair.forward] * (pairs - 1)]),
-        spectrum=np.concatenate((parts.real, parts.imag), axis=1),
-        back_across=np.stack([real_pair.inverse, *[complex_pair.inverse] * (pairs - 1)]),
-        back_up=back_up,
-    )
+    return {
+        "down": down,
+        "across": np.stack([real_pair.forward, *[complex_pair.forward] * (pairs - 1)]),
+        "spectrum": np.concatenate((parts.real, parts.imag), axis=1),
+        "back_across": np.stack([real_pair.inverse, *[complex_pair.inverse] * (pairs - 1)]),
+        "back_up": back_up,
+    }
 
 
 def _real_transform(length: int) -> tuple[_Matrix, _Matrix]:
@@ -91,43 +76,28 @@ def _real_transform(length: int) -> tuple[_Matrix, _Matrix]:
 
     Rows: frequency 0, frequency length / 2 (zeros where odd), then real and imaginary part of 1, 2 ….
     """
-    positions, pairs = np.arange(length), (length + 1) // 2
-    forward, inverse = np.zeros((2 * pairs, length)), np.zeros((length, 2 * pairs))
-    forward[0], inverse[:, 0] = 1, 1 / length
-    if length % 2 == 0:
-        forward[1], inverse[:, 1] = (-1.0) ** positions, (-1.0) ** positions / length
-    for frequency in range(1, pairs):
-        angles = 2 * np.pi * frequency * positions / length
-        forward[2 * frequency], forward[2 * frequency + 1] = np.cos(angles), -np.sin(angles)
-        # Each stands for its mirror image too.
-        inverse[:, 2 * frequency] = 2 / length * np.cos(angles)
-        inverse[:, 2 * frequency + 1] = -2 / length * np.sin(angles)
-    return forward, inverse
+    pairs, spectrum = (length + 1) // 2, np.fft.rfft(np.eye(length), axis=0)
+    half = spectrum[pairs].real if length % 2 == 0 else np.zeros(length)
+    others = np.stack((spectrum[1:pairs].real, spectrum[1:pairs].imag), axis=1).reshape(-1, length)
+    forward = np.concatenate((np.stack((spectrum[0].real, half)), others))
+    weights = np.repeat((1, 2), (2, len(others)))  # each of the others stands for its mirror image too
+    return forward, forward.T * weights / length
 
 
 class _Pair(NamedTuple):
-    """How a pair of rows is transformed across.
+    """How a pair of rows is transformed across."""
 
-    Attributes:
-        forward: [4W, 2W]: the spectrum's numbers, below them what the imaginary part of a filter multiplies.
-        inverse: [2W, 4W].
-        order: the frequency across to which each of a row's W numbers belongs.
-    """
-
-    forward: _Matrix
-    inverse: _Matrix
-    order: npt.NDArray[np.intp]
+    forward: _Matrix  # [4W, 2W]: the spectrum's numbers, below them what the imaginary part of a filter multiplies
+    inverse: _Matrix  # [2W, 4W]
+    order: npt.NDArray[np.intp]  # the frequency across to which each of a row's W numbers belongs
 
 
 def _complex_pair(width: int) -> _Pair:
     """Real and imaginary part of one complex row."""
-    positions = np.arange(width)
-    angles = 2 * np.pi * np.outer(positions, positions) / width
-    cosine, sine = np.cos(angles), np.sin(angles)
-    forward = np.block([[cosine, sine], [-sine, cosine]])
-    inverse = np.block([[cosine, -sine], [sine, cosine]]) / width
-    turned = np.kron([[0, -1], [1, 0]], np.eye(width))  # (re, im) → (−im, re)
-    return _Pair(np.concatenate((forward, turned @ forward)), np.concatenate((inverse, inverse), axis=1), positions)
+    transform = np.fft.fft(np.eye(width))
+    forward = np.block([[transform.real, -transform.imag], [transform.imag, transform.real]])
+    turned = np.kron(_TURN, np.eye(width))
+    return _Pair(np.concatenate((forward, turned @ forward)), np.tile(forward.T / width, 2), np.arange(width))
 
 
 def _real_pair(width: int) -> _Pair:
@@ -137,12 +107,10 @@ def _real_pair(width: int) -> _Pair:
     order[1] = width // 2
     if width % 2:
         forward, inverse, order = np.delete(forward, 1, 0), np.delete(inverse, 1, 1), np.delete(order, 1)
-    both, nothing = np.eye(2), np.zeros((width, width))
-    turned = nothing.copy()  # (re, im) → (−im, re) for each frequency that has both
-    for index in range(2 - width % 2, width, 2):
-        turned[index, index + 1], turned[index + 1, index] = -1, 1
+    both, turned, start = np.eye(2), np.zeros((width, width)), 2 - width % 2
+    turned[start:, start:] = np.kron(np.eye((width - start) // 2), _TURN)  # of each frequency that has both parts
     return _Pair(
         forward=np.concatenate((np.kron(both, forward), np.kron(both, turned @ forward))),
-        inverse=np.concatenate([np.kron(both, inverse)] * 2, axis=1),
+        inverse=np.tile(np.kron(both, inverse), 2),
         order=order,
     )

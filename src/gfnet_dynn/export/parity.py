@@ -26,32 +26,17 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Parity:
-    """How far exported segments are from the network.
-
-    Attributes:
-        images: compared.
-        logits: largest difference over all exits, as a share of the largest logit or of 1 if that is more.
-        gates: largest difference over all exits.
-        other_exits: images that take another exit, as their scores lie on both sides of a threshold.
-        engine: that ran the segments.
-    """
+    """How far exported segments are from the network."""
 
     images: int
-    logits: float
-    gates: float
-    other_exits: int
+    logits: float  # largest difference over all exits, as a share of the largest logit or of 1 if that is more
+    gates: float  # largest difference over all exits
+    other_exits: int  # images that take another exit, as their scores lie on both sides of a threshold
     engine: str
 
 
 def network_arrays(net: EarlyExitNet, images: Images, labels: npt.NDArray[np.int64], image: InputSpec) -> ExitArrays:
-    """The network's outputs at all exits, in float32.
-
-    Args:
-        net: on the CPU.
-        images: uint8 [N, S, S, 3].
-        labels: [N].
-        image: how they are normalised.
-    """
+    """The network's outputs at all exits on the CPU, in float32: images uint8 [N, S, S, 3], labels [N]."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (image.mean, image.std))
 
     def batch(start: int) -> Batch:
@@ -81,11 +66,7 @@ def compare(network: ExitArrays, segments: ExitArrays, policy: Policy, engine: s
 
 
 def require_parity(parity: Parity) -> None:
-    """Refuse an export whose outputs differ.
-
-    Raises:
-        ExportError: they differ by more than `TOLERANCE`, or are not numbers.
-    """
+    """Raise ExportError where outputs differ by more than `TOLERANCE`, or are not numbers."""
     if not (parity.logits <= TOLERANCE and parity.gates <= TOLERANCE):
         raise ExportError(
             f"the exported segments' outputs differ from the network's on {parity.images} images (logits differ by "

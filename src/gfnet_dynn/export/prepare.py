@@ -1,9 +1,8 @@
-"""A trained network made ready for export: filters as matrix products, batch norms folded into their convolutions."""
+"""A trained network made ready for export: filters and patches as matrix products, batch norms in convolutions."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,10 @@ from torch.nn import functional
 from gfnet_dynn.export.filter import ProductFilter
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.efficientnet_lite import ConvNorm
-from gfnet_dynn.model.gfnet import ConvolutionalStem, GlobalFilter
+from gfnet_dynn.model.gfnet import ConvolutionalStem, GlobalFilter, PatchEmbedding
+from gfnet_dynn.spec.network import InputSpec
+
+_MIDDLE = 128.0
 
 
 class FoldedConvolution(nn.Module):
@@ -30,28 +32,49 @@ class FoldedConvolution(nn.Module):
         return functional.relu6(features) if self.activation else features
 
 
-def prepare(net: EarlyExitNet) -> EarlyExitNet:
-    """A copy in evaluation mode with the same outputs, whose parts all have an efficient form in ONNX.
+class PatchProduct(nn.Module):
+    """A `PatchEmbedding` with the normalisation of the image as one matrix product: uint8 [B, S, S, 3] → [B, T, D].
 
-    Args:
-        net: trained, on any device.
+    The convolution's stride is its kernel, so patches do not overlap. Normalisation is linear and goes into weight and
+    bias; what remains is pixels less 128, which eight bits with a sign hold exactly.
     """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, source: PatchEmbedding, image: InputSpec) -> None:
+        super().__init__()
+        kernel = source.proj.weight.detach().double()  # [D, 3, P, P]
+        mean, std = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (image.mean, image.std))
+        assert source.proj.bias is not None
+        bias = source.proj.bias.detach().double() + (kernel * (_MIDDLE / 255 - mean) / std).sum(dim=(1, 2, 3))
+        scaled = (kernel / (255 * std)).permute(2, 3, 1, 0)  # pixels of a patch row by row, then channels
+        self.patch = kernel.shape[2]
+        self.register_buffer("weight", scaled.reshape(-1, kernel.shape[0]).float().contiguous())
+        self.register_buffer("bias", bias.float())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [B, S, S, 3] → [B, T, D]."""
+        grid, patch = images.shape[1] // self.patch, self.patch
+        patches = images.reshape(-1, grid, patch, grid, patch, 3).permute(0, 1, 3, 2, 4, 5)
+        pixels = patches.reshape(-1, grid * grid, patch * patch * 3).float() - _MIDDLE
+        return torch.matmul(pixels, self.weight) + self.bias
+
+
+def prepare(net: EarlyExitNet) -> EarlyExitNet:
+    """A copy on the CPU in evaluation mode with the same outputs, whose parts all have an efficient form in ONNX."""
     prepared = copy.deepcopy(net).cpu().float().eval()
     with torch.no_grad():
         _replace(prepared)
     return prepared.requires_grad_(False)
 
 
-_FORMS: dict[type[nn.Module], Callable[..., nn.Module]] = {
-    GlobalFilter: ProductFilter,
-    ConvNorm: FoldedConvolution,
-}
-
-
 def _replace(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if (form := _FORMS.get(type(child))) is not None:
-            setattr(module, name, form(child))
+        if isinstance(child, GlobalFilter):
+            setattr(module, name, ProductFilter(child))
+        elif isinstance(child, ConvNorm):
+            setattr(module, name, FoldedConvolution(child))
         else:
             _replace(child)
     if isinstance(module, ConvolutionalStem):

@@ -6,16 +6,15 @@ tolerate eight bits; filters, norms, the first convolution of a trunk, heads and
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+from gfnet_dynn.export.segments import quiet
 from gfnet_dynn.runtime.engine import Array, EngineOptions, make_engine
 from gfnet_dynn.runtime.segments import Images
 
@@ -25,12 +24,7 @@ _IMAGE_CHANNELS = 3
 
 
 def quantise_segments(segments: Sequence[onnx.ModelProto], images: Images) -> list[onnx.ModelProto]:
-    """Each segment in int8, with ranges from the outputs of the float32 segments before it for some images.
-
-    Args:
-        segments: float32, [G + 1].
-        images: training images, [N, S, S, 3].
-    """
+    """Each segment in int8, with ranges from the outputs of the float32 segments before it for images [N, S, S, 3]."""
     engine = make_engine("onnxruntime", EngineOptions(threads=1))
     entering: list[Array] = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     entering_rough, quantised = entering, []
@@ -73,7 +67,7 @@ def _quantise(segment: onnx.ModelProto, batches: Sequence[Array]) -> onnx.ModelP
     if not nodes:  # to the quantiser an empty list would mean all
         return segment
     convolves = any(node.op_type == "Conv" and node.name in nodes for node in segment.graph.node)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():  # it warns of a step that is done already
         source, target = Path(folder, "segment.onnx"), Path(folder, "int8.onnx")
         onnx.save(segment, source)
         quantize_static(
@@ -100,17 +94,6 @@ def _quantise(segment: onnx.ModelProto, batches: Sequence[Array]) -> onnx.ModelP
         return onnx.load(target)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's warning on the root logger of a pre-processing that export has done already."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
 def _heavy_nodes(segment: onnx.ModelProto) -> list[str]:
     """Names of the nodes to quantise; nodes without a name get one."""
     for index, node in enumerate(segment.graph.node):
@@ -121,11 +104,10 @@ def _heavy_nodes(segment: onnx.ModelProto) -> list[str]:
 
 
 def _is_heavy(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]], convolutions: set[str]) -> bool:
-    if node.op_type == "MatMul":
+    if node.op_type in ("MatMul", "Conv"):
         weight = shapes.get(node.input[1], ())
-        return len(weight) == 2 and min(weight) >= _FEWEST_CHANNELS
-    if node.op_type == "Conv":
-        weight = shapes.get(node.input[1], ())
+        if node.op_type == "MatMul":
+            return len(weight) == 2 and min(weight) >= _FEWEST_CHANNELS
         return len(weight) == 4 and weight[1] != _IMAGE_CHANNELS
     # The clip of a ReLU6, which then is the range of the integers, and the residual of a convolutional block.
     return node.op_type in ("Clip", "Add") and bool(convolutions & set(node.input))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.bundle.archive import SUFFIX
+from gfnet_dynn.bundle.builtin import SUFFIX
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.options import lenient, option
 

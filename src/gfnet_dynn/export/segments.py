@@ -9,12 +9,11 @@ from contextlib import contextmanager
 
 import onnx
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, DeduplicateInitializersPass
 from torch import Tensor, nn
 
 from gfnet_dynn.errors import ExportError
-from gfnet_dynn.export.graphs import share_constants
-from gfnet_dynn.export.patches import PatchProduct
-from gfnet_dynn.export.prepare import prepare
+from gfnet_dynn.export.prepare import PatchProduct, prepare
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet, PatchEmbedding
 from gfnet_dynn.spec.network import InputSpec, NetSpec
@@ -22,6 +21,7 @@ from gfnet_dynn.spec.network import InputSpec, NetSpec
 OPSET = 20  # the first with GELU
 
 _EXAMPLES = 2  # of one image, export takes the batch for a constant
+_ANY_SIZE = 1 << 40  # numbers in a constant
 
 
 class FirstPiece(nn.Module):
@@ -71,15 +71,7 @@ class Segment(nn.Module):
 
 @torch.no_grad()
 def export_segments(net: EarlyExitNet, spec: NetSpec) -> list[onnx.ModelProto]:
-    """The graph of each segment, [G + 1].
-
-    Args:
-        net: trained.
-        spec: its description.
-
-    Raises:
-        ExportError: torch cannot express a part of the network in ONNX.
-    """
+    """The graph of each segment, [G + 1]; raises ExportError if torch cannot express a part in ONNX."""
     prepared, size = prepare(net), spec.input.size
     entering = torch.randint(0, 256, (_EXAMPLES, size, size, 3), dtype=torch.uint8)
     graphs = []
@@ -92,7 +84,8 @@ def export_segments(net: EarlyExitNet, spec: NetSpec) -> list[onnx.ModelProto]:
 
 def _to_onnx(segment: Segment, example: Tensor, *, last: bool) -> onnx.ModelProto:
     entering = "images" if segment.first else "features_in"
-    with _quiet():
+    name = "the final classifier" if last else f"exit {segment.exit_index + 1}"
+    with quiet():
         try:
             program = torch.onnx.export(
                 segment,
@@ -106,28 +99,23 @@ def _to_onnx(segment: Segment, example: Tensor, *, last: bool) -> onnx.ModelProt
                 verbose=False,
             )
         except Exception as error:  # of many classes
-            raise ExportError(
-                f"torch cannot express the part of the network up to {_name(segment, last)} in ONNX: {error}"
-            ) from error
-    assert program is not None
-    return share_constants(program.model_proto)
-
-
-def _name(segment: Segment, last: bool) -> str:
-    return "the final classifier" if last else f"exit {segment.exit_index + 1}"
+            raise ExportError(f"torch cannot express the part of the network up to {name} in ONNX: {error}") from error
+        assert program is not None
+        DeduplicateInitializersPass(size_limit=_ANY_SIZE)(program.model)  # filters have the same transforms
+        ClearMetadataAndDocStringPass()(program.model)  # notes on the Python source
+    model = program.model_proto
+    del model.graph.value_info[:]
+    return model
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings of torch's exporter on its own deprecations and optional packages."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
+def quiet() -> Iterator[None]:
+    """Without the warnings of torch's exporter and onnxruntime's quantiser, which concern nothing of ours."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
+import onnx.compose
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
@@ -30,31 +31,25 @@ _EXPRESSED: frozenset[Score] = frozenset({"gate", "max_softmax"})
 def join_segments(segments: Sequence[onnx.ModelProto], policy: Policy, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """One graph: `images` uint8 [1, S, S, 3] → `logits` [1, K] and `exit` int64 [1], 0 to G.
 
-    A second, optional input `thresholds` [G] replaces those of the policy.
-
-    Args:
-        segments: of `export_segments`, [G + 1].
-        policy: what is compared with which thresholds.
-        metadata: kept in the file.
-
-    Raises:
-        ExportError: the result is not valid ONNX.
+    A second, optional input `thresholds` [G] replaces those of the policy. The metadata are kept in the file. Raises
+    ExportError if the result is not valid ONNX.
     """
     classes = segments[-1].graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    first = _prefixed(segments[0], 0)
+    first, sides = segments[0], segments[0].graph.input[0].type.tensor_type.shape.dim[1:]
+    nodes, constants = _run(segments, policy, 0, "images", classes)
     thresholds = numpy_helper.from_array(np.array(policy.thresholds, np.float32), "thresholds")
     gates = len(segments) - 1
     graph = helper.make_graph(
-        nodes=[*first.graph.node, *_decide(segments, policy, 0, classes)],
+        nodes=nodes,
         name="gfnet-dynn",
         inputs=[
-            helper.make_tensor_value_info("images", TensorProto.UINT8, [_BATCH, *_sides(segments[0])]),
+            helper.make_tensor_value_info("images", TensorProto.UINT8, [_BATCH, *(side.dim_value for side in sides)]),
             *([helper.make_tensor_value_info("thresholds", TensorProto.FLOAT, [gates])] if gates else []),
         ],
         outputs=_outputs("", classes),
-        initializer=[*first.graph.initializer, *([thresholds] if gates else [])],
+        initializer=[*constants, *([thresholds] if gates else [])],
     )
-    model = helper.make_model(graph, opset_imports=segments[0].opset_import, ir_version=segments[0].ir_version)
+    model = helper.make_model(graph, opset_imports=first.opset_import, ir_version=first.ir_version)
     helper.set_model_props(model, dict(metadata))
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -75,17 +70,7 @@ def single_graph_metadata(manifest: Manifest, policy: Policy) -> dict[str, str]:
 
 
 def require_same_answers(joined: bytes, exported: Exported, policy: Policy, images: Images) -> None:
-    """Run the single graph beside the segments.
-
-    Args:
-        joined: as `join_segments` makes it.
-        exported: the segments.
-        policy: by which both decide.
-        images: uint8 [N, S, S, 3].
-
-    Raises:
-        ExportError: exits or logits differ.
-    """
+    """Run both on images uint8 [N, S, S, 3]; raises ExportError if exits or logits of the single graph differ."""
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     session = ort.InferenceSession(joined, options, providers=["CPUExecutionProvider"])
@@ -99,38 +84,36 @@ def require_same_answers(joined: bytes, exported: Exported, policy: Policy, imag
             raise ExportError("the outputs of the single graph differ from those of the segments: nothing was written")
 
 
-def _decide(segments: Sequence[onnx.ModelProto], policy: Policy, index: int, classes: int) -> list[onnx.NodeProto]:
-    """The nodes after segment `index`, whose outputs carry its prefix, up to `logits{index}` and `exit{index}`."""
-    out, mine = _suffix(index), f"s{index}."
+def _run(
+    segments: Sequence[onnx.ModelProto], policy: Policy, index: int, entering: str, classes: int
+) -> tuple[list[onnx.NodeProto], Sequence[onnx.TensorProto]]:
+    """Nodes and constants of segment `index`, whose names have its prefix, and what follows.
+
+    Its results are `logits` and `exit` for the first segment, otherwise with its index.
+    """
+    mine, out = f"s{index}.", str(index or "")
+    own = onnx.compose.add_prefix(segments[index], mine).graph
+    nodes = [helper.make_node("Identity", [entering], [own.input[0].name]), *own.node]
     if index == len(segments) - 1:
-        return [
-            helper.make_node("Identity", [f"{mine}logits"], [f"logits{out}"]),
-            _constant(f"exit{out}", [index]),
-        ]
+        return [*nodes, *_taken(index, out)], own.initializer
     stop = helper.make_graph(
-        [
-            helper.make_node("Identity", [f"{mine}logits"], [f"logits_stop{index}"]),
-            _constant(f"exit_stop{index}", [index]),
-        ],
-        f"stop_at_exit_{index + 1}",
-        [],
-        _outputs(f"_stop{index}", classes),
+        _taken(index, f"_stop{index}"), f"stop_at_exit_{index + 1}", [], _outputs(f"_stop{index}", classes)
     )
-    following = _prefixed(segments[index + 1], index + 1, f"{mine}features")
-    go_on = helper.make_graph(
-        [*following.graph.node, *_decide(segments, policy, index + 1, classes)],
-        f"go_on_after_exit_{index + 1}",
-        [],
-        _outputs(_suffix(index + 1), classes),
-        initializer=following.graph.initializer,
-    )
-    return [
+    following, constants = _run(segments, policy, index + 1, f"{mine}features", classes)
+    outputs = _outputs(str(index + 1), classes)
+    go_on = helper.make_graph(following, f"go_on_after_exit_{index + 1}", [], outputs, initializer=constants)
+    nodes += [
         *_score(policy, mine),
-        _constant(f"{mine}position", [index]),
+        _constant(f"{mine}position", index),
         helper.make_node("Gather", ["thresholds", f"{mine}position"], [f"{mine}threshold"], axis=0),
         helper.make_node("GreaterOrEqual", [f"{mine}score", f"{mine}threshold"], [f"{mine}exits"]),
         helper.make_node("If", [f"{mine}exits"], [f"logits{out}", f"exit{out}"], then_branch=stop, else_branch=go_on),
     ]
+    return nodes, own.initializer
+
+
+def _taken(index: int, suffix: str) -> list[onnx.NodeProto]:
+    return [helper.make_node("Identity", [f"s{index}.logits"], [f"logits{suffix}"]), _constant(f"exit{suffix}", index)]
 
 
 def _score(policy: Policy, mine: str) -> list[onnx.NodeProto]:
@@ -143,35 +126,13 @@ def _score(policy: Policy, mine: str) -> list[onnx.NodeProto]:
         return [helper.make_node("Identity", [f"{mine}gate"], [f"{mine}score"])]
     return [
         helper.make_node("Softmax", [f"{mine}logits"], [f"{mine}probabilities"], axis=1),
-        _constant(f"{mine}axis", [1]),
+        _constant(f"{mine}axis", 1),
         helper.make_node("ReduceMax", [f"{mine}probabilities", f"{mine}axis"], [f"{mine}score"], keepdims=0),
     ]
 
 
-def _suffix(index: int) -> str:
-    return str(index) if index else ""
-
-
-def _prefixed(segment: onnx.ModelProto, index: int, entering: str = "images") -> onnx.ModelProto:
-    """A copy whose every name is the segment's own, but for what enters it."""
-    copied = onnx.ModelProto()
-    copied.CopyFrom(segment)
-    entrance = copied.graph.input[0].name
-
-    def own(name: str) -> str:
-        return entering if name == entrance else name and f"s{index}.{name}"
-
-    for node in copied.graph.node:
-        node.name = own(node.name)
-        node.input[:] = [own(name) for name in node.input]
-        node.output[:] = [own(name) for name in node.output]
-    for constant in copied.graph.initializer:
-        constant.name = own(constant.name)
-    return copied
-
-
-def _constant(name: str, values: list[int]) -> onnx.NodeProto:
-    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(values, np.int64)))
+def _constant(name: str, value: int) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array([value], np.int64)))
 
 
 def _outputs(suffix: str, classes: int) -> list[onnx.ValueInfoProto]:
@@ -179,7 +140,3 @@ def _outputs(suffix: str, classes: int) -> list[onnx.ValueInfoProto]:
         helper.make_tensor_value_info(f"logits{suffix}", TensorProto.FLOAT, [_BATCH, classes]),
         helper.make_tensor_value_info(f"exit{suffix}", TensorProto.INT64, [_BATCH]),
     ]
-
-
-def _sides(segment: onnx.ModelProto) -> list[int]:
-    return [side.dim_value for side in segment.graph.input[0].type.tensor_type.shape.dim[1:]]

@@ -50,13 +50,9 @@ class Costs:
 def require_in_reach(
     costs: Costs, budget: float | None, deadline: float | None = None, cheapest: float | None = None
 ) -> None:
-    """Refuse a budget or deadline that not even the cheapest exit keeps.
+    """Refuse a mean budget or a deadline for the 99th percentile, in the unit of the costs, that no setting keeps.
 
-    Args:
-        costs: of each exit.
-        budget: largest mean, in their unit; None: none.
-        deadline: for the 99th percentile; None: none.
-        cheapest: the smallest mean of any setting; by default that of the cheapest exit.
+    The smallest mean of any setting is by default that of the cheapest exit.
 
     Raises:
         CalibrationError: one of the two cannot be reached, or no percentiles are known for the deadline.
@@ -86,16 +82,13 @@ def last_in_time(costs: Costs, deadline: float) -> int:
     """
     if costs.worst is None:
         raise CalibrationError(f"a deadline needs the 99th percentile of each exit's {costs.quantity}: {costs.source}")
-    in_time = [index for index, value in enumerate(costs.worst) if value <= deadline]
-    if not in_time or in_time[0] != 0:
+    late = [value > deadline for value in costs.worst]
+    if late[0]:
         raise CalibrationError(
             f"a deadline of {deadline:g} {costs.unit} is not reachable: the 99th percentile of the first exit, which "
             f"every image passes, is {costs.worst[0]:.4g} {costs.unit} ({costs.source})"
         )
-    last = 0
-    while last + 1 < len(costs.worst) and costs.worst[last + 1] <= deadline:
-        last += 1
-    return last
+    return late.index(True) - 1 if any(late) else len(late) - 1
 
 
 def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Path | None = None) -> tuple[float, ...]:
@@ -106,9 +99,6 @@ def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Pat
         costs: of each exit.
         budget: largest mean over the images, in their unit.
         path: thresholds towards cheaper ones, [T, G]; by default one for all exits, at every value of the scores.
-
-    Returns:
-        One for each early exit, [G].
 
     Raises:
         CalibrationError: the budget is below the cost of the cheapest setting.

@@ -25,9 +25,8 @@ import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError, OptionError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.guarantees.bounds import Losses, betting_p, exact_p, hoeffding_bentkus_p
-from gfnet_dynn.guarantees.paths import Path, exits_along, losses_at, same_for_all
-from gfnet_dynn.guarantees.risk import Risk, RiskName, risk_of
+from gfnet_dynn.guarantees.paths import Path, exits_along, same_for_all, values_at
+from gfnet_dynn.guarantees.risk import Losses, Risk, RiskName, betting_p, exact_p, hoeffding_bentkus_p, risk_of
 from gfnet_dynn.units import percent
 
 Method = Literal["exact", "hoeffding-bentkus", "betting", "conformal", "naive"]
@@ -48,14 +47,7 @@ _LEAST_CONFIDENCE = 0.5
 
 @dataclass(frozen=True)
 class RiskTarget:
-    """A risk and the limit that it is to be kept within.
-
-    Attributes:
-        risk: which risk.
-        limit: of its mean, in (0, 1).
-        confidence: level of the guarantee, in [0.5, 1).
-        method: how thresholds are tested.
-    """
+    """A risk, the limit of its mean in (0, 1), the confidence level in [0.5, 1), and how thresholds are tested."""
 
     risk: RiskName
     limit: float
@@ -87,10 +79,11 @@ class RiskTarget:
         """Such as ``harmful exits at most 1% with 95% confidence``."""
         limit = f"{self.limit:g}" if self.risk == "brier" else percent(self.limit)
         unit = f"{round(100 * self.limit, 6):g} pp" if self.risk == "accuracy-drop" else limit
-        suffix = {
-            "conformal": "in expectation",
-            "naive": "on the calibration images, without a guarantee",
-        }.get(self.method, f"with {percent(self.confidence)} confidence")
+        suffix = f"with {percent(self.confidence)} confidence"
+        if self.method in ("conformal", "naive"):
+            suffix = (
+                "in expectation" if self.method == "conformal" else "on the calibration images, without a guarantee"
+            )
         return f"{self.risk.replace('-', ' ').replace('brier', 'Brier score')} at most {unit} {suffix}"
 
 
@@ -99,7 +92,6 @@ class Guarantee:
     """Thresholds that keep a target.
 
     Attributes:
-        target: what was asked for.
         thresholds: of each early exit, [G].
         risk: mean loss on the calibration images; the largest of the precisions.
         mean_cost: on them, in the unit of the costs; the largest of the precisions.
@@ -167,11 +159,8 @@ def unused_level(images: int, target: RiskTarget) -> float:
     """The part of the significance level that a test by counting cannot use: n images allow only so many p-values.
 
     Rejecting at the level errs no more often than at the largest possible p-value below it, so the rest may be spent on
-    another test of the same guarantee, and this test finds what it would find alone.
-
-    Args:
-        images: n.
-        target: by `exact` or `hoeffding-bentkus`, of a risk whose losses are 0 or 1.
+    another test of the same guarantee, and this test finds what it would find alone. The target is by `exact` or
+    `hoeffding-bentkus`, of a risk whose losses are 0 or 1.
     """
     risk = Risk(np.empty((0, 0)), 0.0, 1.0)
 
@@ -189,14 +178,12 @@ def _tested(
     worst = np.full(len(arrays.labels), risk.low)
     for start in range(0, len(path), _AT_ONCE):
         exits = exits_along(arrays.gates, path[start : start + _AT_ONCE])
-        losses = losses_at(risk, exits)
+        losses = tested = values_at(risk.losses, exits)
         if target.method == "conformal":
             # Conformal control needs losses that only grow towards cheaper thresholds; the true ones are no larger.
-            growing = np.maximum.accumulate(np.column_stack((worst, losses)), axis=1)[:, 1:]
-            worst = growing[:, -1]
-            passed = _keep(growing, risk, target)
-        else:
-            passed = _keep(losses, risk, target)
+            tested = np.maximum.accumulate(np.column_stack((worst, losses)), axis=1)[:, 1:]
+            worst = tested[:, -1]
+        passed = _keep(tested, risk, target)
         for column in range(exits.shape[1]):
             yield exits[:, column], losses[:, column], bool(passed[column])
 

@@ -7,6 +7,7 @@ are found on separate images.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,15 +38,7 @@ def by_deadline(path: Path, last: int) -> Path:
 
 
 def exits_along(gates: npt.NDArray[np.float32], path: Path) -> npt.NDArray[np.int8]:
-    """The exit that each image takes at each step, by the exit rule.
-
-    Args:
-        gates: confidence scores, [N, G]; an image continues where its score is NaN.
-        path: [T, G].
-
-    Returns:
-        [N, T], 0 to G.
-    """
+    """The exit, 0 to G, that each image takes at each step, by the exit rule: [N, G] and [T, G] → [N, T]."""
     limits = path.astype(np.float32)
     exits = np.full((len(gates), len(path)), gates.shape[1], np.int8)
     for index in range(gates.shape[1] - 1, -1, -1):
@@ -53,16 +46,13 @@ def exits_along(gates: npt.NDArray[np.float32], path: Path) -> npt.NDArray[np.in
     return exits
 
 
-def losses_at(risk: Risk, exits: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
-    """The loss of each image at the exit taken: [N, T] → [N, T]."""
-    return np.asarray(np.take_along_axis(risk.losses, exits.astype(np.intp), axis=1))
+def values_at(values: npt.NDArray[Any], exits: npt.NDArray[np.int8]) -> npt.NDArray[Any]:
+    """The value of each image at the exit taken: [N, G + 1] and [N, T] → [N, T]."""
+    return np.asarray(np.take_along_axis(values, exits.astype(np.intp), axis=1))
 
 
 def means_at(values: npt.NDArray[np.float64], exits: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
-    """Mean over the images of a value at the exit taken: [N, G + 1] and [N, T] → [T].
-
-    By matrix products, four times as fast as picking each image's value.
-    """
+    """The mean of `values_at` over the images, [T]; by matrix products, which is four times as fast."""
     sums = np.zeros(exits.shape[1])
     for index in range(values.shape[1]):
         sums += values[:, index].astype(np.float32) @ (exits == index).astype(np.float32)

@@ -25,13 +25,7 @@ Indices = npt.NDArray[np.intp]
 
 
 def find_copies(images: bytes, known: bytes, share: float = SHARE) -> Indices:
-    """For each of N images the index of a known one that it is a copy of, or -1; [N].
-
-    Args:
-        images: fingerprints of N images.
-        known: fingerprints of others.
-        share: the limit relative to contrast.
-    """
+    """For each of N images the index of a known one that it is a copy of, or -1, by fingerprints; [N]."""
     found = np.full(len(images) // BYTES, -1)
     for these, those in _alike(images, known, share):
         found[these] = those
@@ -41,12 +35,7 @@ def find_copies(images: bytes, known: bytes, share: float = SHARE) -> Indices:
 
 
 def group_copies(images: bytes, share: float = SHARE) -> list[list[int]]:
-    """The groups of two and more images, by index, that are copies of each other, directly or through others.
-
-    Args:
-        images: fingerprints.
-        share: the limit relative to contrast.
-    """
+    """The groups of two and more images, by index, that are copies of each other, directly or through others."""
     first: dict[bytes, int] = {}
     leader = [first.setdefault(digest, index) for index, digest in enumerate(_digests(images))]
     distinct = sorted(first.values())

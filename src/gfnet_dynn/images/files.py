@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.wording import counted
@@ -18,11 +19,9 @@ _KINDS_SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class FoundFiles:
-    """The files below one folder, but for hidden ones.
+    """The files below one folder, but for hidden ones; sorted by path (POSIX).
 
-    Attributes:
-        images: regular files with one of `SUFFIXES`, sorted by path (POSIX).
-        skipped: all others: of other formats, broken links, FIFOs, sockets and devices; sorted likewise.
+    Images are regular files with one of `SUFFIXES`; others, broken links, FIFOs, sockets and devices are skipped.
     """
 
     images: tuple[Path, ...]
@@ -49,20 +48,15 @@ def find_images(place: Path) -> FoundFiles:
     images: list[Path] = []
     skipped: list[Path] = []
     try:
-        for entry in _files_below(place):
-            regular = is_image_name(entry.name) and _is_regular(entry)
-            (images if regular else skipped).append(Path(entry.path))
+        for file in _files_below(place):
+            (images if is_image_name(file.name) and file.is_file() else skipped).append(file)
     except OSError as error:
-        raise _unreadable(error) from error
+        _refuse(error)
     return FoundFiles(tuple(sorted(images, key=Path.as_posix)), tuple(sorted(skipped, key=Path.as_posix)))
 
 
 def require_images(place: Path) -> FoundFiles:
-    """The same, with at least one image.
-
-    Raises:
-        DataError: as `find_images`, or none.
-    """
+    """The same with at least one image, or DataError."""
     found = find_images(place)
     if not found.images:
         raise DataError(no_images(place, found.skipped))
@@ -70,17 +64,9 @@ def require_images(place: Path) -> FoundFiles:
 
 
 def find_classes(root: Path) -> dict[str, FoundFiles]:
-    """Class → the files of `root/CLASS/**`, for every folder in `root` that is not hidden, sorted by name.
-
-    Raises:
-        DataError: as `find_images`.
-    """
-    try:
-        with os.scandir(root) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
-    except OSError as error:
-        raise _unreadable(error) from error
-    return {name: find_images(root / name) for name in names}
+    """Class → the files of `root/CLASS/**`, for every visible folder in `root`, sorted by name; or DataError."""
+    _, folders, _ = next(os.walk(root, onerror=_refuse))
+    return {name: find_images(root / name) for name in sorted(folders) if not name.startswith(".")}
 
 
 def describe_skipped(skipped: Iterable[Path]) -> str:
@@ -98,34 +84,23 @@ def no_images(folder: Path, skipped: Iterable[Path]) -> str:
     return f"the folder {folder} has no images ({', '.join(sorted(SUFFIXES))})" + (f", but {others}" if others else "")
 
 
-def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _files_below(folder: Path) -> Iterator[Path]:
     real = folder.resolve()
-    listed = {_identity(str(above)) for above in (real, *real.parents)}
-    waiting = [str(folder)]
-    while waiting:
-        with os.scandir(waiting.pop()) as found:
-            entries = sorted((each for each in found if not each.name.startswith(".")), key=lambda each: each.name)
-        for entry in entries:
-            if not _is_folder(entry):
-                yield entry
-            elif (identity := _identity(entry.path)) not in listed:
+    listed = {_identity(above) for above in (real, *real.parents)}
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders.clear()  # of those that are left in it, `os.walk` lists the files next
+        for name in visible:
+            if (identity := _identity(Path(place, name))) not in listed:
                 listed.add(identity)
-                waiting.append(entry.path)
+                folders.append(name)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    # A link is looked at by its path: `DirEntry.is_dir` raises where one leads to itself.
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112 # a path, of many
-
-
-def _is_regular(entry: os.DirEntry[str]) -> bool:
-    return os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file()  # noqa: PTH113 # likewise
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    found = os.stat(folder)  # noqa: PTH116 # follows a link
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()  # follows a link
     return found.st_dev, found.st_ino
 
 
-def _unreadable(error: OSError) -> DataError:
-    return DataError(f"cannot read {error.filename}: {error.strerror}; change its permissions")
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"cannot read {error.filename}: {error.strerror}; change its permissions") from error

@@ -35,11 +35,7 @@ _MOST_THREADS = 8
 
 
 def fingerprint(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """The fingerprint of one image.
-
-    Args:
-        pixels: RGB, [height, width, 3].
-    """
+    """The fingerprint of one image, RGB [height, width, 3]."""
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()[:DIGEST]
     small = Image.fromarray(pixels).resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BILINEAR)
     thumbnail = np.asarray(small, np.float64)
@@ -60,16 +56,7 @@ def unpack(fingerprints: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.i
 def fingerprint_files(
     files: Sequence[Path], on_step: OnStep = ignore_steps, decode: DecodeOptions = DEFAULT
 ) -> tuple[dict[Path, bytes], dict[Path, str]]:
-    """Decode every file once.
-
-    Args:
-        files: images.
-        on_step: called with files done and files in all.
-        decode: how they are decoded.
-
-    Returns:
-        The fingerprint of each file that can be decoded; for the others the reason.
-    """
+    """Decode every file once: the fingerprint of each that can be decoded, and for the others the reason."""
 
     def attempt(file: Path) -> bytes | ImageError:
         try:

@@ -16,22 +16,13 @@ from gfnet_dynn.spec.network import InputSpec
 _LONG_SIDE = 65_535  # pixels; no JPEG is longer
 
 
-def fit(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Resize an RGB image to the network's square input, and pad it by reflection where the spec says so.
+def fit(image: Image.Image | npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """Resize an RGB image to the network's square input, uint8 [size, size, 3], and pad it by reflection if it says so.
 
-    Args:
-        pixels: RGB, uint8 [height, width, 3].
-        spec: the input that the network takes.
-
-    Returns:
-        uint8 array [size, size, 3].
+    An array is uint8 [height, width, 3].
     """
-    return fit_image(Image.fromarray(pixels), spec)
-
-
-def fit_image(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """The same of an RGB image that `decode` made."""
     content = spec.size - spec.pad
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     if image.size != (content, content):
         # The weights of a resize take 32 bytes for each pixel of a side: a very long one is averaged first.
         gap = 3.0 if max(image.size) > _LONG_SIDE else None
@@ -42,12 +33,8 @@ def fit_image(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:
 
 
 def load_input(path: Path, spec: InputSpec, options: DecodeOptions = DEFAULT) -> npt.NDArray[np.uint8]:
-    """Read `path` and fit it to `spec`: uint8 array [size, size, 3]; `options` may replace its stretch.
-
-    Raises:
-        ImageError: as `decode`.
-    """
-    return fit_image(decode(path, spec.size - spec.pad, decode_options(spec, options)), spec)
+    """Read and fit a file: uint8 [size, size, 3]; `options` may replace the stretch. Raises ImageError as `decode`."""
+    return fit(decode(path, spec.size - spec.pad, decode_options(spec, options)), spec)
 
 
 def decode_options(spec: InputSpec, options: DecodeOptions = DEFAULT) -> DecodeOptions:

@@ -58,11 +58,7 @@ class UnsuitableImage(Exception):  # noqa: N818 # no error of the file: becomes 
 
 
 def identify(head: bytes) -> str:
-    """`JPEG`, `PNG`, `TIFF`, `BMP` or `WEBP`.
-
-    Raises:
-        UnsuitableImage: another format, which is named where it is known.
-    """
+    """`JPEG`, `PNG`, `TIFF`, `BMP` or `WEBP`; raises UnsuitableImage, which names another known format."""
     for start, name in _STARTS.items():
         if head.startswith(start):
             return name
@@ -76,10 +72,8 @@ def identify(head: bytes) -> str:
 def open_image(kind: str, file: BinaryIO) -> ImageFile.ImageFile:
     """An image whose pixels are not decoded yet, but for WebP: see `webp_size`.
 
-    Pillow's plugins are used directly: `Image.open` has a limit and a warning of its own.
-
-    Raises:
-        UnsuitableImage: bands or samples that cannot be read.
+    Pillow's plugins are used directly: `Image.open` has a limit and a warning of its own. Raises UnsuitableImage for
+    bands or samples that cannot be read.
     """
     what = _require_suitable_tiff(file) if kind == "TIFF" else ""
     file.seek(0)

@@ -16,11 +16,7 @@ Stretch = tuple[float, float]
 
 
 def parse_stretch(text: str) -> Stretch:
-    """`0,2047` → (0.0, 2047.0).
-
-    Raises:
-        OptionError: not two numbers.
-    """
+    """`0,2047` → (0.0, 2047.0); raises OptionError."""
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError as error:

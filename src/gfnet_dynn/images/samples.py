@@ -46,12 +46,10 @@ def _convert(image: Image.Image) -> Image.Image:
 def read_wide(
     image: ImageFile.ImageFile, reopen: Callable[[], ImageFile.ImageFile], stretch: Stretch | None
 ) -> Image.Image:
-    """Decode samples of more than 8 bit to an RGB image.
+    """Decode samples of more than 8 bit, not loaded yet, to an RGB image.
 
-    Args:
-        image: not loaded yet.
-        reopen: the same once more: of 16-bit colours Pillow gives one byte at a time.
-        stretch: sample values that become 0 and 255; None for the upper 8 of 16 bit.
+    `reopen` gives the same once more, as of 16-bit colours Pillow gives one byte at a time. Without `stretch`, the
+    sample values that become 0 and 255, the upper 8 of 16 bit stay.
 
     Raises:
         UnsuitableImage: without `stretch`, samples that are not 16 bit or use a small part of its range.
@@ -64,7 +62,9 @@ def read_wide(
         stretch = (0, 4095)
     elif stretch is None and image.mode in "IF":
         kind = "float32" if image.mode == "F" else "int16" if "16" in raw else "int32"
-        low, high = _finite_range(_spread(image))
+        samples = _spread(image)
+        finite = samples[np.isfinite(samples)] if np.isfinite(samples).any() else np.zeros(1)
+        low, high = finite.min(), finite.max()
         raise UnsuitableImage(
             f"has {kind} samples, here from {low:g} to {high:g}, whose full range is not known: {_ADVICE}"
         )
@@ -150,17 +150,8 @@ def _require_used(samples: npt.NDArray[Any]) -> None:
     if len(inner) and int(inner.max()) - int(inner.min()) < _NARROW:
         low, high = int(inner.min()), int(inner.max())
         used = f"has 16-bit samples that use only the values {low} to {high}"
-        raise UnsuitableImage(f"{used}: {_ADVICE}, {_example(low, high)}")
-
-
-def _example(low: int, high: int) -> str:
-    first = 0 if 2 * low < high else low
-    return f"such as {first},{2 ** high.bit_length() - 1}, or 0,{_MAX} to take them as they are"
-
-
-def _finite_range(samples: npt.NDArray[Any]) -> tuple[float, float]:
-    finite = samples[np.isfinite(samples)]
-    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+        example = f"{0 if 2 * low < high else low},{2 ** high.bit_length() - 1}"
+        raise UnsuitableImage(f"{used}: {_ADVICE}, such as {example}, or 0,{_MAX} to take them as they are")
 
 
 _ADVICE = "give --stretch LOW,HIGH, the values for black and white, the same for all images of a network"

@@ -23,37 +23,22 @@ _COLUMNS = 6
 
 @dataclass(frozen=True)
 class Tile:
-    """One image of a sheet.
-
-    Attributes:
-        pixels: RGB, uint8 [height, width, 3].
-        lines: of the caption; what is too long for the tile is cut.
-    """
+    """One image of a sheet: RGB, uint8 [height, width, 3]; lines of its caption, cut where too long for the tile."""
 
     pixels: npt.NDArray[np.uint8]
     lines: tuple[str, ...]
 
 
 def require_sheet_format(path: Path) -> None:
-    """Refuse a file name whose suffix is none of `FORMATS`.
-
-    Raises:
-        StorageError: names them.
-    """
+    """Raise StorageError for a file name whose suffix is none of `FORMATS`."""
     if path.suffix.lower() not in FORMATS:
         raise StorageError(f"{path}: a picture of images is one of {', '.join(FORMATS)}")
 
 
 def write_contact_sheet(path: Path, title: str, tiles: Sequence[Tile]) -> Path:
-    """Write a sheet in the format of the suffix.
+    """Write a sheet in the format of the suffix, with a title above the images in the order of reading.
 
-    Args:
-        path: of the picture.
-        title: above the images.
-        tiles: in the order of reading.
-
-    Raises:
-        StorageError: unknown format, or the file cannot be written.
+    Raises StorageError for an unknown format, or if the file cannot be written.
     """
     require_sheet_format(path)
     font = ImageFont.load_default(_FONT)

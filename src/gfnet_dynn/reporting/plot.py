@@ -15,11 +15,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty `matplotlib.figure.Figure`, in inches, without a window or global state.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """An empty figure, in inches, without a window or global state; raises MissingExtraError without matplotlib."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 # slow to import
     except ImportError as error:
@@ -28,14 +24,9 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def draw_accuracies(axes: Any, positions: Sequence[float], accuracies: Sequence[Any], style: str, **more: Any) -> None:
-    """Points in per cent with error bars over their intervals.
+    """Points in per cent with error bars over their intervals, on axes of matplotlib.
 
-    Args:
-        axes: of matplotlib.
-        positions: on the horizontal axis.
-        accuracies: one for each, with `value`, `low` and `high` from 0 to 1.
-        style: format of matplotlib, such as `o-`.
-        more: further arguments of `Axes.errorbar`.
+    Accuracies have `value`, `low` and `high` from 0 to 1; `style` is a format such as `o-`; `more` is for `errorbar`.
     """
     below = [100 * (each.value - each.low) for each in accuracies]
     above = [100 * (each.high - each.value) for each in accuracies]
@@ -44,11 +35,7 @@ def draw_accuracies(axes: Any, positions: Sequence[float], accuracies: Sequence[
 
 
 def save_figure(figure: Any, path: Path | str) -> Path:
-    """Write a figure in the format of its suffix.
-
-    Raises:
-        StorageError: the suffix is none of `FORMATS`, or the file cannot be written.
-    """
+    """Write a figure in the format of its suffix; raises StorageError for one not in `FORMATS`, or if writing fails."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise StorageError(f"{path}: a plot is one of {', '.join(FORMATS)}")

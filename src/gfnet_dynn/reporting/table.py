@@ -1,4 +1,4 @@
-"""A table of texts, for the terminal, Markdown, HTML and notebooks."""
+"""Tables of texts, for the terminal, Markdown, notebooks, and as an HTML page that fetches nothing when opened."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ import html
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+from gfnet_dynn.reporting.plot import to_svg
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font-family: sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em; line-height: 1.4 }}
+table {{ border-collapse: collapse }} svg, img {{ max-width: 100%; height: auto }}
+td, th {{ border-bottom: 1px solid #ccc; padding: 0.3em 0.7em; text-align: right }}
+td:first-child, th:first-child {{ text-align: left }}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+</body></html>
+"""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Title, headings and rows of texts.
+    """Title (may be empty), headings, rows of as many cells each, and a caption: how the numbers came about.
 
-    Attributes:
-        title: above the table; may be empty.
-        headings: of the columns; the first column is aligned to the left, the others to the right.
-        rows: as many cells each as there are headings.
-        caption: below the table: how the numbers came about.
+    The first column is aligned to the left, the others to the right.
     """
 
     title: str
@@ -67,6 +78,18 @@ class Tabular(ABC):
         """What a notebook shows."""
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes())
         return "\n".join([*(table.to_html() for table in self.tables()), f"<ul>{notes}</ul>" if notes else ""])
+
+
+def html_page(title: str, tables: Sequence[Table], figures: Sequence[Any] = (), notes: Sequence[str] = ()) -> bytes:
+    """Tables, figures of matplotlib as SVG, and notes below a heading, in UTF-8; texts are escaped."""
+    items = "".join(f"<li>{html.escape(note)}</li>\n" for note in notes)
+    parts = [*(table.to_html() for table in tables), *map(to_svg, figures), f"<ul>{items}</ul>" if items else ""]
+    return _PAGE.format(title=html.escape(title), body="\n".join(parts)).encode(errors="replace")
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """`0.50`, or `–` for None."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

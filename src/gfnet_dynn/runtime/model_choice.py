@@ -15,13 +15,7 @@ from gfnet_dynn.images.georeference import ground_sampling_distance
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A built-in model.
-
-    Attributes:
-        name: of the model.
-        bundle: its file.
-        reason: why it was taken.
-    """
+    """A built-in model, its bundle, and why it was taken."""
 
     name: str
     bundle: Path
@@ -35,11 +29,7 @@ def model_cards() -> dict[str, Card]:
 
 
 def choose_model(files: Iterable[Path], gsd_m: float | None) -> ModelChoice:
-    """The built-in model that is meant for images of that ground sampling distance.
-
-    Args:
-        files: images; GeoTIFFs among them state their ground sampling distance.
-        gsd_m: metres per pixel; None: as the files state.
+    """The built-in model that is meant for images of that ground sampling distance, or of the one that GeoTIFFs state.
 
     Raises:
         ModelChoiceError: no file states it, files need different models, or no model is meant for it.

@@ -29,23 +29,13 @@ _ROUNDS = 5
 
 
 def compile_net(bundle: Bundle, precision: str, engine: Engine) -> SegmentedNet:
-    """Compile the bundle in one precision.
-
-    Raises:
-        BundleError: it lacks that precision, or is damaged.
-    """
+    """Compile the bundle in one precision; raises BundleError if it lacks that, or is damaged."""
     with copies_returned():
         return SegmentedNet(bundle.manifest, bundle.segments(precision), precision, engine)
 
 
 def load_fastest(bundle: Bundle, engine: Engine, options: EngineOptions) -> SegmentedNet:
-    """Compile the bundle in the fastest of the precisions that it allows for `auto`.
-
-    Args:
-        bundle: with one precision or several.
-        engine: that will run it.
-        options: of the engine.
-    """
+    """Compile the bundle in the fastest of the precisions that it allows for `auto`."""
     allowed = bundle.manifest.auto_precisions
     if len(allowed) == 1:
         return compile_net(bundle, allowed[0], engine)

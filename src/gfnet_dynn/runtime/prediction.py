@@ -13,8 +13,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import softmax
-from gfnet_dynn.uncertainty.out_of_distribution import familiarity, is_unknown
-from gfnet_dynn.uncertainty.prediction_sets import prediction_sets
+from gfnet_dynn.uncertainty.conformal import familiarity, is_unknown, prediction_sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +31,7 @@ class Prediction:
         policy_digest: of that policy's score and thresholds, which may change under the same name.
         precision: of the network, such as `fp32`.
         unknown: the image is out of distribution; None where the policy has no rule for it.
-        prediction_set: classes that include the true one with the policy's coverage, the most probable first; None
-            where the policy has no prediction sets.
+        prediction_set: classes that include the true one with the policy's coverage, the most probable first; or None.
     """
 
     source: Path | None
@@ -77,23 +75,14 @@ def make_prediction(
     exit_index: int,
     source: Path | None,
 ) -> Prediction:
-    """The prediction for one image from its logits.
-
-    Args:
-        manifest: classes and exits.
-        policy: that chose the exit.
-        precision: of the network.
-        logits: [K], of the exit taken.
-        exit_index: 0 to G.
-        source: the image's file.
-    """
+    """The prediction for one image from its logits [K] of the exit taken, 0 to G, by a policy."""
     probabilities = softmax(policy.fitted.scaled(exit_index, logits))
     exit_, best = manifest.exits[exit_index], int(probabilities.argmax())
     unknown, prediction_set = None, None
     if known := policy.unknown_rule:
-        unknown = bool(is_unknown(familiarity(logits[None], known.score), known.thresholds[exit_index])[0])
+        unknown = bool(is_unknown(familiarity(logits[None]), known.thresholds[exit_index])[0])
     if sets := policy.prediction_sets:
-        included = prediction_sets(probabilities[None], sets.quantiles[exit_index], sets.score)[0]
+        included = prediction_sets(probabilities[None], sets.quantiles[exit_index])[0]
         order = np.argsort(-probabilities, kind="stable")
         prediction_set = tuple(manifest.classes[index] for index in order if included[index])
     return Prediction(

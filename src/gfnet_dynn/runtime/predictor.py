@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.bundle.archive import Bundle, read_bundle
+from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
@@ -30,8 +29,6 @@ from gfnet_dynn.runtime.segments import SegmentedNet
 
 Picture = str | Path | npt.NDArray[np.uint8]
 """A file, or an RGB image in memory, uint8 [height, width, 3]."""
-
-_Item = TypeVar("_Item")
 
 
 def load(
@@ -59,21 +56,13 @@ def load(
         MissingExtraError: the engine is not installed.
     """
     options = EngineOptions(default_threads() if threads is None else threads, spinning)
-    bundle = read_bundle(find_bundle(path))
-    return Classifier(_compile(bundle, engine, precision, options), decode)
-
-
-def _compile(bundle: Bundle, engine_name: str, precision: str, options: EngineOptions) -> SegmentedNet:
-    engine = make_engine(engine_name, options)
-    return load_fastest(bundle, engine, options) if precision == AUTO else compile_net(bundle, precision, engine)
+    bundle, made = read_bundle(find_bundle(path)), make_engine(engine, options)
+    net = load_fastest(bundle, made, options) if precision == AUTO else compile_net(bundle, precision, made)
+    return Classifier(net, decode)
 
 
 class Classifier:
-    """A compiled bundle; several threads may share one.
-
-    Attributes:
-        net: its segments, which compute logits.
-    """
+    """A compiled bundle; several threads may share one. `net` computes the logits."""
 
     def __init__(self, net: SegmentedNet, decode: DecodeOptions = DEFAULT) -> None:
         self.net, self._decode = net, decode
@@ -129,17 +118,13 @@ class Classifier:
         batch: int = 1,
         on_unreadable: Callable[[ImageError], None] | None = None,
     ) -> Iterator[Prediction]:
-        """Yield each prediction as soon as it is made.
+        """Yield each prediction as soon as it is made; see `classify`.
 
-        Args:
-            pictures: as `classify`.
-            policy: as `classify`.
-            threshold: as `classify`.
-            batch: as `classify`.
-            on_unreadable: called with the error of an image that cannot be read, which is then skipped; None: raise it.
+        `on_unreadable` is called with the error of an image that cannot be read, which is then skipped; None: raise it.
         """
         chosen = self.policy(policy, threshold)
-        for chunk in _chunks(self._read_each(pictures, on_unreadable), batch):
+        images = self._read_each(pictures, on_unreadable)
+        while chunk := list(islice(images, max(1, batch))):
             answers = self.net.decide(np.stack([image for _, image in chunk]), chosen)
             for (source, _), logits, exit_index in zip(chunk, *answers, strict=True):
                 yield make_prediction(self.manifest, chosen, self.net.precision, logits, int(exit_index), source)
@@ -168,10 +153,3 @@ class Classifier:
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ImageError(f"an image in memory is uint8 [height, width, 3], not {picture.dtype} {picture.shape}")
         return fit(picture, self.manifest.input)
-
-
-def _chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """`itertools.batched`, which Python has from 3.12 on."""
-    remaining = iter(items)
-    while chunk := list(islice(remaining, max(1, size))):
-        yield chunk

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gfnet_dynn.bundle.archive import SUFFIX
-from gfnet_dynn.bundle.builtin import find_bundle
+from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import lenient, option, require
@@ -21,11 +20,7 @@ _ARCHIVE = b"PK\x03\x04"  # first bytes of a zip archive
 
 
 def parse_thresholds(text: str) -> float | tuple[float, ...]:
-    """`0.7` → 0.7, `0.7,0.8` → (0.7, 0.8).
-
-    Raises:
-        OptionError: not numbers.
-    """
+    """`0.7` → 0.7, `0.7,0.8` → (0.7, 0.8); raises OptionError."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError as error:

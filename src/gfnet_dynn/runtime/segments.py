@@ -23,41 +23,22 @@ _ELSEWHERE = b"location"  # the key under which ONNX names a file with a tensor'
 
 
 class Answers(NamedTuple):
-    """Logits at the exits taken.
-
-    Attributes:
-        logits: float32 [B, K] of the exit taken.
-        exits: [B], 0 to G; G is the final exit.
-    """
+    """Logits, float32 [B, K], of the exits taken, [B], 0 to G; G is the final exit."""
 
     logits: npt.NDArray[np.float32]
     exits: npt.NDArray[np.intp]
 
 
 class SegmentedNet:
-    """The compiled segments of one bundle in one precision.
+    """The compiled segments of one bundle in one precision; several threads may share it.
 
-    Attributes:
-        manifest: of the bundle.
-        precision: `fp32` or `int8`.
-        engine_name: with its version.
-
-    All segments but the last compute (features, logits, gate), the last one computes logits. Several
-    threads may share it.
+    All segments but the last compute (features, logits, gate), the last one computes logits.
     """
 
     def __init__(self, manifest: Manifest, graphs: Iterable[bytes], precision: str, engine: Engine) -> None:
-        """Compile all segments and check them against the manifest.
+        """Compile all G + 1 segments, from an iterator one at a time in memory, and check them against the manifest.
 
-        Args:
-            manifest: what the graphs should be.
-            graphs: of the G + 1 segments; from an iterator, one at a time is in memory.
-            precision: of the graphs.
-            engine: that compiles them.
-
-        Raises:
-            BundleError: graphs and manifest disagree.
-            EngineError: the engine cannot take a graph.
+        Raises BundleError where they disagree, EngineError if the engine cannot take a graph.
         """
         self.manifest, self.precision, self.engine_name = manifest, precision, engine.name
         self._segments: list[Graph] = []
@@ -97,9 +78,7 @@ class SegmentedNet:
     def decide(self, images: Images, policy: Policy) -> Answers:
         """Run each image up to its exit: those that continue are compacted after each segment.
 
-        Raises:
-            ThresholdError: the thresholds do not fit the exits.
-            ImageError: the images are of another type or size.
+        Raises ThresholdError if the thresholds do not fit the exits, ImageError for images of another type or size.
         """
         features = self._entering(images)
         thresholds = per_exit(policy.thresholds, len(self._segments) - 1)
@@ -125,14 +104,7 @@ class SegmentedNet:
         return Answers(logits, exits)
 
     def all_exits(self, images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """The outputs of every exit for every image.
-
-        Returns:
-            Logits [B, G + 1, K] and gates [B, G].
-
-        Raises:
-            ImageError: the images are of another type or size.
-        """
+        """Logits [B, G + 1, K] and gates [B, G] of every exit for every image; raises ImageError for other images."""
         features = self._entering(images)
         logits, gates = [], []
         for segment in self._segments[:-1]:

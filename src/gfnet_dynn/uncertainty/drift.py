@@ -99,7 +99,7 @@ class ShiftTest:
         p: p-value.
         distance: total variation: share of the images that would have to change, 0 to 1.
         reference_shares: of the calibration images in each exit, bin or class.
-        shares: of the new images.
+        shares: likewise of the new images.
     """
 
     of: str
@@ -111,14 +111,7 @@ class ShiftTest:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The tests of new images against the calibration images.
-
-    Attributes:
-        images: number of new images.
-        reference_images: number of calibration images.
-        significance_level: probability of detecting a shift where there is none, at most.
-        tests: of exits, confidences and classes.
-    """
+    """The tests of new images against the calibration images: of exits, confidences and classes."""
 
     images: int
     reference_images: int
@@ -137,15 +130,10 @@ class Comparison:
 
 
 def reference_of(observed: Observations, num_exits: int, num_classes: int) -> Reference:
-    """The reference for later comparisons.
-
-    Args:
-        observed: calibration images, by the policy that new images will be classified with.
-        num_exits: G + 1.
-        num_classes: K.
+    """The reference for later comparisons: calibration images, by the policy that new images will be classified with.
 
     Raises:
-        CalibrationError: no images, an exit or class that does not exist, or a confidence that is no probability.
+        CalibrationError: no images, or a confidence that is no probability.
     """
     histogram, classes = _count(observed, num_exits, num_classes)
     return Reference(tuple(tuple(row) for row in histogram.tolist()), tuple(classes.tolist()))
@@ -162,7 +150,7 @@ def compare(reference: Reference, observed: Observations, level: float = 0.01, s
 
     Raises:
         OptionError: a level out of range.
-        CalibrationError: too few images, an exit or class that does not exist, or a confidence that is no probability.
+        CalibrationError: too few images, or a confidence that is no probability.
     """
     if not LEAST_LEVEL <= level < 1:
         raise OptionError(
@@ -187,14 +175,11 @@ def compare(reference: Reference, observed: Observations, level: float = 0.01, s
 
 
 def chi_square(pooled: Counts, new: Counts) -> npt.NDArray[np.float64]:
-    """Pearson's statistic of old against new images.
+    """Pearson's statistic of old against new images, [...].
 
     Args:
         pooled: number of old and new images in each of C categories, [C].
         new: number of new ones among them, [..., C]; some, but not all.
-
-    Returns:
-        [...].
     """
     found = pooled > 0
     total, drawn = pooled.sum(), new.sum(axis=-1, keepdims=True)
@@ -224,13 +209,6 @@ def _permutation_p(old: Counts, new: Counts, draws: int, generator: np.random.Ge
 def _count(observed: Observations, num_exits: int, num_classes: int) -> tuple[Counts, Counts]:
     """Number of images by exit and confidence, [G + 1, BINS], and by class, [K]."""
     exits, confidences, classes = observed.exits, observed.confidences, observed.classes
-    if not exits.shape == confidences.shape == classes.shape:
-        raise CalibrationError(f"{len(exits)} images need an exit, a confidence and a class each")
-    if not (((exits >= 0) & (exits < num_exits)).all() and ((classes >= 0) & (classes < num_classes)).all()):
-        raise CalibrationError(
-            f"exits must be from 0 to {num_exits - 1} and classes from 0 to {num_classes - 1}: give images of the same "
-            "bundle and policy"
-        )
     if not ((confidences >= 0) & (confidences <= 1)).all():
         raise CalibrationError("some confidences are not numbers from 0 to 1: check the network")
     bins = np.minimum((confidences.astype(np.float64) * BINS).astype(np.intp), BINS - 1)

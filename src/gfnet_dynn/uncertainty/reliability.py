@@ -2,7 +2,7 @@
 
 Sources: Guo et al., On calibration of modern neural networks, arXiv 1706.04599 (the error, temperature); Nixon et al.,
 Measuring calibration in deep learning, arXiv 1904.01685, and Roelofs et al., Mitigating bias in calibration error
-estimation, arXiv 2012.08668 (bins of equal mass); Brier 1950.
+estimation, arXiv 2012.08668 (bins of equal mass).
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits.arrays import softmax
+from gfnet_dynn.uncertainty.intervals import falling_root
 
-COLDEST = 0.05
-HOTTEST = 20.0
+COLDEST, HOTTEST = 0.05, 20.0
 """Range of the temperatures searched."""
-
-_HALVINGS = 50  # of the range of log T: down to rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Bin:
         confidence: their mean, 0 to 1.
         accuracy: 0 to 1.
         count: number of images, at least 1.
-        standard_error: of the accuracy, binomial; 0 where all or none are correct.
+        standard_error: of the accuracy, binomial.
     """
 
     confidence: float
@@ -62,21 +60,11 @@ def reliability_bins(
     their mean accuracy, so the order of the images does not matter.
 
     Args:
-        confidences: largest probability of each image, [N].
+        confidences: largest probability of each image, [N], N at least 1.
         correct: whether the predicted class is the label, [N].
         bins: how many; at most one for each image.
-
-    Raises:
-        CalibrationError: no images, no bins, or confidences that are no probabilities.
     """
     count = len(confidences)
-    if count == 0 or bins < 1 or correct.shape != confidences.shape:
-        raise CalibrationError(
-            f"{bins} bins of {count} confidences and {len(correct)} verdicts: give at least one bin and one image, and "
-            "whether each image is correct"
-        )
-    if not ((confidences >= 0) & (confidences <= 1)).all():
-        raise CalibrationError("some confidences are not numbers from 0 to 1: check the network")
     distinct, group, sizes = np.unique(confidences.astype(np.float64), return_inverse=True, return_counts=True)
     accuracies = np.bincount(group, weights=correct) / sizes
     ranked, accuracy_at_rank = np.repeat(distinct, sizes), np.repeat(accuracies, sizes)
@@ -94,43 +82,19 @@ def _bin(confidences: npt.NDArray[np.float64], accuracies: npt.NDArray[np.float6
 def equal_mass_error(confidences: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15) -> float:
     """Expected calibration error: mean distance of confidence and accuracy over bins of equal mass, 0 to 1.
 
-    It is biased upwards, the more the fewer images a bin holds: compare networks on equally many images.
-
-    Args:
-        confidences: largest probability of each image, [N].
-        correct: whether the predicted class is the label, [N].
-        bins: how many.
-
-    Raises:
-        CalibrationError: no images, no bins, or confidences that are no probabilities.
+    It is biased upwards, the more the fewer images a bin holds: compare networks on equally many images. Arguments as
+    of `reliability_bins`.
     """
     found = reliability_bins(confidences, correct, bins)
     return sum(each.count * abs(each.confidence - each.accuracy) for each in found) / len(confidences)
-
-
-def brier(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """Brier score: mean squared distance of the probabilities from the label, 0 to 2.
-
-    Args:
-        probabilities: [N, K].
-        labels: class indices, [N].
-
-    Raises:
-        CalibrationError: a label is no class index.
-    """
-    wide = probabilities.astype(np.float64)
-    return float(((wide**2).sum(axis=1) - 2 * of_label(wide, labels) + 1).mean())
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
     """The temperature T that maximises the likelihood of the labels under softmax(logits / T).
 
     It changes confidences, never classes. The mean negative log-likelihood is convex in 1 / T, so its slope has one
-    zero, which is found by bisection.
-
-    Args:
-        logits: of one exit, or of the exits taken, [N, K]; not those of the training images.
-        labels: class indices, [N].
+    zero, which is found by bisection. Logits are of one exit, or of the exits taken, [N, K], and not those of training
+    images; labels are class indices, [N].
 
     Returns:
         T, from `COLDEST` to `HOTTEST`; a bound where the likelihood still grows there: `COLDEST` where all are correct.
@@ -153,8 +117,4 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
         return COLDEST
     if slope(HOTTEST) >= 0:
         return HOTTEST
-    cold, hot = math.log(COLDEST), math.log(HOTTEST)
-    for _ in range(_HALVINGS):
-        middle = (cold + hot) / 2
-        cold, hot = (middle, hot) if slope(math.exp(middle)) > 0 else (cold, middle)
-    return math.exp(hot)
+    return math.exp(falling_root(lambda each: slope(math.exp(each)), math.log(COLDEST), math.log(HOTTEST)))

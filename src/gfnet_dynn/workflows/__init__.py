@@ -3,7 +3,8 @@
 >>> from gfnet_dynn.workflows import ClassifyRequest, classify
 >>> result = classify(ClassifyRequest(bundle="scene.gfd", images=["photos"]))
 
-What is in a bundle is read and changed by the functions of `gfnet_dynn.workflows.bundles`.
+`on_progress` is called with what is being done, the number of items done and that of all; `log` with lines for the
+user. What is in a bundle is read and changed by the functions of `gfnet_dynn.workflows.bundles`.
 
 Nothing is imported before it is used, and nothing but training, export and the evaluation of runs needs torch.
 """
@@ -36,10 +37,9 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.workflows.classification import ClassifyResult, classify, iter_classify
     from gfnet_dynn.workflows.costing import CostRequest, CostResult, cost
     from gfnet_dynn.workflows.datasets import DataListResult, check_dataset, list_datasets
-    from gfnet_dynn.workflows.evaluation import evaluate
+    from gfnet_dynn.workflows.evaluation import evaluate, report
     from gfnet_dynn.workflows.exporting import ExportResult, export
     from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
-    from gfnet_dynn.workflows.reports import report
     from gfnet_dynn.workflows.training import TrainResult, train
 
 __all__ = ["DataListRequest", "DataListResult", "list_datasets"]
@@ -78,10 +78,9 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "workflows.classification": ("ClassifyResult", "classify", "iter_classify"),
     "workflows.costing": ("CostRequest", "CostResult", "cost"),
     "workflows.datasets": ("DataListResult", "check_dataset", "list_datasets"),
-    "workflows.evaluation": ("evaluate",),
+    "workflows.evaluation": ("evaluate", "report"),
     "workflows.exporting": ("ExportResult", "export"),
     "workflows.monitoring": ("MonitorResult", "monitor"),
-    "workflows.reports": ("report",),
     "workflows.training": ("TrainResult", "train"),
 }
 

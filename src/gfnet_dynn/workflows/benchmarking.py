@@ -12,15 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from gfnet_dynn.benchmark.candidates import BundleCandidate, Candidate
-from gfnet_dynn.benchmark.cold_start import ColdStart, measure_cold_start
-from gfnet_dynn.benchmark.energy.find import find_meters
-from gfnet_dynn.benchmark.energy_use import measure_energy
-from gfnet_dynn.benchmark.measurement import Sample, measure_candidates, measure_preprocessing
+from gfnet_dynn.benchmark.energy_use import find_meters, measure_energy
+from gfnet_dynn.benchmark.measurement import (
+    ColdStart,
+    Sample,
+    measure_candidates,
+    measure_cold_start,
+    measure_preprocessing,
+)
 from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.bundle.builtin import find_bundle
-from gfnet_dynn.errors import EngineError
+from gfnet_dynn.errors import EngineError, require_extra
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
@@ -29,18 +33,12 @@ from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.workflows.extras import require_export, require_torch
 
 
 def benchmark(
     request: BenchmarkRequest, *, on_progress: OnProgress = ignore_progress, log: Log = ignore_log
 ) -> BenchmarkResult:
     """Measure a bundle, a run or a named model, and whatever it is compared with.
-
-    Args:
-        request: candidates, images, rounds, meters.
-        on_progress: called after each round, and after each candidate under a meter.
-        log: called with what takes long before anything is measured.
 
     Raises:
         BundleError: a bundle is missing, damaged, or without that policy.
@@ -100,17 +98,17 @@ def _find_candidates(
         subject = _Subject(bundle.manifest.input, bundle, engines)
         candidates, classes = list(_in_engines(request, bundle, request.policy, engines)), bundle.manifest.classes
     else:
-        require_torch("benchmarking in torch")
+        require_extra("benchmarking in torch", "train")
         from gfnet_dynn.workflows.torch_candidates import find_network
 
-        network = find_network(request)
-        subject, candidates, classes = _Subject(network.spec.input), [network.candidate()], network.spec.classes
+        network, spec = find_network(request)
+        subject, candidates, classes = _Subject(spec.input), [network], spec.classes
     with tempfile.TemporaryDirectory() as folder:
         for name in request.against:
             baseline = _baseline(name, classes, files, request.decode, Path(folder), log)
             candidates += _in_engines(request, baseline, None, engines)
     if request.torch is not None and subject.bundle is not None:
-        require_torch("benchmarking in torch")
+        require_extra("benchmarking in torch", "train")
         from gfnet_dynn.workflows.torch_candidates import find_run_of_bundle
 
         candidates += find_run_of_bundle(request, subject.bundle)
@@ -146,11 +144,11 @@ def _baseline(
     """Another bundle, or a static network by name, exported for this benchmark."""
     if name.casefold() not in BACKBONES:
         return read_bundle(find_bundle(name))
-    require_export()
-    from gfnet_dynn.export.baselines import BaselineRequest, write_baseline
+    require_extra("export", "train,export")
+    from gfnet_dynn.export.bundle import write_baseline
 
     log(f"exporting {name} with ImageNet weights")
-    return read_bundle(write_baseline(BaselineRequest(name, classes, tuple(files), decode), folder))
+    return read_bundle(write_baseline(name, classes, files, folder, decode))
 
 
 def _in_engines(

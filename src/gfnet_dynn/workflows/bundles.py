@@ -13,21 +13,19 @@ from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.reporting.table import Table, Tabular
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import Proportion
 from gfnet_dynn.units import percent
+from gfnet_dynn.wording import some
 
 _CLASSES_SHOWN = 12
 
 
 @dataclass(frozen=True)
 class BundleInfo(Tabular):
-    """A bundle as tables.
-
-    Attributes:
-        bundle: that is described.
-    """
+    """A bundle as tables; a built-in model goes by its `name`."""
 
     bundle: Bundle
+    name: str | None = None
 
     def tables(self) -> Sequence[Table]:
         """Network, exits, precisions, policies."""
@@ -41,33 +39,26 @@ class BundleInfo(Tabular):
             (name, str(len(files)), f"{sum(manifest.files[file].bytes for file in files) / 1e6:.3g}")
             for name, files in manifest.precisions.items()
         )
-        policies = tuple(
-            (
-                each.name,
-                "default" if each is manifest.policies[0] else "",
-                each.score,
-                ", ".join(each.covered) or "–",
-                _guarantee(each),
-            )
-            for each in manifest.policies
-        )
+        policies = []
+        for each in manifest.policies:
+            default = "default" if each is manifest.policies[0] else ""
+            guarantee = str(each.guarantee.get("statement") or each.source)
+            policies.append((each.name, default, each.score, ", ".join(each.covered) or "–", guarantee))
         return [
             *([] if manifest.card is None else _card_tables(manifest.card)),
-            Table(str(self.bundle.path), ("", "value"), self._network()),
+            Table(self.name or str(self.bundle.path), ("", "value"), self._network()),
             Table("Exits", ("exit", "after block", "M MACs", "of full"), exits),
             Table("Precisions", ("precision", "segments", "MB"), precisions),
-            Table("Exit policies", ("policy", "", "score", "covers", "guarantee or source"), policies),
+            Table("Exit policies", ("policy", "", "score", "covers", "guarantee or source"), tuple(policies)),
         ]
 
     def _network(self) -> tuple[tuple[str, str], ...]:
         manifest = self.bundle.manifest
-        shown = manifest.classes[:_CLASSES_SHOWN]
-        more = f" and {len(manifest.classes) - len(shown)} more" if len(shown) < len(manifest.classes) else ""
         size, pad = manifest.input.size, manifest.input.pad
         origin = {name: value for name, value in manifest.provenance.items() if isinstance(value, str | int)}
         return (
             ("model", manifest.model),
-            ("classes", f"{len(manifest.classes)}: {', '.join(shown)}{more}"),
+            ("classes", f"{len(manifest.classes)}: {some(manifest.classes, _CLASSES_SHOWN)}"),
             ("input", f"{size} × {size} px RGB" + (f", {pad} px of padding included" if pad else "")),
             ("SHA-256", self.bundle.sha256[:12]),
             *((name.replace("_", " "), str(value)) for name, value in origin.items()),
@@ -84,26 +75,17 @@ def _card_tables(card: Card) -> list[Table]:
         ("licence", card.licence),
         ("made by", card.recipe),
     )
-    policies = tuple(
-        (
-            name,
-            str(Proportion(each.accuracy, *each.interval, card.images)),
-            percent(each.macs_share, 0),
-            "thresholds chosen on these images" if each.calibrated_on_these else "",
-        )
-        for name, each in card.policies.items()
-    )
+    policies = []
+    for name, each in card.policies.items():
+        accuracy = str(Proportion(each.accuracy, *each.interval, card.images))
+        remark = "thresholds chosen on these images" if each.calibrated_on_these else ""
+        policies.append((name, accuracy, percent(each.macs_share, 0), remark))
     classes = tuple((name, percent(share, 1)) for name, share in card.class_accuracy.items())
     return [
         Table(card.title, ("", "value"), facts),
-        Table(f"Measured on {card.measured_on}", ("policy", "accuracy (95%)", "MACs", ""), policies),
+        Table(f"Measured on {card.measured_on}", ("policy", "accuracy (95%)", "MACs", ""), tuple(policies)),
         Table("Accuracy of the full network by class", ("class", "accuracy"), classes),
     ]
-
-
-def _guarantee(policy: Policy) -> str:
-    statement = policy.guarantee.get("statement")
-    return str(statement) if statement else policy.source
 
 
 def info(path: Path) -> BundleInfo:
@@ -125,8 +107,7 @@ def set_default(path: Path, name: str) -> Path:
     require_own(path)
 
     def change(manifest: Manifest) -> Manifest:
-        policy = manifest.policy(name)
-        return replace(manifest, policies=(policy, *_others(manifest, name)))
+        return replace(manifest, policies=(manifest.policy(name), *_others(manifest, name)))
 
     return update_bundle(path, change)
 

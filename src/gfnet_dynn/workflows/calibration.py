@@ -18,6 +18,7 @@ from gfnet_dynn.calibration.result import CalibrationResult, make_result
 from gfnet_dynn.calibration.search import FoundPolicy, find_policy
 from gfnet_dynn.errors import BundleError, CalibrationError, StorageError
 from gfnet_dynn.guarantees.budget import Costs
+from gfnet_dynn.options import flag
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.plot import new_figure
 from gfnet_dynn.runtime.engine import EngineOptions, default_threads, make_engine
@@ -28,10 +29,6 @@ def calibrate(request: CalibrationRequest, *, on_progress: OnProgress = ignore_p
     """Find the cheapest exit policy that keeps a risk, a budget or both, and store it in the bundle.
 
     It becomes the bundle's default, unless it saves nothing or the default is both more accurate and cheaper.
-
-    Args:
-        request: bundle, images, risk, budget and files to write.
-        on_progress: called while images are read and classified.
 
     Raises:
         BundleError: the bundle is missing or damaged, or a built-in model that would be changed.
@@ -129,18 +126,11 @@ def _doubts(manifest: Manifest) -> list[str]:
 
 def _require_separate_files(request: CalibrationRequest) -> None:
     """No result replaces another or an input; but the bundle and kept outputs may be written back."""
-    given: Mapping[str, Path | None] = {
-        "BUNDLE": request.bundle,
-        "IMAGES": request.images,
-        "--benchmark": request.benchmark,
+    given = {"BUNDLE": request.bundle, "IMAGES": request.images, "--benchmark": request.benchmark}
+    results: dict[str, Path | None] = {
+        flag(name): getattr(request, name) for name in ("output", "report", "plot", "outputs")
     }
-    results: Mapping[str, Path | None] = {
-        "--output": request.output,
-        "--report": request.report,
-        "--plot": request.plot,
-        "--outputs": request.outputs,
-    }
-    for target in filter(None, (request.output or request.bundle, request.report, request.plot, request.outputs)):
+    for target in filter(None, (request.output or request.bundle, *results.values())):
         if target.is_dir():
             raise StorageError(f"{target} is a folder: name the file to write")
         require_writable(target.absolute().parent)

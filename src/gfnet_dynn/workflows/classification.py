@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.errors import DataError, ModelChoiceError
+from gfnet_dynn.images.files import describe_skipped, require_images
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runtime.model_choice import choose_model
@@ -15,17 +16,11 @@ from gfnet_dynn.runtime.prediction import Prediction
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.runtime.request import ClassifyRequest
 from gfnet_dynn.units import percent
-from gfnet_dynn.workflows.image_files import find_readable
 
 
 @dataclass(frozen=True)
 class ClassifyResult(Tabular):
-    """Predictions for images.
-
-    Attributes:
-        predictions: one for each readable image, in the order of the files.
-        unreadable: one error for each file or folder that cannot be read.
-    """
+    """Predictions in the order of the files, and one error for each file or folder that cannot be read."""
 
     predictions: tuple[Prediction, ...]
     unreadable: tuple[DataError, ...]
@@ -47,11 +42,7 @@ class ClassifyResult(Tabular):
 
 
 def classify(request: ClassifyRequest) -> ClassifyResult:
-    """Classify images; see `iter_classify` for its errors, and for more images than fit into memory as results.
-
-    Args:
-        request: bundle, images, exit policy, engine.
-    """
+    """Classify images; see `iter_classify` for its errors, and for more images than fit into memory as results."""
     unreadable: list[DataError] = []
     predictions = tuple(iter_classify(request, on_unreadable=unreadable.append))
     return ClassifyResult(predictions, tuple(unreadable))
@@ -66,13 +57,10 @@ def iter_classify(
 ) -> Iterator[Prediction]:
     """Yield each prediction as soon as it is made.
 
-    Args:
-        request: bundle, images, exit policy, engine.
-        on_unreadable: called with the error of each file or folder that cannot be read, which is then skipped;
-            by default it is raised.
-        log: called with notes on skipped files, on the model that was chosen, and where the policy was not calibrated
-            in the precision that runs.
-        ask: returns the name of a built-in model where none follows from the images; None: raise the error.
+    `on_unreadable` is called with the error of each file or folder that cannot be read, which is then skipped; by
+    default it is raised. `log` receives notes on skipped files, on the model that was chosen, and where the policy was
+    not calibrated in the precision that runs. `ask` returns the name of a built-in model where none follows from the
+    images; by default the error is raised.
 
     Raises:
         BundleError: missing, damaged, of another version, or without that policy or precision.
@@ -108,3 +96,26 @@ def _chosen(files: Sequence[Path], gsd: float | None, log: Log, ask: Callable[[M
         return find_bundle(ask(error))
     log(f"note: model {choice.name}: {choice.reason}")
     return choice.bundle
+
+
+def find_readable(
+    places: Sequence[Path], on_unreadable: Callable[[DataError], None] | None, log: Log = ignore_log
+) -> list[Path]:
+    """The images in files and folders that can be read, in order; as `iter_classify`.
+
+    Raises:
+        DataError: a place cannot be read or has no image, and it is the only one or `on_unreadable` is None.
+    """
+    files: list[Path] = []
+    for place in places:
+        try:
+            found = require_images(place)
+        except DataError as error:
+            if len(places) == 1 or on_unreadable is None:
+                raise
+            on_unreadable(error)
+        else:
+            files += found.images
+            if found.skipped:
+                log(f"note: {describe_skipped(found.skipped)} skipped, such as {found.skipped[0]}")
+    return files

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import option
+from gfnet_dynn.errors import require_extra
+from gfnet_dynn.options import option, require
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input, parse_exits
 from gfnet_dynn.units import percent
-from gfnet_dynn.workflows.extras import require_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,33 +26,12 @@ class CostRequest:
     pad: bool = option(False, "Pad the input to whole patches.")
 
     def __post_init__(self) -> None:
-        if self.num_classes < 2:
-            raise OptionError(f"--num-classes must be at least 2, not {self.num_classes}")
-
-    def specs(self) -> dict[str, NetSpec]:
-        """What is counted, by name.
-
-        Raises:
-            SpecError: an unknown model, or a size or exits that it cannot have.
-        """
-        classes, found = tuple(map(str, range(self.num_classes))), {}
-        for name in [self.model] if self.model else BACKBONES:
-            backbone = find_backbone(name)
-            exits = backbone.default_exits if self.exits is None else self.exits
-            image = make_input(backbone, self.input_size, pad=self.pad)
-            found[name] = NetSpec(backbone, exits, image, classes, backbone.exit_pooling)
-        return found
+        require(self, ("num_classes",), lambda count: count >= 2, "be at least 2")
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """One network.
-
-    Attributes:
-        spec: its description.
-        parameters: number of weights.
-        exit_macs: multiply-accumulates of one image up to each exit, [G + 1]; the last is the full network.
-    """
+    """One network: its weights, and multiply-accumulates of one image up to each exit, [G + 1]."""
 
     spec: NetSpec
     parameters: int
@@ -79,9 +57,8 @@ def _rows(name: str, cost: NetworkCost) -> list[tuple[str, ...]]:
     size = f"{image.size - image.pad} + {image.pad}" if image.pad else str(image.size)
     rows: list[tuple[str, ...]] = []
     first = (name, size, f"{cost.parameters / 1e6:.2f} M")
-    for place, macs in zip(
-        (*(f"block {block}" for block in cost.spec.exit_blocks), "last block"), cost.exit_macs, strict=True
-    ):
+    places = (*(f"block {block}" for block in cost.spec.exit_blocks), "last block")
+    for place, macs in zip(places, cost.exit_macs, strict=True):
         share = percent(macs / cost.exit_macs[-1], 0)
         rows.append((*first, place, f"{macs / 1e6:.0f}", share, f"{2 * macs / 1e9:.2f}"))
         first = ("", "", "")
@@ -95,13 +72,17 @@ def cost(request: CostRequest) -> CostResult:
         MissingExtraError: torch is not installed.
         SpecError: an unknown model, or a size or exits that it cannot have.
     """
-    require_torch("counting costs")
+    require_extra("counting costs", "train")
     import torch
 
     from gfnet_dynn.model.early_exit import build_net
 
-    found = {}
-    for name, spec in request.specs().items():
+    classes, found = tuple(map(str, range(request.num_classes))), {}
+    for name in [request.model] if request.model else BACKBONES:
+        backbone = find_backbone(name)
+        exits = backbone.default_exits if request.exits is None else request.exits
+        image = make_input(backbone, request.input_size, pad=request.pad)
+        spec = NetSpec(backbone, exits, image, classes, backbone.exit_pooling)
         with torch.device("meta"):  # shapes only, no memory for weights
             net = build_net(spec)
         found[name] = NetworkCost(spec, sum(each.numel() for each in net.parameters()), net.exit_macs())

@@ -17,11 +17,7 @@ from gfnet_dynn.reporting.table import Table, Tabular
 
 @dataclass(frozen=True)
 class DataListResult(Tabular):
-    """The data sets known by name.
-
-    Attributes:
-        configs: by name.
-    """
+    """The data sets known by name."""
 
     configs: dict[str, DatasetConfig]
 
@@ -52,10 +48,6 @@ def list_datasets(request: DataListRequest) -> DataListResult:
 
 def check_dataset(request: DataCheckRequest, *, on_progress: OnProgress = ignore_progress) -> DataCheckResult:
     """Decode and compare every image of a data set.
-
-    Args:
-        request: name or folder.
-        on_progress: called with images.
 
     Raises:
         DataError: neither a known name nor a folder of class folders, or there are no images.

@@ -1,27 +1,31 @@
-"""Evaluate a bundle on class folders (no torch), or a run on the images that its training held out."""
+"""Evaluate a bundle (no torch) or a run on images that its training held out, and compare evaluated runs."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.display import printable
-from gfnet_dynn.errors import DataError, MissingExtraError
-from gfnet_dynn.evaluation.evaluation import Evaluator, Mistake, Subject
+from gfnet_dynn.errors import DataError, MissingExtraError, require_extra
+from gfnet_dynn.evaluation.comparison import EvaluatedRun, compare, read_run
+from gfnet_dynn.evaluation.comparison_report import ReportResult
+from gfnet_dynn.evaluation.evaluation import Evaluator, Subject
 from gfnet_dynn.evaluation.labelled_folder import collect_from_files, find_labelled, seen_in_training
-from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.evaluation.request import EvaluationRequest, ReportRequest
 from gfnet_dynn.evaluation.result import EvaluationResult
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
-from gfnet_dynn.reporting.page import html_page
+from gfnet_dynn.reporting.table import html_page
+from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.runtime.predictor import load
-from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.system.storage import require_writable, write_bytes, write_json
 from gfnet_dynn.units import percent
-from gfnet_dynn.workflows.extras import require_plots, require_torch
 
 _MISTAKES = 24
 
@@ -30,10 +34,6 @@ def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_pro
     """Evaluate exit policies: accuracy with intervals, exits, cost, classes, mistakes.
 
     For a run a report is written beside its weights; for a bundle where the request names a folder.
-
-    Args:
-        request: network, images, where to write.
-        on_progress: called while images are read.
 
     Raises:
         BundleError, CheckpointError: the network cannot be read.
@@ -47,8 +47,8 @@ def evaluate(request: EvaluationRequest, *, on_progress: OnProgress = ignore_pro
     if request.is_bundle:
         result = _evaluate_bundle(request, on_progress)
     else:
-        require_torch("evaluating a run")
-        from gfnet_dynn.workflows.run_evaluation import evaluate_run
+        require_extra("evaluating a run", "train")
+        from gfnet_dynn.workflows.subject import evaluate_run
 
         result, folder = evaluate_run(request, _MISTAKES, on_progress)
     files = _write_report(result, folder) if folder else []
@@ -88,7 +88,7 @@ def _write_report(result: EvaluationResult, folder: Path) -> list[Path]:
     if result.mistakes:
         files.append(_write_mistakes(result, folder / "mistakes.png"))
     try:
-        require_plots()
+        require_extra("an HTML report with plots", "plots")
     except MissingExtraError:  # on a device the figures alone will do
         return files
     from gfnet_dynn.evaluation.plots import draw_accuracy, draw_evaluation
@@ -98,17 +98,56 @@ def _write_report(result: EvaluationResult, folder: Path) -> list[Path]:
 
 
 def _write_mistakes(result: EvaluationResult, path: Path) -> Path:
-    tiles = [_tile(each, result.subject.input) for each in result.mistakes]
-    policy = result.default.policy.name
-    title = f"{len(tiles)} most confident mistakes, policy {policy}: {result.title}"
+    tiles = []
+    for each in result.mistakes:
+        answer = f"{percent(each.confidence, 1)}, {each.exit}"
+        lines = (f"is: {each.true}", f"predicted: {each.predicted}", answer, each.file.name)
+        tiles.append(Tile(load_input(each.file, result.subject.input), lines))
+    title = f"{len(tiles)} most confident mistakes, policy {result.default.policy.name}: {result.title}"
     return write_contact_sheet(path, title if tiles else f"No mistakes: {result.title}", tiles)
 
 
-def _tile(mistake: Mistake, image: InputSpec) -> Tile:
-    lines = (
-        f"is: {mistake.true}",
-        f"predicted: {mistake.predicted}",
-        f"{percent(mistake.confidence, 1)}, {mistake.exit}",
-        mistake.file.name,
+_EARLIER = re.compile(r"(.+)\.previous-\d+")
+
+
+def report(request: ReportRequest) -> ReportResult:
+    """Compare runs, and write the comparison as Markdown, HTML, JSON and a plot.
+
+    Folders that are no runs, runs that were moved aside by one of the others, and runs without evaluation are skipped.
+
+    Raises:
+        DataError: no evaluated run is left, one is damaged, or two repeat each other.
+        StorageError: nothing can be written there.
+        MissingExtraError: matplotlib is not installed.
+    """
+    require_extra("an HTML report with plots", "plots")
+    runs, skipped = _read_runs(request.runs)
+    if not runs:
+        raise DataError("no evaluated run to report on: " + "; ".join(skipped))
+    folder = require_writable(request.output)
+    result = ReportResult(compare(runs), tuple(skipped))
+    title = "Runs compared"
+    files = (
+        write_bytes(folder / "comparison.md", f"# {title}\n\n{result.to_markdown()}".encode()),
+        write_bytes(folder / "comparison.html", html_page(title, result.tables(), [result.draw()], result.notes())),
+        write_json(folder / "comparison.json", result.to_dict()),
+        result.plot(folder / "comparison.png"),
     )
-    return Tile(load_input(mistake.file, image), lines)
+    return replace(result, files=files)
+
+
+def _read_runs(folders: Sequence[Path]) -> tuple[list[EvaluatedRun], list[str]]:
+    runs: list[EvaluatedRun] = []
+    skipped: list[str] = []
+    given = {folder.resolve() for folder in folders}
+    for folder in folders:
+        layout, earlier = RunLayout(folder), _EARLIER.fullmatch(folder.name)
+        if not layout.record.is_file():
+            skipped.append(f"skipped {folder}: not a run, it has no {layout.record.name}")
+        elif earlier and folder.with_name(earlier[1]).resolve() in given:
+            skipped.append(f"skipped {folder}: the earlier run in the folder {earlier[1]}")
+        elif not layout.evaluation.is_file():
+            skipped.append(f"skipped {folder}: not evaluated; run: gfnet-dynn evaluate {shlex.quote(str(folder))}")
+        else:
+            runs.append(read_run(folder))
+    return runs, skipped

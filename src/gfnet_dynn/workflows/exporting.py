@@ -25,8 +25,7 @@ from gfnet_dynn.images.fingerprint import BYTES
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.system.storage import require_writable, write_bytes
-from gfnet_dynn.uncertainty.paired import PairedDifference
-from gfnet_dynn.uncertainty.proportion import Proportion
+from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion
 from gfnet_dynn.units import percent
 from gfnet_dynn.workflows.subject import find_origin, find_source, load_subject
 
@@ -36,14 +35,11 @@ _CHECKED = 32  # images on which the single graph is compared with the segments
 
 @dataclass(frozen=True)
 class ExportResult(Tabular):
-    """A bundle that was written.
+    """A bundle that was written, and the ONNX file beside it, if any.
 
     Attributes:
-        bundle: the file.
-        manifest: of the bundle.
         differences: accuracy less that of fp32 on the selection split, by precision and policy; of a precision that
             was left out too.
-        single_graph: the ONNX file beside, or None.
         remarks: on the data and the lineage of the network.
     """
 
@@ -56,30 +52,20 @@ class ExportResult(Tabular):
     def tables(self) -> Sequence[Table]:
         """Accuracy and exits by precision and policy; precisions against fp32."""
         images = self.manifest.report["parity"]["images"]
-        rows = tuple(
-            (
-                precision,
-                name,
-                str(Proportion(each["accuracy"], each["accuracy_interval"][0], each["accuracy_interval"][1], images)),
-                percent(each["macs_share"], 0),
-                " ".join(f"{100 * share:.0f}" for share in each["exit_shares"]),
-            )
-            for precision, policies in self.manifest.report["precisions"].items()
-            for name, each in policies.items()
-        )
+        rows = []
+        for precision, policies in self.manifest.report["precisions"].items():
+            for name, each in policies.items():
+                low, high = each["accuracy_interval"]
+                accuracy = str(Proportion(each["accuracy"], low, high, images))
+                shares = " ".join(f"{100 * share:.0f}" for share in each["exit_shares"])
+                rows.append((precision, name, accuracy, percent(each["macs_share"], 0), shares))
         title = f"{self.manifest.model}: {self.manifest.report['measured_on']}"
         headings = ("precision", "policy", "accuracy (95%)", "MACs", "% of images at each exit")
-        return [Table(title, headings, rows), *map(self._against_fp32, self.differences)]
+        return [Table(title, headings, tuple(rows)), *map(self._against_fp32, self.differences)]
 
     def _against_fp32(self, precision: str) -> Table:
         rows = tuple(
-            (
-                name,
-                difference_text(each),
-                str(each.gained),
-                str(each.lost),
-                str(each.n),
-            )
+            (name, difference_text(each), str(each.gained), str(each.lost), str(each.n))
             for name, each in self.differences[precision].items()
         )
         headings = ("policy", "difference (95%)", "gained", "lost", "images")
@@ -98,11 +84,6 @@ class ExportResult(Tabular):
 
 def export(request: ExportRequest, *, on_progress: OnProgress = ignore_progress, log: Log = ignore_log) -> ExportResult:
     """Write a trained network as a bundle.
-
-    Args:
-        request: the run, and where to write.
-        on_progress: called while images are read.
-        log: called with what is being done.
 
     Raises:
         CheckpointError: the run cannot be read.
@@ -134,8 +115,11 @@ def export(request: ExportRequest, *, on_progress: OnProgress = ignore_progress,
     bundle = write_bundle(request.bundle, exported.manifest, exported.files)
     if request.single_graph:
         write_bytes(request.single_graph, joined)
-    remarks = (*trained.remarks, *_doubts(learned_from.unknown))
-    return ExportResult(bundle, exported.manifest, exported.differences, request.single_graph, remarks)
+    remarks = [*trained.remarks]
+    if learned_from.unknown:
+        named = " and ".join(learned_from.unknown)
+        remarks.append(f"The training images of {named} are not known: calibrate on no image that may be among them.")
+    return ExportResult(bundle, exported.manifest, exported.differences, request.single_graph, tuple(remarks))
 
 
 def _join(exported: Exported, held_out: LabelledImages) -> bytes:
@@ -144,13 +128,6 @@ def _join(exported: Exported, held_out: LabelledImages) -> bytes:
     content = bytes(joined.SerializeToString())
     require_same_answers(content, exported, policy, held_out.pixels[:_CHECKED])
     return content
-
-
-def _doubts(unknown: Sequence[str]) -> tuple[str, ...]:
-    if not unknown:
-        return ()
-    named = " and ".join(unknown)
-    return (f"The training images of {named} are not known: calibrate on no image that may be among them.",)
 
 
 def _read(data: SceneData, part: str, count: int | None, on_progress: OnProgress) -> LabelledImages:

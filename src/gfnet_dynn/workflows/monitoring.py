@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from gfnet_dynn.bundle.archive import read_bundle
-from gfnet_dynn.bundle.learned_from import find_learned
-from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.bundle.archive import Bundle, read_bundle
+from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.request import MonitorRequest
 from gfnet_dynn.errors import CalibrationError, DataError
 from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.images.fit import decode_options
+from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runtime.precision import AUTO
+from gfnet_dynn.runtime.prediction import Prediction
 from gfnet_dynn.runtime.predictor import load
-from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Comparison, Observations, Reference, compare
+from gfnet_dynn.uncertainty.drift import FEWEST_IMAGES, Comparison, Observations, Reference, ShiftTest, compare
 from gfnet_dynn.units import percent, points
 from gfnet_dynn.wording import counted
-from gfnet_dynn.workflows.image_files import find_readable
-from gfnet_dynn.workflows.prediction_log import Entry, read_logs
+from gfnet_dynn.workflows.classification import find_readable
 
+_SHOWN = 40  # characters of a log's text in a message
 _LOGS = (".json", ".jsonl", ".ndjson", ".log")
 _CLASSES_SHOWN = 8
 
 
 @dataclass(frozen=True)
 class MonitorResult(Tabular):
-    """The comparison of new images with the calibration images.
-
-    Attributes:
-        comparison: the tests.
-        policy: name of the exit policy.
-        precision: of the network.
-        exits: names, in order.
-        classes: names, in order.
-        unreadable: one error for each file or folder that cannot be read.
-    """
+    """The comparison of new images with the calibration images: by which policy, and what could not be read."""
 
     comparison: Comparison
     policy: str
@@ -63,20 +57,9 @@ class MonitorResult(Tabular):
         most = np.argsort(-np.abs(np.subtract(classes.shares, classes.reference_shares)), kind="stable")
         return [
             Table("Tests for a shift", ("of", "p", "total variation"), tests, caption),
-            self._shares("exit", self.exits, exits.reference_shares, exits.shares, range(len(self.exits))),
-            self._shares(
-                "class", self.classes, classes.reference_shares, classes.shares, most[:_CLASSES_SHOWN].tolist()
-            ),
+            _shares("exit", self.exits, exits, range(len(self.exits))),
+            _shares("class", self.classes, classes, most[:_CLASSES_SHOWN].tolist()),
         ]
-
-    def _shares(
-        self, of: str, names: Sequence[str], then: Sequence[float], now: Sequence[float], rows: Sequence[int]
-    ) -> Table:
-        shown = tuple(
-            (names[row], percent(then[row], 1), percent(now[row], 1), points(now[row] - then[row])) for row in rows
-        )
-        more = "" if len(shown) == len(names) else f"The {len(shown)} of {len(names)} classes that differ most."
-        return Table(f"Shares by {of}", (of, "calibration", "new", "difference"), shown, more)
 
     def notes(self) -> Sequence[str]:
         """The verdict, with what to do."""
@@ -90,6 +73,15 @@ class MonitorResult(Tabular):
         return {**asdict(self.comparison), "shift_detected": shift, "policy": self.policy, "precision": self.precision}
 
 
+def _shares(of: str, names: Sequence[str], found: ShiftTest, rows: Sequence[int]) -> Table:
+    then, now = found.reference_shares, found.shares
+    shown = tuple(
+        (names[row], percent(then[row], 1), percent(now[row], 1), points(now[row] - then[row])) for row in rows
+    )
+    more = "" if len(shown) == len(names) else f"The {len(shown)} of {len(names)} classes that differ most."
+    return Table(f"Shares by {of}", (of, "calibration", "new", "difference"), shown, more)
+
+
 def monitor(
     request: MonitorRequest,
     *,
@@ -98,10 +90,7 @@ def monitor(
 ) -> MonitorResult:
     """Compare exits, confidences and predicted classes of new images with those at calibration.
 
-    Args:
-        request: bundle, images or logs, exit policy.
-        on_unreadable: called with the error of each file or folder that cannot be read; the others go on.
-        log: called with notes on skipped images.
+    `on_unreadable` is called with the error of each file or folder that cannot be read, which is then skipped.
 
     Raises:
         BundleError: the bundle is missing or damaged, or has no such policy.
@@ -115,25 +104,27 @@ def monitor(
         unreadable.append(error)
         on_unreadable(error)
 
-    manifest = read_bundle(request.bundle).manifest
+    bundle = read_bundle(request.bundle)
+    manifest = bundle.manifest
     policy = _calibrated(manifest, request.policy)
     logs = [each for each in request.images if each.suffix.lower() in _LOGS]
     places = [each for each in request.images if each not in logs]
-    entries = read_logs(logs, manifest, policy)
-    precision = _common_precision(request.precision, entries)
+    made: list[_Entry | Prediction] = [*_read_logs(logs, manifest, policy)]
+    precision = _common_precision(request.precision, made)
     if places:
-        entries += _classify(request, policy, precision, places, omit, log)
-    if not entries:
+        files = _new_images(bundle, request.decode, find_readable(places, omit, log), log)
+        made += _classify(request, policy, precision, files, omit)
+    if not made:
         raise CalibrationError(f"the logs are empty: give at least {FEWEST_IMAGES} images")
-    precision = entries[0].precision
+    precision = made[0].precision
+    exits = tuple(each.name for each in manifest.exits)
     observed = Observations(
-        np.array([each.exit_index for each in entries], np.intp),
-        np.array([each.confidence for each in entries], np.float64),
-        np.array([each.class_index for each in entries], np.intp),
+        np.array([exits.index(each.exit) for each in made], np.intp),
+        np.array([each.confidence for each in made], np.float64),
+        np.array([manifest.classes.index(each.label) for each in made], np.intp),
     )
     found = compare(_reference(policy, precision), observed, request.significance_level, request.seed)
-    names = tuple(each.name for each in manifest.exits)
-    return MonitorResult(found, policy.name, precision, names, manifest.classes, tuple(unreadable))
+    return MonitorResult(found, policy.name, precision, exits, manifest.classes, tuple(unreadable))
 
 
 def _calibrated(manifest: Manifest, name: str | None) -> Policy:
@@ -145,7 +136,7 @@ def _calibrated(manifest: Manifest, name: str | None) -> Policy:
     raise CalibrationError(f"the policy {policy.name} is not calibrated: {known}")
 
 
-def _common_precision(asked: str, logged: Sequence[Entry]) -> str:
+def _common_precision(asked: str, logged: Sequence[_Entry | Prediction]) -> str:
     """That of the logs, if there are any, for images beside them too."""
     if not logged or asked in (AUTO, logged[0].precision):
         return logged[0].precision if logged else asked
@@ -164,19 +155,16 @@ def _reference(policy: Policy, precision: str) -> Reference:
     )
 
 
-def _new_images(request: MonitorRequest, files: Sequence[Path], log: Log) -> list[Path]:
+def _new_images(bundle: Bundle, decode: DecodeOptions, files: Sequence[Path], log: Log) -> list[Path]:
     """Without copies of training images, on which the network is more confident."""
-    bundle = read_bundle(request.bundle)
-    decode = decode_options(bundle.manifest.input, request.decode)
-    fingerprints, _ = fingerprint_files(files, decode=decode)  # classification reports what cannot be decoded
-    known = find_learned(bundle, list(fingerprints), b"".join(fingerprints.values()))
+    # Classification reports what cannot be decoded.
+    fingerprints, _ = fingerprint_files(files, decode=decode_options(bundle.manifest.input, decode))
+    known = bundle.find_learned(list(fingerprints), b"".join(fingerprints.values()))
     if known and len(known) == len(files):
         raise DataError(f"the network was trained or selected on all {len(files)} images: give images from its use")
     if known:
-        log(
-            f"note: skipped {counted(len(known), 'image')} that the network was trained or selected on, "
-            f"such as {known[0]}"
-        )
+        count = counted(len(known), "image")
+        log(f"note: skipped {count} that the network was trained or selected on, such as {known[0]}")
     return [file for file in files if file not in set(known)]
 
 
@@ -184,21 +172,85 @@ def _classify(
     request: MonitorRequest,
     policy: Policy,
     precision: str,
-    places: Sequence[Path],
+    files: Sequence[Path],
     omit: Callable[[DataError], None],
-    log: Log,
-) -> list[Entry]:
-    files = _new_images(request, find_readable(places, omit, log), log)
+) -> list[Prediction]:
     classifier = load(
         request.bundle, engine=request.engine, precision=precision, threads=request.threads, decode=request.decode
     )
     _reference(policy, classifier.net.precision)  # refuses before the images are classified
-    exits = {each.name: index for index, each in enumerate(classifier.manifest.exits)}
-    classes = {name: index for index, name in enumerate(classifier.manifest.classes)}
-    made = [
-        Entry(exits[each.exit], each.confidence, classes[each.label], each.policy, each.policy_digest, each.precision)
-        for each in classifier.classify_each(files, policy=policy.name, on_unreadable=omit)
-    ]
+    made = list(classifier.classify_each(files, policy=policy.name, on_unreadable=omit))
     if not made:
         raise DataError("none of the images can be read")
     return made
+
+
+class _Entry(msgspec.Struct):
+    """What a log keeps of a `Prediction`, under the same names."""
+
+    label: str
+    confidence: float
+    exit: str
+    policy: str
+    policy_digest: str
+    precision: str
+
+
+def _read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list[_Entry]:
+    """The predictions in logs of one bundle, all by one policy and in one precision.
+
+    Raises:
+        CalibrationError: a log cannot be read, is not of this bundle or policy, or the logs mix precisions.
+    """
+    entries: list[_Entry] = []
+    for where, line in (each for log in logs for each in _lines(log)):
+        entry = _parse(line, where, manifest)
+        if entry.policy != policy.name:
+            raise CalibrationError(
+                f"{where} was made by the policy {entry.policy[:_SHOWN]!r} and not by {policy.name!r}: give "
+                f"{_instead(entry.policy, manifest, policy)}"
+            )
+        if entry.policy_digest != policy.digest:
+            raise CalibrationError(
+                f"{where} was made by a policy {policy.name!r} with another score, other thresholds or "
+                "temperatures than it has now, as before a new calibration: give logs made since"
+            )
+        if entries and entry.precision != entries[0].precision:
+            raise CalibrationError(
+                f"{where} was made in {entry.precision}, the lines before it in {entries[0].precision}: each "
+                "precision has its own reference, so give logs of one at a time"
+            )
+        entries.append(entry)
+    return entries
+
+
+def _lines(log: Path) -> Iterator[tuple[str, str]]:
+    """The place and text of each line that is not empty."""
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise CalibrationError(f"cannot read the log {log}: {error}") from error
+    return ((f"line {number} of {log}", line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _parse(line: str, where: str, manifest: Manifest) -> _Entry:
+    try:
+        entry = msgspec.convert(json.loads(line), _Entry)
+        exits = [each.name for each in manifest.exits]
+        known = ((entry.exit, exits), (entry.label, manifest.classes), (entry.precision, manifest.precisions))
+        for found, names in known:
+            if found not in names:
+                raise ValueError(f"the bundle has no {found!r:.{_SHOWN}}")
+    except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise CalibrationError(
+            f"{where} is not what `gfnet-dynn classify --format json` writes for this bundle: {error}"
+        ) from error
+    return entry
+
+
+def _instead(found: str, manifest: Manifest, policy: Policy) -> str:
+    """What to give instead of a log by another policy."""
+    log = f"a log of {policy.name!r}"
+    if any(each.name == found and each.references for each in manifest.policies):
+        return f"--policy {found}, or {log}"
+    return f"{log} ({OWN!r} is the policy with --threshold)" if found == OWN else log

@@ -1,20 +1,27 @@
-"""A trained network with the images that its training held out."""
+"""A trained network with the images that its training held out, and its evaluation on them in torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from msgspec import structs
 
+from gfnet_dynn.benchmark.in_torch import measure_exits
 from gfnet_dynn.data.learned_from import TrainedOn, learned_from_provenance, prepare_report
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.scenes import SceneData, prepare
 from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
+from gfnet_dynn.evaluation.outputs import collect
+from gfnet_dynn.evaluation.policies import choose_thresholds, has_thresholds, trained_policies
 from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.evaluation.result import EvaluationResult
 from gfnet_dynn.model.checkpoint import Checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.weights import StateDict
@@ -23,9 +30,12 @@ from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.runlayout import find_checkpoint_file, run_of_checkpoint
 from gfnet_dynn.spec.backbone import backbone_name, find_backbone
 from gfnet_dynn.spec.network import DEFAULT_MODEL, NetSpec, make_input
+from gfnet_dynn.system.storage import require_writable
+from gfnet_dynn.train.engine.device import choose_device, set_threads
 from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
 
+_BATCH = 64
 _UNFINISHED = {
     "backbone": "This is the result of the backbone stage: its exits and gates are not trained, only the final "
     "classifier is.",
@@ -35,24 +45,21 @@ _UNFINISHED = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a network comes from.
-
-    Attributes:
-        file: its weights.
-        trained: what the file holds.
-        provenance: empty for a `.pth`.
-        trained_on: its data, where the checkpoint records them.
-    """
+    """Where a network comes from: the file of its weights, what it holds, and the data where they are recorded."""
 
     file: Path
     trained: Checkpoint | StateDict
-    provenance: Mapping[str, Any]
     trained_on: TrainedOn | None
 
     @property
     def spec(self) -> NetSpec | None:
         """The network; None for a `.pth`, which does not record it."""
         return self.trained.spec if isinstance(self.trained, Checkpoint) else None
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """How it was trained; empty for a `.pth`, and for a checkpoint that does not record its data."""
+        return self.trained.provenance if isinstance(self.trained, Checkpoint) and self.trained_on else {}
 
 
 def find_origin(path: Path) -> Origin:
@@ -65,7 +72,7 @@ def find_origin(path: Path) -> Origin:
     file = find_checkpoint_file(path)
     trained = read_trained(file)
     if not isinstance(trained, Checkpoint) or "data" not in trained.provenance:
-        return Origin(file, trained, {}, None)
+        return Origin(file, trained, None)
     data = trained.provenance["data"]
     trained_on = TrainedOn(
         data["data_set"],
@@ -74,7 +81,7 @@ def find_origin(path: Path) -> Origin:
         kept_split(file, trained.provenance),
         learned_from_provenance(trained.provenance, file),
     )
-    return Origin(file, trained, trained.provenance, trained_on)
+    return Origin(file, trained, trained_on)
 
 
 def find_source(
@@ -97,14 +104,7 @@ def find_source(
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, in evaluation mode on the CPU, with its data.
-
-    Attributes:
-        net: the network.
-        spec: its description, at the size of the evaluation.
-        data: split as in training.
-        remarks: on both.
-    """
+    """A trained network, in evaluation mode on the CPU, its description at the size of the evaluation, and its data."""
 
     net: EarlyExitNet
     spec: NetSpec
@@ -134,7 +134,8 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
     remarks = [unfinished] if unfinished else []
     if origin.trained_on is None:
-        data = prepare(source, image, _settings(SplitSettings(), request), None, on_progress)
+        settings = SplitSettings(**_asked_split(request), on_bad_image=request.on_bad_image)
+        data = prepare(source, image, settings, None, on_progress)
     else:
         _refuse_other_split(origin.trained_on.settings, request)
         settings = replace(origin.trained_on.settings, on_bad_image=request.on_bad_image)
@@ -147,14 +148,10 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     return Trained(trained_net(origin.trained, spec, origin.file), spec, data, tuple(remarks))
 
 
-def _settings(settings: SplitSettings, request: EvaluationRequest) -> SplitSettings:
-    asked = {
-        "split_seed": request.split_seed,
-        "split_ratio": request.split_ratio,
-        "selection_share": request.selection_share,
-    }
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    return replace(settings, **given, on_bad_image=request.on_bad_image)
+def _asked_split(request: EvaluationRequest) -> dict[str, Any]:
+    """The options that decide a split, where they were given."""
+    asked = {name: getattr(request, name) for name in ("split_seed", "split_ratio", "selection_share")}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
@@ -171,22 +168,81 @@ def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
 
 def _refuse_other_split(then: SplitSettings, request: EvaluationRequest) -> None:
     """Refuse options that would have decided another split than that of training."""
-    asked = _settings(then, request)
-    for name in ("split_seed", "split_ratio", "selection_share"):
-        if getattr(asked, name) != getattr(then, name):
-            option = flag(name)
+    for name, asked in _asked_split(request).items():
+        if asked != getattr(then, name):
             raise CheckpointError(
-                f"the checkpoint was trained with {option} {getattr(then, name)}, and is evaluated on that split: "
-                f"omit {option}"
+                f"the checkpoint was trained with {flag(name)} {getattr(then, name)}, and is evaluated on that split: "
+                f"omit {flag(name)}"
             )
 
 
 def report_name(origin: Origin, data: SceneData) -> str:
     """`evaluation`, or a name of its own where data or size are not those of training."""
-    spec = origin.spec
-    as_trained = (
-        spec is None
-        or origin.trained_on is None
-        or (data.split.fingerprint == origin.trained_on.fingerprint and data.input == spec.input)
+    spec, trained_on = origin.spec, origin.trained_on
+    if not spec or not trained_on or (data.split.fingerprint, data.input) == (trained_on.fingerprint, spec.input):
+        return "evaluation"
+    return f"evaluation_{data.source.name}_{data.input.size}px"
+
+
+def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgress) -> tuple[EvaluationResult, Path]:
+    """Evaluate the weights that a request names, and keep so many mistakes.
+
+    Returns:
+        The result, and the folder for its report.
+    """
+    set_threads(request.threads)
+    device = torch.device(choose_device(request.device))
+    origin = find_origin(request.subject)
+    source = find_source(origin, request.data_set, request.data_path, request.dataset_config, on_progress)
+    trained = load_subject(origin, source, request, on_progress)
+    data, net = trained.data, trained.net.to(device)
+    folder = require_writable(request.report or origin.file.parent / report_name(origin, data))
+    part = data.split.report_part
+    arrays = collect(net, data.evaluation_loader(part).in_order(_BATCH, device))
+    provenance = origin.provenance
+    if not has_thresholds(provenance):
+        provenance = _choose(origin, net, data, device)
+    subject = Subject(
+        model=backbone_name(trained.spec.backbone),
+        run_in="fp32, torch",
+        input=data.input,
+        classes=data.split.classes,
+        exits=(*(f"exit {index + 1}" for index in range(len(net.gates))), "final"),
+        exit_macs=net.exit_macs(),
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        data_set=data.source.name,
+        part=part,
     )
-    return "evaluation" if as_trained else f"evaluation_{data.source.name}_{data.input.size}px"
+    evaluator = Evaluator(arrays, subject, _time(net, data, device, request, on_progress))
+    policies = {each.name: evaluator.judge(each) for each in trained_policies(provenance, len(net.gates))}
+    files = [data.source.root / path for path, _ in data.split.parts[part]]
+    result = EvaluationResult.of(
+        evaluator,
+        policies,
+        sweeps={score: evaluator.sweep(score) for score in ("gate", "max_softmax")},
+        mistakes=evaluator.mistakes(next(iter(policies.values())), files, mistakes),
+        remarks=trained.remarks,
+    )
+    return result, folder
+
+
+def _choose(origin: Origin, net: EarlyExitNet, data: SceneData, device: torch.device) -> dict[str, object]:
+    """Thresholds of a network whose training did not choose any."""
+    arrays = collect(net, data.evaluation_loader("selection").in_order(_BATCH, device))
+    known = origin.trained_on is not None and origin.trained_on.fingerprint == data.split.fingerprint
+    chosen_on = "selection split of training, now"
+    if not known:
+        chosen_on = "selection split of the training folder, now; whether the checkpoint was trained on it is not known"
+    return choose_thresholds(arrays, net.exit_costs(), chosen_on)
+
+
+def _time(
+    net: EarlyExitNet, data: SceneData, device: torch.device, request: EvaluationRequest, on_progress: OnProgress
+) -> ExitTimes | None:
+    loader = data.evaluation_loader(data.split.report_part)
+    rows = timed_rows(len(loader), request.latency_images)
+    if not len(rows):
+        return None
+    images = next(iter(loader.batches(rows.tolist(), len(rows), device))).images
+    on_step = partial(on_progress, "Measuring latency")
+    return ExitTimes(rows, *measure_exits(net, images, request.latency_repeats, on_step))

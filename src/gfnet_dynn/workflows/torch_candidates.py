@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from msgspec import structs
 
 from gfnet_dynn.benchmark.candidates import Identity
+from gfnet_dynn.benchmark.in_torch import PublishedCandidate, TorchCandidate
 from gfnet_dynn.benchmark.request import BenchmarkRequest
-from gfnet_dynn.benchmark.torch_candidates import PublishedCandidate, TorchCandidate
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import OptionError, nearest
 from gfnet_dynn.evaluation.policies import trained_policies
-from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
 from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.runlayout import find_checkpoint_file
@@ -28,60 +27,29 @@ _DEFAULT_SIZE = 256
 _CLASSES = 45
 
 
-@dataclass(frozen=True)
-class TorchNetwork:
-    """A network, its exit policy, and where it runs; `trained` is None for fresh weights."""
-
-    name: str
-    spec: NetSpec
-    policy: Policy
-    device: str
-    path: str
-    trained: Checkpoint | None
-    decode: DecodeOptions
-
-    def candidate(self, kind: type[TorchCandidate] = TorchCandidate) -> TorchCandidate:
-        """A candidate with weights of its own."""
-        net = replace(self.trained, spec=self.spec).build() if self.trained else build_net(self.spec).eval()
-        about = Identity(
-            name=self.name,
-            engine=f"torch {torch.__version__}",
-            precision="fp32",
-            policy=f"{self.policy.name} ({self.policy.source})",
-            input_px=self.spec.input.size,
-            macs=net.exit_macs()[-1],
-            path=self.path,
-            sha256=None,
-            size_bytes=None,
-        )
-        return kind(
-            net.to(self.device), self.spec, self.policy, about, trained=self.trained is not None, decode=self.decode
-        )
-
-
-def find_network(request: BenchmarkRequest) -> TorchNetwork:
-    """The subject: a named model with fresh weights, or the network of a run.
+def find_network(request: BenchmarkRequest) -> tuple[TorchCandidate, NetSpec]:
+    """The subject and its description: a named model with fresh weights, or the network of a run.
 
     Raises:
         CheckpointError: no run there.
         OptionError: the policy is unknown, or does not exit by gates.
         SpecError: an unknown model, or an input size that it cannot take.
     """
-    device = _prepare(request)
-    if request.subject.casefold() in BACKBONES or not Path(request.subject).exists():
-        backbone = find_backbone(request.subject)
+    checkpoint, name = None, request.subject
+    if name.casefold() in BACKBONES or not Path(name).exists():
+        backbone = find_backbone(name)
         image = make_input(backbone, request.input_size or _DEFAULT_SIZE, pad=request.pad)
         classes = tuple(str(index) for index in range(_CLASSES))
         spec = NetSpec(backbone, backbone.default_exits, image, classes, backbone.exit_pooling)
         torch.manual_seed(request.seed)
-        policy = _policy(request.policy, trained_policies({}, len(spec.exit_blocks)))
-        return TorchNetwork(request.subject, spec, policy, device, "fresh weights", None, request.decode)
-    checkpoint = load_checkpoint(find_checkpoint_file(Path(request.subject)))
-    spec = checkpoint.spec
-    if request.input_size is not None:
-        spec = structs.replace(spec, input=make_input(spec.backbone, request.input_size, pad=request.pad))
-    policy = _policy(request.policy, trained_policies(checkpoint.provenance, len(spec.exit_blocks)))
-    return TorchNetwork(Path(request.subject).name, spec, policy, device, request.subject, checkpoint, request.decode)
+    else:
+        checkpoint, name = load_checkpoint(find_checkpoint_file(Path(name))), Path(name).name
+        spec = checkpoint.spec
+        if request.input_size is not None:
+            spec = structs.replace(spec, input=make_input(spec.backbone, request.input_size, pad=request.pad))
+    provenance = checkpoint.provenance if checkpoint else {}
+    policy = _policy(request.policy, trained_policies(provenance, len(spec.exit_blocks)))
+    return _candidate(TorchCandidate, request, checkpoint, spec, policy, name), spec
 
 
 def find_run_of_bundle(request: BenchmarkRequest, bundle: Bundle) -> list[TorchCandidate]:
@@ -96,15 +64,36 @@ def find_run_of_bundle(request: BenchmarkRequest, bundle: Bundle) -> list[TorchC
     if (spec.classes, spec.input) != (manifest.classes, manifest.input):
         raise OptionError(f"--torch {request.torch}: not the run of {request.subject}, its classes or input differ")
     policy = _policy(manifest.policy(request.policy).name, manifest.policies)
-    network = TorchNetwork(
-        "early exits", spec, policy, _prepare(request), str(request.torch), checkpoint, request.decode
-    )
-    return [network.candidate(), replace(network, name="as published").candidate(PublishedCandidate)]
+    return [
+        _candidate(kind, request, checkpoint, spec, policy, name)
+        for kind, name in ((TorchCandidate, "early exits"), (PublishedCandidate, "as published"))
+    ]
 
 
-def _prepare(request: BenchmarkRequest) -> str:
+def _candidate(
+    kind: type[TorchCandidate],
+    request: BenchmarkRequest,
+    checkpoint: Checkpoint | None,
+    spec: NetSpec,
+    policy: Policy,
+    name: str,
+) -> TorchCandidate:
+    """A candidate with weights of its own; without a checkpoint, fresh ones."""
     torch.set_num_threads(request.threads)
-    return choose_device(request.device)
+    net = replace(checkpoint, spec=spec).build() if checkpoint else build_net(spec).eval()
+    about = Identity(
+        name=name,
+        engine=f"torch {torch.__version__}",
+        precision="fp32",
+        policy=f"{policy.name} ({policy.source})",
+        input_px=spec.input.size,
+        macs=net.exit_macs()[-1],
+        path=str(request.torch or request.subject) if checkpoint else "fresh weights",
+        sha256=None,
+        size_bytes=None,
+    )
+    net = net.to(choose_device(request.device))
+    return kind(net, spec, policy, about, trained=checkpoint is not None, decode=request.decode)
 
 
 def _policy(name: str | None, policies: tuple[Policy, ...]) -> Policy:

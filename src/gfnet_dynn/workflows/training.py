@@ -45,13 +45,9 @@ class TrainResult(Tabular):
     """A trained run.
 
     Attributes:
-        run: its folder.
-        model: file of the trained network.
-        data_set: name of the data.
         images: number in the selection split.
         exit_macs: multiply-accumulates up to each exit, [G + 1].
         accuracies: of each exit on the selection split, [G + 1], 0 to 1.
-        remarks: what to know about the run.
     """
 
     run: Path
@@ -87,11 +83,7 @@ def train(
 ) -> TrainResult:
     """Train a network, and the teacher that it needs.
 
-    Args:
-        request: what to train, on what, and how.
-        on_progress: called while images are checked.
-        log: receives lines for the user.
-        reporters: receive every step and epoch, of the teacher too; metrics are written to the run's folder anyway.
+    The reporters receive every step and epoch, of the teacher too; metrics are written to the run's folder anyway.
 
     Raises:
         KeyboardInterrupt: interrupted; the state is saved.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from gfnet_dynn.benchmark.energy.sampling import Timing
+from gfnet_dynn.benchmark.energy.meter import Timing
 
 
 class Metronome:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gfnet_dynn.benchmark.energy.sampling import Counter, CounterMeter
+from gfnet_dynn.benchmark.energy.meter import Counter, CounterMeter
 from gfnet_dynn.errors import MeterError
 from tests.benchmark.energy.metronome import Metronome
 

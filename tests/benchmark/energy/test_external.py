@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.benchmark.energy import sampling
+from gfnet_dynn.benchmark.energy import meter as sampling
 from gfnet_dynn.benchmark.energy.external import ExternalMeter, find_external
 from gfnet_dynn.errors import MeterError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.benchmark.energy.find import find_meters
+from gfnet_dynn.benchmark.energy_use import find_meters
 from tests.benchmark.energy.metronome import write
 from tests.benchmark.energy.nvidia import Gpu, install, uninstall
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.benchmark.energy.ina import find_ina
+from gfnet_dynn.benchmark.energy.sysfs import find_ina
 from gfnet_dynn.errors import MeterError
 from tests.benchmark.energy.metronome import Metronome, write
 

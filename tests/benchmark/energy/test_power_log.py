@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.benchmark.energy.power_log import read_log
+from gfnet_dynn.benchmark.energy.external import read_log
 from gfnet_dynn.errors import MeterError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.benchmark.energy.rapl import find_rapl
+from gfnet_dynn.benchmark.energy.sysfs import find_rapl
 from tests.benchmark.energy.metronome import Metronome, write
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gfnet_dynn.benchmark.energy.sampling import REAL, Sample, SampledMeter, Timing
+from gfnet_dynn.benchmark.energy.meter import REAL, Sample, SampledMeter, Timing
 from gfnet_dynn.errors import MeterError
 from tests.benchmark.energy.metronome import Metronome
 

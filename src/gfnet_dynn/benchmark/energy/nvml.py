@@ -7,8 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.benchmark.energy.meter import Found, Meter
-from gfnet_dynn.benchmark.energy.sampling import REAL, Counter, CounterMeter, PowerMeter, Timing
+from gfnet_dynn.benchmark.energy.meter import REAL, Counter, CounterMeter, Found, Meter, PowerMeter, Timing
 from gfnet_dynn.errors import MeterError
 
 _DRIVER = "proc/driver/nvidia/version"
@@ -18,12 +17,7 @@ INTERVAL_S = 0.1
 
 
 def find_nvml(root: Path = Path("/"), timing: Timing = REAL) -> Found:
-    """One meter for each GPU: its energy counter, or its sampled power if it has none.
-
-    Args:
-        root: of the file system, to look for a driver if pynvml is missing.
-        timing: clock and pause of the meters.
-    """
+    """One meter for each GPU: its energy counter, or its sampled power if it has none."""
     try:
         nvml: Any = import_module("pynvml")
     except ImportError:

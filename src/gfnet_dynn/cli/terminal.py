@@ -1,11 +1,11 @@
-"""Tables of a result in the terminal: no number is cut, whatever the width."""
+"""Results in the terminal: no number of a table is cut, whatever the width, and names steer nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich import box
 from rich.align import Align
@@ -23,22 +23,44 @@ _WORD = 30  # a longer word, such as a path, is continued on the next line
 _HEADING = 7  # a heading of so many characters stays on one line
 
 
+class Terminal(Console):
+    """A console that shows control characters in names of files and classes instead of obeying them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich does, of text that is safe to print."""
+        return super().render_str(printable(text, keep="\n"), **options)
+
+    def print_line(self, line: str) -> None:
+        """Print one line that is not wrapped, so that names in it can be copied; a `Log`."""
+        self.print(_safe(line), soft_wrap=True)
+
+    def show(self, result: Tabular, *, files: Iterable[Path] = (), following: Iterable[str] = ()) -> None:
+        """Print a result, the files that were written, and the commands to type next without the program's name."""
+        print_tables(result, self)
+        self.print_next(following, files)
+
+    def print_next(self, following: Iterable[str], files: Iterable[Path] = ()) -> None:
+        """As `show`, without a result."""
+        for line in (*(f"written: {file}" for file in files), *(f"next: gfnet-dynn {each}" for each in following)):
+            self.print_line(line)
+
+
 def print_tables(result: Tabular, console: Console) -> None:
     """Print the tables of a result, then its notes.
 
-    Args:
-        result: of a workflow.
-        console: its width is kept: texts wrap, and a table that is still too wide continues below,
-            where its first column is repeated.
+    The width of the console is kept: texts wrap, and a table that is still too wide continues below, where its first
+    column is repeated.
     """
     for table in result.tables():
-        print_table(table, console)
+        _print_table(table, console)
     for note in result.notes():
         console.print(_safe(note))
 
 
-def print_table(table: Table, console: Console) -> None:
-    """Print one table; see `print_tables`."""
+def _print_table(table: Table, console: Console) -> None:
     if table.title:
         console.print(_safe(table.title, "bold"))
     columns = [_column(table, index) for index in range(len(table.headings))]
@@ -52,30 +74,24 @@ def print_table(table: Table, console: Console) -> None:
 
 @dataclass(frozen=True)
 class _Column:
-    """One column of a table.
-
-    Attributes:
-        heading: first line.
-        cells: below it.
-        least: width below which a number, or a word of a text, would be cut.
-        natural: width at which nothing wraps.
-    """
+    """One column of a table."""
 
     heading: str
     cells: Sequence[str]
-    least: int
-    natural: int
+    least: int  # width below which a number, or a word of a text, would be cut
+    natural: int  # width at which nothing wraps
 
 
 def _column(table: Table, index: int) -> _Column:
     cells = [printable(row[index]) for row in table.rows]
-    heading, natural = table.headings[index], cell_len(table.headings[index])
+    heading = table.headings[index]
+    natural = cell_len(heading)
     least = max(_longest_word(heading), min(natural, _HEADING))
     for cell in cells:
         wraps = cell_len(cell) > _PROSE
         least = max(least, max(min(_longest_word(cell), _WORD), _PROSE) if wraps else cell_len(cell))
         natural = max(natural, cell_len(cell))
-    return _Column(table.headings[index], cells, least, natural)
+    return _Column(heading, cells, least, natural)
 
 
 def _longest_word(text: str) -> int:
@@ -111,18 +127,6 @@ def _grid(columns: Sequence[_Column], chosen: Sequence[int], width: int) -> Grid
     for cells in zip(*(columns[index].cells for index in chosen), strict=True):
         grid.add_row(*map(Text, cells))
     return grid
-
-
-def print_files(files: Iterable[Path], console: Console) -> None:
-    """Name the files that were written; long names are not wrapped, so that they can be copied."""
-    for file in files:
-        console.print(_safe(f"written: {file}"), soft_wrap=True)
-
-
-def print_next(console: Console, *commands: str) -> None:
-    """Print the commands to type next, one a line, without the name of the program."""
-    for command in commands:
-        console.print(_safe(f"next: gfnet-dynn {command}"), soft_wrap=True)
 
 
 def _safe(text: str, style: str = "") -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gfnet_dynn.uncertainty.paired import PairedDifference, paired_difference
+from gfnet_dynn.uncertainty.intervals import PairedDifference, paired_difference
 
 
 def compare(gained: int, lost: int, count: int, confidence: float = 0.95) -> PairedDifference:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from gfnet_dynn.cli.render.tables import print_tables
+from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.reporting.table import Table, Tabular
 
 WIDTH = 80

@@ -1,17 +1,20 @@
-"""Networks in torch as candidates of a benchmark."""
+"""Networks in torch: latency at each exit by running it, not by adding up parts; candidates of a benchmark."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from gfnet_dynn.benchmark.candidates import ExitCost, Identity, forced_thresholds, labels_of
-from gfnet_dynn.benchmark.torch_latency import processor_of, synchronise
+from gfnet_dynn.benchmark.measurement import time_in_turns
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.exits.rule import first_exit, per_exit
@@ -19,8 +22,49 @@ from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet
 from gfnet_dynn.model.gfnet import GlobalFilter
+from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import NetSpec
+from gfnet_dynn.system.machine import processor
+
+
+def measure_exits(
+    net: EarlyExitNet, images: Tensor, repeats: int, on_step: OnStep = ignore_steps
+) -> tuple[npt.NDArray[np.float64], dict[str, Any]]:
+    """Time each image up to each exit, batch 1, with the forward pass that stops there; the median of the rounds.
+
+    The network is in evaluation mode; images are normalised, [N, 3, S, S], on its device. Returns milliseconds
+    [N, G + 1], and the conditions as JSON values.
+    """
+
+    def run(exit_index: int, row: int) -> None:
+        net.decide(images[row : row + 1], forced_thresholds(exit_index, len(net.gates)))
+        synchronise(images.device)
+
+    times = time_in_turns([partial(run, index) for index in range(len(net.gates) + 1)], len(images), repeats, on_step)
+    setting = {
+        "engine": f"torch {torch.__version__} eager",
+        "device": f"{images.device.type}: {processor_of(images.device)}",
+        "threads": torch.get_num_threads(),
+        "batch": 1,
+        "images": len(images),
+        "repeats": repeats,
+        "scope": "network only: decoding, resizing and normalisation are not timed",
+    }
+    return np.asarray(np.median(times, axis=0)), setting
+
+
+def processor_of(device: torch.device) -> str:
+    """Name of the processor that a device is."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has finished its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 class TorchCandidate:
@@ -36,16 +80,7 @@ class TorchCandidate:
         trained: bool,
         decode: DecodeOptions = DEFAULT,
     ) -> None:
-        """Wrap a network.
-
-        Args:
-            net: in evaluation mode, on the device that it will run on; not shared with another candidate.
-            spec: its description.
-            policy: with thresholds for its gates.
-            about: name and path; the rest is filled in.
-            trained: whether its classes mean anything.
-            decode: how image files are decoded.
-        """
+        """Wrap a network in evaluation mode, on the device that it will run on; not shared with another candidate."""
         self._net, self._spec, self._trained = net, spec, trained
         self._thresholds = per_exit(policy.thresholds, len(net.gates))
         self._device = next(net.parameters()).device
@@ -125,7 +160,6 @@ class PublishedCandidate(TorchCandidate):
 
     def forced_to(self, exit_index: int) -> Callable[[Images], object]:
         """All blocks."""
-        del exit_index
         return self._run
 
     def decide(self, image: Images) -> int:
@@ -135,7 +169,6 @@ class PublishedCandidate(TorchCandidate):
 
     def exit_outputs(self, images: Images, files: Sequence[Path]) -> ExitArrays | None:
         """None: the answers are those of the network whose exits stop the computation."""
-        del images, files
         return None
 
     @torch.inference_mode()

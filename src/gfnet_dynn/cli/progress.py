@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.runlayout import TITLES
 from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
 from gfnet_dynn.units import percent
@@ -20,7 +21,7 @@ _WORK = {"backbone": 3, "warmup": 1, "joint": 3}
 """Cost of an image in each stage, in forward passes; a backward pass through the backbone counts two."""
 
 
-def make_bar(console: Console) -> Progress:
+def _bar_on(console: Terminal) -> Progress:
     """A progress bar with a field `note`; hidden where the output is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(15), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -29,8 +30,8 @@ def make_bar(console: Console) -> Progress:
 class ProgressBars:
     """Shows one bar for each piece of work; an `OnProgress`."""
 
-    def __init__(self, console: Console) -> None:
-        self._bar = make_bar(console)
+    def __init__(self, console: Terminal) -> None:
+        self._bar = _bar_on(console)
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, title: str, done: int, total: int) -> None:
@@ -66,9 +67,9 @@ class TrainingProgress(Reporter):
     is extrapolated from the current one by `_WORK`.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, console: Terminal, clock: Callable[[], float] = time.perf_counter) -> None:
         self._console, self._clock = console, clock
-        self._bar = make_bar(console)
+        self._bar = _bar_on(console)
         self._task: TaskID | None = None
         self._later: list[StageExtent] = []
         self._now = StageExtent("backbone", 0, 0)
@@ -87,7 +88,7 @@ class TrainingProgress(Reporter):
         self._first_epoch, self._done, self._began = first_epoch, 0, self._clock()
         resumed = f", resumed at epoch {first_epoch + 1}" if first_epoch else ""
         extent = f"at most {counted(epochs, 'epoch')} of {counted(images_per_epoch, 'image')}"
-        self._console.print(f"[bold]{TITLES[stage]}[/]: {extent}{resumed}", highlight=False)
+        self._console.print(f"[bold]{TITLES[stage]}[/]: {extent}{resumed}")
         self._bar.start()
 
     @_outliving_the_terminal
@@ -113,7 +114,6 @@ class TrainingProgress(Reporter):
         self._console.print(
             f"  epoch {epoch + 1:>3}/{self._now.epochs}  {_losses(metrics)}{accuracies}  "
             f"{metrics.get('images_per_s', 0):.0f} img/s, {self._left()}",
-            highlight=False,
             soft_wrap=True,
         )
 
@@ -121,12 +121,12 @@ class TrainingProgress(Reporter):
     def stage_ended(self, stage: str, accuracies: Mapping[str, float]) -> None:
         """Remove the bar; print the accuracies that the stage ends with."""
         self._bar.stop()
-        self._console.print(f"{TITLES[stage]}, result: {_accuracies(accuracies)}", highlight=False, soft_wrap=True)
+        self._console.print(f"{TITLES[stage]}, result: {_accuracies(accuracies)}", soft_wrap=True)
 
     @_outliving_the_terminal
     def log(self, message: str) -> None:
         """Print a line above the bar; a `Log`."""
-        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+        self._console.print_line(message)
 
     @_outliving_the_terminal
     def close(self, *, completed: bool) -> None:
@@ -143,17 +143,17 @@ class TrainingProgress(Reporter):
 
 
 def _losses(metrics: Mapping[str, float]) -> str:
-    losses = {name.removeprefix("loss/"): value for name, value in metrics.items() if name.startswith("loss/")}
-    return "loss " + " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+    return "loss " + " ".join(f"{name} {value:.3f}" for name, value in _below("loss/", metrics).items())
 
 
 def _accuracies(metrics: Mapping[str, float]) -> str:
-    values = {n.removeprefix("accuracy/"): v for n, v in metrics.items() if n.startswith("accuracy/")}
-    shown = (f"{name} {percent(value, 1)}" for name, value in values.items() if name != "mean")
-    return f"selection accuracy {' '.join(shown)}"
+    values = _below("accuracy/", metrics)
+    return "selection accuracy " + " ".join(f"{each} {percent(values[each], 1)}" for each in values if each != "mean")
+
+
+def _below(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:").removeprefix("0")

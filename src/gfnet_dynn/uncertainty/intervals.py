@@ -1,6 +1,7 @@
-"""Accuracy difference of two networks on the same images, with a confidence interval.
+"""Accuracies, and differences of two accuracies over the same images, with their confidence intervals.
 
-Source: Tango, Equivalence test and confidence interval for the difference in proportions for the paired-sample design,
+Sources: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927), score interval;
+Tango, Equivalence test and confidence interval for the difference in proportions for the paired-sample design,
 Statistics in Medicine 17 (1998): the score interval, which stays honest where the two never or seldom differ.
 """
 
@@ -16,7 +17,30 @@ import numpy.typing as npt
 
 from gfnet_dynn.units import percent, points
 
-_HALVINGS = 50
+CONFIDENCE = 0.95
+
+_HALVINGS = 50  # down to rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """A share of n images, 0 to 1, with the limits of its 95% confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, hits: npt.NDArray[np.bool_]) -> Proportion:
+        """The share of true values, [N], N at least 1."""
+        n, share, z = len(hits), float(hits.mean()), normal_quantile(CONFIDENCE)
+        centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return cls(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), n)
+
+    def __str__(self) -> str:
+        return f"{percent(self.value, 1)} ({100 * self.low:.1f}–{percent(self.high, 1)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +51,7 @@ class PairedDifference:
         gained: images that b classifies correctly and a does not.
         lost: images that a classifies correctly and b does not.
         difference: (gained - lost) / n, -1 to 1.
-        low: lower limit of the confidence interval of the difference.
-        high: upper limit.
-        n: number of images.
+        low, high: limits of the confidence interval of the difference.
         confidence: level of the interval, 0 to 1.
     """
 
@@ -49,13 +71,13 @@ class PairedDifference:
 
 
 def paired_difference(
-    correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_], confidence: float = 0.95
+    correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_], confidence: float = CONFIDENCE
 ) -> PairedDifference:
-    """Compare network b with network a, image by image.
+    """Compare network b, such as int8, with network a, such as fp32, image by image.
 
     Args:
-        correct_a: whether a, such as fp32, classifies each image correctly, [N].
-        correct_b: the same of b, such as int8, over the same images in the same order, [N].
+        correct_a: whether a classifies each image correctly, [N].
+        correct_b: the same of b over the same images in the same order, [N].
         confidence: level of the two-sided interval, in (0, 1).
 
     Raises:
@@ -65,12 +87,11 @@ def paired_difference(
         raise ValueError(f"two arrays of the same images are needed: {correct_a.shape=}, {correct_b.shape=}")
     if not 0 < confidence < 1:
         raise ValueError(f"{confidence=} must lie between 0 and 1")
-    count = len(correct_a)
+    count, z = len(correct_a), normal_quantile(confidence)
     gained, lost = int((correct_b & ~correct_a).sum()), int((correct_a & ~correct_b).sum())
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
     difference = (gained - lost) / count
-    low = _root(lambda delta: tango_score(gained, lost, count, delta) - z, -1.0, difference)
-    high = _root(lambda delta: tango_score(gained, lost, count, delta) + z, difference, 1.0)
+    low = falling_root(lambda delta: tango_score(gained, lost, count, delta) - z, -1.0, difference)
+    high = falling_root(lambda delta: tango_score(gained, lost, count, delta) + z, difference, 1.0)
     return PairedDifference(gained, lost, difference, low, high, count, confidence)
 
 
@@ -87,7 +108,12 @@ def tango_score(gained: int, lost: int, count: int, delta: float) -> float:
     return surplus / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, surplus)
 
 
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
+def normal_quantile(confidence: float) -> float:
+    """Half the width of a two-sided interval of the standard normal distribution."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def falling_root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where a falling function crosses zero, by bisection."""
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -1,1 +1,0 @@
-"""Results as tables and progress in the terminal."""
