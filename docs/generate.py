@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gfnet_dynn.cli.app import Program
-from gfnet_dynn.train.config.recipes import known_recipes
+from gfnet_dynn.train.recipes import known_recipes
 from gfnet_dynn.workflows import models
 from gfnet_dynn.workflows.bundles import BundleInfo
 

@@ -21,8 +21,8 @@ from gfnet_dynn.bundle.archive import write_bundle
 from gfnet_dynn.export.bundle import LabelledImages, export_net
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.images.fit import load_input
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import save_checkpoint
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.spec.backbone import find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.workflows.benchmarking import benchmark

@@ -18,7 +18,7 @@ from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.guarantees.control import RiskTarget, control
 from gfnet_dynn.guarantees.paths import exits_along, means_at, same_for_all
 from gfnet_dynn.guarantees.risk import RiskName, risk_of
-from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.machine import processor
 
 EXITS, CLASSES, THRESHOLDS = 5, 21, 1000
 RISKS: tuple[RiskName, ...] = ("accuracy-drop", "harmful-exits", "error", "disagreement")

@@ -28,20 +28,17 @@ wait_politely()  # before torch is imported
 import torch
 from torch import nn
 
-from gfnet_dynn.data.loading.loaders import Batch
-from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.scenes import Batch, SceneData, prepare
 from gfnet_dynn.data.source import locate
 from gfnet_dynn.model import gfnet
-from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.spec.backbone import find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.system.memory import keep_freed_memory
-from gfnet_dynn.system.processor import processor
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.system.machine import keep_freed_memory, processor
 from gfnet_dynn.train.engine.device import make_fabric
+from gfnet_dynn.train.request import Start, TrainSettings
 from gfnet_dynn.train.runs.start import initial_net
 from gfnet_dynn.train.stages.backbone import BackboneStage
 from gfnet_dynn.train.stages.stage import StageContext

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.options import lenient, option, require_finite
+from gfnet_dynn.options import lenient, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,4 +37,4 @@ def test_text_becomes_a_path_and_a_list_a_tuple_before_the_checks() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_must_be_finite(value: float) -> None:
     with pytest.raises(OptionError, match="--rate"):
-        require_finite(Sample(rate=value))
+        Sample(rate=value)

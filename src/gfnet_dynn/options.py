@@ -13,8 +13,6 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from gfnet_dynn.errors import OptionError
 
-_KEY = "option"
-
 _Kind = TypeVar("_Kind")
 
 
@@ -44,22 +42,16 @@ class Option:
 
 
 def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 # as typer and argparse name it
-    """A dataclass field with an `Option`; the default `...` makes it required.
-
-    Args:
-        default: immutable.
-        help: see `Option`.
-        more: further attributes of `Option`.
-    """
-    metadata = {_KEY: Option(help, **more)}
+    """A dataclass field with an `Option` of that help and further attributes; the default `...` makes it required."""
+    metadata = {"option": Option(help, **more)}
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
 
 
 def lenient(kind: type[_Kind]) -> type[_Kind]:
     """Let callers of a request give paths and percentages as text, and one item or any sequence for a tuple.
 
-    Args:
-        kind: a class that becomes a dataclass next; its own `__post_init__` runs after the conversion.
+    Choices that are none of a `Literal` are refused, and numbers that are not finite, unless the option has a parser.
+    The class becomes a dataclass next; its own `__post_init__` runs after the conversion.
     """
     check = kind.__dict__.get("__post_init__")
 
@@ -80,7 +72,9 @@ def _convert(value: Any, hint: Any, each: Any) -> Any:
     choices = next((get_args(one) for one in (hint, *get_args(hint)) if get_origin(one) is Literal), None)
     if choices and value is not None and value not in choices:
         raise OptionError(f"{flag(each.name)} must be one of {', '.join(map(str, choices))}, not {value!r}")
-    info: Option | None = each.metadata.get(_KEY)
+    info: Option | None = each.metadata.get("option")
+    if isinstance(value, float) and not math.isfinite(value) and not (info and info.parse):
+        raise OptionError(f"{flag(each.name)} must be a finite number, not {value}")
     if info and info.parse and isinstance(value, str):
         return info.parse(value)
     if get_origin(hint) is tuple:
@@ -97,28 +91,13 @@ def _as_path(value: Any, hint: Any) -> Any:
 
 def option_of(each: Any) -> Option:
     """The `Option` of a dataclass field."""
-    found: Option = each.metadata[_KEY]
+    found: Option = each.metadata["option"]
     return found
 
 
 def flag(name: str) -> str:
     """`num_epoch` → `--num-epoch`."""
     return f"--{name.replace('_', '-')}"
-
-
-def require_finite(values: Any) -> None:
-    """Refuse infinite numbers and NaN, which compare with nothing.
-
-    Args:
-        values: a dataclass.
-
-    Raises:
-        OptionError: names the option.
-    """
-    for each in fields(values):
-        value = getattr(values, each.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise OptionError(f"{flag(each.name)} must be a finite number, not {value}")
 
 
 def require(values: Any, names: Iterable[str], holds: Callable[[Any], bool], rule: str) -> None:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gfnet_dynn.errors import CheckpointError
 
 WEIGHTS_SUFFIX = ".safetensors"
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingStage:
-    """One stage of the published training.
-
-    Attributes:
-        name: in files and metrics.
-        title: for people.
-        folder: of its result within the run, named as published.
-    """
+class TrainingStage(NamedTuple):
+    """One stage of training: its name in files, its title for people, and the folder of its result, as published."""
 
     name: str
     title: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from gfnet_dynn.errors import OptionError
+from gfnet_dynn.options import option
 
 
 def parse_share(text: str) -> float:
@@ -29,6 +31,11 @@ def parse_share(text: str) -> float:
     if not 0 <= value <= 1:  # NaN too
         raise OptionError(f"{text!r} is out of range: percentages go from 0% to 100%, fractions from 0 to 1")
     return value
+
+
+def share_option(default: float | None, help: str, **more: Any) -> Any:  # noqa: A002 # as `option`
+    """An `option` that takes a percentage or fraction."""
+    return option(default, help, parse=parse_share, metavar="SHARE", **more)
 
 
 def percent(share: float, digits: int | None = None) -> str:

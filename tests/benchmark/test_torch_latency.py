@@ -14,7 +14,7 @@ from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet, GlobalFilter
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
-from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.machine import processor
 
 IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

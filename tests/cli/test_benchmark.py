@@ -16,8 +16,8 @@ from gfnet_dynn.benchmark.in_torch import TorchCandidate
 from gfnet_dynn.benchmark.measurement import ColdStart
 from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.errors import GFNetDynnError, OptionError
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import save_checkpoint
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
 from gfnet_dynn.workflows import benchmarking

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.data.catalogue import registry
+from gfnet_dynn.data.catalogue import configs
 from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG
 from tests.cli.conftest import Outcome, Run
 from tests.data.small_sets import archive_of, known_set, scene_zip, write_picture
@@ -36,7 +36,7 @@ def data(run: Run, monkeypatch: pytest.MonkeyPatch) -> Data:
 def small_ucm(data: Data, monkeypatch: pytest.MonkeyPatch) -> Path:
     """UCM as a small archive that lies in the usual place for archives already."""
     content = scene_zip(classes=21, per_class=5)
-    monkeypatch.setitem(registry.KNOWN_SETS, "UCM", known_set(content, images=105))
+    monkeypatch.setitem(configs.known_sets(), "UCM", known_set(content, images=105))
     path = Path("data/.downloads") / archive_of(content).file
     path.parent.mkdir(parents=True)
     path.write_bytes(content)

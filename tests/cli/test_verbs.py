@@ -12,7 +12,7 @@ import pytest
 from gfnet_dynn.cli.progress import ProgressBars, TrainingProgress
 from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.spec.backbone import BACKBONES
-from gfnet_dynn.train.engine.reporter import StageExtent
+from gfnet_dynn.train.engine.tracking import StageExtent
 from tests.cli.conftest import Run
 
 COST = ("gfnet-dynn", "cost")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gfnet_dynn.data.catalogue.registry import Archive, KnownSet
+from gfnet_dynn.data.catalogue.configs import Archive, KnownSet
 from tests.data.hub import REVISION
 
 ARCHIVE = Archive("owner/scenes", REVISION, "scenes.zip", "", "scenes/images", unpacked_limit_gb=0.01)

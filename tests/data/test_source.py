@@ -9,7 +9,7 @@ import pytest
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import Source, find_in_folder, locate
-from gfnet_dynn.data.splits.split import find_split
+from gfnet_dynn.data.split import find_split
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import ignore_progress
 from tests.data.small_sets import write_picture

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
 from gfnet_dynn.evaluation.outputs import collect

@@ -17,8 +17,7 @@ from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.export.bundle import Draft
 from gfnet_dynn.export.segments import export_segments
-from gfnet_dynn.model.build import build_net
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 from gfnet_dynn.runtime.segments import Images, SegmentedNet
 from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, GFNetSpec, HybridSpec

@@ -16,7 +16,7 @@ from gfnet_dynn.export import segments as stages_module
 from gfnet_dynn.export.parity import TOLERANCE, network_arrays
 from gfnet_dynn.export.prepare import prepare
 from gfnet_dynn.export.segments import OPSET, export_segments
-from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.early_exit import build_net
 from tests.export.conftest import KINDS, Subject
 
 MakeSubject = Callable[[str], Subject]

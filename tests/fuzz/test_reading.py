@@ -12,8 +12,8 @@ import torch
 
 from gfnet_dynn.bundle.manifest import LEARNED_FROM
 from gfnet_dynn.images.fingerprint import BYTES
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import save_checkpoint
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
 from tests import bundles

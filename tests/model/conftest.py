@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gfnet_dynn.model.build import build_net
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
 

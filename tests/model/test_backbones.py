@@ -6,15 +6,16 @@ import json
 import warnings
 from importlib.util import find_spec
 
+import msgspec
 import pytest
 import torch
 from msgspec import structs
 
 from gfnet_dynn.errors import MissingExtraError, SpecError
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.model.build import build_backbone, build_net
+from gfnet_dynn.model.early_exit import build_backbone, build_net
 from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
-from gfnet_dynn.model.pretrained import load_imagenet
+from gfnet_dynn.model.weights import load_imagenet
 from gfnet_dynn.spec.backbone import BACKBONES, EfficientNetLiteSpec, GFNetSpec, HybridSpec
 from gfnet_dynn.spec.network import NetSpec, make_input
 
@@ -44,14 +45,14 @@ def test_every_backbone_runs_by_stages_and_stops_where_it_should(name: str) -> N
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_description_survives_json(name: str) -> None:
     spec = net_spec(name, 64)
-    assert NetSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert msgspec.convert(json.loads(json.dumps(spec.to_dict())), NetSpec) == spec
 
 
 def test_an_unknown_kind_of_backbone_is_refused() -> None:
     value = net_spec("efficientnet-lite0", 64).to_dict()
     value["backbone"]["kind"] = "resnet"
-    with pytest.raises(SpecError, match=r"resnet.*\$\.backbone\.kind"):
-        NetSpec.from_dict(value)
+    with pytest.raises(msgspec.ValidationError, match=r"resnet.*\$\.backbone\.kind"):
+        msgspec.convert(value, NetSpec)
 
 
 def test_lite0_costs_what_was_counted_elsewhere() -> None:
@@ -94,7 +95,7 @@ def test_pretrained_features_equal_those_of_the_port() -> None:
 
 
 def test_absent_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gfnet_dynn.model.pretrained.find_spec", lambda name: None)
+    monkeypatch.setattr("gfnet_dynn.model.weights.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"EfficientNet-Lite2.*gfnet-dynn\[teachers\]"):
         load_imagenet(build_backbone(EfficientNetLiteSpec(2), 32), EfficientNetLiteSpec(2))
 

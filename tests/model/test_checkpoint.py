@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import safetensors.torch
 import torch
@@ -116,7 +117,7 @@ def test_a_description_that_none_writes_is_refused(tmp_path: Path, described: st
 
 def test_the_widest_and_deepest_description_is_refused_for_its_weights(tmp_path: Path) -> None:
     widest = {**SMALL.to_dict(), "backbone": {"kind": "gfnet", "width": 16_384, "depth": 256, "patch_size": 1}}
-    spec = NetSpec.from_dict({**widest, "input": {"size": 4096}})
+    spec = msgspec.convert({**widest, "input": {"size": 4096}}, NetSpec)
     path = save_tensors(tmp_path / "net.safetensors", {"head.bias": torch.zeros(3)}, Header(spec))
     with pytest.raises(CheckpointError, match="does not hold the weights that it describes"):
         load_checkpoint(path)

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.model.build import build_net
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.gfnet import GlobalFilter
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.spec.network import NetSpec, make_input

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gfnet_dynn.model.gate import Gate, confidence_statistics
+from gfnet_dynn.model.early_exit import Gate, confidence_statistics
 
 
 def test_the_statistics_follow_their_definitions() -> None:

@@ -7,8 +7,7 @@ import torch
 
 from gfnet_dynn.errors import SpecError
 from gfnet_dynn.model.backbone import DropPath
-from gfnet_dynn.model.gfnet import GFNet, GlobalFilter
-from gfnet_dynn.model.spectrum import LARGEST_SIDE, filter_by_products
+from gfnet_dynn.model.gfnet import LARGEST_SIDE, GFNet, GlobalFilter, filter_by_products
 from gfnet_dynn.spec.backbone import GFNetSpec
 
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.model.build import build_net
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.weights import load_published, published_state
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec

@@ -11,16 +11,16 @@ import torch
 from lightning_fabric import Fabric
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig
-from gfnet_dynn.data.loading.scenes import SceneData, prepare
 from gfnet_dynn.data.request import SplitSettings
+from gfnet_dynn.data.scenes import SceneData, prepare
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.evaluation.outputs import collect
-from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
-from gfnet_dynn.train.config.training import TrainSettings
 from gfnet_dynn.train.engine.device import make_fabric
+from gfnet_dynn.train.request import TrainSettings
 from gfnet_dynn.train.stages.stage import StageContext
 from tests.conftest import CLASSES
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from tests.train.conftest import QUICK, TINY, tiny_data

@@ -17,8 +17,7 @@ import torch
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.train.engine.interruption import Interruption, TrainingInterrupted
-from gfnet_dynn.train.engine.reporter import Reporter, Reporters
-from gfnet_dynn.train.engine.tracking import JsonlTracker
+from gfnet_dynn.train.engine.tracking import JsonlTracker, Reporter, Reporters
 from gfnet_dynn.train.runs.run import open_run, train
 from tests.fuzz.mutated_checkpoints import signed
 from tests.train.drive import SendSignal, plan_run

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from gfnet_dynn.data.loading.loaders import Batch
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.scenes import Batch, SceneData
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.train.engine.seeding import epoch_order, seed_step
+from gfnet_dynn.train.engine.loop import epoch_order, seed_step
 from gfnet_dynn.train.engine.state import Position, load_state, save_state
 from gfnet_dynn.train.stages.backbone import BackboneStage
 from gfnet_dynn.train.stages.joint import JointStage, plan_phases
@@ -99,18 +98,21 @@ def test_a_warm_head_without_gain_goes_back_to_its_best_and_is_frozen(
     for epoch in range(5):
         run(data, stage, 3)
         seen.append(weights(stage))
-        summary = stage.end_epoch(epoch)
+        metrics = stage.end_epoch(epoch)
     best = seen[1]["intermediate_heads.0.weight"]
     assert torch.equal(stage.context.net.state_dict()["intermediate_heads.0.weight"], best)
     assert not torch.equal(seen[3]["intermediate_heads.0.weight"], best)
     assert torch.equal(seen[4]["intermediate_heads.0.weight"], best), "a frozen head moved"
     assert not torch.equal(seen[4]["intermediate_heads.1.weight"], seen[3]["intermediate_heads.1.weight"])
-    assert (summary.metrics["frozen"], summary.finished) == (1, False)
+    assert (metrics["frozen"], stage.finished) == (1, False)
 
 
 def test_warmup_ends_when_all_are_frozen(data: SceneData, make_context: MakeContext) -> None:
     stage = WarmupStage(make_context(patience=1, lr=1e-9), 50)
-    ends = [stage.end_epoch(epoch).finished for epoch in range(2)]
+    ends = []
+    for epoch in range(2):
+        stage.end_epoch(epoch)
+        ends.append(stage.finished)
     assert ends == [False, True]
 
 
@@ -289,4 +291,4 @@ def test_positive_weights_come_from_the_selection_split(make_context: MakeContex
     logits[1:, 2, 0] = 9
     context.selection = lambda: ExitArrays(logits, np.zeros((4, 2), np.float32), np.zeros(4, np.int64))
     stage = JointStage(context, 4)
-    assert stage.memory()[0]["positive_weights"].tolist() == pytest.approx([3.0, 3.0])
+    assert stage.memory()[0]["gate_loss/pos_weight"].tolist() == pytest.approx([3.0, 3.0])

@@ -9,11 +9,10 @@ import pytest
 
 from gfnet_dynn.data.request import DataOptions
 from gfnet_dynn.errors import DataError, OptionError
-from gfnet_dynn.spec.request import NetworkOptions
-from gfnet_dynn.train.config.request import RunOptions, Start, TrainRequest
-from gfnet_dynn.train.config.training import TrainSettings
-from gfnet_dynn.train.engine.reporter import Reporter, StageExtent
-from gfnet_dynn.train.runs.record import remembered_source
+from gfnet_dynn.spec.network import NetworkOptions
+from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
+from gfnet_dynn.train.request import RunOptions, Start, TrainRequest, TrainSettings
+from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.workflows.training import train
 
 

@@ -25,7 +25,7 @@ from gfnet_dynn.model.gfnet import GlobalFilter
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import NetSpec
-from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.machine import processor
 
 
 def measure_exits(

@@ -14,7 +14,7 @@ from gfnet_dynn.benchmark.energy_use import EnergyReport
 from gfnet_dynn.benchmark.measurement import CandidateFigures, ColdStart, Preprocessing
 from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
 from gfnet_dynn.reporting.table import Table, Tabular, html_page, number
-from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.machine import processor
 from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
 

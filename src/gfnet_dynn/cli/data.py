@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.cli.command import Group, command
-from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataDownloadRequest, DataListRequest
+from gfnet_dynn.data.request import DataCheckRequest, DataDownloadRequest, DataListRequest
 from gfnet_dynn.options import option
 
 app = Group("data", "List, download and check data sets.")

@@ -19,9 +19,8 @@ from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.options import option
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.runlayout import run_folder
-from gfnet_dynn.spec.request import NetworkOptions
-from gfnet_dynn.train.config.request import RunOptions, Start, TrainRequest
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.spec.network import NetworkOptions
+from gfnet_dynn.train.request import RunOptions, Start, TrainRequest, TrainSettings
 
 _NAME = "main_dynn.py"
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from gfnet_dynn.cli.terminal import Terminal
 from gfnet_dynn.runlayout import TITLES
-from gfnet_dynn.train.engine.reporter import Reporter, StageExtent
+from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
 from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from gfnet_dynn.errors import require_extra
 from gfnet_dynn.options import option
-from gfnet_dynn.train.config.recipes import DEFAULT_RECIPE, Preset, known_recipes, read_recipe
-from gfnet_dynn.train.config.request import TrainRequest
+from gfnet_dynn.train.recipes import DEFAULT_RECIPE, Preset, known_recipes, read_recipe
+from gfnet_dynn.train.request import TrainRequest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset
+from gfnet_dynn.data.folders import scan_folders
 from gfnet_dynn.data.request import DataOptions
-from gfnet_dynn.data.splits.folders import scan_folders
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
@@ -36,14 +36,7 @@ _SIDES = (64, 256)  # smallest and largest input that is chosen without being as
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set lies and what it is.
-
-    Attributes:
-        name: in its proper spelling.
-        config: folders, classes, default input.
-        root: its folder.
-        decode: how its images are decoded.
-    """
+    """Where a data set lies and what it is: folders, classes, default input, and how images are decoded."""
 
     name: str
     config: DatasetConfig
@@ -58,11 +51,7 @@ class Source:
 
 
 def locate(options: DataOptions, on_progress: OnProgress) -> Source:
-    """Find a data set; the embedded one is generated where it is not there yet.
-
-    Args:
-        options: a known name, a folder, or both.
-        on_progress: called while images are generated.
+    """Find a data set by a known name, a folder, or both; the embedded one is generated where it is not there yet.
 
     Raises:
         DataError: unknown name, no folder, or a folder that holds no data set.
@@ -86,10 +75,7 @@ def find_in_folder(root: Path) -> Source:
     """The data set in a folder, known by the names of its sub-folders.
 
     Either one folder of images for each class, which are then split at random, or the folders of `PART_FOLDERS`, each
-    with one folder for each class.
-
-    Raises:
-        DataError: no such folder, or no class folders in it.
+    with one folder for each class. A DataError where there is no such folder, or no class folders are in it.
     """
     names = _folders(root)
     parts = {

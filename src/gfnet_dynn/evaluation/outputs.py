@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet
 

@@ -13,7 +13,7 @@ from gfnet_dynn.options import flag, lenient, option
 from gfnet_dynn.reporting.contact_sheet import require_sheet_format
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
 from gfnet_dynn.spec.backbone import ExitPooling
-from gfnet_dynn.spec.request import parse_exits
+from gfnet_dynn.spec.network import parse_exits
 from gfnet_dynn.units import parse_share
 
 _RUN, _BUNDLE, _DATA, _PUBLISHED = "A run", "A bundle", "Other data than those of the run", "A published .pth file"

@@ -30,9 +30,8 @@ from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.export.segments import export_segments
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
-from gfnet_dynn.model.build import build_net
-from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.model.pretrained import load_imagenet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
+from gfnet_dynn.model.weights import load_imagenet
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runtime.engine import EngineOptions, available_processors, make_engine
 from gfnet_dynn.runtime.segments import Images, SegmentedNet

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.exits.arrays import ExitArrays

@@ -19,8 +19,7 @@ from msgspec import Struct
 from torch import Tensor
 
 from gfnet_dynn.errors import CheckpointError, GFNetDynnError
-from gfnet_dynn.model.build import build_net
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.weights import load_published, published_state, state_digest
 from gfnet_dynn.spec.network import NetSpec
 from gfnet_dynn.system.storage import to_json, write_bytes, write_json
@@ -36,8 +35,6 @@ class Checkpoint:
     """A trained network.
 
     Attributes:
-        spec: what to build.
-        state: its weights by published name.
         provenance: how it was trained and on what data, as JSON values; thresholds chosen on the selection split.
     """
 
@@ -62,8 +59,7 @@ class Header(Struct, frozen=True, tag_field="format", tag=FORMAT):
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Struct) -> Path:
     """Write tensors with a JSON header, and the digest of both, as one safetensors file, in one step.
 
-    Raises:
-        StorageError: no space or no permission; an older file is intact.
+    A StorageError where there is no space or permission; an older file is intact then.
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     described = to_json(header).decode()
@@ -72,11 +68,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Struct) -> P
 
 
 def load_tensors(path: Path, kind: type[_Header]) -> tuple[dict[str, Tensor], _Header]:
-    """Read what `save_tensors` wrote: tensors and header.
-
-    Raises:
-        CheckpointError: missing, damaged, or its header is of another kind.
-    """
+    """The tensors and header of `save_tensors`; a CheckpointError where missing, damaged, or of another kind."""
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
@@ -97,11 +89,7 @@ def load_tensors(path: Path, kind: type[_Header]) -> tuple[dict[str, Tensor], _H
 
 
 def save_checkpoint(path: Path, net: EarlyExitNet, spec: NetSpec, provenance: Mapping[str, Any]) -> Path:
-    """Write a network to `path`, and its description beside it as `.json` for people.
-
-    Raises:
-        StorageError: no space or no permission; an older checkpoint is intact.
-    """
+    """Write a network to `path`, and its description beside it as `.json` for people; errors as `save_tensors`."""
     header = Header(spec, dict(provenance))
     save_tensors(path, published_state(net), header)
     write_json(path.with_suffix(".json"), header)
@@ -109,11 +97,7 @@ def save_checkpoint(path: Path, net: EarlyExitNet, spec: NetSpec, provenance: Ma
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of ours.
-
-    Raises:
-        CheckpointError: missing, damaged, or of another format or version.
-    """
+    """Read a checkpoint of ours; a CheckpointError where it is missing, damaged, or of another format or version."""
     state, header = load_tensors(path, Header)
     with torch.device("meta"):
         expected = _kinds(published_state(build_net(header.spec)))

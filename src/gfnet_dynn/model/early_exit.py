@@ -1,4 +1,7 @@
-"""A backbone with a head and a gate after some of its blocks, and a forward pass that stops where it may."""
+"""A backbone with a head and a gate after some of its blocks, and a forward pass that stops where it may.
+
+The only place that knows which backbones there are.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,65 @@ import torch
 from torch import Tensor, nn
 
 from gfnet_dynn.exits.rule import per_exit, should_exit
-from gfnet_dynn.model.backbone import Backbone
-from gfnet_dynn.model.cost import linear_macs
-from gfnet_dynn.model.gate import Gate
-from gfnet_dynn.model.gfnet import init_weights
-from gfnet_dynn.spec.backbone import ExitPooling
+from gfnet_dynn.model.backbone import Backbone, linear_macs
+from gfnet_dynn.model.efficientnet_lite import EfficientNetLite, Hybrid
+from gfnet_dynn.model.gfnet import GFNet, init_weights
+from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, ExitPooling, GFNetSpec
+from gfnet_dynn.spec.network import NetSpec
 
 
 class ExitOutputs(NamedTuple):
-    """Outputs of all exits for a batch.
-
-    Attributes:
-        logits: [B, G + 1, K], the final classifier last.
-        gate_logits: [B, G].
-    """
+    """Outputs of all exits for a batch: logits [B, G + 1, K], the final classifier last, and those of gates [B, G]."""
 
     logits: Tensor
     gate_logits: Tensor
 
 
 class Decision(NamedTuple):
-    """Answers of the gated network.
-
-    Attributes:
-        logits: [B, K] of the exit taken.
-        exits: int64 [B], 0 to G; G is the final classifier.
-    """
+    """Answers of the gated network: logits [B, K] of the exit taken, int64 [B], 0 to G; G is the final classifier."""
 
     logits: Tensor
     exits: Tensor
+
+
+def confidence_statistics(logits: Tensor) -> Tensor:
+    """Statistics of p = softmax(logits) that a gate sees, from logits [B, K] with K at least 2; natural logarithms.
+
+    Computed from log-probabilities in float32, so confident predictions give no 0 · log 0; p² / Σp² is the softmax of
+    the doubled logits.
+
+    Returns:
+        [B, 4]: max p, entropy of p, largest minus second largest p, entropy of p² / Σp². Detached: a gate judges a
+        prediction and must not change it.
+    """
+    logits = logits.detach().float()
+    log_p = logits.log_softmax(dim=1)
+    log_q = (2 * logits).log_softmax(dim=1)
+    first, second = log_p.exp().topk(2, dim=1).values.unbind(dim=1)
+    return torch.stack((first, _entropy(log_p), first - second, _entropy(log_q)), dim=1)
+
+
+def _entropy(log_p: Tensor) -> Tensor:
+    return -(log_p.exp() * log_p).sum(dim=1)
+
+
+class Gate(nn.Module):
+    """Predicts whether the prediction of one exit is good enough, by five parameters on four statistics of it.
+
+    Source: JEI-DNN (Chataoui et al., arXiv 2310.09163).
+    """
+
+    num_statistics = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(self.num_statistics, 1)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Logits of the exit's head [B, K] → logit of the gate [B]; its sigmoid is the gate g."""
+        with torch.autocast(logits.device.type, enabled=False):
+            logit: Tensor = self.linear(confidence_statistics(logits)).squeeze(1)
+        return logit
 
 
 class EarlyExitNet(nn.Module):
@@ -51,11 +84,7 @@ class EarlyExitNet(nn.Module):
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        exit_blocks: Sequence[int],
-        num_classes: int,
-        exit_pooling: ExitPooling = "mean",
+        self, backbone: Backbone, exit_blocks: Sequence[int], num_classes: int, exit_pooling: ExitPooling = "mean"
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -72,9 +101,8 @@ class EarlyExitNet(nn.Module):
 
     def forward(self, images: Tensor) -> ExitOutputs:
         """Run the whole network and every exit on normalised images [B, 3, S, S]."""
-        stacked = torch.stack(
-            [head(pooled) for head, pooled in zip(self.heads, self.pooled(images), strict=True)], dim=1
-        )
+        logits = [head(pooled) for head, pooled in zip(self.heads, self.pooled(images), strict=True)]
+        stacked = torch.stack(logits, dim=1)
         return ExitOutputs(stacked, self.gate_logits(stacked))
 
     @property
@@ -124,7 +152,7 @@ class EarlyExitNet(nn.Module):
         for exit_index, (block, value) in enumerate(zip(self.exit_blocks, thresholds, strict=True)):
             features = self._run_blocks(done, block + 1, features)
             done = block + 1
-            exit_logits = self._exit_logits(exit_index, features)
+            exit_logits = self._logits(exit_index, block, features)
             exiting = should_exit(self.gates[exit_index](exit_logits).sigmoid(), value)
             logits[remaining[exiting]] = exit_logits[exiting].to(logits.dtype)
             exits[remaining[exiting]] = exit_index
@@ -133,15 +161,11 @@ class EarlyExitNet(nn.Module):
             if exiting.any():
                 remaining, features = remaining[~exiting], features[~exiting]
         features = self._run_blocks(done, self.backbone.num_blocks, features)
-        logits[remaining] = self._final_logits(features).to(logits.dtype)
+        logits[remaining] = self._logits(-1, self.backbone.num_blocks - 1, features).to(logits.dtype)
         return Decision(logits, exits)
 
     def exit_macs(self) -> tuple[int, ...]:
-        """Multiply-accumulates for one image up to and including each exit, its head and gate and the earlier ones.
-
-        Returns:
-            G + 1 counts; the last is that of the full network with all its exits.
-        """
+        """Multiply-accumulates for one image up to each exit, with its head and gate and the earlier ones: [G + 1]."""
         after_block = list(accumulate(self.backbone.block_macs, initial=self.backbone.stem_macs))[1:]
         exit_macs: list[int] = []
         spent_on_exits = 0
@@ -165,10 +189,21 @@ class EarlyExitNet(nn.Module):
             features = self.backbone.block(index, features)
         return features
 
-    def _exit_logits(self, exit_index: int, features: Tensor) -> Tensor:
-        logits: Tensor = self.intermediate_heads[exit_index](self.pool_exit(self.exit_blocks[exit_index], features))
+    def _logits(self, exit_index: int, block: int, features: Tensor) -> Tensor:
+        logits: Tensor = self.heads[exit_index](self.pool_exit(block, features))
         return logits
 
-    def _final_logits(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.pool_exit(self.backbone.num_blocks - 1, features))
-        return logits
+
+def build_backbone(spec: BackboneSpec, image_size: int, drop_path: float = 0.0) -> Backbone:
+    """The backbone of a spec, with fresh weights from torch's generator; a SpecError where the input does not fit."""
+    if isinstance(spec, GFNetSpec):
+        return GFNet(spec, image_size, drop_path)
+    if isinstance(spec, EfficientNetLiteSpec):
+        return EfficientNetLite(spec, image_size, drop_path)
+    return Hybrid(spec, image_size, drop_path)
+
+
+def build_net(spec: NetSpec, drop_path: float = 0.0) -> EarlyExitNet:
+    """The early-exit network that a spec describes, with fresh weights."""
+    backbone = build_backbone(spec.backbone, spec.input.size, drop_path)
+    return EarlyExitNet(backbone, spec.exit_blocks, len(spec.classes), spec.exit_pooling)

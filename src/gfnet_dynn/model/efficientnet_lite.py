@@ -1,4 +1,7 @@
-"""EfficientNet-Lite as a backbone (Tan and Le, arXiv 1905.11946; the authors' Lite variants of 2020)."""
+"""EfficientNet-Lite as a backbone, whole or as the trunk before global-filter blocks.
+
+Source: Tan and Le, arXiv 1905.11946; the authors' Lite variants of 2020.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gfnet_dynn.model.backbone import Backbone, DropPath
-from gfnet_dynn.model.cost import convolution_macs
-from gfnet_dynn.spec.backbone import LITE_HEAD_WIDTH, LITE_STEM_WIDTH, EfficientNetLiteSpec, LiteBlock
+from gfnet_dynn.model.backbone import Backbone, DropPath, convolution_macs
+from gfnet_dynn.model.gfnet import INIT_STD, LAYER_NORM_EPS, Block, block_macs, init_weights
+from gfnet_dynn.spec.backbone import (
+    LITE_HEAD_WIDTH,
+    LITE_STEM_WIDTH,
+    EfficientNetLiteSpec,
+    GFNetSpec,
+    HybridSpec,
+    LiteBlock,
+)
 
 _BATCH_NORM_EPS = 1e-3
 _BATCH_NORM_MOMENTUM = 0.01
@@ -91,40 +101,28 @@ class InvertedResidual(nn.Module):
 
 
 class LiteTrunk(nn.Module):
-    """The stem and the first blocks of an EfficientNet-Lite, with what they cost.
-
-    Attributes:
-        widths: channels after each block.
-        stem_macs: multiply-accumulates of the stem for one image.
-        block_macs: multiply-accumulates of each block for one image.
-        side: positions along one side of the last map.
-    """
+    """The stem and the first blocks of an EfficientNet-Lite, with what they cost; `side`: positions of the last map."""
 
     def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float, kept: int | None = None) -> None:
         super().__init__()
         blocks = spec.blocks[:kept]
         self.stem = ConvNorm(3, LITE_STEM_WIDTH, 3, 2)
-        rates = [drop_path * index / len(spec.blocks) for index in range(len(blocks))]
-        self.blocks = nn.ModuleList(InvertedResidual(block, rate) for block, rate in zip(blocks, rates, strict=True))
+        self.blocks = nn.ModuleList()
         self.widths = tuple(block.outputs for block in blocks)
         self.stem_macs = self.stem.macs(image_size)
-        self.block_macs, self.side = _count(self.blocks, blocks, -(-image_size // 2))
-
-
-def _count(modules: nn.ModuleList, blocks: tuple[LiteBlock, ...], side: int) -> tuple[tuple[int, ...], int]:
-    counts = []
-    for module, block in zip(modules, blocks, strict=True):
-        assert isinstance(module, InvertedResidual)
-        counts.append(module.macs(side))
-        side = -(-side // block.stride)
-    return tuple(counts), side
+        self.block_macs: tuple[int, ...] = ()
+        self.side = -(-image_size // 2)
+        for index, block in enumerate(blocks):
+            made = InvertedResidual(block, drop_path * index / len(spec.blocks))
+            self.blocks.append(made)
+            self.block_macs += (made.macs(self.side),)
+            self.side = -(-self.side // block.stride)
 
 
 class EfficientNetLite(Backbone):
     """Stem and blocks; the last one ends with the convolution to 1,280 channels."""
 
     def __init__(self, spec: EfficientNetLiteSpec, image_size: int, drop_path: float = 0.0) -> None:
-        """Build with fresh weights."""
         super().__init__()
         self.trunk = LiteTrunk(spec, image_size, drop_path)
         self.last = ConvNorm(self.trunk.widths[-1], LITE_HEAD_WIDTH, 1)
@@ -132,8 +130,7 @@ class EfficientNetLite(Backbone):
         self.stem_macs = self.trunk.stem_macs
         *earlier, end = self.trunk.block_macs
         self.block_macs = (*earlier, end + self.last.macs(self.trunk.side))
-        init_convolutions(self)
-        store_channels_last(self)
+        _init_convolutions(self)
 
     def pretrained_modules(self) -> list[nn.Module]:
         """All."""
@@ -158,15 +155,65 @@ class EfficientNetLite(Backbone):
         return features
 
 
-def init_convolutions(module: nn.Module) -> None:
-    """Fresh weights for convolutions: normal with the variance of what a position feeds."""
+def _init_convolutions(module: nn.Module) -> None:
+    """Fresh weights for convolutions: normal with the variance of what a position feeds.
+
+    They are stored channels last: on a CPU, training is then twice as fast.
+    """
     for each in module.modules():
         if isinstance(each, nn.Conv2d):
             nn.init.kaiming_normal_(each.weight, mode="fan_out")
-
-
-def store_channels_last(module: nn.Module) -> None:
-    """Store the weights of convolutions channels last: on a CPU, training is then twice as fast."""
-    for each in module.modules():
-        if isinstance(each, nn.Conv2d):
             each.weight.data = each.weight.data.contiguous(memory_format=torch.channels_last)
+
+
+class Hybrid(Backbone):
+    """Trunk blocks, then global-filter blocks; a linear map and a position stand before the first of these."""
+
+    def __init__(self, spec: HybridSpec, image_size: int, drop_path: float = 0.0) -> None:
+        super().__init__()
+        grid, kept = spec.grid(image_size), spec.cut + 1
+        blocks = GFNetSpec(spec.width, spec.depth_after, mlp_ratio=spec.mlp_ratio)
+        self.trunk = LiteTrunk(spec.trunk, image_size, 0.0, kept)
+        self.proj = nn.Conv2d(self.trunk.widths[-1], spec.width, kernel_size=1)
+        self.pos_embed = nn.Parameter(torch.zeros(1, grid * grid, spec.width))
+        rates = [drop_path * (index + 1) / spec.depth_after for index in range(spec.depth_after)]
+        self.blocks = nn.ModuleList(Block(blocks, grid, rate) for rate in rates)
+        self.norm = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPS)
+
+        self.kept = kept
+        self.widths = (*self.trunk.widths, *[spec.width] * spec.depth_after)
+        self.stem_macs = self.trunk.stem_macs
+        entry = convolution_macs(grid * grid, (1, 1), self.trunk.widths[-1], spec.width)
+        each = block_macs(blocks, grid)
+        self.block_macs = (*self.trunk.block_macs, entry + each, *[each] * (spec.depth_after - 1))
+        _init_convolutions(self.trunk)
+        self.blocks.apply(init_weights)
+        nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
+
+    def pretrained_modules(self) -> list[nn.Module]:
+        """The trunk."""
+        return [self.trunk]
+
+    def first_modules(self, count: int) -> list[nn.Module]:
+        """The first convolution, then blocks of the trunk and, beyond it, global-filter blocks with their entry."""
+        entry = [self.proj] if count > self.kept else []
+        return [self.trunk.stem, *self.trunk.blocks[:count], *entry, *self.blocks[: max(0, count - self.kept)]]
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Normalised images [B, 3, S, S] → [B, 32, S / 2, S / 2]."""
+        features: Tensor = self.trunk.stem(images.contiguous(memory_format=torch.channels_last))
+        return features
+
+    def block(self, index: int, features: Tensor) -> Tensor:
+        """A trunk block on a map [B, C, H, W], or a global-filter block on tokens [B, T, D]."""
+        if index < self.kept:
+            mapped: Tensor = self.trunk.blocks[index](features)
+            return mapped
+        if index == self.kept:
+            features = self.proj(features).flatten(2).transpose(1, 2) + self.pos_embed
+        tokens: Tensor = self.blocks[index - self.kept](features)
+        return tokens
+
+    def seen(self, index: int, features: Tensor) -> Tensor:
+        """A trunk's map as it is, or the normed tokens."""
+        return features if index < self.kept else self.norm(features)

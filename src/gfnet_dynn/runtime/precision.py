@@ -20,8 +20,7 @@ from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.errors import EngineError, StorageError
 from gfnet_dynn.runtime.engine import Engine, EngineOptions
 from gfnet_dynn.runtime.segments import SegmentedNet
-from gfnet_dynn.system.memory import copies_returned
-from gfnet_dynn.system.processor import processor
+from gfnet_dynn.system.machine import copies_returned, processor
 from gfnet_dynn.system.storage import write_json
 
 AUTO = "auto"

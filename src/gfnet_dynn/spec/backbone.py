@@ -7,8 +7,7 @@ the inputs that fit; only `gfnet_dynn.model` builds the network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -36,7 +35,6 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     """A Global Filter Network (Rao et al., arXiv 2107.00645).
 
     Attributes:
-        width: channels D of a token.
         depth: number of blocks L.
         patch_size: side of a patch in pixels; it must divide the input.
         mlp_ratio: hidden channels of the MLP as a multiple of `width`.
@@ -48,6 +46,7 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     mean: ClassVar[Triple] = IMAGENET_MEAN
     std: ClassVar[Triple] = IMAGENET_STD
     exit_pooling: ClassVar[ExitPooling] = "mean"  # as published
+    trunk: ClassVar[None] = None
 
     width: int
     depth: int
@@ -74,11 +73,7 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
         return self.patch_size
 
     def grid(self, size: int) -> int:
-        """Tokens along one side of an input of `size` pixels.
-
-        Raises:
-            SpecError: the patch does not divide the input.
-        """
+        """Tokens along one side of an input of `size` pixels; a SpecError where the patch does not divide it."""
         if size % self.patch_size:
             lower, upper = nearest_sizes(self, size)
             raise SpecError(
@@ -91,10 +86,8 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
 class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="efficientnet-lite"):
     """An EfficientNet-Lite: EfficientNet for small devices, with ReLU6 and without squeeze-and-excitation.
 
-    Source: Tan and Le, arXiv 1905.11946, and the authors' Lite variants of 2020.
-
-    Attributes:
-        variant: 0, 1 or 2; width, depth and training resolution increase with it.
+    Source: Tan and Le, arXiv 1905.11946, and the authors' Lite variants of 2020. With the variant 0, 1 or 2 its width,
+    depth and training resolution increase.
     """
 
     kind: ClassVar[str] = "efficientnet-lite"
@@ -108,6 +101,11 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
     def __post_init__(self) -> None:
         if self.variant not in (0, 1, 2):
             raise SpecError(f"the variant of EfficientNet-Lite is 0, 1 or 2, not {self.variant!r}")
+
+    @property
+    def trunk(self) -> EfficientNetLiteSpec:
+        """The part that ImageNet weights are offered for."""
+        return self
 
     @property
     def resolution(self) -> int:
@@ -127,7 +125,7 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
     @property
     def default_exits(self) -> tuple[int, ...]:
         """Blocks at which the width or stride changes."""
-        return {0: (4, 7, 10), 1: (6, 10, 14), 2: (6, 10, 14)}[self.variant]
+        return (4, 7, 10) if self.variant == 0 else (6, 10, 14)
 
     def grid(self, size: int) -> int:
         """Positions along one side of the last feature map, for an input of `size` pixels."""
@@ -136,17 +134,8 @@ class EfficientNetLiteSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_
         return size
 
 
-@dataclass(frozen=True, slots=True)
-class LiteBlock:
-    """An inverted residual block: expand, depthwise convolution, project.
-
-    Attributes:
-        inputs: channels in.
-        outputs: channels out.
-        expansion: hidden channels as a multiple of `inputs`.
-        kernel: side of the depthwise convolution.
-        stride: of the depthwise convolution.
-    """
+class LiteBlock(NamedTuple):
+    """An inverted residual block: expand `inputs`, depthwise convolution of `kernel` and `stride`, project."""
 
     inputs: int
     outputs: int
@@ -187,14 +176,9 @@ def _round_channels(channels: float) -> int:
 
 
 class HybridSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hybrid"):
-    """The first blocks of a convolutional trunk, then global-filter blocks.
+    """The first blocks of a convolutional trunk, up to the block `cut` (0-based), then global-filter blocks.
 
-    Attributes:
-        trunk: source of the first blocks and, optionally, of their ImageNet weights.
-        cut: last block of the trunk, 0-based.
-        width: channels D of the global-filter blocks.
-        depth_after: number of global-filter blocks.
-        mlp_ratio: hidden channels of their MLP as a multiple of `width`.
+    Of these, `width` is the channels D, and `mlp_ratio` the hidden channels of the MLP as a multiple of it.
     """
 
     kind: ClassVar[str] = "hybrid"
@@ -253,11 +237,7 @@ images (96x8), a hybrid, and plain convolutional trunks."""
 
 
 def find_backbone(name: str) -> BackboneSpec:
-    """The named variant, whatever its case.
-
-    Raises:
-        SpecError: no variant has that name; the message names the nearest.
-    """
+    """The named variant, whatever its case; a SpecError names the nearest where there is none of that name."""
     if name.casefold() not in BACKBONES:
         raise SpecError(f"unknown model '{name}': {nearest(name, BACKBONES)}")
     return BACKBONES[name.casefold()]

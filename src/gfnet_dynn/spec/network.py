@@ -1,4 +1,4 @@
-"""Specification of an early-exit network: backbone, exits, input and classes.
+"""Specification of an early-exit network: backbone, exits, input and classes; and the options that choose one.
 
 It is stored in every checkpoint as JSON and needs no torch.
 """
@@ -6,25 +6,34 @@ It is stored in every checkpoint as JSON and needs no torch.
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from gfnet_dynn.errors import SpecError
-from gfnet_dynn.spec.backbone import IMAGENET_MEAN, IMAGENET_STD, BackboneSpec, ExitPooling, Triple, nearest_sizes
+from gfnet_dynn.errors import OptionError, SpecError
+from gfnet_dynn.options import lenient, option
+from gfnet_dynn.spec.backbone import (
+    BACKBONES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BackboneSpec,
+    ExitPooling,
+    Triple,
+    find_backbone,
+    nearest_sizes,
+)
 
 _LARGEST_INPUT = 4096  # pixels a side
 
 
 class InputSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """The square RGB image that a network takes.
+    """The square RGB image that a network takes; mean and deviation of its channels on the scale 0 to 1.
 
     Attributes:
         size: side in pixels, padding included.
         pad: pixels of the side that are a reflected border.
-        mean: per channel, on the scale 0 to 1.
-        std: per channel, on the scale 0 to 1.
         stretch: sample values that become 0 and 255, of images of more than 8 bit; None: 16 bit by the full range.
     """
 
@@ -50,9 +59,7 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """An early-exit network: all that is needed to build it and to name its predictions.
 
     Attributes:
-        backbone: stem and blocks.
         exit_blocks: 0-based indices of the blocks followed by an early exit, without the last block.
-        input: the image it takes.
         classes: names in the order of the logits.
         exit_pooling: of the features at the early exits: their `mean` over all positions, as published, or
             `mean-deviation`, the mean and the standard deviation, which measures texture.
@@ -82,31 +89,56 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
         return len(self.exit_blocks) + 1
 
     def to_dict(self) -> dict[str, Any]:
-        """A value that JSON can hold; `from_dict` reads it back."""
+        """A value that JSON can hold; `msgspec.convert` reads it back."""
         described: dict[str, Any] = msgspec.to_builtins(self)
         return described
 
-    @classmethod
-    def from_dict(cls, value: object) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            SpecError: a field is missing, unknown or out of range.
-        """
-        try:
-            return msgspec.convert(value, cls)
-        except msgspec.ValidationError as error:
-            raise SpecError(f"not a network description of this version: {error}") from error
-
 
 def make_input(backbone: BackboneSpec, size: int, *, pad: bool) -> InputSpec:
-    """The input for images of `size` pixels, padded to whole patches where `pad` allows it.
-
-    Raises:
-        SpecError: `size` is not a multiple of the patch and `pad` is off.
-    """
+    """The input for images of `size` px, padded to whole patches where allowed; a SpecError where they do not fit."""
     if not pad:
         backbone.grid(size)
         return InputSpec(size, 0, backbone.mean, backbone.std)
     padded = nearest_sizes(backbone, size)[1]
     return InputSpec(padded, padded - size, backbone.mean, backbone.std)
+
+
+DEFAULT_MODEL = "gfnet-192x12"
+
+
+def parse_exits(text: str) -> tuple[int, ...]:
+    """`3,5,7` → (3, 5, 7), `none` → (); an OptionError where it is no list of whole numbers."""
+    if text.strip().casefold() == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(f"exits are block indices such as 3,5,7,9, or none; not {text!r}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+@lenient
+class NetworkOptions:
+    """Network."""
+
+    model: str | None = option(
+        None, f"One of {', '.join(BACKBONES)}. [default: the checkpoint's, else {DEFAULT_MODEL}]"
+    )
+    exits: tuple[int, ...] | None = option(
+        None,
+        "Blocks after which exits stand, counted from 0: 3,5,7,9; none: a plain network. [default: the checkpoint's, "
+        "else the model's, see `gfnet-dynn cost`]",
+        parse=parse_exits,
+        metavar="NUMBERS",
+    )
+    exit_pooling: ExitPooling | None = option(
+        None,
+        "What exits see of the features: their mean over all positions, or also their standard deviation. [default: "
+        "the checkpoint's, else the model's]",
+        rare=True,
+    )
+
+    @property
+    def backbone(self) -> BackboneSpec:
+        """The backbone asked for, or the default one; a SpecError where there is no model of that name."""
+        return find_backbone(self.model or DEFAULT_MODEL)

@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,7 @@ _PREFIX = 50  # characters of a file's name that its temporary file bears: names
 
 
 def make_folder(folder: Path) -> Path:
-    """Create `folder` with its parents.
-
-    Raises:
-        StorageError: it cannot be created, or a file stands in its place.
-    """
+    """Create `folder` with its parents; a StorageError where it cannot be created, or a file stands in its place."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -36,12 +32,9 @@ def make_folder(folder: Path) -> Path:
 
 
 def require_writable(folder: Path) -> Path:
-    """Create `folder` and prove, by writing one byte, that files can be put there.
+    """Create `folder` and prove, by writing one byte, that files can be put there; else raise a StorageError.
 
     Called before long work, so that a read-only place is found in the first second and not after the first epoch.
-
-    Raises:
-        StorageError: nothing can be written there.
     """
     make_folder(folder)
     try:
@@ -73,7 +66,9 @@ def write_bytes(path: Path, content: bytes) -> Path:
                 file.write(content)
             os.fsync(descriptor)
             name.replace(path)
-        _sync_folder(path.parent)
+        # So that the rename survives a loss of power, where the file system can do that.
+        with suppress(OSError), _opened(path.parent, os.O_RDONLY | os.O_DIRECTORY) as folder:
+            os.fsync(folder)
     except OSError as error:
         kept = "the previous file is intact" if path.exists() else "nothing was written"
         raise StorageError(
@@ -89,53 +84,39 @@ def _temporary(path: Path) -> Iterator[tuple[int, Path]]:
 
     The system unlocks it when its process ends, so a file that can be locked is one that a killed process left.
     """
-    descriptor, name = _create_locked(path)
-    try:
-        yield descriptor, name
-    finally:
-        name.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def _create_locked(path: Path) -> tuple[int, Path]:
     while True:
         name = path.with_name(f".{path.name[:_PREFIX]}.{secrets.token_hex(6)}.part")
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with suppress(OSError):  # a file system without locks, where no other process removes it either
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if name.exists():
-            return descriptor, name
-        os.close(descriptor)  # another process removed it before it was locked
+        with _opened(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as descriptor:
+            with suppress(OSError):  # a file system without locks, where no other process removes it either
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not name.exists():
+                continue  # another process removed it before it was locked
+            try:
+                yield descriptor, name
+            finally:
+                name.unlink(missing_ok=True)
+            return
 
 
 def _remove_abandoned(path: Path) -> None:
     """Remove the temporary files of `path` whose process was killed."""
     for name in path.parent.glob(f".{glob.escape(path.name[:_PREFIX])}.{'[0-9a-f]' * 12}.part"):
-        with suppress(OSError):
-            descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                name.unlink()
-            finally:
-                os.close(descriptor)
+        with suppress(OSError), _opened(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            name.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a loss of power, where the file system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def to_json(value: Any) -> bytes:
-    """`value` as JSON of RFC 8259 in UTF-8: NaN and infinities are null, NumPy's numbers are numbers.
-
-    Raises:
-        TypeError: JSON has nothing like a part of it.
-    """
+    """`value` as JSON of RFC 8259 in UTF-8, or a TypeError; NaN and infinities are null, NumPy's values numbers."""
     return msgspec.json.encode(value, enc_hook=_plain)
 
 
@@ -172,39 +153,31 @@ def locked(file: Path) -> Iterator[None]:
     Raises:
         StorageError: it cannot be opened, or its file system has no locks.
     """
-    try:
-        descriptor = _open_locked(file)
-    except OSError as error:
-        raise StorageError(f"cannot lock {file}: {error.strerror}; choose another place") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            _lock(file, stack)
+        except OSError as error:
+            raise StorageError(f"cannot lock {file}: {error.strerror}; choose another place") from error
         yield
-    finally:
-        os.close(descriptor)
 
 
-def _open_locked(file: Path) -> int:
+def _lock(file: Path, stack: ExitStack) -> None:
     while True:
         # Network file systems lock for writing only what is open for writing.
-        descriptor = os.open(file, (os.O_RDWR if os.access(file, os.W_OK) else os.O_RDONLY) | os.O_NONBLOCK)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(descriptor), file.stat()):
-                return descriptor  # else it was replaced while this process waited
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+        access = os.O_RDWR if os.access(file, os.W_OK) else os.O_RDONLY
+        descriptor = stack.enter_context(_opened(file, access | os.O_NONBLOCK))
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(descriptor), file.stat()):
+            return
+        stack.close()  # it was replaced while this process waited
 
 
 @contextmanager
 def one_at_a_time(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """While inside, no other process is inside for the same `folder`; the system lets go however a process ends.
 
-    The lock is a hidden file beside the folder, so the folder itself may be moved.
-
-    Args:
-        folder: need not exist.
-        wait: for the other process to leave, or else raise.
+    The lock is a hidden file beside the folder, so the folder itself may be moved, and need not exist. Where `wait` is
+    off, it does not wait for the other process to leave.
 
     Raises:
         BusyError: another process is inside and `wait` is off.
@@ -226,10 +199,8 @@ def one_at_a_time(folder: Path, *, wait: bool = True) -> Iterator[None]:
 def move_aside(folder: Path) -> Path | None:
     """Move `folder` to the first free `.previous/NAME-1`, `-2` … beside it, so that a new run overwrites nothing.
 
-    The folder is hidden, so that a pattern such as `checkpoint/*` names current runs only.
-
-    Returns:
-        Where it lies now, or None where there was nothing to move.
+    The folder is hidden, so that a pattern such as `checkpoint/*` names current runs only. Returned is where it lies
+    now, or None where there was nothing to move.
 
     Raises:
         StorageError: it cannot be moved.
@@ -247,11 +218,7 @@ def move_aside(folder: Path) -> Path | None:
 
 @contextmanager
 def build_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `target` at the end: `target` exists complete or not at all.
-
-    Raises:
-        StorageError: `target` has content by then, or cannot be written.
-    """
+    """A folder to fill that becomes `target`, complete or not at all; a StorageError where that has content by then."""
     target = target.resolve()
     require_writable(target.parent)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:

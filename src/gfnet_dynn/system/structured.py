@@ -19,13 +19,10 @@ MakeError = Callable[[str], GFNetDynnError]
 
 
 def structured(kind: type[T], value: Any, where: str, error: MakeError) -> T:
-    """A value of a file as a dataclass.
+    """A value of a file as a dataclass, whose own checks run too.
 
-    Args:
-        kind: dataclass; its fields may be dataclasses, paths and whatever JSON holds. Its own checks run too.
-        value: as read.
-        where: begins the message of an error: the file, and the table or key within it.
-        error: made with that message.
+    Its fields may be dataclasses, paths and whatever JSON holds. `where` begins the message of an error: the file, and
+    the table or key within it; `error` is made with that message.
     """
     refuse_unknown_keys(kind, value, where, error)
     try:
@@ -35,13 +32,7 @@ def structured(kind: type[T], value: Any, where: str, error: MakeError) -> T:
 
 
 def structured_file(kind: type[T], path: Path, error: MakeError) -> T:
-    """A JSON file as a dataclass; as `structured`.
-
-    Args:
-        kind: dataclass.
-        path: the file.
-        error: made where the file is missing, unreadable, no JSON or of another structure.
-    """
+    """As `structured`, of a JSON file; `error` also where it is missing, unreadable or no JSON."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as fault:

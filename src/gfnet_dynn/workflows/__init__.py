@@ -21,16 +21,16 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.calibration.request import CalibrationRequest, MonitorRequest
     from gfnet_dynn.calibration.result import CalibrationResult
     from gfnet_dynn.data.catalogue.download import DataDownloadResult, download_dataset
-    from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataDownloadRequest, DataListRequest
-    from gfnet_dynn.data.checks.report import DataCheckResult
+    from gfnet_dynn.data.check import DataCheckResult
+    from gfnet_dynn.data.request import DataCheckRequest, DataDownloadRequest, DataListRequest
     from gfnet_dynn.evaluation.comparison_report import ReportResult
     from gfnet_dynn.evaluation.request import EvaluationRequest, ReportRequest
     from gfnet_dynn.evaluation.result import EvaluationResult
     from gfnet_dynn.export.request import ExportRequest
     from gfnet_dynn.runtime.prediction import Prediction
     from gfnet_dynn.runtime.request import ClassifyRequest
-    from gfnet_dynn.train.config.recipes import recipe_request
-    from gfnet_dynn.train.config.request import TrainRequest
+    from gfnet_dynn.train.recipes import recipe_request
+    from gfnet_dynn.train.request import TrainRequest
     from gfnet_dynn.workflows.benchmarking import benchmark
     from gfnet_dynn.workflows.builtin_models import ModelsResult, models
     from gfnet_dynn.workflows.calibration import calibrate
@@ -62,16 +62,16 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "calibration.request": ("CalibrationRequest", "MonitorRequest"),
     "calibration.result": ("CalibrationResult",),
     "data.catalogue.download": ("DataDownloadResult", "download_dataset"),
-    "data.catalogue.request": ("DataCheckRequest", "DataDownloadRequest", "DataListRequest"),
-    "data.checks.report": ("DataCheckResult",),
+    "data.request": ("DataCheckRequest", "DataDownloadRequest", "DataListRequest"),
+    "data.check": ("DataCheckResult",),
     "evaluation.comparison_report": ("ReportResult",),
     "evaluation.request": ("EvaluationRequest", "ReportRequest"),
     "evaluation.result": ("EvaluationResult",),
     "export.request": ("ExportRequest",),
     "runtime.prediction": ("Prediction",),
     "runtime.request": ("ClassifyRequest",),
-    "train.config.recipes": ("recipe_request",),
-    "train.config.request": ("TrainRequest",),
+    "train.recipes": ("recipe_request",),
+    "train.request": ("TrainRequest",),
     "workflows.benchmarking": ("benchmark",),
     "workflows.builtin_models": ("ModelsResult", "models"),
     "workflows.calibration": ("calibrate",),

@@ -9,8 +9,7 @@ from gfnet_dynn.errors import require_extra
 from gfnet_dynn.options import option, require
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
-from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.spec.request import parse_exits
+from gfnet_dynn.spec.network import NetSpec, make_input, parse_exits
 from gfnet_dynn.units import percent
 
 
@@ -76,7 +75,7 @@ def cost(request: CostRequest) -> CostResult:
     require_extra("counting costs", "train")
     import torch
 
-    from gfnet_dynn.model.build import build_net
+    from gfnet_dynn.model.early_exit import build_net
 
     classes, found = tuple(map(str, range(request.num_classes))), {}
     for name in [request.model] if request.model else BACKBONES:

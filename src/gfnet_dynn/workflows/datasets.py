@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset, known_names
-from gfnet_dynn.data.catalogue.registry import KNOWN_SETS
-from gfnet_dynn.data.catalogue.request import DataCheckRequest, DataListRequest
-from gfnet_dynn.data.checks.check import check_folder
-from gfnet_dynn.data.checks.report import DataCheckResult
+from gfnet_dynn.data.catalogue.configs import DatasetConfig, find_dataset, known_names, known_sets
+from gfnet_dynn.data.check import DataCheckResult, check_folder
+from gfnet_dynn.data.request import DataCheckRequest, DataListRequest
 from gfnet_dynn.data.source import find_in_folder
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.progress import OnProgress, ignore_progress
@@ -30,7 +28,7 @@ class DataListResult(Tabular):
 
 
 def _row(name: str, config: DatasetConfig) -> tuple[str, ...]:
-    known = KNOWN_SETS.get(name)
+    known = known_sets().get(name)
     split = "random" if config.use_random_split else "folders"
     published = (str(known.images), known.licence, known.way) if known else ("-", "-", "by hand")
     place = config.default_data_path

@@ -14,7 +14,7 @@ from gfnet_dynn.bundle.archive import write_bundle
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.precisions import describe
 from gfnet_dynn.data.learned_from import RECORD
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.evaluation.result import difference_text

@@ -12,11 +12,10 @@ import torch
 from msgspec import structs
 
 from gfnet_dynn.benchmark.in_torch import measure_exits
-from gfnet_dynn.data.learned_from import learned_from_provenance
-from gfnet_dynn.data.loading.scenes import SceneData, prepare
+from gfnet_dynn.data.learned_from import TrainedOn, learned_from_provenance, prepare_report
 from gfnet_dynn.data.request import DataOptions, SplitSettings
+from gfnet_dynn.data.scenes import SceneData, prepare
 from gfnet_dynn.data.source import Source, locate
-from gfnet_dynn.data.splits.trained_on import TrainedOn, prepare_report
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
 from gfnet_dynn.evaluation.outputs import collect
@@ -30,11 +29,10 @@ from gfnet_dynn.options import flag
 from gfnet_dynn.progress import OnProgress
 from gfnet_dynn.runlayout import find_checkpoint_file, run_of_checkpoint
 from gfnet_dynn.spec.backbone import backbone_name, find_backbone
-from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.spec.request import DEFAULT_MODEL
+from gfnet_dynn.spec.network import DEFAULT_MODEL, NetSpec, make_input
 from gfnet_dynn.system.storage import require_writable
 from gfnet_dynn.train.engine.device import choose_device, set_threads
-from gfnet_dynn.train.runs.record import remembered_source
+from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
 
 _BATCH = 64

@@ -16,8 +16,8 @@ from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import OptionError, nearest
 from gfnet_dynn.evaluation.policies import trained_policies
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import BACKBONES, find_backbone
 from gfnet_dynn.spec.network import NetSpec, make_input

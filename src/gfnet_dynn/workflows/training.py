@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from msgspec import structs
 
-from gfnet_dynn.data.loading.scenes import SceneData, keep_split, prepare
+from gfnet_dynn.data.learned_from import UnlabelledImages, find_unlabelled, require_unseen
+from gfnet_dynn.data.scenes import SceneData, keep_split, prepare
 from gfnet_dynn.data.source import locate
-from gfnet_dynn.data.splits.unlabelled import UnlabelledImages, find_unlabelled, require_unseen
 from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
-from gfnet_dynn.model.pretrained import require_imagenet
+from gfnet_dynn.model.weights import require_imagenet
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runlayout import run_folder
 from gfnet_dynn.spec.backbone import BackboneSpec, ExitPooling, backbone_name
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time, require_writable
-from gfnet_dynn.train.config.request import TrainRequest
 from gfnet_dynn.train.engine.device import set_threads
-from gfnet_dynn.train.engine.reporter import Reporter, Reporters
-from gfnet_dynn.train.engine.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker, require_mlflow
+from gfnet_dynn.train.engine.tracking import (
+    JsonlTracker,
+    MLflowTracker,
+    Reporter,
+    Reporters,
+    TensorBoardTracker,
+    require_mlflow,
+)
+from gfnet_dynn.train.request import TrainRequest
 from gfnet_dynn.train.runs import run as runs
-from gfnet_dynn.train.runs.run_folder import RunPlan, network_of
+from gfnet_dynn.train.runs.run_folder import RunPlan, stored_record
 from gfnet_dynn.train.runs.start import read_trained
 from gfnet_dynn.train.runs.teaching import find_teacher
 from gfnet_dynn.units import percent
@@ -135,7 +141,7 @@ def _architecture(request: TrainRequest, folder: Path) -> tuple[BackboneSpec, tu
     """Backbone, exits and their pooling: as asked, else those of the checkpoint, else the model's own."""
     options, known = request.network, None
     if request.start.checkpoint is not None and request.run.resume:
-        known = network_of(folder)  # the checkpoint that it started from may be gone
+        known = stored_record(folder).network  # the checkpoint that it started from may be gone
     elif request.start.checkpoint is not None:
         trained = read_trained(request.start.checkpoint)
         known = trained.spec if isinstance(trained, Checkpoint) else None
@@ -179,5 +185,5 @@ def _reporter(request: TrainRequest, reporters: Sequence[Reporter], plan: RunPla
     if options.tensorboard:
         trackers.append(TensorBoardTracker(layout.tensorboard))
     if options.mlflow:
-        trackers.append(MLflowTracker(plan.folder, plan.settings.to_dict()))
+        trackers.append(MLflowTracker(plan.folder, asdict(plan.settings)))
     return Reporters(trackers)

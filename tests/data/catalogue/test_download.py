@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gfnet_dynn.data.catalogue import configs, registry
+from gfnet_dynn.data.catalogue import configs
 from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, find_dataset
 from gfnet_dynn.data.catalogue.download import ARCHIVES_FOLDER, DataDownloadResult, download_dataset
-from gfnet_dynn.data.catalogue.request import DataDownloadRequest
-from gfnet_dynn.data.splits.folders import scan_folders
+from gfnet_dynn.data.folders import scan_folders
+from gfnet_dynn.data.request import DataDownloadRequest
 from gfnet_dynn.errors import DataError, DownloadError, StorageError
 from gfnet_dynn.progress import OnStep
 from tests.data.hub import Hub, serve
@@ -28,7 +28,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, name: str, config: DatasetConfig)
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(CONTENT))
+    monkeypatch.setitem(configs.known_sets(), "Scenes", known_set(CONTENT))
     configure(monkeypatch, "Scenes", CONFIG)
     with serve({address(): CONTENT}) as running:
         yield running
@@ -49,8 +49,8 @@ def visible(folder: Path) -> list[str]:
 
 
 def test_the_facts_cover_every_data_set_of_the_configuration() -> None:
-    assert set(registry.KNOWN_SETS) >= set(DATASET_CONFIG)
-    for name, known in registry.KNOWN_SETS.items():
+    assert set(configs.known_sets()) >= set(DATASET_CONFIG)
+    for name, known in configs.known_sets().items():
         classes = find_dataset(name)[1].num_classes
         least, most = known.images_per_class
         assert least * classes <= known.images <= most * classes
@@ -142,7 +142,7 @@ def test_an_interruption_leaves_the_archive_but_no_half_set(
 
 def test_a_traversal_in_the_archive_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evil = scene_zip(extra={"../evil.png": b"x"})
-    monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(evil))
+    monkeypatch.setitem(configs.known_sets(), "Scenes", known_set(evil))
     configure(monkeypatch, "Scenes", CONFIG)
     with serve({address(): evil}) as hub, pytest.raises(DownloadError, match="evil"):
         get(hub, tmp_path / "data")
@@ -151,7 +151,7 @@ def test_a_traversal_in_the_archive_leaves_nothing(tmp_path: Path, monkeypatch: 
 
 
 def test_an_archive_with_other_counts_is_refused(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.KNOWN_SETS, "Scenes", known_set(CONTENT, images=12, per_class=6))
+    monkeypatch.setitem(configs.known_sets(), "Scenes", known_set(CONTENT, images=12, per_class=6))
     with pytest.raises(DownloadError, match=r"10 images .* 12"):
         get(hub, tmp_path)
     assert visible(tmp_path) == [ARCHIVES_FOLDER]

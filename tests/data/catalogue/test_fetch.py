@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from gfnet_dynn.data.catalogue.fetch import fetch_archive
+from gfnet_dynn.data.catalogue.archive import fetch_archive
 from gfnet_dynn.errors import DownloadError, MissingExtraError
 from tests.data.hub import Hub, serve
 from tests.data.small_sets import ARCHIVE, address, archive_of

@@ -11,9 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from gfnet_dynn.data.splits.folders import scan_folders
-from gfnet_dynn.data.synthetic.generate import CLASSES, draw_scene, scene_difficulty, write_synthetic
+from gfnet_dynn.data.folders import scan_folders
+from gfnet_dynn.data.synthetic import generate
+from gfnet_dynn.data.synthetic.generate import CLASSES, draw_scene, write_synthetic
 from gfnet_dynn.errors import DataError, StorageError
+
+
+def scene_difficulty(class_index: int, seed: int, index: int) -> float:
+    """The difficulty, 0 (clear) to 1, of the image that `draw_scene` draws from the same arguments."""
+    return generate._draw_difficulty(generate._generator(class_index, seed, index))
 
 
 def snapshot(root: Path) -> dict[str, bytes]:

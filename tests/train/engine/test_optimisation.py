@@ -9,7 +9,7 @@ import pytest
 import torch
 from msgspec import structs
 
-from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, HybridSpec
 from gfnet_dynn.train.engine.optimisation import (
     learning_rate_factor,

@@ -12,8 +12,14 @@ from typing import Any
 import pytest
 
 from gfnet_dynn.errors import MissingExtraError, StorageError, TrainingError
-from gfnet_dynn.train.engine.reporter import Reporter, Reporters
-from gfnet_dynn.train.engine.tracking import JsonlTracker, MLflowTracker, TensorBoardTracker, require_mlflow
+from gfnet_dynn.train.engine.tracking import (
+    JsonlTracker,
+    MLflowTracker,
+    Reporter,
+    Reporters,
+    TensorBoardTracker,
+    require_mlflow,
+)
 
 
 def test_json_lines_are_appended(tmp_path: Path) -> None:

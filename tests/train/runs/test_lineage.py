@@ -11,18 +11,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from gfnet_dynn.data.learned_from import RECORD, LearnedFrom, learned_from_provenance, learned_from_split
-from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.data.splits.unlabelled import find_unlabelled
+from gfnet_dynn.data.learned_from import (
+    RECORD,
+    LearnedFrom,
+    find_unlabelled,
+    learned_from_provenance,
+    learned_from_split,
+)
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import CheckpointError
 from gfnet_dynn.images.copies import distinct
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.model.weights import published_state
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.objectives.teacher import Teacher
+from gfnet_dynn.train.distillation import Teacher
+from gfnet_dynn.train.engine.tracking import Reporter
+from gfnet_dynn.train.request import DistillationSettings, Start
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.teaching import find_teacher

@@ -11,10 +11,9 @@ import pytest
 
 from gfnet_dynn.errors import CheckpointError, DataError
 from gfnet_dynn.runlayout import run_of_checkpoint
-from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.runs.record import remembered_source
+from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.runs.run import open_run, train
-from gfnet_dynn.train.runs.run_folder import RunPlan
+from gfnet_dynn.train.runs.run_folder import RunPlan, remembered_source
 from tests.train.conftest import QUICK, TINY, tiny_data
 
 

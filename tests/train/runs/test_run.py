@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from msgspec import structs
 
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.learned_from import find_unlabelled
 from gfnet_dynn.data.request import SplitSettings
-from gfnet_dynn.data.splits.unlabelled import find_unlabelled
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.runlayout import find_checkpoint_file, run_folder
 from gfnet_dynn.spec.backbone import GFNetSpec, HybridSpec
 from gfnet_dynn.spec.network import InputSpec, NetSpec
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.engine.reporter import Reporter
+from gfnet_dynn.train.engine.tracking import Reporter
+from gfnet_dynn.train.request import DistillationSettings, Start
 from gfnet_dynn.train.runs.run import check_start, open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.start import initial_net, read_trained, trained_net
@@ -48,7 +47,7 @@ def test_the_folders_are_named_as_published(plan: RunPlan, trained: Path) -> Non
 
 def test_a_checkpoint_says_where_it_comes_from(plan: RunPlan, trained: Path) -> None:
     provenance = load_checkpoint(trained).provenance
-    assert provenance["settings"] == json.loads(json.dumps(plan.settings.to_dict()))
+    assert provenance["settings"] == json.loads(json.dumps(asdict(plan.settings)))
     assert provenance["data"]["fingerprint"] == plan.data.split.fingerprint
     assert provenance["data"]["images"] == {"train": 64, "selection": 16, "val": 24}
     threshold = provenance["threshold"]

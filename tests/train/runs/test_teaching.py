@@ -13,23 +13,22 @@ import pytest
 import torch
 from msgspec import structs
 
-from gfnet_dynn.data.learned_from import RECORD, learned_from_split
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.learned_from import RECORD, find_unlabelled, learned_from_split
 from gfnet_dynn.data.request import SplitSettings
-from gfnet_dynn.data.splits.unlabelled import find_unlabelled
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import CheckpointError, MissingExtraError, TrainingError
-from gfnet_dynn.model import pretrained
-from gfnet_dynn.model.build import build_net
+from gfnet_dynn.model import weights
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
+from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.model.weights import published_state
 from gfnet_dynn.progress import ignore_log
 from gfnet_dynn.runlayout import find_checkpoint_file
 from gfnet_dynn.spec.backbone import GFNetSpec
 from gfnet_dynn.spec.network import NetSpec, make_input
-from gfnet_dynn.train.config.distillation import DistillationSettings
+from gfnet_dynn.train.distillation import Teacher
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
-from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.objectives.teacher import Teacher
+from gfnet_dynn.train.engine.tracking import Reporter
+from gfnet_dynn.train.request import DistillationSettings
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
 from gfnet_dynn.train.runs.teaching import find_teacher
@@ -163,7 +162,7 @@ def test_what_cannot_teach_is_named(find: Find, tmp_path: Path, monkeypatch: pyt
     torch.save({"weight": torch.zeros(2)}, tmp_path / "odd.pth")
     with pytest.raises(CheckpointError, match=r"odd\.pth is no published GFNet and cannot be a teacher"):
         find(DistillationSettings(teacher=str(tmp_path / "odd.pth")))
-    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="teachers"):
         find(DistillationSettings(teacher="efficientnet-lite0", teacher_size=32))
     with pytest.raises(TrainingError, match="--teacher-start goes with a --teacher that is named"):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.model.build import build_net
-from gfnet_dynn.train.objectives.losses import exit_losses, gate_loss, gate_targets, positive_weights
+from gfnet_dynn.model.early_exit import build_net
+from gfnet_dynn.train.losses import exit_losses, gate_targets, positive_weights
 from gfnet_dynn.train.stages import refit
 from gfnet_dynn.train.stages.refit import Features, collect_features, fit_linear, refit_gates, refit_heads
 from tests.train.conftest import TINY, MakeContext
@@ -113,7 +113,7 @@ def test_gates_are_fitted_to_the_optimum_of_their_loss() -> None:
     refit_gates(net, arrays, tradeoff=0.75)
 
     targets = gate_targets(exit_losses(logits, labels), net.exit_costs(), 0.75)
-    loss = gate_loss(net.gate_logits(logits), targets, positive_weights(targets))
+    loss = torch.nn.BCEWithLogitsLoss(pos_weight=positive_weights(targets))(net.gate_logits(logits), targets)
     gradients = torch.autograd.grad(loss, list(net.gates.parameters()))
     assert all(gradient.abs().max() < 1e-2 for gradient in gradients)
     verdicts = net.gate_logits(logits) > 0

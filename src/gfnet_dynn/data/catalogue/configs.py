@@ -1,12 +1,16 @@
-"""The data sets that the command line knows by name, and how a user adds one."""
+"""The data sets that the command line knows by name, what is published about them, and how a user adds one."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from gfnet_dynn.errors import DataError, OptionError, nearest
 from gfnet_dynn.system.structured import structured
@@ -17,12 +21,9 @@ class DatasetConfig:
     """One data set of scene images.
 
     Attributes:
-        num_classes: number of classes; the folders must agree.
-        default_input_size: side in pixels where the user names none.
         train_folder: sub-folder with a folder of images for each class; with a random split, the only one.
         val_folder: sub-folder of the images to report on; unused with a random split.
         use_random_split: there is one folder of classes, to be split into train and val.
-        default_data_path: where the data lie where the user names no path, or None.
         test_folder: sub-folder of a test set, where there is one; reports are then made on it.
     """
 
@@ -42,6 +43,12 @@ class DatasetConfig:
             if folder and Path(folder).is_absolute():
                 raise OptionError(f"{name} must be relative to the data set's folder, not {folder!r}")
 
+    @property
+    def part_folders(self) -> dict[str, str]:
+        """Part → its folder; with a random split there is no val, which is drawn from train later."""
+        val = {} if self.use_random_split else {"val": self.val_folder}
+        return {"train": self.train_folder, **val, **({"test": self.test_folder} if self.test_folder else {})}
+
 
 DATASET_CONFIG: Mapping[str, DatasetConfig] = {
     "UCM": DatasetConfig(21, 256, default_data_path="data/UCM"),
@@ -53,18 +60,57 @@ DATASET_CONFIG: Mapping[str, DatasetConfig] = {
 }
 """Add an entry here, or one with the same fields as a table of a TOML file given with --dataset-config."""
 
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """One ZIP archive in a data set repository of the Hugging Face hub.
+
+    `revision` is a commit, so that the archive cannot change under a fixed checksum; `images_folder` has one folder of
+    images for each class; an archive that declares more than `unpacked_limit_gb` is refused.
+    """
+
+    repository: str
+    revision: str
+    file: str
+    sha256: str
+    images_folder: str
+    unpacked_limit_gb: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSet:
+    """What is published about a data set: images in the whole set, and least and most in one class of it.
+
+    `generated`: `gfnet-dynn` draws it itself.
+    """
+
+    images: int
+    images_per_class: tuple[int, int]
+    licence: str
+    source: str
+    archive: Archive | None = None
+    generated: bool = False
+
+    @property
+    def way(self) -> str:
+        """The way to get it, in two words."""
+        return "drawing" if self.generated else "download" if self.archive else "by hand"
+
+
+@cache
+def known_sets() -> dict[str, KnownSet]:
+    """Name, spelled as in `DATASET_CONFIG`, → what is published about it, as `known_sets.toml` has it."""
+    facts = (files("gfnet_dynn") / "data" / "catalogue" / "known_sets.toml").read_text(encoding="utf-8")
+    return msgspec.toml.decode(facts, type=dict[str, KnownSet])
+
+
 _FORM = "[Name]\nnum_classes = 12\ndefault_input_size = 256"
 
 
 def find_dataset(name: str, extra: Path | None = None) -> tuple[str, DatasetConfig]:
-    """The configuration of a data set, its name matched whatever the case.
+    """The proper spelling of a data set's name, matched whatever the case, and its configuration.
 
-    Args:
-        name: as the user wrote it.
-        extra: TOML file with one table for each further data set; it wins over the built-in entries.
-
-    Returns:
-        The name in its proper spelling, and the configuration.
+    `extra` is a TOML file with one table for each further data set; it wins over the built-in entries.
 
     Raises:
         DataError: unknown name (the nearest is suggested), or a faulty entry.
@@ -83,14 +129,7 @@ def find_dataset(name: str, extra: Path | None = None) -> tuple[str, DatasetConf
 
 
 def known_names(extra: Path | None = None) -> tuple[str, ...]:
-    """The names of all data sets in their proper spelling, the built-in ones first.
-
-    Args:
-        extra: as for `find_dataset`.
-
-    Raises:
-        DataError: a faulty file.
-    """
+    """The names of all data sets in their spelling, the built-in ones first; a DataError where the file is faulty."""
     return tuple(_spellings(_read_toml(extra) if extra else {}).values())
 
 

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gfnet_dynn.data.catalogue.archive import list_images, open_archive, unpack
-from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, DatasetConfig, find_dataset
-from gfnet_dynn.data.catalogue.fetch import fetch_archive
-from gfnet_dynn.data.catalogue.registry import KNOWN_SETS, Archive, KnownSet
-from gfnet_dynn.data.catalogue.request import DataDownloadRequest
-from gfnet_dynn.data.splits.folders import scan_folders
-from gfnet_dynn.data.splits.stratify import stratified
+from gfnet_dynn.data.catalogue.archive import fetch_archive, list_images, open_archive, unpack
+from gfnet_dynn.data.catalogue.configs import DATASET_CONFIG, Archive, DatasetConfig, KnownSet, find_dataset, known_sets
+from gfnet_dynn.data.folders import scan_folders, stratified
+from gfnet_dynn.data.request import DataDownloadRequest
 from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.errors import DataError, DownloadError
 from gfnet_dynn.progress import OnProgress, ignore_progress
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.system.storage import build_folder, require_writable, write_json
-
-DEFAULT_SPLIT_RATIO = 0.8
 
 ARCHIVES_FOLDER = ".downloads"
 """Where archives are kept, below the folder of the data sets."""
@@ -28,14 +23,9 @@ ARCHIVES_FOLDER = ".downloads"
 
 @dataclass(frozen=True)
 class DataDownloadResult(Tabular):
-    """A data set on disk.
+    """A data set on disk, with the number of images in each part.
 
-    Attributes:
-        name: of the data set.
-        path: its folder.
-        images: number in each part; one part ``all`` where the set is split at random later.
-        fetched: False if it was there before.
-        licence: as its source states it.
+    One part ``all`` where the set is split at random later; `fetched` is False where it was there before.
     """
 
     name: str
@@ -60,12 +50,8 @@ def download_dataset(
 ) -> DataDownloadResult:
     """Put a data set into its folder, complete or not at all.
 
-    A complete set in that place is kept, whatever its split. Archives are kept in ``.downloads`` beside it.
-
-    Args:
-        request: name, place and split.
-        endpoint: address of the hub; None: the client's own setting.
-        on_progress: called with bytes and images.
+    A complete set in that place is kept, whatever its split. Archives are kept in ``.downloads`` beside it. `endpoint`
+    is the address of the hub; None: the client's own setting. `on_progress` is called with bytes and images.
 
     Raises:
         DownloadError: the set cannot be fetched automatically, is damaged, or its place is taken.
@@ -74,7 +60,7 @@ def download_dataset(
     """
     name, config = find_dataset(request.name, request.dataset_config)
     folder = request.to if request.to is not None else Path(config.default_data_path or f"data/{name}").parent
-    target, known = folder / name, KNOWN_SETS.get(name)
+    target, known = folder / name, known_sets().get(name)
     if known is None or not (known.archive or known.generated):
         raise DownloadError(_by_hand(name, config, target, known))
     if request.split_ratio is not None and (known.generated or config.use_random_split):
@@ -85,7 +71,7 @@ def download_dataset(
         return DataDownloadResult(name, target, _count(target, config), fetched, known.licence)
     if (images := _images_there(target, config, known)) is not None:
         return DataDownloadResult(name, target, images, False, known.licence)
-    split = (DEFAULT_SPLIT_RATIO if request.split_ratio is None else request.split_ratio, request.seed)
+    split = (0.8 if request.split_ratio is None else request.split_ratio, request.seed)
     stratified([], (), *split)  # refuses a bad ratio or seed before gigabytes are fetched
     require_writable(folder)
     path = fetch_archive(known.archive, folder / ARCHIVES_FOLDER, endpoint=endpoint, on_progress=on_progress)
@@ -94,7 +80,9 @@ def download_dataset(
         images = _count(unfinished, config)
         if sum(images.values()) != known.images:
             raise DownloadError(f"{path} has {sum(images.values())} images of {name} instead of {known.images}")
-        _write_origin(unfinished, name, known.archive, known.licence, None if config.use_random_split else split)
+        origin = {key: getattr(known.archive, key) for key in ("repository", "revision", "file", "sha256")}
+        made_here = {} if config.use_random_split else {"split_ratio": split[0], "seed": split[1]}
+        write_json(unfinished / "origin.json", {"name": name, **origin, "licence": known.licence, **made_here})
     return DataDownloadResult(name, target, images, True, known.licence)
 
 
@@ -111,10 +99,7 @@ def _by_hand(name: str, config: DatasetConfig, target: Path, known: KnownSet | N
 
 def part_folders(config: DatasetConfig) -> dict[str, str]:
     """The parts of a data set → their folders: train, val and test, or `all` for one that is split at random later."""
-    if config.use_random_split:
-        return {"all": config.train_folder}
-    folders = {"train": config.train_folder, "val": config.val_folder}
-    return folders | ({"test": config.test_folder} if config.test_folder else {})
+    return {"all": config.train_folder} if config.use_random_split else config.part_folders
 
 
 def _images_there(target: Path, config: DatasetConfig, known: KnownSet) -> dict[str, int] | None:
@@ -159,9 +144,3 @@ def _places(images: list[str], config: DatasetConfig, split: tuple[float, int]) 
     train, val = stratified(labelled, classes, *split)
     folders = ((config.train_folder, train), (config.val_folder, val))
     return {image: f"{folder}/{image}" for folder, part in folders for image, _ in part}
-
-
-def _write_origin(folder: Path, name: str, source: Archive, licence: str, split: tuple[float, int] | None) -> None:
-    origin = {key: getattr(source, key) for key in ("repository", "revision", "file", "sha256")}
-    made_here = {"split_ratio": split[0], "seed": split[1]} if split else {}
-    write_json(folder / "origin.json", {"name": name, **origin, "licence": licence, **made_here})

@@ -63,10 +63,7 @@ class Canvas:
         return all(-margin < place < self._side + margin for place in (column, row))
 
     def ground(self, colour: Colour, roughness: float, pattern: NDArray[np.float32] | None = None) -> None:
-        """Fill all with `colour`, its brightness (0-255) varied by `roughness` times noise and by `pattern`.
-
-        `pattern`: [ground_side, ground_side].
-        """
+        """Fill with `colour`, brightness varied by `roughness` × noise and `pattern` [ground_side, ground_side]."""
         height = roughness * soft_noise(self._rng, self.ground_side, (5, 14, self.ground_side // 2))
         height = height if pattern is None else height + pattern
         filled = np.asarray(colour, np.float32) * (1 + height[..., None] / 128)

@@ -28,11 +28,6 @@ CLASSES: tuple[str, ...] = tuple(DRAWINGS)
 GENERATOR_VERSION = 1
 """Increased whenever the same seed draws other images, so that older files on disk are not taken for these."""
 
-PURPOSE = (
-    "Generated scenes for demonstrations and tests: no substitute for real data, "
-    "and accuracy on them does not carry over to real scenes."
-)
-
 _VAL_START = 1_000_000  # the index of the first validation image: it stays the same however many train images there are
 _SUPERSAMPLING = 3
 _DESCRIPTION = "synthetic.json"
@@ -51,22 +46,11 @@ _CONFUSED_WITH: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def scene_difficulty(class_index: int, seed: int, index: int) -> float:
-    """The difficulty, 0 (clear) to 1, of the image that `draw_scene` draws from the same arguments."""
-    return _draw_difficulty(_generator(class_index, seed, index))
-
-
 def draw_scene(class_index: int, seed: int, index: int, size: int = 64) -> NDArray[np.uint8]:
-    """Draw one scene; the same arguments give the same bytes.
+    """Draw one scene [size, size, 3], RGB 0-255; the same arguments give the same bytes.
 
-    Args:
-        class_index: position in `CLASSES`.
-        seed: of the data set, 0 or more.
-        index: of the image within its class, 0 or more.
-        size: side in pixels, 16 or more.
-
-    Returns:
-        RGB image [size, size, 3], 0-255.
+    `class_index` is a position in `CLASSES`, `index` that of the image within its class, `size` a side of at least 16
+    px.
 
     Raises:
         DataError: an argument outside its range.
@@ -141,20 +125,10 @@ def write_synthetic(
     seed: int = 0,
     on_step: OnStep = ignore_steps,
 ) -> Path:
-    """Write the data set as `root/{train,val}/CLASS/NNNN.png`, and its description as `root/synthetic.json`.
+    """Write the data set as `root/{train,val}/CLASS/NNNN.png`, with its description as `root/synthetic.json`.
 
-    A complete data set of the same parameters is kept, also one that another process wrote in the meantime.
-
-    Args:
-        root: folder of the data set; new or empty.
-        train_per_class: training images of each class.
-        val_per_class: validation images of each class, the same ones for every `train_per_class`.
-        size: side in pixels.
-        seed: of all images.
-        on_step: called after each image.
-
-    Returns:
-        `root`.
+    A complete data set of the same parameters is kept, also one that another process wrote in the meantime. The
+    validation images are the same ones for every `train_per_class`.
 
     Raises:
         DataError: an argument outside its range.
@@ -163,11 +137,18 @@ def write_synthetic(
     counts = {"train": train_per_class, "val": val_per_class}
     if not (1 <= train_per_class <= _VAL_START and val_per_class >= 1):
         raise DataError(f"cannot write {train_per_class} + {val_per_class} images a class: at least 1 of each")
-    described = _describe(counts, size, seed)
-    taken = root.exists() and (not root.is_dir() or any(root.iterdir()))
+    described = {
+        "purpose": "Generated scenes for demonstrations and tests: no substitute for real data, and accuracy on them "
+        "does not carry over to real scenes.",
+        "generator_version": GENERATOR_VERSION,
+        "size_px": size,
+        "seed": seed,
+        "images_per_class": counts,
+        "classes": list(CLASSES),
+    }
     if _is_whole(root, described):
         return root
-    if taken:
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise StorageError(f"{root} is not empty and has no such synthetic scenes: remove it or choose another folder")
     try:
         with build_folder(root) as unfinished:
@@ -181,17 +162,6 @@ def write_synthetic(
             f"cannot write the synthetic scenes to {root}: {error.strerror}; free space or choose another folder"
         ) from error
     return root
-
-
-def _describe(counts: Mapping[str, int], size: int, seed: int) -> dict[str, Any]:
-    return {
-        "purpose": PURPOSE,
-        "generator_version": GENERATOR_VERSION,
-        "size_px": size,
-        "seed": seed,
-        "images_per_class": dict(counts),
-        "classes": list(CLASSES),
-    }
 
 
 def _is_whole(root: Path, described: Mapping[str, Any]) -> bool:

@@ -14,11 +14,7 @@ from gfnet_dynn.runtime.engine import most_threads
 
 
 def set_threads(threads: int | None) -> None:
-    """Limit the processor threads of this process; None changes nothing.
-
-    Raises:
-        OptionError: fewer than one, or more than are useful on this machine.
-    """
+    """Limit this process's threads, unless None; an OptionError below one, or above what is useful on this machine."""
     if threads is None:
         return
     if not 1 <= threads <= most_threads():
@@ -27,11 +23,7 @@ def set_threads(threads: int | None) -> None:
 
 
 def choose_device(name: str) -> str:
-    """The device for `auto` (a GPU where there is one), or the one named.
-
-    Raises:
-        TrainingError: the named device is not there.
-    """
+    """The device for `auto` (a GPU where there is one), or the one named; a TrainingError where that is not there."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if available[device])
@@ -52,8 +44,6 @@ def choose_precision(name: str, device: str) -> Literal["32-true", "bf16-mixed",
         if device != "cuda":
             return "32-true"
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    if name not in ("32-true", "bf16-mixed", "16-mixed"):
-        raise TrainingError(f"unknown precision {name!r}")
     if name == "16-mixed" and device == "cpu":
         raise TrainingError(
             "16-mixed needs a GPU: on the CPU use 32-true, or bf16-mixed where it has AMX or AVX512-BF16"

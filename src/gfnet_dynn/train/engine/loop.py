@@ -1,16 +1,53 @@
-"""One fit: runs the epochs of a stage, saves its state on the way and resumes from a saved one."""
+"""One fit: runs the epochs of a stage, saves its state on the way and resumes from a saved one.
+
+Random numbers are a function of where training stands: every step seeds the generators anew from (seed, stage, epoch,
+step). So a resumed run draws what an unbroken one would have drawn, and no generator's state needs saving.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from gfnet_dynn.data.loading.loaders import ImageLoader
+import numpy as np
+import torch
+
+from gfnet_dynn.data.scenes import ImageLoader
 from gfnet_dynn.train.engine.interruption import Interruption, TrainingInterrupted
-from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.engine.seeding import epoch_order, seed_step
-from gfnet_dynn.train.engine.state import EpochTally, Position, load_state, save_state
+from gfnet_dynn.train.engine.state import Position, load_state, save_state
+from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.stages.stage import Stage
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A 32-bit seed that depends on all parts, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "little")
+
+
+def seed_step(seed: int, stage: str, epoch: int, step: int) -> None:
+    """Seed Python, NumPy and torch on all devices for one step; augmentation libraries draw from any of them."""
+    value = derived_seed(seed, stage, epoch, step)
+    random.seed(value)
+    np.random.seed(value)  # noqa: NPY002 # the global generator is what other libraries use
+    torch.manual_seed(value)
+
+
+def epoch_order(seed: int, stage: str, epoch: int, count: int, unlabelled: int = 0) -> Sequence[int]:
+    """The order in which an epoch visits images.
+
+    The `count` images with labels, of indices 0 to `count` - 1, are all visited. Of the `unlabelled` ones that follow,
+    at most as many are, drawn by the epoch.
+    """
+    generator = np.random.default_rng(derived_seed(seed, stage, epoch))
+    if not unlabelled:
+        plain: list[int] = generator.permutation(count).tolist()
+        return plain
+    drawn = count + generator.choice(unlabelled, min(count, unlabelled), replace=False)
+    mixed: list[int] = generator.permutation(np.concatenate((np.arange(count), drawn))).tolist()
+    return mixed
 
 
 def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter) -> None:
@@ -36,12 +73,7 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
 
 
 def _epoch(
-    stage: Stage,
-    loader: ImageLoader,
-    state_path: Path,
-    reporter: Reporter,
-    start: Position,
-    interruption: Interruption,
+    stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter, start: Position, interruption: Interruption
 ) -> Position:
     settings, device = stage.context.settings, stage.context.fabric.device
     view = stage.context.view(start.epoch)
@@ -62,13 +94,9 @@ def _epoch(
         if interruption.requested:
             raise TrainingInterrupted
         seed_step(settings.seed, stage.name, view, step + 1)
-    return _end_epoch(stage, state_path, reporter, start.epoch, tally)
-
-
-def _end_epoch(stage: Stage, state_path: Path, reporter: Reporter, epoch: int, tally: EpochTally) -> Position:
-    summary = stage.end_epoch(epoch)
-    position = Position(epoch + 1, finished=summary.finished)
+    metrics = stage.end_epoch(start.epoch)
+    position = Position(start.epoch + 1, finished=stage.finished)
     # Before saving: after a kill in between, the epoch is reported twice, which a reader can correct, never omitted.
-    reporter.epoch_ended(stage.name, epoch, {**summary.metrics, **tally.metrics()})
+    reporter.epoch_ended(stage.name, start.epoch, {**metrics, **tally.metrics()})
     save_state(state_path, stage, position)
     return position

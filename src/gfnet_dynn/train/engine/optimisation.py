@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.request import TrainSettings
 
 _WARMUP_SHARE = 0.05
 _DEFAULT_DECAY = {"adamw": 0.05, "sgd": 5e-4}  # decoupled from the rate, and not
@@ -19,34 +19,21 @@ _DEFAULT_DECAY = {"adamw": 0.05, "sgd": 5e-4}  # decoupled from the rate, and no
 def make_optimizer(modules: Iterable[nn.Module], settings: TrainSettings, trunk: Iterable[nn.Module] = ()) -> Optimizer:
     """An optimiser over the trainable parameters of some modules.
 
-    Matrices and filters decay; position, biases and norms don't.
-
-    Args:
-        modules: what is trained.
-        settings: kind, rates and decay.
-        trunk: modules within these that have a rate of their own, `trunk_lr`.
+    Matrices and filters decay; position, biases and norms don't. The rate of modules in `trunk` is `trunk_lr`.
     """
     named = [(name, p) for module in modules for name, p in module.named_parameters() if p.requires_grad]
     slower = {p for module in trunk for p in module.parameters()} if settings.trunk_lr else set()
     decay = _DEFAULT_DECAY[settings.optimizer] if settings.weight_decay is None else settings.weight_decay
-    groups = []
-    for rate, some in (
-        (settings.lr, [(name, p) for name, p in named if p not in slower]),
-        (settings.trunk_lr, [(name, p) for name, p in named if p in slower]),
-    ):
-        decays = [p for name, p in some if p.dim() > 1 and not name.endswith("pos_embed")]
-        others = [p for name, p in some if p.dim() <= 1 or name.endswith("pos_embed")]
-        groups += [{"params": decays, "weight_decay": decay, "lr": rate}]
-        groups += [{"params": others, "weight_decay": 0.0, "lr": rate}]
-    groups = [group for group in groups if group["params"]]
+    chosen: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, p in named:
+        chosen.setdefault((p in slower, p.dim() <= 1 or name.endswith("pos_embed")), []).append(p)
+    groups = [
+        {"params": each, "weight_decay": 0.0 if plain else decay, "lr": settings.trunk_lr if slow else settings.lr}
+        for (slow, plain), each in sorted(chosen.items(), key=lambda item: item[0])
+    ]
     if settings.optimizer == "sgd":
         return SGD(groups, lr=settings.lr, momentum=0.9)
     return AdamW(groups, lr=settings.lr)
-
-
-def make_gate_optimizer(gates: nn.Module, settings: TrainSettings) -> Optimizer:
-    """An optimiser for the gates: AdamW without decay, with a rate of their own."""
-    return AdamW(gates.parameters(), lr=settings.gate_lr, weight_decay=0.0)
 
 
 def learning_rate_factor(step: int, steps: int) -> float:

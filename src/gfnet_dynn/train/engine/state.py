@@ -21,14 +21,7 @@ from gfnet_dynn.train.stages.stage import Stage, below
 
 @dataclass
 class EpochTally:
-    """Sums over the steps of an epoch, so far.
-
-    Attributes:
-        sums: of each loss.
-        counts: steps that had it.
-        images: that steps were taken on.
-        seconds: that they took; pauses between a stop and going on are not in it.
-    """
+    """Sums over the steps of an epoch so far; `seconds` without pauses between a stop and going on."""
 
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -51,14 +44,7 @@ class EpochTally:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a stage stands: the next step to take.
-
-    Attributes:
-        epoch: 0-based.
-        step: 0-based within the epoch.
-        finished: the stage needs no further epoch.
-        tally: what was counted in this epoch so far.
-    """
+    """Where a stage stands: epoch and step to take next, 0-based; `finished` where it needs no further epoch."""
 
     epoch: int = 0
     step: int = 0
@@ -76,11 +62,7 @@ class _Header(Struct, frozen=True, tag_field="format", tag="gfnet-dynn training 
 
 
 def save_state(path: Path, stage: Stage, position: Position) -> None:
-    """Write network, optimisers and memory of a stage.
-
-    Raises:
-        StorageError: no space or no permission; an older state is intact.
-    """
+    """Write network, optimisers and memory of a stage; where that fails (StorageError), an older state is intact."""
     memory, values = stage.memory()
     tensors: dict[str, Tensor] = {f"net/{name}": tensor for name, tensor in stage.context.net.state_dict().items()}
     tensors |= {f"memory/{name}": tensor for name, tensor in memory.items()}
@@ -91,11 +73,7 @@ def save_state(path: Path, stage: Stage, position: Position) -> None:
 
 
 def load_state(path: Path, stage: Stage) -> Position:
-    """Put a stage back to where `save_state` left it.
-
-    Raises:
-        CheckpointError: missing, damaged or of another stage.
-    """
+    """Put a stage back to where `save_state` left it; a CheckpointError where that is damaged or of another stage."""
     tensors, header = load_tensors(path, _Header)
     if header.stage != stage.name:
         raise CheckpointError(f"{path} is a state of the {header.stage} stage, not of {stage.name}")

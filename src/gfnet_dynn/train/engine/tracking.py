@@ -1,11 +1,13 @@
-"""Metrics on record: JSON lines always, TensorBoard and MLflow where asked for."""
+"""Events of a training, and who records them: JSON lines always, TensorBoard and MLflow where asked for. No torch."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +15,50 @@ from typing import Any
 from gfnet_dynn.errors import MissingExtraError, StorageError, TrainingError
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.system.storage import json_line, make_folder, write_bytes
-from gfnet_dynn.train.engine.reporter import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class StageExtent:
+    """How long a stage is: at most `epochs` (0 where it takes no gradient steps) of `images` each."""
+
+    name: str
+    epochs: int
+    images: int
+
+
+class Reporter:
+    """Receives the events of a training; subclasses override those that they use."""
+
+    def run_started(self, stages: Sequence[StageExtent]) -> None:
+        """Training starts; `stages` are those that are not finished yet."""
+
+    def stage_started(self, stage: str, epochs: int, images_per_epoch: int, first_epoch: int) -> None:
+        """A stage starts, or is resumed at `first_epoch` (0-based)."""
+
+    def step_taken(self, stage: str, epoch: int, step: int, images: int, losses: Mapping[str, float]) -> None:
+        """An optimiser step on `images` images was taken."""
+
+    def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch ended; metrics by name: mean losses, accuracies (0 to 1, selection split), images/s, seconds."""
+
+    def stage_ended(self, stage: str, accuracies: Mapping[str, float]) -> None:
+        """A stage ended; accuracies by exit (0 to 1, selection split), after classifiers were refitted."""
+
+    def close(self, *, completed: bool) -> None:
+        """Nothing follows; `completed`: all stages ended."""
+
+
+class Reporters(Reporter):
+    """Passes every event on to several reporters."""
+
+    def __init__(self, reporters: Sequence[Reporter]) -> None:
+        self._reporters = tuple(reporters)
+        for event in (name for name in vars(Reporter) if not name.startswith("_")):
+            setattr(self, event, partial(self._pass_on, event))
+
+    def _pass_on(self, event: str, *details: Any, **named: Any) -> None:
+        for reporter in self._reporters:
+            getattr(reporter, event)(*details, **named)
 
 
 class JsonlTracker(Reporter):
@@ -77,21 +122,18 @@ class MLflowTracker(Reporter):
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._mlflow = require_mlflow()
         self._failed = False
+        known = RunLayout(folder).mlflow_run_id
         try:
-            self._begin(folder, settings)
+            self._mlflow.set_experiment("gfnet-dynn")
+            if known.is_file():
+                self._mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
+                return
+            run = self._mlflow.start_run(run_name=folder.name)
+            self._mlflow.log_params(dict(settings))
         except self._mlflow.exceptions.MlflowException as error:
             raise TrainingError(
                 f"MLflow does not answer: {error}; correct MLFLOW_TRACKING_URI, or omit --mlflow"
             ) from error
-
-    def _begin(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        known = RunLayout(folder).mlflow_run_id
-        self._mlflow.set_experiment("gfnet-dynn")
-        if known.is_file():
-            self._mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
-            return
-        run = self._mlflow.start_run(run_name=folder.name)
-        self._mlflow.log_params(dict(settings))
         write_bytes(known, str(run.info.run_id).encode())
 
     def epoch_ended(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -115,11 +157,7 @@ class MLflowTracker(Reporter):
 
 
 def require_mlflow() -> ModuleType:
-    """The mlflow package.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """The mlflow package, or a MissingExtraError where it is not installed."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # to its makers; the tracking server is the user's own
     try:
         import mlflow  # noqa: PLC0415 # optional

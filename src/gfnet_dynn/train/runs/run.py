@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
 
 from gfnet_dynn.data.learned_from import RECORD
-from gfnet_dynn.data.splits.split import store_split
+from gfnet_dynn.data.scenes import ImageLoader, Normalise, cut_into_batches
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.model.build import build_net
+from gfnet_dynn.evaluation.outputs import collect
+from gfnet_dynn.evaluation.policies import choose_thresholds
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
-from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.model.pretrained import trunk_of
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.weights import load_published
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runlayout import STAGES, find_checkpoint_file
-from gfnet_dynn.system.memory import keep_freed_memory
+from gfnet_dynn.system.machine import keep_freed_memory
 from gfnet_dynn.system.storage import move_aside, require_writable, write_json
 from gfnet_dynn.train.engine.device import make_fabric
-from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.runs.record import RunRecord
-from gfnet_dynn.train.runs.run_folder import RunPlan, no_run, record_to_resume
+from gfnet_dynn.train.engine.loop import fit
+from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
+from gfnet_dynn.train.runs.run_folder import RunPlan, RunRecord, record_to_resume, stored_record
 from gfnet_dynn.train.runs.start import InitialNet, initial_net
-from gfnet_dynn.train.stages.runner import StageRunner
+from gfnet_dynn.train.stages.backbone import BackboneStage
+from gfnet_dynn.train.stages.joint import JointStage
+from gfnet_dynn.train.stages.refit import collect_features, refit_gates, refit_heads
+from gfnet_dynn.train.stages.stage import Stage, StageContext, exit_accuracies
+from gfnet_dynn.train.stages.warmup import WarmupStage
+
+_STAGES: Mapping[str, type[Stage]] = {each.name: each for each in (BackboneStage, WarmupStage, JointStage)}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is ready to train.
-
-    Attributes:
-        plan: what to train.
-        record: what is stored of it.
-        net: with its initial weights.
-        fabric: device and precision.
-        notes: to be shown before it starts.
-    """
+    """A run that is ready to train: its plan, what is stored of it, and notes to be shown before it starts."""
 
     plan: RunPlan
     record: RunRecord
@@ -69,7 +67,7 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
         plan.record(),
         stages=stages,
         keeps_statistics=initial.keeps_statistics,
-        started_from=_without_images(initial.provenance),
+        started_from=initial.provenance and {key: each for key, each in initial.provenance.items() if key != RECORD},
         learned_from=learned_from,
     )
     broken = plan.layout.has_progress() and not plan.layout.model(stages[-1]).is_file()
@@ -80,15 +78,10 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
         moved_to = str(moved.resolve() / start.relative_to(place))
         record = replace(record, start={**record.start, "moved_to": moved_to})
     write_json(plan.layout.record, record.to_dict())
-    store_split(plan.layout.split, plan.data.split)
+    write_json(plan.layout.split, plan.data.split)
     what = "the earlier, unfinished run (--resume would have continued it)" if broken else "the earlier run"
     notes = (*initial.notes, *((f"{what} was moved to {moved}",) if moved else ()))
     return Run(plan, record, initial.net, fabric, notes)
-
-
-def _without_images(provenance: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """An ancestor's provenance; the images that it learned from are among those of the run."""
-    return None if provenance is None else {key: value for key, value in provenance.items() if key != RECORD}
 
 
 def _resumed(plan: RunPlan, fabric: Fabric) -> Run:
@@ -113,17 +106,12 @@ def _net_to_resume(plan: RunPlan, record: RunRecord) -> EarlyExitNet:
 
 
 def check_start(plan: RunPlan, *, resume: bool) -> None:
-    """Refuse at once what `open_run` would refuse without looking at a teacher, whose training may come before it.
-
-    Raises:
-        TrainingError: there is no run to resume, or choices make no sense together.
-        CheckpointError: the weights to start from do not fit.
-    """
+    """Refuse at once what `open_run` would refuse without a teacher, whose training may come before it."""
     if not resume:
         make_fabric(plan.settings.device, plan.settings.precision)
         _checked_start(plan)
-    elif not plan.layout.record.is_file():
-        raise TrainingError(no_run(plan.folder))
+    else:
+        stored_record(plan.folder)
 
 
 def _checked_start(plan: RunPlan) -> tuple[InitialNet, tuple[str, ...]]:
@@ -147,7 +135,7 @@ def _require_consistent(plan: RunPlan, initial: InitialNet, stages: Sequence[str
         raise TrainingError(
             f"--freeze-blocks {frozen} would freeze random weights: start from trained ones, or freeze fewer blocks"
         )
-    has_trunk = trunk_of(plan.spec.backbone) is not None and initial.keeps_statistics
+    has_trunk = plan.spec.backbone.trunk is not None and initial.keeps_statistics
     if plan.settings.trunk_lr and not (has_trunk and "backbone" in stages):
         raise TrainingError(
             "--trunk-lr needs a trunk with ImageNet weights and a backbone stage: choose a --model that has one and "
@@ -167,11 +155,87 @@ def _are_pretrained(initial: InitialNet, blocks: int) -> bool:
     return initial.keeps_statistics and trained.issuperset(backbone.first_modules(blocks))
 
 
-def train(run: Run, reporter: Reporter, log: Log = ignore_log) -> Path:
-    """Run all stages that are not finished yet.
+class _StageRunner:
+    """Runs the stages on one network; images with a label are decoded once for all of them."""
 
-    Returns:
-        The file of the trained network.
+    def __init__(self, plan: RunPlan, net: EarlyExitNet, fabric: Fabric, reporter: Reporter, log: Log) -> None:
+        self._plan, self._net, self._fabric = plan, net, fabric
+        self._reporter, self._log = reporter, log
+        augmentation, unlabelled = plan.settings.augmentation, plan.unlabelled
+        self._augmented = plan.data.training_loader(augmentation)
+        self._plain = self._augmented.shown_by(Normalise(plan.spec.input))
+        self._selection = plan.data.evaluation_loader("selection")
+        # Features are learned from images without labels too; exits and gates from those that have one.
+        self._for_backbone = (
+            plan.data.training_loader(augmentation, unlabelled.files) if unlabelled else self._augmented
+        )
+        self._teacher = plan.teacher and plan.teacher.to(fabric.device)
+
+    def extents(self, names: Sequence[str]) -> list[StageExtent]:
+        """How long some stages are."""
+        return [StageExtent(name, self._epochs(name), self._loader(name).epoch_images) for name in names]
+
+    def run(self, name: str, state: Path) -> dict[str, Any]:
+        """Train or continue a stage; what was fitted and chosen on the selection split at its end, as JSON values."""
+        loader = self._loader(name)
+        context = self._context(loader)
+        if epochs := self._epochs(name):
+            fit(_STAGES[name](context, epochs), loader, state, self._reporter)
+        found = self._refit(name, context) if self._plan.settings.refit else {}
+        arrays = context.selection()
+        accuracies = exit_accuracies(arrays)
+        if name == "backbone":  # the exits are not trained yet
+            accuracies = {key: value for key, value in accuracies.items() if key.endswith("final")}
+        found["selection_accuracy"] = accuracies
+        self._reporter.stage_ended(name, accuracies)
+        if name != "joint":  # before, the gates have not learned
+            return found
+        allowed_loss = self._plan.settings.allowed_loss
+        return found | choose_thresholds(arrays, self._net.exit_costs(), "selection split", allowed_loss)
+
+    def _epochs(self, name: str) -> int:
+        settings = self._plan.settings
+        if name == "joint":
+            return 0 if settings.gates_alone else settings.num_epoch
+        return (settings.backbone_epochs if name == "backbone" else settings.warmup_epochs) or settings.num_epoch
+
+    def _loader(self, name: str) -> ImageLoader:
+        return self._for_backbone if name == "backbone" else self._augmented
+
+    def _context(self, loader: ImageLoader) -> StageContext:
+        plan, batch = self._plan, self._plan.settings.batch
+        steps = len(cut_into_batches(range(loader.epoch_images), batch))
+        return StageContext(
+            self._fabric,
+            self._net,
+            plan.settings,
+            steps,
+            lambda: collect(self._net, self._selection.in_order(batch, self._fabric.device)),
+            plan.distillation,
+            self._teacher,
+        )
+
+    def _refit(self, name: str, context: StageContext) -> dict[str, Any]:
+        """Refit a stage's classifiers in closed form, and after the joint stage the gates to their new outputs."""
+        net, settings, device = self._net, self._plan.settings, self._fabric.device
+        if name == "joint" and settings.gates_alone:
+            refit_gates(net, context.selection(), settings.ce_ic_tradeoff)
+            self._log("gates fitted in closed form; backbone and classifiers are frozen")
+            return {}
+        last = len(net.heads) - 1
+        exit_indices = {"backbone": [last], "warmup": list(range(last)), "joint": list(range(last + 1))}[name]
+        with self._fabric.autocast():
+            train = collect_features(net, self._plain.in_order(settings.batch, device))
+        selection = collect_features(net, self._selection.in_order(settings.batch, device))
+        refits = refit_heads(net, train, selection, settings.label_smoothing, exit_indices)
+        self._log(f"classifiers refitted in closed form, selection accuracy: {', '.join(map(str, refits))}")
+        if name == "joint" and any(refit.kept for refit in refits):
+            refit_gates(net, context.selection(), settings.ce_ic_tradeoff)
+        return {"refit": [asdict(refit) for refit in refits]}
+
+
+def train(run: Run, reporter: Reporter, log: Log = ignore_log) -> Path:
+    """Run all stages that are not finished yet, and return the file of the trained network.
 
     Raises:
         KeyboardInterrupt: interrupted; the state is saved.
@@ -190,7 +254,7 @@ def _run_stages(run: Run, reporter: Reporter, log: Log) -> None:
     layout, net = run.plan.layout, run.net
     keep_freed_memory()
     net.to(run.fabric.device)
-    runner = StageRunner(run.plan, net, run.fabric, reporter, log)
+    runner = _StageRunner(run.plan, net, run.fabric, reporter, log)
     unfinished = [name for name in run.record.stages if not layout.model(name).is_file()]
     reporter.run_started(runner.extents(unfinished))
     for name in run.record.stages:

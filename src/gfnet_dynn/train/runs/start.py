@@ -11,26 +11,20 @@ from typing import Any
 import torch
 
 from gfnet_dynn.data.learned_from import LearnedFrom, held_out_copies, learned_from_provenance, learned_from_unknown
-from gfnet_dynn.data.loading.scenes import SceneData
-from gfnet_dynn.data.splits.split import Split, read_split
+from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.data.split import Split, read_split
 from gfnet_dynn.errors import CheckpointError
-from gfnet_dynn.model.build import build_net
 from gfnet_dynn.model.checkpoint import SUFFIX, Checkpoint, load_checkpoint
-from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.model.pretrained import load_imagenet, trunk_of
-from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_published, read_pth
+from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
+from gfnet_dynn.model.weights import StateDict, has_exits, is_of_exits, load_imagenet, load_published, read_pth
 from gfnet_dynn.runlayout import RunLayout, find_checkpoint_file
 from gfnet_dynn.spec.network import NetSpec
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.engine.seeding import derived_seed
+from gfnet_dynn.train.engine.loop import derived_seed
+from gfnet_dynn.train.request import Start
 
 
 def read_trained(path: Path) -> Checkpoint | StateDict:
-    """The content of a user's path: a checkpoint of ours with its description, or the tensors of a `.pth`.
-
-    Raises:
-        CheckpointError: missing, damaged or unsafe.
-    """
+    """A checkpoint of ours, or the tensors of a `.pth`; a CheckpointError where that is missing, damaged or unsafe."""
     file = find_checkpoint_file(path)
     return load_checkpoint(file) if file.suffix == SUFFIX else read_pth(file)
 
@@ -38,15 +32,11 @@ def read_trained(path: Path) -> Checkpoint | StateDict:
 def trained_net(trained: Checkpoint | StateDict, spec: NetSpec, source: Path) -> EarlyExitNet:
     """A trained network for evaluation on data with the classes of `spec`, in evaluation mode.
 
-    Raises:
-        CheckpointError: of other classes, of another network, or without early exits.
+    A CheckpointError where it is of other classes, of another network, or without early exits.
     """
-    if isinstance(trained, Checkpoint):
-        if trained.spec.classes != spec.classes:
-            raise CheckpointError(_other_classes(trained, spec, source))
-        state = trained.state
-    else:
-        state = trained
+    if isinstance(trained, Checkpoint) and trained.spec.classes != spec.classes:
+        raise CheckpointError(_other_classes(trained, spec, source))
+    state = trained.state if isinstance(trained, Checkpoint) else trained
     if spec.exit_blocks and not has_exits(state):
         raise CheckpointError(
             f"{source} is a plain network without early exits: train them first (the same without --eval)"
@@ -73,14 +63,10 @@ def weights_digest(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class InitialNet:
-    """A network before its first step.
+    """A network before its first step, and what the user should know of it.
 
-    Attributes:
-        net: with its initial weights.
-        has_classifier: its final classifier is trained already.
-        keeps_statistics: its batch norms keep the statistics that came with the weights.
-        provenance: of the checkpoint that it started from, or None.
-        notes: what the user should know of it.
+    Its final classifier may be trained already, its batch norms keep the statistics that came with the weights, and
+    `provenance` is that of the checkpoint it started from.
     """
 
     net: EarlyExitNet
@@ -101,7 +87,7 @@ def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, sta
     net = build_net(spec, drop_path)
     if start.checkpoint is not None:
         return _from_checkpoint(net, spec, data, start.checkpoint, start)
-    trunk = trunk_of(spec.backbone)
+    trunk = spec.backbone.trunk
     if trunk is None or not start.pretrained:
         return InitialNet(net)
     load_imagenet(net.backbone, trunk)
@@ -110,8 +96,7 @@ def initial_net(spec: NetSpec, data: SceneData, seed: int, drop_path: float, sta
 
 
 def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Path, start: Start) -> InitialNet:
-    file = find_checkpoint_file(path)
-    provenance: Mapping[str, Any] | None = None
+    file, provenance = find_checkpoint_file(path), None
     notes: tuple[str, ...] = ()
     if file.suffix == SUFFIX:
         checkpoint = load_checkpoint(file)
@@ -119,7 +104,8 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
         require_unseen(provenance, data, file)
         if not start.new_head and checkpoint.spec.classes != spec.classes:
             raise CheckpointError(f"{_other_classes(checkpoint, spec, file)}, or --new-head to train new classifiers")
-        if not start.new_head and has_exits(state) and not _same_exits(checkpoint.spec, spec):
+        exits = ((each.exit_blocks, each.exit_pooling) for each in (checkpoint.spec, spec))
+        if not start.new_head and has_exits(state) and len(set(exits)) > 1:
             state = {name: tensor for name, tensor in state.items() if not is_of_exits(name)}
             notes = (f"the exits of {file} stand elsewhere or see something else: those of this run start fresh",)
     else:
@@ -129,15 +115,10 @@ def _from_checkpoint(net: EarlyExitNet, spec: NetSpec, data: SceneData, path: Pa
     return InitialNet(net, not start.new_head, keeps_statistics=True, provenance=provenance, notes=notes)
 
 
-def _same_exits(one: NetSpec, other: NetSpec) -> bool:
-    return (one.exit_blocks, one.exit_pooling) == (other.exit_blocks, other.exit_pooling)
-
-
 def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
     """The split that lies with the run that a checkpoint belongs to, if it is the one that the checkpoint speaks of.
 
-    Raises:
-        DataError: it is there but damaged.
+    A DataError where it is there but damaged.
     """
     path, data = RunLayout(file.parent.parent).split, provenance.get("data", {})
     if not path.is_file():
@@ -148,11 +129,7 @@ def kept_split(file: Path, provenance: Mapping[str, Any]) -> Split | None:
 
 
 def learned_from_weights(path: Path) -> LearnedFrom:
-    """What the network of a user's path has learned from; a published file has no record of it.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
+    """What the network of a user's path has learned from, of which a published file has no record."""
     file = find_checkpoint_file(path)
     if file.suffix != SUFFIX:
         return learned_from_unknown(path)
@@ -160,25 +137,20 @@ def learned_from_weights(path: Path) -> LearnedFrom:
 
 
 def require_unseen(provenance: Mapping[str, Any], data: SceneData, file: Path) -> None:
-    """Refuse a checkpoint that learned, or builds upon one that learned, from images that are held out now.
-
-    Raises:
-        CheckpointError: it did.
-    """
+    """Raise a CheckpointError where a network, or one that it builds upon, learned from images held out now."""
     if seen := held_out_copies(data.split, learned_from_provenance(provenance, file)):
         raise CheckpointError(
             f"{file}, or what it started from, has learned from {len(seen)} of the images that are held out now, such "
-            f"as {data.source.root / seen[0][0]}: use the --split-seed, --split-ratio and --selection-share of its "
+            f"as {data.source.root / seen[0]}: use the --split-seed, --split-ratio and --selection-share of its "
             "training, or start from another checkpoint"
         )
 
 
 def _other_classes(checkpoint: Checkpoint, spec: NetSpec, file: Path) -> str:
-    return (
-        f"{file} classifies {len(checkpoint.spec.classes)} classes ({_few(checkpoint.spec.classes)}) but the data have "
-        f"{len(spec.classes)} ({_few(spec.classes)}): use a checkpoint of this data set"
+    theirs, ours = (
+        ", ".join(each.classes[:3]) + (", …" if len(each.classes) > 3 else "") for each in (checkpoint.spec, spec)
     )
-
-
-def _few(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
+    return (
+        f"{file} classifies {len(checkpoint.spec.classes)} classes ({theirs}) but the data have {len(spec.classes)} "
+        f"({ours}): use a checkpoint of this data set"
+    )

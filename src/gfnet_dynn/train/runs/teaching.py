@@ -15,10 +15,9 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from gfnet_dynn.data.loading.scenes import SceneData
+from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import BusyError, CheckpointError, TrainingError
 from gfnet_dynn.model.checkpoint import Checkpoint
-from gfnet_dynn.model.pretrained import trunk_of
 from gfnet_dynn.model.weights import is_of_exits, state_digest
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.runlayout import find_checkpoint_file
@@ -30,12 +29,11 @@ from gfnet_dynn.spec.backbone import (
     backbone_name,
     find_backbone,
 )
-from gfnet_dynn.spec.network import InputSpec, NetSpec, make_input
+from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
-from gfnet_dynn.train.config.request import Start
-from gfnet_dynn.train.config.training import TrainSettings
-from gfnet_dynn.train.engine.reporter import Reporter
-from gfnet_dynn.train.objectives.teacher import Teacher, WholeNet
+from gfnet_dynn.train.distillation import Teacher, WholeNet
+from gfnet_dynn.train.engine.tracking import Reporter
+from gfnet_dynn.train.request import Start, TrainSettings
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan, can_resume
 from gfnet_dynn.train.runs.start import read_trained, require_unseen, trained_net
@@ -49,11 +47,8 @@ def find_teacher(
 ) -> Teacher | None:
     """The teacher, ready to answer; None where the student's plan names none.
 
-    Args:
-        student: what the teacher is for; it shares data, seed, augmentation, device and precision.
-        folder: trained teachers are kept below it.
-        make_reporter: makes the reporter of a teacher's run from its plan.
-        log: receives lines for the user.
+    It shares the student's data, seed, augmentation, device and precision. Trained teachers are kept below `folder`;
+    `make_reporter` makes the reporter of a teacher's run from its plan.
 
     Raises:
         CheckpointError: its classes are not those of the data, or it has seen images that are held out.
@@ -96,7 +91,7 @@ def _fine_tuned(plan: RunPlan, make_reporter: Callable[[RunPlan], Reporter], log
         begun = "continues its fine-tuning" if resumable else "is fine-tuned first"
         name = backbone_name(plan.spec.backbone)
         log(f"the teacher, {name} at {plan.spec.input.size} px, {begun} in {plan.folder}")
-        if trunk_of(plan.spec.backbone) is None and plan.start.checkpoint is None:
+        if plan.spec.backbone.trunk is None and plan.start.checkpoint is None:
             log("the teacher starts from random weights: name trained ones with --teacher-start")
         try:
             return train(run, make_reporter(plan))
@@ -151,21 +146,16 @@ def _wrapped(file: Path, data: SceneData) -> Teacher:
     if isinstance(trained, Checkpoint):
         require_unseen(trained.provenance, data, file)
         spec = structs.replace(trained.spec, classes=data.split.classes)
-        net = trained_net(trained, spec, file)
     else:
-        plain = {name: tensor for name, tensor in trained.items() if not is_of_exits(name)}
-        spec = NetSpec(*published_backbone(plain, file), data.split.classes)
-        net = trained_net(plain, spec, file)
+        trained = {name: tensor for name, tensor in trained.items() if not is_of_exits(name)}
+        spec = _published_spec(trained, file, data.split.classes)
+    net = trained_net(trained, spec, file)
     source: dict[str, Any] = {"network": spec.to_dict(), "weights": state_digest(net.state_dict())}
     return Teacher(WholeNet(net), spec.input, data.input, source, file)
 
 
-def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNetSpec, tuple[int, ...], InputSpec]:
-    """Backbone, no exits, and input of a published GFNet, from the shapes of its tensors.
-
-    Raises:
-        CheckpointError: it is no GFNet.
-    """
+def _published_spec(state: Mapping[str, Tensor], source: Path, classes: tuple[str, ...]) -> NetSpec:
+    """A published GFNet, without exits, by the shapes of its tensors; a CheckpointError where it is none."""
     try:
         width, patch = state["pos_embed"].shape[2], state["patch_embed.proj.weight"].shape[-1]
         depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
@@ -174,4 +164,4 @@ def published_backbone(state: Mapping[str, Tensor], source: Path) -> tuple[GFNet
     except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"{source} is no published GFNet and cannot be a teacher: {error} is missing") from error
     backbone = GFNetSpec(width, depth, patch, ratio)
-    return backbone, (), make_input(backbone, side * patch, pad=False)
+    return NetSpec(backbone, (), make_input(backbone, side * patch, pad=False), classes)

@@ -7,19 +7,18 @@ from contextlib import nullcontext
 
 from torch import Tensor, nn
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
+from gfnet_dynn.train.distillation import Distiller, labelled_mean
 from gfnet_dynn.train.engine.optimisation import make_optimizer
-from gfnet_dynn.train.objectives.distillation import Distiller, labelled_mean
-from gfnet_dynn.train.objectives.losses import exit_losses
-from gfnet_dynn.train.stages.stage import BestWeights, EpochSummary, Stage, StageContext, standard_error, train_only
+from gfnet_dynn.train.losses import exit_losses
+from gfnet_dynn.train.stages.stage import BestWeights, Stage, StageContext, standard_error, train_only
 
 
 class BackboneStage(Stage):
     """Trains backbone and final classifier and keeps the last epoch that is not significantly worse than the best.
 
-    The learning rate falls to zero, so late weights are better converged; one
-    more correct image of a hundred, at an epoch in the middle, is noise. Worse means: by more than a standard error on
-    the selection split.
+    The learning rate falls to zero, so late weights are better converged; one more correct image of a hundred, at an
+    epoch in the middle, is noise. Worse means: by more than a standard error on the selection split.
     """
 
     name = "backbone"
@@ -30,26 +29,21 @@ class BackboneStage(Stage):
         train_only(net, [net.backbone, net.head])
         net.backbone.freeze(settings.freeze_blocks)
         self._last = net.backbone.num_blocks - 1
+        self.compares_features = context.distillation.frequency_weight > 0
         self._distiller = self._make_distiller()
-        # What is trained and kept together.
-        self._learner = nn.ModuleList([net, self._distiller] if self._distiller else [net])
-        parts = [net.backbone, net.head, *([self._distiller] if self._distiller else [])]
+        self.extra = {"distiller": self._distiller} if self._distiller else {}
+        self._learner = nn.ModuleList([net, *self.extra.values()])  # what is trained and kept together
+        parts = [net.backbone, net.head, *self.extra.values()]
         self.add_optimizer("network", make_optimizer(parts, settings, net.backbone.pretrained_modules()))
         self.best["learner"] = BestWeights()
-        self.extra = {"distiller": self._distiller} if self._distiller else {}
 
     def _make_distiller(self) -> Distiller | None:
         context, net = self.context, self.context.net
         if context.teacher is None:
             return None
-        channels = context.teacher.teacher.feature_channels() if context.distillation.frequency_weight else None
+        channels = context.teacher.feature_channels() if self.compares_features else None
         distiller = Distiller(context.distillation, net.backbone.widths[self._last], net.num_classes, channels)
         return distiller.to(context.fabric.device)
-
-    @property
-    def compares_features(self) -> bool:
-        """Where feature maps are distilled in the frequency domain."""
-        return self.context.distillation.frequency_weight > 0
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """Cross-entropy of the final classifier, and what the teacher adds."""
@@ -69,12 +63,12 @@ class BackboneStage(Stage):
         self.descend("network", loss, step)
         return found
 
-    def end_epoch(self, epoch: int) -> EpochSummary:
+    def end_epoch(self, epoch: int) -> Mapping[str, float]:
         """Accuracy of the final classifier, as it will be when a second one is merged into it."""
         with self._distiller.merged(self.context.net.head) if self._distiller else nullcontext():
             right = self.context.selection().correct[:, -1]
         self.best["learner"].offer(float(right.mean()), self._learner, slack=standard_error(right))
-        return EpochSummary({"accuracy/final": float(right.mean())})
+        return {"accuracy/final": float(right.mean())}
 
     def finish(self) -> None:
         """Go back to the epoch that was kept; a second classifier becomes part of the first."""

@@ -4,47 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import AdamW
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.train.engine.optimisation import make_gate_optimizer, make_optimizer
-from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
-from gfnet_dynn.train.objectives.losses import (
+from gfnet_dynn.train.distillation import exit_teacher_losses
+from gfnet_dynn.train.engine.optimisation import make_optimizer
+from gfnet_dynn.train.losses import (
     exit_distillation_loss,
     exit_losses,
     exit_probabilities,
-    gate_loss,
     gate_targets,
     positive_weights,
     weighted_exit_loss,
     with_floor,
 )
-from gfnet_dynn.train.stages.stage import (
-    BestWeights,
-    EpochSummary,
-    Stage,
-    StageContext,
-    exit_accuracies,
-    standard_error,
-    train_only,
-)
+from gfnet_dynn.train.stages.stage import BestWeights, Stage, StageContext, exit_accuracies, standard_error, train_only
 
 _LONGEST_PHASE = 200  # as published
 _FEWEST_PHASES = 9
 
 
 class Phases(NamedTuple):
-    """Lengths of the phases of the joint stage.
-
-    Attributes:
-        gates: optimiser steps of a gate phase.
-        network: of the network phase that follows it.
-        last_gates: the step from which the gates train to the end.
-    """
+    """Optimiser steps of a gate phase and of the network phase after it, and from which step gates train to the end."""
 
     gates: int
     network: int
@@ -82,10 +68,11 @@ class JointStage(Stage):
         net.backbone.freeze(settings.freeze_blocks)
         rates = replace(settings, lr=settings.joint_lr or settings.lr)
         self.add_optimizer("network", make_optimizer(network, rates))
-        self.add_optimizer("gates", make_gate_optimizer(net.gates, settings))
+        self.add_optimizer("gates", AdamW(net.gates.parameters(), lr=settings.gate_lr, weight_decay=0.0))
         self._phases = plan_phases(settings.bilevel_batches, settings.gate_share, self.steps)
         self._costs = net.exit_costs()
-        self._weights = self._positive_weights(context.selection())
+        self._gate_loss = nn.BCEWithLogitsLoss(pos_weight=self._positive_weights(context.selection()))
+        self.extra["gate_loss"] = self._gate_loss
         self.best["net"] = BestWeights()
 
     def trains_gates(self, step: int) -> bool:
@@ -102,7 +89,7 @@ class JointStage(Stage):
         with torch.no_grad():
             logits = self.forward(batch.images).logits
             targets = gate_targets(exit_losses(logits, batch.labels), self._costs, self.context.settings.ce_ic_tradeoff)
-        loss = gate_loss(net.gate_logits(logits), targets, self._weights)
+        loss = self._gate_loss(net.gate_logits(logits), targets)
         self.descend("gates", loss, step)
         return {"loss/gates": loss.item()}
 
@@ -128,34 +115,24 @@ class JointStage(Stage):
             return exit_teacher_losses(logits, teacher.logits, settings).mean(dim=0).sum()
         return exit_distillation_loss(logits)
 
-    def end_epoch(self, epoch: int) -> EpochSummary:
+    def end_epoch(self, epoch: int) -> Mapping[str, float]:
         """Score by the mean accuracy of all exits; weight the gates' positives anew.
 
         Of the second half's epochs the last is kept that is not worse than the best by more than a standard error:
         before, the gates have not learned, and the score does not see them.
         """
         arrays = self.context.selection()
-        self._weights = self._positive_weights(arrays)
+        self._gate_loss.pos_weight = self._positive_weights(arrays)
         accuracies = exit_accuracies(arrays)
         right = arrays.correct.mean(axis=1)
         if 2 * (epoch + 1) >= self.epochs:
             self.best["net"].offer(float(right.mean()), self.context.net, slack=standard_error(right))
-        return EpochSummary({**accuracies, "accuracy/mean": float(right.mean())})
+        return {**accuracies, "accuracy/mean": float(right.mean())}
 
     def _positive_weights(self, arrays: ExitArrays) -> Tensor:
         losses = exit_losses(torch.from_numpy(arrays.logits), torch.from_numpy(arrays.labels))
         targets = gate_targets(losses, self._costs, self.context.settings.ce_ic_tradeoff)
         return positive_weights(targets).to(self.context.fabric.device)
-
-    def memory(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """As always, and the weights of the positives."""
-        tensors, values = super().memory()
-        return {**tensors, "positive_weights": self._weights}, values
-
-    def recall(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Restore what `memory` returned."""
-        super().recall(tensors, values)
-        self._weights = tensors["positive_weights"].to(self.context.fabric.device)
 
     def finish(self) -> None:
         """Go back to the epoch that was kept."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.train.objectives.losses import exit_losses, gate_loss, gate_targets, positive_weights
+from gfnet_dynn.train.losses import exit_losses, gate_targets, positive_weights
 from gfnet_dynn.units import percent
 
 RIDGES = (1e-4, 1e-3, 1e-2)
@@ -30,12 +30,7 @@ _GATE_RIDGE = 1e-4  # keeps the optimum of separable targets finite
 
 @dataclass(frozen=True)
 class Features:
-    """Inputs of the classifiers for some images.
-
-    Attributes:
-        pooled: for each exit [N, width there].
-        labels: [N].
-    """
+    """Inputs of the classifiers for some images: for each exit [N, width there], and labels [N]."""
 
     pooled: tuple[Tensor, ...]
     labels: Tensor
@@ -43,12 +38,9 @@ class Features:
 
 @dataclass(frozen=True)
 class Refit:
-    """Result of refitting one classifier.
+    """Result of refitting one classifier: accuracies on the selection split before and, at the best ridge, after it.
 
-    Attributes:
-        before: accuracy on the selection split with the trained weights.
-        after: with the refitted ones, at the best ridge.
-        kept: whether the refitted ones replaced them: only where they are better by more than a standard error.
+    The refitted weights are kept only where they are better by more than a standard error.
     """
 
     before: float
@@ -62,7 +54,7 @@ class Refit:
 
 @torch.no_grad()
 def collect_features(net: EarlyExitNet, batches: Iterable[Batch]) -> Features:
-    """Run the backbone once over some batches, in evaluation mode, and keep what each classifier sees, on the CPU."""
+    """What each classifier sees of some batches, by one pass of the backbone in evaluation mode; on the CPU."""
     was_training = net.training
     net.eval()
     pooled: list[list[Tensor]] = []
@@ -77,14 +69,12 @@ def collect_features(net: EarlyExitNet, batches: Iterable[Batch]) -> Features:
 def refit_heads(
     net: EarlyExitNet, train: Features, selection: Features, label_smoothing: float, exit_indices: Sequence[int]
 ) -> list[Refit]:
-    """Refit classifiers and keep what is better on the selection split, by more than one standard error.
+    """Refit the classifiers of `exit_indices` and keep what is better on the selection split.
 
-    The best of several ridges is chosen with an optimistic bias, and one more correct image of a hundred is noise: a
-    classifier that was trained with its backbone must not be replaced for that. The error is that of the difference,
-    the root of the number of images on which exactly one of the two is correct.
-
-    Returns:
-        One for each of `exit_indices`.
+    Better means: by more than a standard error. The best of several ridges is chosen with an optimistic bias, and one
+    more correct image of a hundred is noise: a classifier that was trained with its backbone must not be replaced for
+    that. The error is that of the difference, the root of the number of images on which exactly one of the two is
+    correct.
     """
     outcomes: list[Refit] = []
     for exit_index in exit_indices:
@@ -114,14 +104,15 @@ def refit_gates(net: EarlyExitNet, selection: ExitArrays, tradeoff: float) -> No
     device = next(net.parameters()).device
     logits, labels = (torch.from_numpy(each).to(device) for each in (selection.logits, selection.labels))
     targets = gate_targets(exit_losses(logits, labels), net.exit_costs(), tradeoff)
-    weights = positive_weights(targets)
+    gate_loss = nn.BCEWithLogitsLoss(pos_weight=positive_weights(targets))
     parameters = list(net.gates.parameters())
     for parameter in parameters:
         parameter.requires_grad_(True)
 
     def loss() -> Tensor:
         ridge = sum((parameter.square().sum() for parameter in parameters), start=logits.new_zeros(()))
-        return gate_loss(net.gate_logits(logits), targets, weights) + _GATE_RIDGE * ridge
+        fit: Tensor = gate_loss(net.gate_logits(logits), targets)
+        return fit + _GATE_RIDGE * ridge
 
     _minimise(parameters, loss)
 
@@ -129,17 +120,10 @@ def refit_gates(net: EarlyExitNet, selection: ExitArrays, tradeoff: float) -> No
 def fit_linear(
     features: Tensor, labels: Tensor, num_classes: int, ridge: float, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Fit a linear classifier to convergence.
+    """Fit a linear classifier to convergence: weight [K, D] and bias [K], for `features` [N, D] as given.
 
-    Args:
-        features: [N, D].
-        labels: [N].
-        num_classes: K.
-        ridge: weight of the mean squared coefficient, on standardised features.
-        label_smoothing: share of the target spread over all classes.
-
-    Returns:
-        Weight [K, D] and bias [K], for features as given.
+    `ridge` is the weight of the mean squared coefficient, on standardised features; `label_smoothing` the share of the
+    target spread over all classes.
     """
     mean, deviation = features.mean(dim=0), features.std(dim=0)
     # What varies by rounding alone must not count: scaled up, it would answer wildly on an image that wakes it.

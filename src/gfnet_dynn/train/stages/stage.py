@@ -16,14 +16,13 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.errors import TrainingError
 from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet, ExitOutputs
-from gfnet_dynn.train.config.distillation import DistillationSettings
-from gfnet_dynn.train.config.training import TrainSettings
+from gfnet_dynn.train.distillation import Teacher, TeacherOutput
 from gfnet_dynn.train.engine.optimisation import learning_rate_factor, set_learning_rate
-from gfnet_dynn.train.objectives.teacher import TeacherOutput, TeacherOutputs
+from gfnet_dynn.train.request import DistillationSettings, TrainSettings
 
 _LARGEST_GRADIENT_NORM = 1.0
 _REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is intact"
@@ -31,17 +30,7 @@ _REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is
 
 @dataclass
 class StageContext:
-    """What every stage works with.
-
-    Attributes:
-        fabric: device and precision.
-        net: the network being trained, on the device.
-        settings: the run's choices.
-        steps_per_epoch: optimiser steps in an epoch.
-        selection: computes the outputs of all exits over the selection split, with the weights of the moment.
-        distillation: how the network learns from its teacher.
-        teacher: the teacher's outputs, or None.
-    """
+    """What every stage works with; `selection` computes all exits over that split with the weights of the moment."""
 
     fabric: Fabric
     net: EarlyExitNet
@@ -49,7 +38,7 @@ class StageContext:
     steps_per_epoch: int
     selection: Callable[[], ExitArrays]
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    teacher: TeacherOutputs | None = None
+    teacher: Teacher | None = None
 
     def view(self, epoch: int) -> int:
         """Which augmented view of the images an epoch uses: with a teacher a few are used in turn."""
@@ -59,10 +48,7 @@ class StageContext:
 class BestWeights:
     """A copy of a module's weights at its best score, or at a later one that is as good for all that one can tell.
 
-    Attributes:
-        score: the best so far, larger is better; None before the first.
-        epochs_without: epochs since then.
-        weights: by name; empty before the first.
+    `score` is the best so far, None before the first; `epochs_without` are the epochs since then.
     """
 
     def __init__(self) -> None:
@@ -71,13 +57,10 @@ class BestWeights:
         self.weights: dict[str, Tensor] = {}
 
     def offer(self, score: float, module: nn.Module, slack: float | None = None) -> None:
-        """Keep the module's weights if `score` is good enough.
+        """Keep the module's weights, copied, if `score` (larger is better) is good enough.
 
-        Args:
-            score: larger is better.
-            module: copied, not referred to.
-            slack: what a later score may lack to the best and yet be taken, as it should where later weights are more
-                mature; None: it must be better.
+        `slack` is what a later score may lack to the best and yet be taken, as it should where later weights are more
+        mature; None: it must be better.
         """
         best = -math.inf if self.score is None else self.score
         better = score > best
@@ -92,31 +75,19 @@ class BestWeights:
             module.load_state_dict(self.weights)
 
 
-@dataclass(frozen=True)
-class EpochSummary:
-    """Result of an epoch.
-
-    Attributes:
-        metrics: by name; accuracies from 0 to 1, on the selection split.
-        finished: the stage ends here, before its last epoch.
-    """
-
-    metrics: Mapping[str, float]
-    finished: bool = False
-
-
 class Stage(ABC):
     """One stage of training.
 
     Attributes:
-        name: `backbone`, `warmup` or `joint`.
-        epochs: at most so many.
-        optimizers: by name; set up with the context's fabric.
+        epochs: at most so many; `finished` where it ends before.
         best: weights kept so far, by name; saved with the stage.
         extra: modules beside the network that are trained and saved with the stage, by name.
+        compares_features: whether the network learns from the teacher's feature maps too, not from its logits alone.
     """
 
     name: str
+    compares_features = False
+    finished = False
 
     def __init__(self, context: StageContext, epochs: int) -> None:
         self.context = context
@@ -132,19 +103,16 @@ class Stage(ABC):
 
     @abstractmethod
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
-        """Take one optimiser step.
-
-        Returns:
-            Losses by name.
-        """
+        """Take one optimiser step and return losses by name."""
 
     @abstractmethod
-    def end_epoch(self, epoch: int) -> EpochSummary:
-        """Judge the network on the selection split."""
+    def end_epoch(self, epoch: int) -> Mapping[str, float]:
+        """Judge the network on the selection split: accuracies from 0 to 1 and other metrics by name."""
 
     def memory(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What must be saved beside network and optimisers so that the stage can be resumed: tensors, JSON values."""
-        states = {**{name: best.weights for name, best in self.best.items()}, **_states(self.extra)}
+        states = {name: best.weights for name, best in self.best.items()}
+        states |= {name: module.state_dict() for name, module in self.extra.items()}
         tensors = {f"{name}/{key}": tensor for name, state in states.items() for key, tensor in state.items()}
         return tensors, {name: [best.score, best.epochs_without] for name, best in self.best.items()}
 
@@ -159,11 +127,6 @@ class Stage(ABC):
     def finish(self) -> None:
         """Give the network the weights that the stage chose."""
 
-    @property
-    def compares_features(self) -> bool:
-        """Whether the network learns from the teacher's feature maps too, and not from its logits alone."""
-        return False
-
     def add_optimizer(self, name: str, optimizer: Optimizer) -> None:
         """Set up an optimiser with the fabric and store it under a name."""
         prepared = self.context.fabric.setup_optimizers(optimizer)
@@ -177,9 +140,9 @@ class Stage(ABC):
         if context.teacher is None or (settings.distillation == "none" and not settings.frequency_weight):
             return None
         epoch, within = divmod(step, context.steps_per_epoch)
+        view = (self.name, context.view(epoch), within) if settings.views else None
         with context.fabric.autocast():
-            view = (self.name, context.view(epoch), within)
-            return context.teacher.of(batch.images, view, with_features=self.compares_features)
+            return context.teacher.cached(batch.images, view, with_features=self.compares_features)
 
     def forward(self, images: Tensor) -> ExitOutputs:
         """The network under the run's precision."""
@@ -188,11 +151,7 @@ class Stage(ABC):
         return outputs
 
     def descend(self, name: str, loss: Tensor, step: int) -> None:
-        """One step of an optimiser down a loss.
-
-        Raises:
-            TrainingError: the loss is not finite.
-        """
+        """One step of an optimiser down a loss; a TrainingError where loss or gradient are not finite."""
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss of the {self.name} stage is {loss.item()} {self._where(step)}: {_REMEDY}")
         fabric, optimizer = self.context.fabric, self.optimizers[name]
@@ -211,10 +170,6 @@ class Stage(ABC):
     def _where(self, step: int) -> str:
         epoch, within = divmod(step, self.context.steps_per_epoch)
         return f"in epoch {epoch + 1} at batch {within + 1}"
-
-
-def _states(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
-    return {name: module.state_dict() for name, module in modules.items()}
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

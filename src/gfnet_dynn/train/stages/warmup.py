@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from gfnet_dynn.data.loading.loaders import Batch
+from gfnet_dynn.data.scenes import Batch
+from gfnet_dynn.train.distillation import exit_teacher_losses
 from gfnet_dynn.train.engine.optimisation import make_optimizer
-from gfnet_dynn.train.objectives.distillation import exit_teacher_losses
-from gfnet_dynn.train.objectives.losses import exit_losses, warmup_loss
-from gfnet_dynn.train.stages.stage import BestWeights, EpochSummary, Stage, StageContext, exit_accuracies, train_only
+from gfnet_dynn.train.losses import exit_losses, warmup_loss
+from gfnet_dynn.train.stages.stage import BestWeights, Stage, StageContext, exit_accuracies, train_only
 
 
 class WarmupStage(Stage):
@@ -40,7 +40,7 @@ class WarmupStage(Stage):
         self.descend("heads", loss, step)
         return {"loss/heads": loss.item()}
 
-    def end_epoch(self, epoch: int) -> EpochSummary:
+    def end_epoch(self, epoch: int) -> Mapping[str, float]:
         """Keep each head's best; freeze those whose patience ended."""
         accuracies = exit_accuracies(self.context.selection())
         for index, head in enumerate(self.context.net.intermediate_heads):
@@ -51,7 +51,8 @@ class WarmupStage(Stage):
             if best.epochs_without >= self.context.settings.patience:
                 self._freeze(index)
         frozen = len(self._training) - sum(self._training)
-        return EpochSummary({**accuracies, "frozen": float(frozen)}, finished=not any(self._training))
+        self.finished = not any(self._training)
+        return {**accuracies, "frozen": float(frozen)}
 
     def _freeze(self, index: int) -> None:
         head = self.context.net.intermediate_heads[index]

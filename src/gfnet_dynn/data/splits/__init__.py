@@ -1,1 +1,0 @@
-"""Which image serves which purpose."""

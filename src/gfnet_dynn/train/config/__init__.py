@@ -1,1 +1,0 @@
-"""Every choice of a training run, with its default and help. No torch."""
