@@ -52,9 +52,8 @@ def train(options: TrainOptions) -> None:
     """
     if options.recipe.list_recipes:
         for each, description in known_recipes().items():
-            sys.stdout.write(
-                f"{textwrap.fill(f'{each:<10} {description}', 80, subsequent_indent=' ' * 11, break_on_hyphens=False)}\n"
-            )
+            line = f"{each:<10} {description}"
+            sys.stdout.write(f"{textwrap.fill(line, 80, subsequent_indent=' ' * 11, break_on_hyphens=False)}\n")
         return
     if name := options.recipe.recipe:
         sys.stdout.write(f"recipe: {name}\n")
