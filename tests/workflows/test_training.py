@@ -16,6 +16,8 @@ from gfnet_dynn.train.engine.reporter import Reporter, StageExtent
 from gfnet_dynn.train.runs.record import remembered_source
 from gfnet_dynn.workflows.training import train
 
+pytestmark = pytest.mark.usefixtures("quick_refit")
+
 
 class Events(Reporter):
     """Keeps the stages that are announced, started and ended."""
