@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Neighbouring tests stay in one process, which makes what they share once.
+PARALLEL := -n auto --dist worksteal
 
 .PHONY: demo models test test-slow test-wheel test-oldest coverage check docs clean
 .DELETE_ON_ERROR:
@@ -24,11 +26,11 @@ models: $(VENV)/ready
 	$(BIN)/python experiments/models.py sentinel2 "$(EUROSAT)"
 
 test: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 # Tests marked slow (several processes, long populations) or fuzz (thousands of mutated files).
 test-slow: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'slow or fuzz'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m 'slow or fuzz'
 
 # The built wheel with the base dependencies alone: no torch. Then the same with the oldest versions that are allowed.
 test-wheel:
@@ -39,7 +41,7 @@ test-oldest:
 	PYTHON=$(PYTHON) .ci/base_tests .venv-oldest .oldest-constraints.txt
 
 coverage: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
 check: $(VENV)/ready
 	$(BIN)/ruff check src tests experiments docs main_dynn.py

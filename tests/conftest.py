@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.cli.app import wait_politely
+from gfnet_dynn.spec.backbone import BACKBONES, GFNetSpec
 
 wait_politely()  # as the commands do; before any test imports torch
 
@@ -90,6 +91,25 @@ def scenes_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "sets.toml"
     path.write_text("[Stripes]\nnum_classes = 4\ndefault_input_size = 32\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def quick_refit() -> Iterator[None]:
+    """Trainings of this module cut their closed-form fits short."""
+    from tests.quick_work import quick_refits  # noqa: PLC0415 # needs torch
+
+    with quick_refits():
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny_model() -> Iterator[str]:
+    """Name under which this process knows a network of 3 narrow blocks, which is exported quickly."""
+    from tests.quick_work import quick_exports  # noqa: PLC0415 # needs torch
+
+    with pytest.MonkeyPatch.context() as patch, quick_exports():
+        patch.setitem(BACKBONES, "gfnet-16x3", GFNetSpec(width=16, depth=3, patch_size=8))
+        yield "gfnet-16x3"
 
 
 @pytest.fixture

@@ -15,12 +15,14 @@ from gfnet_dynn.calibration.costs import from_benchmark
 from gfnet_dynn.cli import app
 from tests.conftest import CLASSES, write_image
 
+pytestmark = pytest.mark.usefixtures("quick_refit", "tiny_model")
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/quickstart.md", "docs/tutorials/own-images.md", "docs/tutorials/raspberry-pi.md")
 HELD_OUT = 160  # 149 are the fewest for a limit of 2% at 95% confidence
 
 QUICK_TRAINING = (
-    *("--model", "gfnet-96x8", "--exits", "1,3", "--input-size", "32", "--batch", "20"),
+    *("--model", "gfnet-16x3", "--exits", "0", "--input-size", "32", "--batch", "20"),
     *("--backbone-epochs", "1", "--warmup-epochs", "1", "--num-epoch", "1", "--no-tensorboard"),
 )
 QUICK = {

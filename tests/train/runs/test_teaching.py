@@ -35,6 +35,8 @@ from gfnet_dynn.train.runs.teaching import find_teacher
 from tests.train.conftest import QUICK, TINY, tiny_data
 from tests.train.drive import SendSignal
 
+pytestmark = pytest.mark.usefixtures("quick_refit")
+
 SMALL = DistillationSettings(
     teacher="GFNet-96x8", teacher_size=32, teacher_epochs=2, teacher_batch=32, views=2, temperature=1.0
 )
