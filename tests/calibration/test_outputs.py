@@ -18,7 +18,7 @@ from gfnet_dynn.calibration import outputs as module
 from gfnet_dynn.calibration.images import CalibrationImages
 from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, graphs_of, load_outputs, store_outputs
 from gfnet_dynn.errors import CalibrationError, ImageError, StorageError
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import ExitArrays
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.runtime.precision import compile_net
 from tests import bundles

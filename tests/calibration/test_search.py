@@ -17,14 +17,12 @@ import numpy.typing as npt
 import pytest
 
 from gfnet_dynn.bundle.policy import Policy, restore_infinities
-from gfnet_dynn.calibration.fitting import Parts, Rows, fit
+from gfnet_dynn.calibration.fitting import Parts, Rows, fit, pooled_exits
 from gfnet_dynn.calibration.fitting import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.search import FoundPolicy
-from gfnet_dynn.calibration.sets_and_unknown import pooled_exits
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.exits.rule import NEVER, ExitArrays, first_exit, softmax
 from gfnet_dynn.exits.scores import SCORES, UNFITTED, Score, by_score
 from gfnet_dynn.exits.sweep import operate
 from gfnet_dynn.guarantees.budget import Costs

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.calibration.fitting import fit
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.exits.rule import ExitArrays, softmax
 from gfnet_dynn.exits.scores import (
     SCORES,
     UNFITTED,

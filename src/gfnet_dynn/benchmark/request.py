@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
-from gfnet_dynn.options import flag, lenient, option
+from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.runtime.engine import most_threads
 
 DeviceName = Literal["cpu", "cuda", "mps", "auto"]
@@ -85,10 +84,7 @@ class BenchmarkRequest:
                 raise OptionError(f"{flag(name.removeprefix('num_'))} must be at least 1, not {getattr(self, name)}")
         if self.threads > most_threads():
             raise OptionError(f"--threads must be at most {most_threads()} on this machine, not {self.threads}")
-        for name in ("energy_seconds", "estimate_power_w"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise OptionError(f"{flag(name)} must be a finite number of at least 0, not {value}")
+        require(self, ("energy_seconds", "estimate_power_w"), lambda value: value >= 0, "be at least 0")
         if self.meter_csv is not None and not self.meter_csv.is_file():
             raise OptionError(f"--meter-csv: no file at {self.meter_csv}")
         self._check_subject()

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.calibration.images import CalibrationImages
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.evaluation.labelled_folder import collect_exits
+from gfnet_dynn.exits.rule import ExitArrays
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.engine import Engine
@@ -27,10 +26,7 @@ from gfnet_dynn.system.storage import write_bytes
 
 _FORMAT = "gfnet-dynn exit outputs 1"
 _LABELLED, _UNLABELLED = "labelled", "unlabelled"
-_BATCH = 16
 _LARGEST = 4 * 1024**3  # bytes
-
-_Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -92,26 +88,15 @@ def collect_outputs(
     """
     names = sorted(precisions or bundle.manifest.precisions, key=lambda name: name != "fp32")
     nets = {name: compile_net(bundle, name, engine) for name in names}
-    found: dict[str, list[tuple[_Floats, _Floats]]] = {name: [] for name in names}
-    for start in range(0, len(images.files), _BATCH):
-        files = images.files[start : start + _BATCH]
-        pixels = np.stack([load_input(file, bundle.manifest.input, decode) for file in files])
-        for name, net in nets.items():
-            found[name].append(net.all_exits(pixels))
-        on_step(min(start + _BATCH, len(images.files)), len(images.files))
-    both = {
-        name: (np.concatenate([logits for logits, _ in each]), np.concatenate([gates for _, gates in each]))
-        for name, each in found.items()
-    }
+    both, _ = collect_exits(nets, images.files, on_step, decode)
     labels = both["fp32"][0][:, -1].argmax(axis=1).astype(np.int64) if images.labels is None else images.labels
-    for name, each in both.items():
-        finite = [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in each]
-        if len(bad := np.flatnonzero(~np.logical_and(*finite))):
+    arrays = {name: ExitArrays(*each, labels) for name, each in both.items()}
+    for name, each in arrays.items():
+        if len(bad := np.flatnonzero(~each.finite)):
             raise CalibrationError(
                 f"in {name} the network's output for {images.files[bad[0]]} is not a number (and for {len(bad) - 1} "
                 "others): export it again from a sound checkpoint"
             )
-    arrays = {name: ExitArrays(*each, labels) for name, each in both.items()}
     return Outputs(arrays, graphs_of(bundle), images.sha256, engine.name, images.labels is not None)
 
 
@@ -172,5 +157,5 @@ def _require_fit(outputs: Outputs, bundle: Bundle) -> None:
         fits = fits and each.logits.shape[1:] == shape and len(known) > 0 and bool(known.all())
     if not fits:
         raise CalibrationError("they do not fit the bundle's exits and classes")
-    if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in arrays.values()):
+    if not all(each.finite.all() for each in arrays.values()):
         raise CalibrationError("some logits or gates are not numbers")

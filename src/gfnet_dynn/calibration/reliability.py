@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,12 @@ import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.fitting import fit, split
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.exits.rule import ExitArrays, softmax
 from gfnet_dynn.exits.scores import SCORES, Score, by_score
 from gfnet_dynn.guarantees.budget import levels
 from gfnet_dynn.guarantees.paths import exits_along, values_at
 from gfnet_dynn.guarantees.risk import risk_of
-from gfnet_dynn.reporting.plot import new_figure, save_figure
+from gfnet_dynn.reporting.plot import new_figure
 from gfnet_dynn.uncertainty.intervals import Proportion
 from gfnet_dynn.uncertainty.reliability import Bin, equal_mass_error, fit_temperature, reliability_bins
 from gfnet_dynn.units import percent
@@ -71,13 +70,8 @@ def exit_reliability(arrays: ExitArrays, manifest: Manifest, seed: int) -> tuple
     return tuple(found)
 
 
-def draw_reliability(exits: Sequence[ExitReliability], path: Path) -> Path:
-    """Draw accuracy over confidence, one panel for each exit, with the standard error of each bin.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        StorageError: another suffix than .png, .svg or .pdf, or the file cannot be written.
-    """
+def draw_reliability(exits: Sequence[ExitReliability]) -> Any:
+    """Accuracy over confidence, one panel for each exit, with the standard error of each bin."""
     columns = min(_COLUMNS, len(exits))
     rows = -(-len(exits) // columns)
     figure = new_figure(_SIDE * columns, _SIDE * rows + 0.5)
@@ -89,7 +83,7 @@ def draw_reliability(exits: Sequence[ExitReliability], path: Path) -> Path:
     n = exits[0].accuracy.n
     figure.supxlabel(f"confidence, % (bins of equal mass, n = {n}, ± one standard error)", fontsize="small")
     figure.supylabel("accuracy, %", fontsize="small")
-    return save_figure(figure, path)
+    return figure
 
 
 def _draw(panel: Any, exit_: ExitReliability) -> None:

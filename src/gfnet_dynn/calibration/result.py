@@ -15,7 +15,7 @@ from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.reliability import ExitReliability, Ranked, draw_reliability, exit_reliability, rank_scores
 from gfnet_dynn.calibration.search import FoundPolicy
 from gfnet_dynn.exits.sweep import operate
-from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.reporting.table import Plotted, Table
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 from gfnet_dynn.units import percent, points
 from gfnet_dynn.wording import counted
@@ -45,7 +45,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class CalibrationResult(Tabular):
+class CalibrationResult(Plotted):
     """All that a calibration found.
 
     Attributes:
@@ -101,9 +101,9 @@ class CalibrationResult(Tabular):
             lines.append(f"stored, but not the bundle's default: {self.not_default}")
         return lines
 
-    def plot(self, path: Path) -> Path:
-        """Draw the reliability of each exit; see `draw_reliability`."""
-        return draw_reliability(self.reliability, path)
+    def draw(self) -> Any:
+        """Reliability of each exit."""
+        return draw_reliability(self.reliability)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

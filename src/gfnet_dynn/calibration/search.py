@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.calibration.fitting import Parts, Rows, divide, fit
+from gfnet_dynn.calibration.fitting import Parts, Rows, divide, fit, probabilities_at, with_sets_and_unknown
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.sets_and_unknown import probabilities_at, with_sets_and_unknown
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.exits.rule import ExitArrays, first_exit
 from gfnet_dynn.exits.scores import UNFITTED, Fitted, by_score
 from gfnet_dynn.exits.sweep import OperatingPoint, operate
 from gfnet_dynn.guarantees.budget import Costs, highest, last_in_time, levels, spend
@@ -191,8 +189,7 @@ def _spend(
 def _within_deadline(path: Path, request: CalibrationRequest, costs: Costs) -> Path:
     if request.p99_ms is None:
         return path
-    last = last_in_time(costs, request.p99_ms)
-    return path if last == path.shape[1] else by_deadline(path, last)
+    return by_deadline(path, last_in_time(costs, request.p99_ms))
 
 
 def _reference(arrays: ExitArrays, thresholds: tuple[float, ...], fitted: Fitted) -> Reference:

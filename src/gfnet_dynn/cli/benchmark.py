@@ -48,7 +48,8 @@ def benchmark(options: BenchmarkOptions) -> None:
         command = shlex.join(["gfnet-dynn", *sys.argv[1:]])
         written.append(f"figures: {write_json(options.json, {'command': command, **result.to_dict()})}")
     if options.html:
-        written.append(f"page: {write_bytes(options.html, result.to_html())}")
+        title = f"{result.subject} on {result.machine.processor}"
+        written.append(f"page: {write_bytes(options.html, result.to_html(title))}")
     frame = result.candidates[0].end_to_end
     if is_bundle(options.subject) and frame:
         first = "" if options.json else "the same with --json FILE, then "

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits.rule import NEVER, ExitArrays, softmax
 from gfnet_dynn.exits.scores import Score, by_score
 from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, THRESHOLDS, OperatingPoint, operate
 from gfnet_dynn.spec.network import InputSpec
@@ -83,10 +82,9 @@ class Evaluator:
 
     def __init__(self, arrays: ExitArrays, subject: Subject, times: ExitTimes | None = None) -> None:
         """Keep the outputs; raises DataError if some are not finite numbers."""
-        finite = np.isfinite(arrays.logits).all(axis=(1, 2)) & np.isfinite(arrays.gates).all(axis=1)
-        if not finite.all():
+        if not arrays.finite.all():
             raise DataError(
-                f"the outputs of {subject.model} are not finite numbers for {int((~finite).sum())} of "
+                f"the outputs of {subject.model} are not finite numbers for {int((~arrays.finite).sum())} of "
                 f"{len(arrays.labels)} images: train or export it again"
             )
         self.arrays, self.subject, self.times = arrays, subject, times
@@ -144,11 +142,6 @@ class Evaluator:
             classes, confidence = (names[labels[row]], names[predictions[row]]), float(probabilities.max())
             found.append(Mistake(files[row], *classes, confidence, self.subject.exits[exit_index]))
         return tuple(sorted(found, key=lambda each: -each.confidence)[:limit])
-
-
-def timed_rows(count: int, wanted: int) -> npt.NDArray[np.intp]:
-    """Which of `count` images to time: `wanted` of them, evenly spread over the split and so over its classes."""
-    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(np.intp))
 
 
 @dataclass(frozen=True)

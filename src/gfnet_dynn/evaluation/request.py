@@ -9,12 +9,12 @@ from typing import Literal
 from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
-from gfnet_dynn.options import flag, lenient, option
+from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.reporting.contact_sheet import require_sheet_format
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
 from gfnet_dynn.spec.backbone import ExitPooling
 from gfnet_dynn.spec.network import parse_exits
-from gfnet_dynn.units import parse_share
+from gfnet_dynn.units import share_option
 
 _RUN, _BUNDLE, _DATA, _PUBLISHED = "A run", "A bundle", "Other data than those of the run", "A published .pth file"
 
@@ -52,16 +52,11 @@ class EvaluationRequest:
     )
     pad: bool = option(False, "Pad the input to whole patches by reflection.", panel=_DATA, rare=True)
     split_seed: int | None = option(None, "Seed of the split.", panel=_DATA, rare=True)
-    split_ratio: float | None = option(
-        None,
-        "Share of a random-split data set for training and selection.",
-        panel=_DATA,
-        rare=True,
-        parse=parse_share,
-        metavar="SHARE",
+    split_ratio: float | None = share_option(
+        None, "Share of a random-split data set for training and selection.", panel=_DATA, rare=True
     )
-    selection_share: float | None = option(
-        None, "Share of the training images for selection.", panel=_DATA, rare=True, parse=parse_share, metavar="SHARE"
+    selection_share: float | None = share_option(
+        None, "Share of the training images for selection.", panel=_DATA, rare=True
     )
     on_bad_image: Literal["refuse", "skip"] = option(
         "refuse", "What to do with files that cannot be decoded.", panel=_DATA, rare=True
@@ -74,11 +69,8 @@ class EvaluationRequest:
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
-        if self.latency_images < 0 or self.latency_repeats < 1:
-            raise OptionError(
-                "--latency-images must be at least 0 and --latency-repeats at least 1, not "
-                f"{self.latency_images} and {self.latency_repeats}"
-            )
+        require(self, ("latency_images",), lambda count: count >= 0, "be at least 0")
+        require(self, ("latency_repeats",), lambda count: count >= 1, "be at least 1")
         if self.mistakes is not None:
             require_sheet_format(self.mistakes)
         if self.is_bundle and self.images is None:

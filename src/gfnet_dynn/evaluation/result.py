@@ -15,7 +15,8 @@ from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Mistake, PolicyResult, Subject, class_scores
 from gfnet_dynn.exits.rule import NEVER
 from gfnet_dynn.exits.scores import Score
-from gfnet_dynn.reporting.table import Table, Tabular, number
+from gfnet_dynn.reporting.plot import draw_accuracies, new_figure
+from gfnet_dynn.reporting.table import Plotted, Table, number
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion
 from gfnet_dynn.units import percent, points
 
@@ -47,8 +48,11 @@ DEFINITIONS = {
 }
 
 
+_SCORES = {"gate": ("learned gates, thresholds swept", "o-", "C0"), "max-softmax": ("max-softmax, swept", "^:", "C2")}
+
+
 @dataclass(frozen=True)
-class EvaluationResult(Tabular):
+class EvaluationResult(Plotted):
     """A network judged on images that nothing was chosen on."""
 
     subject: Subject
@@ -170,12 +174,28 @@ class EvaluationResult(Tabular):
             )
         return [*found, *self.remarks]
 
-    def plot(self, path: Path) -> Path:
-        """Draw accuracy with 95% intervals against mean MACs; raises MissingExtraError, StorageError."""
-        from gfnet_dynn.evaluation.plots import draw_accuracy  # noqa: PLC0415 # imports this module
-        from gfnet_dynn.reporting.plot import save_figure  # noqa: PLC0415
-
-        return save_figure(draw_accuracy(self), path)
+    def draw(self) -> Any:
+        """Accuracy with 95% intervals against mean MACs: each exit, the policies, and the sweeps if there are any."""
+        figure = new_figure(6.8, 5.4)
+        axes = figure.subplots()
+        exit_mmacs = [macs / 1e6 for macs in self.subject.exit_macs]
+        draw_accuracies(axes, exit_mmacs, self.exit_accuracy, "s--", color="0.55", label="all images at one exit")
+        for score, swept in self.sweeps.items():
+            label, style, colour = _SCORES[score]
+            rising = sorted(swept, key=lambda each: each.mean_macs)
+            mmacs, accuracies = [each.mean_macs / 1e6 for each in rising], [each.accuracy for each in rising]
+            draw_accuracies(axes, mmacs, accuracies, style, color=colour, label=label)
+        for index, (name, each) in enumerate(self.policies.items()):
+            label = f"policy {name}"
+            colour = f"C{(3 + index) % 10}"
+            draw_accuracies(
+                axes, [each.mean_macs / 1e6], [each.accuracy], "*", color=colour, label=label, markersize=13, zorder=3
+            )
+        axes.set(xlabel="mean MACs of an image (millions, counted)", ylabel="top-1 accuracy (%), 95% interval")
+        figure.suptitle(self.title, fontsize=10, wrap=True)
+        axes.grid(alpha=0.3)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+        return figure
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the definition of each number."""

@@ -1,4 +1,4 @@
-"""The exit rule. Training-time evaluation, testing, export and runtime all use this one.
+"""Outputs of every exit, and the exit rule: training, evaluation, export and runtime all use this one.
 
 An image exits at the first exit l whose confidence score g_l reaches the threshold τ_l, otherwise at the final exit.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,3 +55,49 @@ def first_exit(gates: npt.NDArray[np.float32], threshold: float | Sequence[float
     for exit_index, value in enumerate(thresholds):
         stops[:, exit_index] = should_exit(gates[:, exit_index], value)
     return np.asarray(stops.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class ExitArrays:
+    """The outputs of all exits for every image of a split: from them any exit policy is evaluated offline.
+
+    Attributes:
+        logits: float32 [N, G + 1, K], the final classifier last.
+        gates: float32 [N, G], probabilities.
+        labels: int64 [N], class indices.
+    """
+
+    logits: npt.NDArray[np.float32]
+    gates: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        samples, exits, _ = self.logits.shape
+        if self.gates.shape != (samples, exits - 1) or self.labels.shape != (samples,):
+            raise ValueError(f"shapes disagree: {self.logits.shape=}, {self.gates.shape=}, {self.labels.shape=}")
+
+    def take(self, rows: npt.NDArray[np.intp]) -> ExitArrays:
+        """Some of the images, by index."""
+        return ExitArrays(self.logits[rows], self.gates[rows], self.labels[rows])
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """Whether all outputs of each image are numbers, [N]."""
+        return np.asarray(np.isfinite(self.logits).all(axis=(1, 2)) & np.isfinite(self.gates).all(axis=1))
+
+    @property
+    def predictions(self) -> npt.NDArray[np.intp]:
+        """Class index of each exit, [N, G + 1]."""
+        return np.asarray(self.logits.argmax(axis=2))
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether each exit predicts the label, [N, G + 1]."""
+        return np.asarray(self.predictions == self.labels[:, None])
+
+
+def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Probabilities over the last axis, computed in float64: logits [..., K] → [..., K]."""
+    wide = np.asarray(logits, np.float64)
+    exponentials = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))

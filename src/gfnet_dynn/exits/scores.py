@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.exits.rule import ExitArrays, softmax
 
 Score = Literal["gate", "max-softmax", "margin", "entropy", "patience", "neighbours"]
 """The number that is compared with the thresholds.

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER, first_exit, per_exit
-from gfnet_dynn.units import percent
+from gfnet_dynn.exits.rule import NEVER, ExitArrays, first_exit, per_exit
 
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, NEVER)
 """From the first exit for all images to the full network; denser where most gates lie."""
 
 PLAIN_THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, NEVER)
 """The same for max-softmax."""
-
-_CANDIDATES = (*(index / 100 for index in range(100)), NEVER)
 
 _ROUNDING = 1e-9  # far below one image's part of any split: 3 · 0.01 is below 0.03 in binary
 
@@ -85,32 +80,3 @@ def last_within(points: Sequence[OperatingPoint], allowed_loss: float) -> Operat
             break
         chosen = point
     return chosen
-
-
-ALLOWED_LOSS = 0.01
-"""Share of the images that may disagree with the full network where a threshold is chosen."""
-
-
-def choose_threshold(arrays: ExitArrays, costs: Sequence[float], allowed_loss: float = ALLOWED_LOSS) -> dict[str, Any]:
-    """Pick the last of a hundred thresholds, one for all exits, before too many images disagree; see `last_within`.
-
-    Args:
-        arrays: outputs of all exits over the selection split.
-        costs: cost up to and including each exit, [G + 1], in any unit.
-        allowed_loss: share of the images that may disagree with the full network, 0 to 1.
-
-    Returns:
-        JSON values: thresholds of each early exit, None where none saves anything; accuracies, 0 to 1, and mean cost on
-        these images; the rule. They guarantee nothing.
-    """
-    points = sweep(arrays, costs, _CANDIDATES)
-    chosen, full = last_within(points, allowed_loss), points[-1]
-    return {
-        "thresholds": list(chosen.thresholds) if chosen.mean_cost < full.mean_cost else None,
-        "accuracy": chosen.accuracy,
-        "accuracy_full": full.accuracy,
-        "mean_cost": chosen.mean_cost,
-        "allowed_loss": allowed_loss,
-        "rule": f"last of a hundred thresholds before more than {percent(allowed_loss)} of the images disagree with "
-        "the full network; no guarantee",
-    }

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError, OptionError
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits.rule import ExitArrays
 from gfnet_dynn.guarantees.paths import Path, exits_along, same_for_all, values_at
 from gfnet_dynn.guarantees.risk import Losses, Risk, RiskName, betting_p, exact_p, hoeffding_bentkus_p, risk_of
 from gfnet_dynn.units import percent
@@ -127,7 +127,7 @@ def control(
     """
     named = {"": precisions} if isinstance(precisions, ExitArrays) else dict(precisions)
     networks = list(named.values())
-    if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in networks):
+    if not all(each.finite.all() for each in networks):
         raise CalibrationError("some logits or gates of the calibration images are not numbers: check the network")
     steps, best = same_for_all(networks[0].gates.shape[1]) if path is None else path, None
     prices = np.asarray(costs, np.float64)

@@ -12,12 +12,13 @@ import torch
 from msgspec import structs
 
 from gfnet_dynn.benchmark.in_torch import measure_exits
+from gfnet_dynn.benchmark.measurement import spread_rows
 from gfnet_dynn.data.learned_from import TrainedOn, learned_from_provenance, prepare_report
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.scenes import SceneData, prepare
 from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.errors import CheckpointError
-from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
+from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.evaluation.policies import choose_thresholds, has_thresholds, trained_policies
 from gfnet_dynn.evaluation.request import EvaluationRequest
@@ -240,7 +241,7 @@ def _time(
     net: EarlyExitNet, data: SceneData, device: torch.device, request: EvaluationRequest, on_progress: OnProgress
 ) -> ExitTimes | None:
     loader = data.evaluation_loader(data.split.report_part)
-    rows = timed_rows(len(loader), request.latency_images)
+    rows = spread_rows(len(loader), request.latency_images)
     if not len(rows):
         return None
     images = next(iter(loader.batches(rows.tolist(), len(rows), device))).images
