@@ -42,17 +42,11 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Parts:
-    """The division of the images, as rows of the outputs.
+    """The division of the images, as rows of the outputs."""
 
-    Attributes:
-        fit: score and path are fitted on these.
-        test: thresholds are found and tested on these.
-        later: prediction sets and the rule for unknown images are made from these.
-    """
-
-    fit: Rows
-    test: Rows
-    later: Rows
+    fit: Rows  # score and path are fitted on these
+    test: Rows  # thresholds are found and tested on these
+    later: Rows  # prediction sets and the rule for unknown images are made from these
 
 
 def divide(images: int, request: CalibrationRequest, *, labelled: bool = True) -> Parts:
@@ -111,10 +105,8 @@ def with_sets_and_unknown(
     """The policy with what the request adds, valid in every precision: the most cautious of their values.
 
     It is guaranteed at each exit, or for neighbouring exits together where few images take them: see `pooled_exits`.
-    `scored` has all images by precision, with the policy's score as gates.
-
-    Raises:
-        CalibrationError: too few images for a rule that ever excludes a class or calls an image unknown.
+    `scored` has all images by precision, with the policy's score as gates. Raises CalibrationError: too few images for
+    a rule that ever excludes a class or calls an image unknown.
     """
     tested = [first_exit(each.take(parts.test).gates, policy.thresholds) for each in scored.values()]
     later = [each.take(parts.later) for each in scored.values()]

@@ -40,12 +40,9 @@ def find_calibration_images(
 ) -> CalibrationImages:
     """The images below a folder; without labels if none of its folders is named as a class of the bundle.
 
-    Raises:
-        CalibrationError: no such folder, a folder that is no class, a class without images, copies of one image, or
-            of one that the network was trained or selected on.
-        BundleError: the record of the training images is damaged.
-        ImageError: a file cannot be decoded.
-        DataError: a folder cannot be read.
+    Raises CalibrationError: no such folder, a folder that is no class, a class without images, copies of one image, or
+    of one that the network was trained or selected on; BundleError: the record of the training images is damaged;
+    ImageError: a file cannot be decoded; DataError: a folder cannot be read.
     """
     if not folder.is_dir():
         raise CalibrationError(f"no folder {folder}: give one with a folder of images for each class")

@@ -31,20 +31,13 @@ _LARGEST = 4 * 1024**3  # bytes
 
 @dataclass(frozen=True)
 class Outputs:
-    """All exits over the calibration images.
+    """All exits over the calibration images."""
 
-    Attributes:
-        precisions: arrays by precision, `fp32` first, over the same images in the same order.
-        graphs: identifies the graphs that were run.
-        data: identifies the images, by SHA-256.
-        labelled: False: the labels in the arrays are the classes that the full network predicts in fp32.
-    """
-
-    precisions: Mapping[str, ExitArrays]
-    graphs: str
-    data: str
+    precisions: Mapping[str, ExitArrays]  # arrays by precision, `fp32` first, over the same images in the same order
+    graphs: str  # identifies the graphs that were run
+    data: str  # identifies the images, by SHA-256
     engine: str
-    labelled: bool = True
+    labelled: bool = True  # False: the labels in the arrays are the classes that the full network predicts in fp32
 
     @property
     def images(self) -> int:
@@ -52,11 +45,7 @@ class Outputs:
         return len(next(iter(self.precisions.values())).labels)
 
     def only(self, precisions: Sequence[str]) -> Outputs:
-        """In some precisions alone.
-
-        Raises:
-            CalibrationError: one of them is lacking.
-        """
+        """In some precisions alone; raises CalibrationError: one of them is lacking."""
         if lacking := [name for name in precisions if name not in self.precisions]:
             raise CalibrationError(
                 f"the outputs are of {', '.join(self.precisions)} and lack {', '.join(lacking)}: give the folder of "
@@ -81,10 +70,8 @@ def collect_outputs(
 ) -> Outputs:
     """Run every segment on every image, in some precisions, `fp32` among them, or in all of the bundle.
 
-    Raises:
-        BundleError: the bundle lacks one of the precisions.
-        ImageError: a file cannot be read.
-        CalibrationError: outputs that are not numbers.
+    Raises BundleError: the bundle lacks one of the precisions; ImageError: a file cannot be read; CalibrationError:
+    outputs that are not numbers.
     """
     names = sorted(precisions or bundle.manifest.precisions, key=lambda name: name != "fp32")
     nets = {name: compile_net(bundle, name, engine) for name in names}
@@ -101,11 +88,7 @@ def collect_outputs(
 
 
 def store_outputs(path: Path, outputs: Outputs) -> Path:
-    """Write outputs as one `.npz`.
-
-    Raises:
-        StorageError: no space or no permission.
-    """
+    """Write outputs as one `.npz`; raises StorageError: no space or no permission."""
     buffer = io.BytesIO()
     first = next(iter(outputs.precisions.values()))
     kind = _LABELLED if outputs.labelled else _UNLABELLED
@@ -119,8 +102,7 @@ def store_outputs(path: Path, outputs: Outputs) -> Path:
 def load_outputs(path: Path, bundle: Bundle) -> Outputs:
     """Read what `store_outputs` wrote, of a bundle whose graphs must have been run.
 
-    Raises:
-        CalibrationError: missing, damaged, or of another bundle.
+    Raises CalibrationError: missing, damaged, or of another bundle.
     """
     try:
         outputs = _read(path)

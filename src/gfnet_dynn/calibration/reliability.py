@@ -28,23 +28,15 @@ _COLUMNS = 4
 
 @dataclass(frozen=True)
 class ExitReliability:
-    """Reliability of one exit, over images that its temperature was not fitted on, as if all took this exit.
-
-    Attributes:
-        error: expected calibration error, equal mass, 0 to 1.
-        brier: 0 to 2.
-        temperature: fitted on other images.
-        error_scaled: as `error`, with the temperature.
-        bins: points of the reliability plot, without it.
-    """
+    """Reliability of one exit, over images that its temperature was not fitted on, as if all took this exit."""
 
     name: str
     accuracy: Proportion
-    error: float
-    brier: float
-    temperature: float
-    error_scaled: float
-    bins: tuple[Bin, ...]
+    error: float  # expected calibration error, equal mass, 0 to 1
+    brier: float  # 0 to 2
+    temperature: float  # fitted on other images
+    error_scaled: float  # as `error`, with the temperature
+    bins: tuple[Bin, ...]  # points of the reliability plot, without it
 
 
 def exit_reliability(arrays: ExitArrays, manifest: Manifest, seed: int) -> tuple[ExitReliability, ...]:
@@ -101,18 +93,12 @@ FIT_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Ranked:
-    """One score at one mean cost.
-
-    Attributes:
-        accuracy: at that cost, 0 to 1.
-        against_gate: that minus the accuracy of the learned gate.
-        standard_error: of that difference, over the images.
-    """
+    """One score at one mean cost."""
 
     score: Score
-    accuracy: float
-    against_gate: float
-    standard_error: float
+    accuracy: float  # at that cost, 0 to 1
+    against_gate: float  # that minus the accuracy of the learned gate
+    standard_error: float  # of that difference, over the images
 
 
 def rank_scores(

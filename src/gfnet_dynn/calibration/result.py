@@ -46,29 +46,18 @@ class Expected:
 
 @dataclass(frozen=True)
 class CalibrationResult(Plotted):
-    """All that a calibration found.
-
-    Attributes:
-        expected: by precision.
-        reliability: of each exit in fp32; empty without labels.
-        ranking: scores at the policy's mean cost; empty without labels, or where no image exits early.
-        macs: of each exit, in millions.
-        not_default: why the policy is not the bundle's default; None: it is.
-        not_covered: precisions of the bundle that the policy is not made for.
-        doubts: why the images may not be new to the network, though none was refused.
-        written: files, by what they hold.
-    """
+    """All that a calibration found."""
 
     found: FoundPolicy
-    expected: Mapping[str, Expected]
-    reliability: tuple[ExitReliability, ...]
-    ranking: tuple[Ranked, ...]
-    macs: tuple[float, ...]
+    expected: Mapping[str, Expected]  # by precision
+    reliability: tuple[ExitReliability, ...]  # of each exit in fp32; empty without labels
+    ranking: tuple[Ranked, ...]  # scores at the policy's mean cost; empty without labels, or where no image exits early
+    macs: tuple[float, ...]  # of each exit, in millions
     labelled: bool
-    not_default: str | None
-    not_covered: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
-    written: Mapping[str, Path] | None = None
+    not_default: str | None  # why the policy is not the bundle's default; None: it is
+    not_covered: tuple[str, ...] = ()  # precisions of the bundle that the policy is not made for
+    doubts: tuple[str, ...] = ()  # why the images may not be new to the network, though none was refused
+    written: Mapping[str, Path] | None = None  # files, by what they hold
 
     def tables(self) -> Sequence[Table]:
         """The policy in each precision, differences of the precisions, the exits, and the scores."""

@@ -32,19 +32,14 @@ _FEWEST_IMAGES = 3  # one for each purpose
 
 @dataclass(frozen=True)
 class FoundPolicy:
-    """A policy, and the images that its thresholds were tested on.
-
-    Attributes:
-        tested: by precision, the tested images with the policy's score as gates.
-        guarantee: the result of the risk's test; None where no risk was given.
-    """
+    """A policy, and the images that its thresholds were tested on."""
 
     request: CalibrationRequest
     costs: Costs
     policy: Policy
     parts: Parts
-    tested: Mapping[str, ExitArrays]
-    guarantee: Guarantee | None
+    tested: Mapping[str, ExitArrays]  # by precision, the tested images with the policy's score as gates
+    guarantee: Guarantee | None  # the result of the risk's test; None where no risk was given
 
     def point(self, precision: str) -> OperatingPoint:
         """The network by this policy on the tested images."""
@@ -59,8 +54,7 @@ class FoundPolicy:
 def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> FoundPolicy:
     """Find the policy, from the outputs in the precisions to cover; costs are in the unit of the request's budget.
 
-    Raises:
-        CalibrationError: the images cannot support the request, or the budget cannot be reached; says what would do.
+    Raises CalibrationError: the images cannot support the request, or the budget cannot be reached; says what would do.
     """
     reference = outputs.precisions["fp32"]
     _require_usable(outputs, request)

@@ -55,11 +55,7 @@ class Program(Group):
         return next(title for title, verbs in PANELS.items() if name in verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one verb.
-
-        Raises:
-            UsageError: there is none of that name.
-        """
+        """Load one verb; raises UsageError: there is none of that name."""
         if cmd_name not in VERBS:
             if cmd_name.startswith("-"):
                 return None

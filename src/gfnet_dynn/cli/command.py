@@ -120,11 +120,7 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic from click 8
         self._parse, self.name = parse, name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value from its text.
-
-        Raises:
-            UsageError: names the option and what is wrong.
-        """
+        """The value from its text; raises UsageError: names the option and what is wrong."""
         try:
             return self._parse(value) if isinstance(value, str) else value
         except GFNetDynnError as error:

@@ -31,8 +31,7 @@ def should_exit(gate: Any, threshold: float) -> Any:
 def per_exit(threshold: float | Sequence[float], num_gates: int) -> tuple[float, ...]:
     """One threshold for each of G early exits, from one for all or one each: 0 stops every image there, `NEVER` none.
 
-    Raises:
-        ThresholdError: not G thresholds, or one that is neither in 0 to 1 nor `NEVER`.
+    Raises ThresholdError: not G thresholds, or one that is neither in 0 to 1 nor `NEVER`.
     """
     if isinstance(threshold, Sequence | np.ndarray):
         values = tuple(float(value) for value in threshold)
@@ -59,17 +58,11 @@ def first_exit(gates: npt.NDArray[np.float32], threshold: float | Sequence[float
 
 @dataclass(frozen=True)
 class ExitArrays:
-    """The outputs of all exits for every image of a split: from them any exit policy is evaluated offline.
+    """The outputs of all exits for every image of a split: from them any exit policy is evaluated offline."""
 
-    Attributes:
-        logits: float32 [N, G + 1, K], the final classifier last.
-        gates: float32 [N, G], probabilities.
-        labels: int64 [N], class indices.
-    """
-
-    logits: npt.NDArray[np.float32]
-    gates: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]  # float32 [N, G + 1, K], the final classifier last
+    gates: npt.NDArray[np.float32]  # float32 [N, G], probabilities
+    labels: npt.NDArray[np.int64]  # int64 [N], class indices
 
     def __post_init__(self) -> None:
         samples, exits, _ = self.logits.shape

@@ -33,15 +33,10 @@ Float32s = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class AccuracyTable:
-    """Accuracy of one exit by its largest probability.
+    """Accuracy of one exit by its largest probability."""
 
-    Attributes:
-        edges: ascending inner edges of the bins, [B − 1].
-        accuracies: in each bin, 0 to 1, [B].
-    """
-
-    edges: tuple[float, ...]
-    accuracies: tuple[float, ...]
+    edges: tuple[float, ...]  # ascending inner edges of the bins, [B − 1]
+    accuracies: tuple[float, ...]  # in each bin, 0 to 1, [B]
 
     def __post_init__(self) -> None:
         if len(self.accuracies) != len(self.edges) + 1 or list(self.edges) != sorted(self.edges):
@@ -55,15 +50,10 @@ class AccuracyTable:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Fitted parameters of a score; from other images than those that thresholds are chosen on.
+    """Fitted parameters of a score; from other images than those that thresholds are chosen on."""
 
-    Attributes:
-        temperatures: divisors of the logits of each exit, the final one last, [G + 1]; empty: 1.
-        tables: for `neighbours`, of each early exit, [G].
-    """
-
-    temperatures: tuple[float, ...] = ()
-    tables: tuple[AccuracyTable, ...] = ()
+    temperatures: tuple[float, ...] = ()  # divisors of the logits of each exit, the final one last, [G + 1]; empty: 1
+    tables: tuple[AccuracyTable, ...] = ()  # for `neighbours`, of each early exit, [G]
 
     def __post_init__(self) -> None:
         if not all(value > 0 for value in self.temperatures):
@@ -90,18 +80,9 @@ def score_at(
     gate: Float32s,
     earlier: npt.NDArray[np.intp],
 ) -> Float32s:
-    """One score at one early exit.
+    """One score, float32 [B], at one early exit, of index 0 to G − 1.
 
-    Args:
-        score: which.
-        fitted: its parameters.
-        index: of the exit, 0 to G − 1.
-        logits: [B, K].
-        gate: [B].
-        earlier: classes that earlier exits predict, [B, index].
-
-    Returns:
-        float32 [B].
+    It has the logits there, [B, K], the gate, [B], and the classes that earlier exits predict, [B, index].
     """
     if score == "gate":
         return gate

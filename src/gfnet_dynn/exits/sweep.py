@@ -21,25 +21,15 @@ _ROUNDING = 1e-9  # far below one image's part of any split: 3 · 0.01 is below 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The network at one setting of the thresholds.
+    """The network at one setting of the thresholds."""
 
-    Attributes:
-        thresholds: τ_l for each gate, [G].
-        exits: the exit that each image takes, [N].
-        predictions: class index of each image, [N].
-        accuracy: top-1 of the gated output, 0 to 1.
-        shares: share of the images that takes each exit, [G + 1].
-        exit_accuracy: top-1 of the images that take each exit, [G + 1]; NaN where none does.
-        mean_cost: mean over the images of the cost of the exit taken, in the unit of the given costs.
-    """
-
-    thresholds: tuple[float, ...]
-    exits: npt.NDArray[np.intp]
-    predictions: npt.NDArray[np.intp]
-    accuracy: float
-    shares: tuple[float, ...]
-    exit_accuracy: tuple[float, ...]
-    mean_cost: float
+    thresholds: tuple[float, ...]  # τ_l for each gate, [G]
+    exits: npt.NDArray[np.intp]  # the exit that each image takes, [N]
+    predictions: npt.NDArray[np.intp]  # class index of each image, [N]
+    accuracy: float  # top-1 of the gated output, 0 to 1
+    shares: tuple[float, ...]  # share of the images that takes each exit, [G + 1]
+    exit_accuracy: tuple[float, ...]  # top-1 of the images that take each exit, [G + 1]; NaN where none does
+    mean_cost: float  # mean over the images of the cost of the exit taken, in the unit of the given costs
 
 
 def operate(arrays: ExitArrays, costs: Sequence[float], threshold: float | Sequence[float]) -> OperatingPoint:

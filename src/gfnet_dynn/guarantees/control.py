@@ -89,20 +89,13 @@ class RiskTarget:
 
 @dataclass(frozen=True)
 class Guarantee:
-    """Thresholds that keep a target.
-
-    Attributes:
-        thresholds: of each early exit, [G].
-        risk: mean loss on the calibration images; the largest of the precisions.
-        mean_cost: on them, in the unit of the costs; the largest of the precisions.
-        images: n.
-    """
+    """Thresholds that keep a target."""
 
     target: RiskTarget
-    thresholds: tuple[float, ...]
-    risk: float
-    mean_cost: float
-    images: int
+    thresholds: tuple[float, ...]  # of each early exit, [G]
+    risk: float  # mean loss on the calibration images; the largest of the precisions
+    mean_cost: float  # on them, in the unit of the costs; the largest of the precisions
+    images: int  # n
 
 
 def control(
@@ -115,15 +108,13 @@ def control(
 
     Args:
         precisions: all exits over calibration images, on which nothing was trained or chosen; of one network, or by
-            name of each precision to cover, over the same images. The full network of the first, fp32, is the reference
-            of risks.
+            name of each precision to cover. The full network of the first, fp32, is the reference of risks.
         costs: cost up to and including each exit, [G + 1], ascending, in any unit.
         target: the risk and its limit.
         path: thresholds towards cheaper ones, [T, G], fixed without these images; by default the same for all exits.
 
-    Raises:
-        CalibrationError: logits or gates are not numbers, or the images cannot support the target; says how many would,
-            and in which precision.
+    Raises CalibrationError: logits or gates are not numbers, or the images cannot support the target; says how many
+    would, and in which precision.
     """
     named = {"": precisions} if isinstance(precisions, ExitArrays) else dict(precisions)
     networks = list(named.values())
@@ -209,8 +200,7 @@ def p_values(losses: Losses, risk: Risk, target: RiskTarget) -> npt.NDArray[np.f
 def images_needed(risk: Risk, target: RiskTarget) -> int:
     """The fewest images with which the target can be kept at all: if no image loses anything.
 
-    Raises:
-        CalibrationError: no number that one could gather.
+    Raises CalibrationError: no number that one could gather.
     """
 
     def enough(count: int) -> bool:

@@ -75,13 +75,10 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare network b, such as int8, with network a, such as fp32, image by image.
 
-    Args:
-        correct_a: whether a classifies each image correctly, [N].
-        correct_b: the same of b over the same images in the same order, [N].
-        confidence: level of the two-sided interval, in (0, 1).
+    Whether each classifies each of the same images correctly is [N], in the same order; the confidence level of the
+    two-sided interval is in (0, 1).
 
-    Raises:
-        ValueError: no images, arrays of different shapes, or a level out of range.
+    Raises ValueError: no images, arrays of different shapes, or a level out of range.
     """
     if correct_a.shape != correct_b.shape or correct_a.ndim != 1 or not len(correct_a):
         raise ValueError(f"two arrays of the same images are needed: {correct_a.shape=}, {correct_b.shape=}")

@@ -24,26 +24,18 @@ COLDEST, HOTTEST = 0.05, 20.0
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Images of similar confidence.
+    """Images of similar confidence."""
 
-    Attributes:
-        confidence: their mean, 0 to 1.
-        accuracy: 0 to 1.
-        count: number of images, at least 1.
-        standard_error: of the accuracy, binomial.
-    """
-
-    confidence: float
-    accuracy: float
-    count: int
-    standard_error: float
+    confidence: float  # their mean, 0 to 1
+    accuracy: float  # 0 to 1
+    count: int  # number of images, at least 1
+    standard_error: float  # of the accuracy, binomial
 
 
 def of_label(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     """Each image's value for its label: values [N, K] and labels [N] → [N].
 
-    Raises:
-        CalibrationError: a label is no class index.
+    Raises CalibrationError: a label is no class index.
     """
     images, classes = values.shape
     if labels.shape != (images,) or not ((labels >= 0) & (labels < classes)).all():
@@ -54,15 +46,11 @@ def of_label(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) 
 def reliability_bins(
     confidences: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15
 ) -> tuple[Bin, ...]:
-    """Bins of equal mass and rising confidence: the points of a reliability plot.
+    """Bins of equal mass and rising confidence, at most one for each image: the points of a reliability plot.
 
     Bins hold equally many images, up to one. Where a bin's edge falls among images of equal confidence, these share
-    their mean accuracy, so the order of the images does not matter.
-
-    Args:
-        confidences: largest probability of each image, [N], N at least 1.
-        correct: whether the predicted class is the label, [N].
-        bins: how many; at most one for each image.
+    their mean accuracy, so the order of the images does not matter. The largest probability of each image is [N], N at
+    least 1, and whether the predicted class is the label [N].
     """
     count = len(confidences)
     distinct, group, sizes = np.unique(confidences.astype(np.float64), return_inverse=True, return_counts=True)

@@ -199,8 +199,7 @@ class _Entry(msgspec.Struct):
 def _read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list[_Entry]:
     """The predictions in logs of one bundle, all by one policy and in one precision.
 
-    Raises:
-        CalibrationError: a log cannot be read, is not of this bundle or policy, or the logs mix precisions.
+    Raises CalibrationError: a log cannot be read, is not of this bundle or policy, or the logs mix precisions.
     """
     entries: list[_Entry] = []
     for where, line in (each for log in logs for each in _lines(log)):

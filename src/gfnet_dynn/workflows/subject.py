@@ -66,9 +66,7 @@ class Origin:
 def find_origin(path: Path) -> Origin:
     """Read the weights that a path means, and the split of their training where it is kept.
 
-    Raises:
-        CheckpointError: missing, damaged or unsafe.
-        DataError: the kept split is damaged.
+    Raises CheckpointError: missing, damaged or unsafe; DataError: the kept split is damaged.
     """
     file = find_checkpoint_file(path)
     trained = read_trained(file)
@@ -90,9 +88,8 @@ def find_source(
 ) -> Source:
     """The data set that is asked for; by default the one of the run.
 
-    Raises:
-        CheckpointError: none is asked for, and the checkpoint does not record its own.
-        DataError: it is not known, or not there.
+    Raises CheckpointError: none is asked for, and the checkpoint does not record its own; DataError: it is not known,
+    or not there.
     """
     run, own = run_of_checkpoint(origin.file), origin.trained_on
     if run and own and config is None and (name is None or name.casefold() == own.data_set.casefold()):
@@ -116,10 +113,8 @@ class Trained:
 def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_progress: OnProgress) -> Trained:
     """Data and network: the checkpoint's own split, size and architecture, but for a size that is asked for.
 
-    Raises:
-        CheckpointError: another network or split is asked for than those of the checkpoint, or it does not fit.
-        DataError: the data cannot be used.
-        SpecError: the network cannot take the size.
+    Raises CheckpointError: another network or split is asked for than those of the checkpoint, or it does not fit;
+    DataError: the data cannot be used; SpecError: the network cannot take the size.
     """
     known = origin.spec
     if known:
