@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gfnet_dynn.calibration.fitting import fit
-from gfnet_dynn.calibration.reliability import FIT_SHARE, rank_scores
+from gfnet_dynn.calibration.fitting import FIT_SHARE, fit
+from gfnet_dynn.calibration.reliability import rank_scores
 from gfnet_dynn.exits.rule import ExitArrays
 from gfnet_dynn.exits.scores import SCORES, Score, by_score
 from gfnet_dynn.guarantees.paths import exits_along, same_for_all

@@ -59,11 +59,11 @@ def policies(*, chosen: bool = True) -> tuple[Policy, ...]:
 
 def evaluation(classes: int = 4, *, chosen: bool = True, timed: bool = True) -> EvaluationResult:
     evaluator = Evaluator(outputs(classes), subject(classes), times() if timed else None)
-    judged = {each.name: evaluator.judge(each) for each in policies(chosen=chosen)}
     files = [Path(f"{index}.png") for index in range(len(evaluator.arrays.labels))]
     return EvaluationResult.of(
         evaluator,
-        judged,
+        policies(chosen=chosen),
+        files,
+        mistakes=3,
         sweeps={score: evaluator.sweep(score) for score in ("gate", "max-softmax")},
-        mistakes=evaluator.mistakes(next(iter(judged.values())), files, 3),
     )

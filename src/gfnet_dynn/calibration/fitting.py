@@ -32,7 +32,7 @@ from gfnet_dynn.wording import counted
 SCALED: frozenset[Score] = frozenset({"max-softmax", "margin", "entropy", "neighbours"})
 """Scores computed from probabilities, which need temperatures."""
 
-_FIT_SHARE = _LATER_SHARE = 0.3
+FIT_SHARE = _LATER_SHARE = 0.3
 _MOST_BINS = 10
 _IMAGES_A_BIN = 15
 _MARGIN = 3  # times the images needed are expected in a group, so that it hardly ever has fewer
@@ -53,7 +53,7 @@ def divide(images: int, request: CalibrationRequest, *, labelled: bool = True) -
     """A random division, the same for the same number and seed; without labels no score is fitted."""
     fits = request.per_exit or (request.score in SCALED and labelled)
     later = request.coverage is not None or request.false_alarms is not None
-    fit_end = round(_FIT_SHARE * images) if fits else 0
+    fit_end = round(FIT_SHARE * images) if fits else 0
     later_start = images - (round(_LATER_SHARE * images) if later else 0)
     return Parts(*_cut(images, [fit_end, later_start], request.seed))
 
@@ -169,6 +169,4 @@ def _require_enough(option: str, asked: float, needed: int, pools: Rows, exits: 
 
 def probabilities_at(arrays: ExitArrays, exits: Rows, fitted: Fitted) -> npt.NDArray[np.float64]:
     """Probabilities at the exit taken, with its temperature: [N, K]."""
-    logits = arrays.logits[np.arange(len(exits)), exits].astype(np.float64)
-    temperatures = np.array(fitted.temperatures or (1.0,) * arrays.logits.shape[1])
-    return softmax(logits / temperatures[exits][:, None])
+    return softmax(fitted.scaled(exits, arrays.logits[np.arange(len(exits)), exits].astype(np.float64)))

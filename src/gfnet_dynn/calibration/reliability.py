@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.calibration.fitting import fit, split
+from gfnet_dynn.calibration.fitting import FIT_SHARE, fit, split
 from gfnet_dynn.exits.rule import ExitArrays, softmax
 from gfnet_dynn.exits.scores import SCORES, Score, by_score
 from gfnet_dynn.guarantees.budget import levels
@@ -86,9 +86,6 @@ def _draw(panel: Any, exit_: ExitReliability) -> None:
     panel.errorbar(confidences, accuracies, yerr=deviations, fmt="o-", markersize=3, capsize=2)
     errors = f"ECE {percent(exit_.error, 1)}\nat temperature {exit_.temperature:.2f}: {percent(exit_.error_scaled, 1)}"
     panel.set_title(f"{exit_.name}: {errors}", fontsize="small")
-
-
-FIT_SHARE = 0.3
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.reliability import ExitReliability, Ranked, draw_reliability, exit_reliability, rank_scores
 from gfnet_dynn.calibration.search import FoundPolicy
-from gfnet_dynn.exits.sweep import operate
+from gfnet_dynn.exits.rule import operate
 from gfnet_dynn.reporting.table import Plotted, Table
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 from gfnet_dynn.units import percent, points
@@ -25,23 +25,16 @@ from gfnet_dynn.wording import counted
 class Expected:
     """The network by the policy in one precision, on the images that thresholds were tested on.
 
-    Attributes:
-        accuracy: with its interval; without labels, the agreement with the full network in fp32.
-        full_accuracy: of the full network in the same precision.
-        mean_mmacs: in millions.
-        mean_cost: in the unit of the costs; None: not known in this precision.
-        exit_shares: share of the images that takes each exit, [G + 1].
-        against_fp32: difference of the full networks' accuracies, over all calibration images; None for fp32.
-        policy_against_fp32: the same by the policy, over the tested images.
+    Without labels, accuracy is the agreement with the full network in fp32.
     """
 
     accuracy: Proportion
-    full_accuracy: Proportion
+    full_accuracy: Proportion  # of the full network in the same precision
     mean_mmacs: float
-    mean_cost: float | None
-    exit_shares: tuple[float, ...]
-    against_fp32: PairedDifference | None
-    policy_against_fp32: PairedDifference | None
+    mean_cost: float | None  # in the unit of the costs; None: not known in this precision
+    exit_shares: tuple[float, ...]  # share of the images that takes each exit, [G + 1]
+    against_fp32: PairedDifference | None  # of the full networks, over all calibration images; None for fp32
+    policy_against_fp32: PairedDifference | None  # the same by the policy, over the tested images
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from gfnet_dynn.calibration.fitting import Parts, Rows, divide, fit, probabiliti
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.rule import ExitArrays, first_exit
+from gfnet_dynn.exits.rule import ExitArrays, OperatingPoint, first_exit, operate
 from gfnet_dynn.exits.scores import UNFITTED, Fitted, by_score
-from gfnet_dynn.exits.sweep import OperatingPoint, operate
 from gfnet_dynn.guarantees.budget import Costs, highest, last_in_time, levels, spend
 from gfnet_dynn.guarantees.control import Guarantee, RiskTarget, control, unused_level
 from gfnet_dynn.guarantees.paths import Path, by_deadline, greedy_path, same_for_all
@@ -63,7 +62,8 @@ def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> 
     scored = {name: by_score(each, request.score, fitted) for name, each in outputs.precisions.items()}
     guarantee = None
     if target := request.target:
-        scaled = {name: _with_temperatures(each, fitted) for name, each in scored.items()}
+        # The Brier score depends on the temperatures of the delivered probabilities.
+        scaled = {name: replace(each, logits=fitted.scaled(slice(None), each.logits)) for name, each in scored.items()}
         guarantee, parts = _guarantee(scaled, parts, request, costs, target)
     thresholds = guarantee.thresholds if guarantee else _spend(scored, parts, request, costs)
     tested = {name: each.take(parts.test) for name, each in scored.items()}
@@ -129,14 +129,6 @@ def _guarantee(
         return max(operate(each, costs.means, found.thresholds).mean_cost for each in tested)
 
     return (guarantee, alone) if cost(guarantee) <= cost(own) else (replace(own, target=target), parts)
-
-
-def _with_temperatures(arrays: ExitArrays, fitted: Fitted) -> ExitArrays:
-    """Logits at the temperatures of the delivered probabilities, on which the Brier score depends."""
-    if not fitted.temperatures:
-        return arrays
-    temperatures = np.array(fitted.temperatures, arrays.logits.dtype)[:, None]
-    return replace(arrays, logits=arrays.logits / temperatures)
 
 
 def _limited(scored: Mapping[str, ExitArrays], costs: Costs) -> list[ExitArrays]:

@@ -37,8 +37,7 @@ def benchmark(options: BenchmarkOptions) -> None:
 
     The subject and all candidates that it is compared with are measured on the same images, in turns.
     """
-    from gfnet_dynn.cli.progress import ProgressBars
-    from gfnet_dynn.cli.terminal import Terminal
+    from gfnet_dynn.cli.terminal import ProgressBars, Terminal
     from gfnet_dynn.workflows.benchmarking import benchmark as run
 
     console, subject = Terminal(), shlex.quote(options.subject)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Mistake, PolicyResult, Subject, class_scores
@@ -68,16 +69,19 @@ class EvaluationResult(Plotted):
     files: tuple[Path, ...] = ()  # that were written
 
     @classmethod
-    def of(cls, evaluator: Evaluator, policies: Mapping[str, PolicyResult], **more: Any) -> EvaluationResult:
-        """Gather what an evaluator found; `full` is among the policies."""
-        differences = {name: evaluator.compare(each, policies["full"]) for name, each in policies.items()}
+    def of(
+        cls, evaluator: Evaluator, policies: Iterable[Policy], files: Sequence[Path], mistakes: int = 24, **more: Any
+    ) -> EvaluationResult:
+        """Judge policies, the default first and `full` among them, and keep so many mistakes of the default."""
+        found = {each.name: evaluator.judge(each) for each in policies}
         return cls(
             subject=evaluator.subject,
             images=len(evaluator.arrays.labels),
             exit_accuracy=evaluator.exit_accuracies(),
-            policies=policies,
-            differences=differences,
+            policies=found,
+            differences={name: evaluator.compare(each, found["full"]) for name, each in found.items()},
             times=evaluator.times,
+            mistakes=evaluator.mistakes(next(iter(found.values())), files, mistakes),
             **more,
         )
 

@@ -59,9 +59,11 @@ class Fitted:
         if not all(value > 0 for value in self.temperatures):
             raise CalibrationError(f"temperatures are positive, not {list(self.temperatures)}: calibrate anew")
 
-    def scaled(self, index: int, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Logits of one exit, divided by its temperature."""
-        return logits / self.temperatures[index] if self.temperatures else logits
+    def scaled(self, exits: Any, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Logits [..., K], divided by the temperature of their exit: one index for all, one each, or a slice."""
+        if not self.temperatures:
+            return logits
+        return np.asarray(logits / np.array(self.temperatures, logits.dtype)[exits][..., None])
 
 
 UNFITTED = Fitted()
@@ -87,7 +89,8 @@ def score_at(
     if score == "gate":
         return gate
     if score == "patience":
-        return _streak(earlier, logits.argmax(axis=1))
+        agreeing = 1 + np.cumprod((earlier == logits.argmax(axis=1)[:, None])[:, ::-1], axis=1).sum(axis=1)
+        return np.asarray(agreeing / (agreeing + 1), np.float32)
     scaled = fitted.scaled(index, logits)
     if score == "margin":
         probabilities = np.sort(softmax(scaled), axis=1)
@@ -110,9 +113,3 @@ def by_score(arrays: ExitArrays, score: Score, fitted: Fitted = UNFITTED) -> Exi
         before = arrays.predictions[:, :index]
         gates[:, index] = score_at(score, fitted, index, arrays.logits[:, index], arrays.gates[:, index], before)
     return replace(arrays, gates=gates)
-
-
-def _streak(earlier: npt.NDArray[np.intp], now: npt.NDArray[np.intp]) -> Float32s:
-    before_now = (earlier == now[:, None])[:, ::-1]
-    agreeing = 1 + np.cumprod(before_now, axis=1).sum(axis=1)
-    return np.asarray(agreeing / (agreeing + 1), np.float32)

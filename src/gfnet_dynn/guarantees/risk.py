@@ -48,13 +48,9 @@ def risk_of(arrays: ExitArrays, name: RiskName, reference: ExitArrays | None = N
         return Risk((~correct).astype(np.float64), 0, 1)
     if name == "disagreement":
         return Risk((arrays.predictions != full.predictions[:, -1:]).astype(np.float64), 0, 1)
-    return Risk(_brier(arrays), 0, 2)
-
-
-def _brier(arrays: ExitArrays) -> npt.NDArray[np.float64]:
     probabilities = softmax(arrays.logits)
     of_label = np.take_along_axis(probabilities, arrays.labels[:, None, None], axis=2)[:, :, 0]
-    return np.asarray((probabilities**2).sum(axis=2) - 2 * of_label + 1)
+    return Risk((probabilities**2).sum(axis=2) - 2 * of_label + 1, 0, 2)
 
 
 Losses = npt.NDArray[np.floating]

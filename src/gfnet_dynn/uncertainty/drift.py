@@ -52,15 +52,10 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Exits, confidences and predicted classes of the calibration images.
+    """Exits, confidences and predicted classes of the calibration images, as numbers of images."""
 
-    Attributes:
-        histogram: number of images at each exit and in each bin of the confidence, [G + 1, BINS].
-        classes: number of images that each class is predicted for, [K].
-    """
-
-    histogram: tuple[tuple[int, ...], ...]
-    classes: tuple[int, ...]
+    histogram: tuple[tuple[int, ...], ...]  # at each exit and in each bin of the confidence, [G + 1, BINS]
+    classes: tuple[int, ...]  # that each class is predicted for, [K]
 
     def __post_init__(self) -> None:
         counts = [count for row in self.histogram for count in row]
@@ -148,8 +143,12 @@ def compare(reference: Reference, observed: Observations, level: float = 0.01, s
         "confidences": (old.sum(axis=0), new.sum(axis=0)),
         "classes": (old_classes, new_classes),
     }
-    tests = tuple(_test(name, *pair, draws, generator) for name, pair in counts.items())
-    return Comparison(len(observed), reference.images, level, tests)
+    tests = []
+    for name, (before, now) in counts.items():
+        p, then_shares, shares = _permutation_p(before, now, draws, generator), before / before.sum(), now / now.sum()
+        distance = float(np.abs(then_shares - shares).sum() / 2)
+        tests.append(ShiftTest(name, p, distance, tuple(then_shares.tolist()), tuple(shares.tolist())))
+    return Comparison(len(observed), reference.images, level, tuple(tests))
 
 
 def chi_square(pooled: Counts, new: Counts) -> npt.NDArray[np.float64]:
@@ -163,12 +162,6 @@ def chi_square(pooled: Counts, new: Counts) -> npt.NDArray[np.float64]:
     surplus = new[..., found] - pooled[found] * (drawn / total)
     spread = pooled[found] * (drawn / total) * (1 - drawn / total)
     return np.asarray((surplus**2 / spread).sum(axis=-1))
-
-
-def _test(name: str, old: Counts, new: Counts, draws: int, generator: np.random.Generator) -> ShiftTest:
-    before, now = old / old.sum(), new / new.sum()
-    p, distance = _permutation_p(old, new, draws, generator), float(np.abs(before - now).sum() / 2)
-    return ShiftTest(name, p, distance, tuple(before.tolist()), tuple(now.tolist()))
 
 
 def _permutation_p(old: Counts, new: Counts, draws: int, generator: np.random.Generator) -> float:

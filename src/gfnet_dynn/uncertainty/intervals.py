@@ -45,23 +45,15 @@ class Proportion:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Accuracy of network b minus accuracy of network a, over n images that both classified.
+    """Accuracy of network b minus accuracy of network a, over n images that both classified."""
 
-    Attributes:
-        gained: images that b classifies correctly and a does not.
-        lost: images that a classifies correctly and b does not.
-        difference: (gained - lost) / n, -1 to 1.
-        low, high: limits of the confidence interval of the difference.
-        confidence: level of the interval, 0 to 1.
-    """
-
-    gained: int
-    lost: int
-    difference: float
-    low: float
+    gained: int  # images that b classifies correctly and a does not
+    lost: int  # images that a classifies correctly and b does not
+    difference: float  # (gained - lost) / n, -1 to 1
+    low: float  # with `high`, the limits of the confidence interval of the difference
     high: float
     n: int
-    confidence: float
+    confidence: float  # level of the interval, 0 to 1
 
     def __str__(self) -> str:
         return (

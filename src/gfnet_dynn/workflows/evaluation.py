@@ -27,8 +27,6 @@ from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.system.storage import require_writable, write_bytes, write_json
 from gfnet_dynn.units import percent
 
-_MISTAKES = 24
-
 
 def evaluate(
     request: EvaluationRequest, *, on_progress: OnProgress = ignore_progress, log: Log = ignore_log
@@ -53,7 +51,7 @@ def evaluate(
         require_extra("evaluating a run", "train")
         from gfnet_dynn.workflows.subject import evaluate_run
 
-        result, folder = evaluate_run(request, _MISTAKES, on_progress)
+        result, folder = evaluate_run(request, on_progress)
     files = _write_report(result, folder) if folder else []
     if request.mistakes:
         files.append(_write_mistakes(result, request.mistakes))
@@ -76,12 +74,10 @@ def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress, log: L
     run_in = f"{net.precision}, {net.engine_name}"
     subject = Subject.of_bundle(manifest, run_in, printable(request.images.resolve().name))
     evaluator = Evaluator(arrays, subject)
-    names = dict.fromkeys((chosen.name, *(each.name for each in manifest.policies)))
-    policies = {name: evaluator.judge(manifest.policy(name)) for name in names}
     return EvaluationResult.of(
         evaluator,
-        policies,
-        mistakes=evaluator.mistakes(policies[chosen.name], files, _MISTAKES),
+        sorted(manifest.policies, key=lambda each: each is not chosen),
+        files,
         remarks=(*images.remarks, *([warning] if warning else [])),
         unreadable=tuple(unreadable),
     )

@@ -180,12 +180,8 @@ def report_name(origin: Origin, data: SceneData) -> str:
     return f"evaluation_{data.source.name}_{data.input.size}px"
 
 
-def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgress) -> tuple[EvaluationResult, Path]:
-    """Evaluate the weights that a request names, and keep so many mistakes.
-
-    Returns:
-        The result, and the folder for its report.
-    """
+def evaluate_run(request: EvaluationRequest, on_progress: OnProgress) -> tuple[EvaluationResult, Path]:
+    """Evaluate the weights that a request names; the result, and the folder for its report."""
     set_threads(request.threads)
     device = torch.device(choose_device(request.device))
     origin = find_origin(request.subject)
@@ -210,13 +206,12 @@ def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgr
         part=part,
     )
     evaluator = Evaluator(arrays, subject, _time(net, data, device, request, on_progress))
-    policies = {each.name: evaluator.judge(each) for each in trained_policies(provenance, len(net.gates))}
     files = [data.source.root / path for path, _ in data.split.parts[part]]
     result = EvaluationResult.of(
         evaluator,
-        policies,
+        trained_policies(provenance, len(net.gates)),
+        files,
         sweeps={score: evaluator.sweep(score) for score in ("gate", "max-softmax")},
-        mistakes=evaluator.mistakes(next(iter(policies.values())), files, mistakes),
         remarks=trained.remarks,
     )
     return result, folder
