@@ -27,7 +27,7 @@ from gfnet_dynn.benchmark.measurement import (
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.errors import EngineError, MeterError
-from gfnet_dynn.exits.rule import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import InputSpec
 from tests.conftest import write_image

@@ -24,7 +24,7 @@ from gfnet_dynn.calibration.outputs import (
     store_outputs,
 )
 from gfnet_dynn.errors import CalibrationError, ImageError, StorageError
-from gfnet_dynn.exits.rule import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.runtime.precision import compile_net
 from tests import bundles

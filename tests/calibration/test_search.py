@@ -22,8 +22,7 @@ from gfnet_dynn.calibration.fitting import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.search import FoundPolicy
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.rule import NEVER, ExitArrays, first_exit, operate, softmax
-from gfnet_dynn.exits.scores import SCORES, UNFITTED, Score, by_score
+from gfnet_dynn.exits import NEVER, SCORES, UNFITTED, ExitArrays, Score, by_score, first_exit, operate, softmax
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_level
 from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, same_for_all, values_at

@@ -19,8 +19,7 @@ from gfnet_dynn.bundle.manifest import FULL, LEARNED_FROM, Exit
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration import search
 from gfnet_dynn.calibration.outputs import collect_outputs, find_calibration_images, load_outputs, store_outputs
-from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.exits.scores import SCORES
+from gfnet_dynn.exits import SCORES, first_exit
 from gfnet_dynn.runtime import load
 from gfnet_dynn.workflows import calibration as calibrating
 from tests import bundles

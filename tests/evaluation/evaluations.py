@@ -11,7 +11,7 @@ from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject
 from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.evaluation.result import EvaluationResult
-from gfnet_dynn.exits.rule import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.spec.network import InputSpec
 
 MACS = (300_000_000, 500_000_000, 700_000_000, 850_000_000, 1_000_000_000)

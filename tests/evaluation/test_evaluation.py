@@ -16,8 +16,7 @@ from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.evaluation.policies import choose_thresholds, has_thresholds, trained_policies
-from gfnet_dynn.exits.rule import NEVER, PLAIN_THRESHOLDS, THRESHOLDS, ExitArrays
-from gfnet_dynn.exits.scores import Fitted
+from gfnet_dynn.exits import NEVER, PLAIN_THRESHOLDS, THRESHOLDS, ExitArrays, Fitted
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet
 from gfnet_dynn.spec.backbone import GFNetSpec

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfnet_dynn.exits.rule import NEVER, THRESHOLDS, ExitArrays, OperatingPoint, last_within, operate, sweep
+from gfnet_dynn.exits import NEVER, THRESHOLDS, ExitArrays, OperatingPoint, last_within, operate, sweep
 
 COSTS = (0.25, 0.5, 1.0)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gfnet_dynn.exits.rule import NEVER, ExitArrays, first_exit
+from gfnet_dynn.exits import NEVER, ExitArrays, first_exit
 from gfnet_dynn.guarantees.paths import (
     STEPS,
     Path,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gfnet_dynn.benchmark.candidates import Candidate, Identity
 from gfnet_dynn.errors import EngineError
-from gfnet_dynn.exits.rule import NEVER, ExitArrays, first_exit
+from gfnet_dynn.exits import NEVER, ExitArrays, first_exit
 from gfnet_dynn.images.decode import decode
 from gfnet_dynn.images.fit import fit
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions

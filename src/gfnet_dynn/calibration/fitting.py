@@ -16,8 +16,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.rule import ExitArrays, first_exit, softmax
-from gfnet_dynn.exits.scores import UNFITTED, AccuracyTable, Fitted, Score, max_probability
+from gfnet_dynn.exits import UNFITTED, AccuracyTable, ExitArrays, Fitted, Score, first_exit, max_probability, softmax
 from gfnet_dynn.uncertainty.conformal import (
     familiarity,
     images_needed,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.errors import CalibrationError, ImageError, nearest
 from gfnet_dynn.evaluation.labelled_folder import collect_exits
-from gfnet_dynn.exits.rule import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.images.copies import group_copies
 from gfnet_dynn.images.files import find_classes, find_images
 from gfnet_dynn.images.fingerprint import fingerprint_files

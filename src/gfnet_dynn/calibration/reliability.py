@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.fitting import FIT_SHARE, fit, split
-from gfnet_dynn.exits.rule import ExitArrays, softmax
-from gfnet_dynn.exits.scores import SCORES, Score, by_score
+from gfnet_dynn.exits import SCORES, ExitArrays, Score, by_score, softmax
 from gfnet_dynn.guarantees.budget import levels
 from gfnet_dynn.guarantees.paths import exits_along, values_at
 from gfnet_dynn.guarantees.risk import risk_of

@@ -12,7 +12,7 @@ from unicodedata import category
 from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.bundle.manifest import FULL, OWN, Manifest
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.exits.scores import Score
+from gfnet_dynn.exits import Score
 from gfnet_dynn.guarantees.control import COUNTING, ZERO_OR_ONE, Method, RiskTarget, default_method
 from gfnet_dynn.guarantees.risk import RiskName
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions

@@ -14,7 +14,7 @@ from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.reliability import ExitReliability, Ranked, draw_reliability, exit_reliability, rank_scores
 from gfnet_dynn.calibration.search import FoundPolicy
-from gfnet_dynn.exits.rule import operate
+from gfnet_dynn.exits import operate
 from gfnet_dynn.reporting.table import Plotted, Table
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 from gfnet_dynn.units import percent, points

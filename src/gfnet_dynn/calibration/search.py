@@ -17,8 +17,7 @@ from gfnet_dynn.calibration.fitting import Parts, Rows, divide, fit, probabiliti
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.rule import ExitArrays, OperatingPoint, first_exit, operate
-from gfnet_dynn.exits.scores import UNFITTED, Fitted, by_score
+from gfnet_dynn.exits import UNFITTED, ExitArrays, Fitted, OperatingPoint, by_score, first_exit, operate
 from gfnet_dynn.guarantees.budget import Costs, highest, last_in_time, levels, spend
 from gfnet_dynn.guarantees.control import Guarantee, RiskTarget, control, unused_level
 from gfnet_dynn.guarantees.paths import Path, by_deadline, greedy_path, same_for_all

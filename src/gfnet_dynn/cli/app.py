@@ -30,7 +30,7 @@ PANELS: Mapping[str, tuple[str, ...]] = {
 }
 """The verbs in the order of `--help`."""
 
-_MODULES = ("data", "train", "models", "classify", "bundle", "benchmark")
+_MODULES = ("data", "train", "models", "classify", "bundle")
 """Verbs with a module of their name: a function of that name, or a `Group` named `app`; others are in `verbs`."""
 
 VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)

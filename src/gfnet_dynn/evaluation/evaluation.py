@@ -13,8 +13,17 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.exits.rule import NEVER, PLAIN_THRESHOLDS, THRESHOLDS, ExitArrays, OperatingPoint, operate, softmax
-from gfnet_dynn.exits.scores import Score, by_score
+from gfnet_dynn.exits import (
+    NEVER,
+    PLAIN_THRESHOLDS,
+    THRESHOLDS,
+    ExitArrays,
+    OperatingPoint,
+    Score,
+    by_score,
+    operate,
+    softmax,
+)
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 

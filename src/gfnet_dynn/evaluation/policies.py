@@ -7,8 +7,7 @@ from typing import Any
 
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.exits.rule import NEVER, ExitArrays, last_within, sweep
-from gfnet_dynn.exits.scores import Score, by_score
+from gfnet_dynn.exits import NEVER, ExitArrays, Score, by_score, last_within, sweep
 from gfnet_dynn.units import percent
 
 ALLOWED_LOSS = 0.01

@@ -14,8 +14,7 @@ from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Mistake, PolicyResult, Subject, class_scores
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import Score
+from gfnet_dynn.exits import NEVER, Score
 from gfnet_dynn.reporting.plot import draw_accuracies, new_figure
 from gfnet_dynn.reporting.table import Plotted, Table, number
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion

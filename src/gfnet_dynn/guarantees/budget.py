@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.rule import NEVER, ExitArrays
+from gfnet_dynn.exits import NEVER, ExitArrays
 from gfnet_dynn.guarantees.paths import Path, exits_along, same_for_all
 
 _MOST_STEPS = 2000

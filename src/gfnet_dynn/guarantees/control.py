@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError, OptionError
-from gfnet_dynn.exits.rule import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.guarantees.paths import Path, exits_along, same_for_all, values_at
 from gfnet_dynn.guarantees.risk import Losses, Risk, RiskName, betting_p, exact_p, hoeffding_bentkus_p, risk_of
 from gfnet_dynn.units import percent

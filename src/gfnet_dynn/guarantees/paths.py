@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.exits.rule import NEVER, ExitArrays
+from gfnet_dynn.exits import NEVER, ExitArrays
 from gfnet_dynn.guarantees.risk import Risk
 
 Path = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.exits.rule import ExitArrays, softmax
+from gfnet_dynn.exits import ExitArrays, softmax
 
 RiskName = Literal["accuracy-drop", "harmful-exits", "error", "disagreement", "brier"]
 

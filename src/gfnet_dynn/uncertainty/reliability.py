@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.rule import softmax
+from gfnet_dynn.exits import softmax
 from gfnet_dynn.uncertainty.intervals import falling_root
 
 COLDEST, HOTTEST = 0.05, 20.0

@@ -18,7 +18,7 @@ from gfnet_dynn.evaluation.evaluation import Evaluator, Subject
 from gfnet_dynn.evaluation.labelled_folder import collect_exits, find_labelled, seen_in_training
 from gfnet_dynn.evaluation.request import EvaluationRequest, ReportRequest
 from gfnet_dynn.evaluation.result import EvaluationResult
-from gfnet_dynn.exits.rule import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet

@@ -37,6 +37,7 @@ from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
 
 _BATCH = 64
+_SPLIT = ("split_seed", "split_ratio", "selection_share")  # options that decide a split
 _UNFINISHED = {
     "backbone": "This is the result of the backbone stage: its exits and gates are not trained, only the final "
     "classifier is.",
@@ -117,8 +118,7 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     DataError: the data cannot be used; SpecError: the network cannot take the size.
     """
     known = origin.spec
-    if known:
-        _refuse_other_network(known, request)
+    _refuse_others(request, known, origin.trained_on.settings if origin.trained_on else None)
     backbone = known.backbone if known else find_backbone(request.model or DEFAULT_MODEL)
     if known and request.input_size is None and not request.pad:
         image = known.input
@@ -130,10 +130,10 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
     remarks = [unfinished] if unfinished else []
     if origin.trained_on is None:
-        settings = SplitSettings(**_asked_split(request), on_bad_image=request.on_bad_image)
+        asked = {name: value for name in _SPLIT if (value := getattr(request, name)) is not None}
+        settings = SplitSettings(**asked, on_bad_image=request.on_bad_image)
         data = prepare(source, image, settings, None, on_progress)
     else:
-        _refuse_other_split(origin.trained_on.settings, request)
         settings = replace(origin.trained_on.settings, on_bad_image=request.on_bad_image)
         data, note = prepare_report(source, image, replace(origin.trained_on, settings=settings), on_progress)
         remarks += [note] if note else []
@@ -144,31 +144,20 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     return Trained(trained_net(origin.trained, spec, origin.file), spec, data, tuple(remarks))
 
 
-def _asked_split(request: EvaluationRequest) -> dict[str, Any]:
-    """The options that decide a split, where they were given."""
-    asked = {name: getattr(request, name) for name in ("split_seed", "split_ratio", "selection_share")}
-    return {name: value for name, value in asked.items() if value is not None}
-
-
-def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
-    backbone = find_backbone(request.model) if request.model is not None else None
-    for option, asked, own in (
-        ("--model", backbone, known.backbone),
-        ("--exits", request.exits, known.exit_blocks),
-        ("--exit-pooling", request.exit_pooling, known.exit_pooling),
-    ):
-        if asked not in (None, own):
-            text = backbone_name(own) if option == "--model" else str(own)  # type: ignore[arg-type] # a backbone
-            raise CheckpointError(f"the checkpoint has {option} {text}, and is evaluated as it is: omit that option")
-
-
-def _refuse_other_split(then: SplitSettings, request: EvaluationRequest) -> None:
-    """Refuse options that would have decided another split than that of training."""
-    for name, asked in _asked_split(request).items():
-        if asked != getattr(then, name):
+def _refuse_others(request: EvaluationRequest, network: NetSpec | None, split: SplitSettings | None) -> None:
+    """Refuse options that would have made another network or split than those of training."""
+    own: dict[str, Any] = {name: getattr(split, name) for name in _SPLIT} if split else {}
+    if network:
+        own |= {"exits": network.exit_blocks, "exit_pooling": network.exit_pooling}
+        own["model"] = backbone_name(network.backbone)
+    for name, value in own.items():
+        asked = getattr(request, name)
+        if name == "model" and asked is not None:
+            asked = backbone_name(find_backbone(asked))
+        if asked not in (None, value):
             raise CheckpointError(
-                f"the checkpoint was trained with {flag(name)} {getattr(then, name)}, and is evaluated on that split: "
-                f"omit {flag(name)}"
+                f"the checkpoint was trained with {flag(name)} {value}, and is evaluated as it was trained: omit "
+                f"{flag(name)}"
             )
 
 
