@@ -377,7 +377,7 @@ def test_a_time_is_kept_by_what_the_benchmark_says(calibrate: Calibrate) -> None
     assert 7.8 < max(mean_costs(policy_of(), times)) <= 8
     budget = policy_of().guarantee["budget"]
     assert (budget["quantity"], budget["mean"], budget["p99"]) == ("latency", 8.0, None)
-    assert budget["exits"] == pytest.approx(times.tolist())
+    assert budget["means"] == pytest.approx(times.tolist())
     assert (budget["precision"], budget["unit"]) == ("int8", "ms")
     assert re.search(r"fp32 \S+ \(\S+\) \S+% \S+ \d+% – ", outcome.out)
     assert re.search(r"int8 \S+ \(\S+\) \S+% \S+ \d+% [78]", outcome.out)

@@ -7,7 +7,7 @@ tested on another, prediction sets and the rule for unknown images are made from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -221,14 +221,6 @@ def _describe(
             "risk_on_calibration": guarantee.risk,
         }
     if request.budget is not None or request.p99_ms is not None:
-        described["budget"] = {
-            "quantity": costs.quantity,
-            "unit": costs.unit,
-            "mean": request.budget,
-            "p99": request.p99_ms,
-            "exits": list(costs.means),
-            "precision": costs.precision,
-            "source": costs.source,
-        }
+        described["budget"] = {**asdict(costs), "mean": request.budget, "p99": request.p99_ms}
         conditions.append("each exit costs what was measured")
     return {**described, "conditions": conditions}

@@ -106,12 +106,10 @@ def control(
 ) -> Guarantee:
     """Find the cheapest thresholds that keep a target.
 
-    Args:
-        precisions: all exits over calibration images, on which nothing was trained or chosen; of one network, or by
-            name of each precision to cover. The full network of the first, fp32, is the reference of risks.
-        costs: cost up to and including each exit, [G + 1], ascending, in any unit.
-        target: the risk and its limit.
-        path: thresholds towards cheaper ones, [T, G], fixed without these images; by default the same for all exits.
+    The precisions are all exits over calibration images, on which nothing was trained or chosen: of one network, or by
+    name of each precision to cover; the full network of the first, fp32, is the reference of risks. Costs are of each
+    exit, [G + 1], ascending, in any unit. The path has thresholds towards cheaper ones, [T, G], fixed without these
+    images; by default the same for all exits.
 
     Raises CalibrationError: logits or gates are not numbers, or the images cannot support the target; says how many
     would, and in which precision.

@@ -81,14 +81,11 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     """The temperature T that maximises the likelihood of the labels under softmax(logits / T).
 
     It changes confidences, never classes. The mean negative log-likelihood is convex in 1 / T, so its slope has one
-    zero, which is found by bisection. Logits are of one exit, or of the exits taken, [N, K], and not those of training
+    zero, which is found by bisection from `COLDEST` to `HOTTEST`; T is a bound where the likelihood still grows there:
+    `COLDEST` where all are correct. Logits are of one exit, or of the exits taken, [N, K], and not those of training
     images; labels are class indices, [N].
 
-    Returns:
-        T, from `COLDEST` to `HOTTEST`; a bound where the likelihood still grows there: `COLDEST` where all are correct.
-
-    Raises:
-        CalibrationError: no images, logits that are not numbers, or a label that is no class index.
+    Raises CalibrationError: no images, logits that are not numbers, or a label that is no class index.
     """
     if len(logits) == 0 or not np.isfinite(logits).all():
         raise CalibrationError(f"the logits of {len(logits)} images are not all numbers: check the network")
