@@ -116,7 +116,6 @@ class OperatingPoint:
     predictions: npt.NDArray[np.intp]  # class index of each image, [N]
     accuracy: float  # top-1 of the gated output, 0 to 1
     shares: tuple[float, ...]  # share of the images that takes each exit, [G + 1]
-    exit_accuracy: tuple[float, ...]  # top-1 of the images that take each exit, [G + 1]; NaN where none does
     mean_cost: float  # mean over the images of the cost of the exit taken, in the unit of the given costs
 
 
@@ -124,15 +123,12 @@ def operate(arrays: ExitArrays, costs: Sequence[float], threshold: float | Seque
     """The network with one threshold for all exits, or one each; costs are of each exit, [G + 1], in any unit."""
     exits = first_exit(arrays.gates, threshold)
     rows = np.arange(len(exits))
-    correct = arrays.correct[rows, exits]
-    taken = [exits == index for index in range(arrays.logits.shape[1])]
     return OperatingPoint(
         thresholds=per_exit(threshold, arrays.gates.shape[1]),
         exits=exits,
         predictions=arrays.predictions[rows, exits],
-        accuracy=float(correct.mean()),
-        shares=tuple(float(mask.mean()) for mask in taken),
-        exit_accuracy=tuple(float(correct[mask].mean()) if mask.any() else float("nan") for mask in taken),
+        accuracy=float(arrays.correct[rows, exits].mean()),
+        shares=tuple(float((exits == index).mean()) for index in range(arrays.logits.shape[1])),
         mean_cost=float(np.asarray(costs, dtype=np.float64)[exits].mean()),
     )
 
