@@ -493,7 +493,7 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
             "MACs: a mean of 5e-05 M MACs is not reachable: the cheapest setting costs 0.0001",
         ),
         (("--max-mmacs", "0"), "--max-mmacs must be a positive number, not 0"),
-        (("--max-mmacs", "nan"), "--max-mmacs must be a positive number, not nan"),
+        (("--max-mmacs", "nan"), "--max-mmacs must be a finite number, not nan"),
         (("--max-mmacs", "-1"), "--max-mmacs must be a positive number, not -1"),
         (("--max-mmacs", "0.0004"), "--max-mmacs 0.0004: the full network needs 0.0004 M MACs"),
         (("--max-mmacs", "250"), "did you mean --max-mmacs 0.00025?"),
