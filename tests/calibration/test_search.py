@@ -729,8 +729,8 @@ def test_a_budget_is_told_with_the_costs_that_it_stands_on() -> None:
         "unit": "ms",
         "mean": 5.0,
         "p99": 9.0,
-        "means": TIMED.means,
-        "worst": TIMED.worst,
+        "means": list(TIMED.means),
+        "worst": list(TIMED.worst or ()),
         "precision": None,
         "source": "measured here",
     }

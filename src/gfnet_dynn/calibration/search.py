@@ -7,9 +7,10 @@ tested on another, prediction sets and the rule for unknown images are made from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gfnet_dynn.bundle.policy import Policy
@@ -22,6 +23,7 @@ from gfnet_dynn.guarantees.budget import Costs, highest, last_in_time, levels, s
 from gfnet_dynn.guarantees.control import Guarantee, RiskTarget, control, unused_level
 from gfnet_dynn.guarantees.paths import Path, by_deadline, greedy_path, same_for_all
 from gfnet_dynn.guarantees.risk import risk_of
+from gfnet_dynn.system.storage import to_json
 from gfnet_dynn.uncertainty.drift import Observations, Reference, reference_of
 from gfnet_dynn.wording import counted
 
@@ -221,6 +223,6 @@ def _describe(
             "risk_on_calibration": guarantee.risk,
         }
     if request.budget is not None or request.p99_ms is not None:
-        described["budget"] = {**asdict(costs), "mean": request.budget, "p99": request.p99_ms}
+        described["budget"] = {**msgspec.json.decode(to_json(costs)), "mean": request.budget, "p99": request.p99_ms}
         conditions.append("each exit costs what was measured")
     return {**described, "conditions": conditions}
