@@ -28,8 +28,7 @@ from gfnet_dynn.bundle.archive import read_bundle, write_bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.costs import from_benchmark
-from gfnet_dynn.calibration.images import find_calibration_images
-from gfnet_dynn.calibration.outputs import Outputs, collect_outputs
+from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, find_calibration_images
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.search import find_policy
 from gfnet_dynn.errors import CalibrationError

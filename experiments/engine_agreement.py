@@ -18,8 +18,7 @@ import numpy.typing as npt
 from figures import write_figures
 
 from gfnet_dynn.bundle.archive import read_bundle
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.exits import ExitArrays, first_exit
 from gfnet_dynn.export.parity import network_arrays, segment_arrays
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.images.fit import load_input

@@ -26,8 +26,7 @@ from targets import LEVELS, LIMITS, all_targets, request_of
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.search import find_policy
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.exits import NEVER, ExitArrays, first_exit
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import GUARANTEED, RiskTarget, control
 from gfnet_dynn.guarantees.paths import exits_along, same_for_all, values_at

@@ -23,8 +23,7 @@ from figures import arguments, write_figures
 from targets import all_targets
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.exits import ExitArrays, first_exit
 from gfnet_dynn.guarantees.control import GUARANTEED, RiskTarget, control
 from gfnet_dynn.guarantees.risk import binomial_tail, risk_of
 

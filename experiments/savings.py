@@ -28,8 +28,7 @@ from gfnet_dynn.calibration.outputs import Outputs, load_outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.search import find_policy
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.exits import ExitArrays, first_exit
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import COUNTING, GUARANTEED, Method, RiskTarget
 from gfnet_dynn.guarantees.risk import risk_of

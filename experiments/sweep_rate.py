@@ -14,7 +14,7 @@ import time
 import numpy as np
 from figures import write_figures
 
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.guarantees.control import RiskTarget, control
 from gfnet_dynn.guarantees.paths import exits_along, means_at, same_for_all
 from gfnet_dynn.guarantees.risk import RiskName, risk_of

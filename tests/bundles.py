@@ -16,8 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from gfnet_dynn.bundle.archive import MANIFEST, stored_file, write_bundle
 from gfnet_dynn.bundle.manifest import FULL, LEARNED_FROM, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import AccuracyTable, Fitted
+from gfnet_dynn.exits import NEVER, AccuracyTable, Fitted
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.uncertainty.drift import BINS, Reference
 

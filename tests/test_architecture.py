@@ -86,8 +86,8 @@ def without_torch(body: str, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_base_install_works_without_torch() -> None:
-    names = [f"gfnet_dynn.{part}" for part in TORCH_FREE if part != "exits"]
-    names += ["gfnet_dynn.exits.rule", "gfnet_dynn.exits.sweep", "gfnet_dynn.cli.app", "gfnet_dynn.data.check"]
+    names = [f"gfnet_dynn.{part}" for part in TORCH_FREE]
+    names += ["gfnet_dynn.cli.app", "gfnet_dynn.data.check"]
     result = without_torch("import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in names))
     assert result.returncode == 0, result.stderr
 

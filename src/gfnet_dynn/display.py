@@ -16,11 +16,8 @@ _FORMULA = ("=", "+", "-", "@")
 def printable(name: object, *, keep: str = "") -> str:
     r"""The text of `name` with control characters escaped: ``\x1b``, ``\n``, ``\u202e``.
 
-    A byte of a file name that is no UTF-8 becomes ``\xff``. Other characters, a backslash included, stay as they are.
-
-    Args:
-        name: a path, the name of a class, any text.
-        keep: characters that are not escaped.
+    A byte of a file name that is no UTF-8 becomes ``\xff``. Other characters stay as they are, a backslash and those of
+    `keep` included.
     """
     return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), str(name))
 

@@ -120,15 +120,7 @@ def require_extra(feature: str, extra: str) -> None:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """A hint that names the closest of `choices`, or lists all where none is close.
-
-    Args:
-        word: what the user wrote.
-        choices: what is allowed.
-
-    Returns:
-        A clause such as ``did you mean 'UCM'?`` that ends an error message.
-    """
+    """A clause such as ``did you mean 'UCM'?`` that ends an error message; it lists all where none is close."""
     options = sorted(choices)
     close = difflib.get_close_matches(word.casefold(), [option.casefold() for option in options], n=1)
     for option in options:

@@ -10,16 +10,9 @@ from gfnet_dynn.options import option
 
 
 def parse_share(text: str) -> float:
-    """A share from its text.
+    """The fraction, 0 to 1, from a percentage such as `95%` or a fraction such as `0.95`.
 
-    Args:
-        text: a percentage such as `95%`, or a fraction such as `0.95`.
-
-    Returns:
-        The fraction, 0 to 1.
-
-    Raises:
-        OptionError: neither, or out of range; proposes the percentage that may be meant.
+    Raises OptionError: neither, or out of range; proposes the percentage that may be meant.
     """
     number, percent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
     try:

@@ -24,10 +24,10 @@ from gfnet_dynn.benchmark.measurement import (
     measure_preprocessing,
     time_in_turns,
 )
-from gfnet_dynn.benchmark.result import BenchmarkResult, Machine, draw_candidates
+from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
 from gfnet_dynn.cli.terminal import print_tables
 from gfnet_dynn.errors import EngineError, MeterError
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.runtime.segments import Images
 from gfnet_dynn.spec.network import InputSpec
 from tests.conftest import write_image
@@ -311,7 +311,7 @@ def test_random_images_give_latency_only(clock: Clock) -> None:
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_the_page_has_figures_and_plots(clock: Clock, labelled: bool) -> None:
-    page = make_result(clock, labelled=labelled, name="$a<b[x]").to_html().decode()
+    page = make_result(clock, labelled=labelled, name="$a<b[x]").to_html("$a<b[x]").decode()
     assert page.count("<svg") == 1
     assert "$a&lt;b[x], hands fp32" in page
     assert ("<td>75.0% (30.1–95.4%)</td>" in page) is labelled
@@ -322,7 +322,7 @@ def test_the_page_has_figures_and_plots(clock: Clock, labelled: bool) -> None:
 def test_a_plot_has_bars_of_error(clock: Clock, tmp_path: Path) -> None:
     result = make_result(clock)
     assert result.plot(tmp_path / "plot.png").stat().st_size > 1000
-    with_accuracy, *_ = draw_candidates(result.candidates).axes
+    with_accuracy, *_ = result.draw().axes
     (bars,) = with_accuracy.containers
     assert bars.has_yerr
     (rows,) = bars.lines[2]

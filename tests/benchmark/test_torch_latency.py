@@ -9,7 +9,7 @@ from gfnet_dynn.benchmark import in_torch as latency
 from gfnet_dynn.benchmark.candidates import Identity, forced_thresholds
 from gfnet_dynn.benchmark.in_torch import PublishedCandidate, measure_exits
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet, GlobalFilter
 from gfnet_dynn.spec.backbone import GFNetSpec

@@ -12,8 +12,7 @@ import pytest
 from gfnet_dynn.bundle.manifest import FORMAT, FULL, LEARNED_FROM, VERSION, Exit, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER, ExitArrays
 from gfnet_dynn.spec.network import InputSpec
 from tests import bundles
 

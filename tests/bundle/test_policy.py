@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule, restore_infinities
 from gfnet_dynn.errors import BundleError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import SCORES, UNFITTED, AccuracyTable, Fitted
+from gfnet_dynn.exits import NEVER, SCORES, UNFITTED, AccuracyTable, ExitArrays, Fitted
 from gfnet_dynn.uncertainty.drift import BINS, Reference
 from tests import bundles
 from tests.bundles import CALIBRATED

@@ -12,8 +12,7 @@ import numpy as np
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.search import FoundPolicy, find_policy
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.scores import Score
+from gfnet_dynn.exits import ExitArrays, Score
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import RiskTarget
 from tests.exits.populations import SIZE, Population, make_population

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.calibration.fitting import SCALED, fit
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.scores import SCORES, UNFITTED, Score, by_score, max_probability
+from gfnet_dynn.exits import SCORES, UNFITTED, ExitArrays, Score, by_score, max_probability, softmax
 from gfnet_dynn.uncertainty.reliability import fit_temperature
 
 CLASSES, GATES = 4, 2

@@ -9,7 +9,7 @@ import pytest
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle
 from gfnet_dynn.bundle.manifest import LEARNED_FROM
-from gfnet_dynn.calibration.images import CalibrationImages, find_calibration_images
+from gfnet_dynn.calibration.outputs import CalibrationImages, find_calibration_images
 from gfnet_dynn.errors import BundleError, CalibrationError, ImageError
 from tests import bundles
 from tests.calibration.folders import write_few

@@ -15,10 +15,16 @@ from hypothesis import HealthCheck, given, settings
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle, write_bundle
 from gfnet_dynn.calibration import outputs as module
-from gfnet_dynn.calibration.images import CalibrationImages
-from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, graphs_of, load_outputs, store_outputs
+from gfnet_dynn.calibration.outputs import (
+    CalibrationImages,
+    Outputs,
+    collect_outputs,
+    graphs_of,
+    load_outputs,
+    store_outputs,
+)
 from gfnet_dynn.errors import CalibrationError, ImageError, StorageError
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.runtime.precision import compile_net
 from tests import bundles

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gfnet_dynn.calibration.fitting import fit
-from gfnet_dynn.calibration.reliability import FIT_SHARE, rank_scores
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.scores import SCORES, Score, by_score
+from gfnet_dynn.calibration.fitting import FIT_SHARE, fit
+from gfnet_dynn.calibration.reliability import rank_scores
+from gfnet_dynn.exits import SCORES, ExitArrays, Score, by_score
 from gfnet_dynn.guarantees.paths import exits_along, same_for_all
 from tests.calibration.populations import TIMED, make_scenes
 

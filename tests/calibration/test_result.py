@@ -15,8 +15,7 @@ from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.reliability import rank_scores
 from gfnet_dynn.calibration.result import CalibrationResult, make_result
 from gfnet_dynn.cli.terminal import print_tables
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER, ExitArrays, softmax
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import RiskTarget
 from gfnet_dynn.reporting.table import Table

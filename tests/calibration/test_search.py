@@ -17,16 +17,12 @@ import numpy.typing as npt
 import pytest
 
 from gfnet_dynn.bundle.policy import Policy, restore_infinities
-from gfnet_dynn.calibration.fitting import Parts, Rows, fit
+from gfnet_dynn.calibration.fitting import Parts, Rows, fit, pooled_exits
 from gfnet_dynn.calibration.fitting import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.search import FoundPolicy
-from gfnet_dynn.calibration.sets_and_unknown import pooled_exits
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.rule import NEVER, first_exit
-from gfnet_dynn.exits.scores import SCORES, UNFITTED, Score, by_score
-from gfnet_dynn.exits.sweep import operate
+from gfnet_dynn.exits import NEVER, SCORES, UNFITTED, ExitArrays, Score, by_score, first_exit, operate, softmax
 from gfnet_dynn.guarantees.budget import Costs
 from gfnet_dynn.guarantees.control import Method, RiskTarget, control, unused_level
 from gfnet_dynn.guarantees.paths import by_deadline, exits_along, greedy_path, same_for_all, values_at
@@ -733,7 +729,8 @@ def test_a_budget_is_told_with_the_costs_that_it_stands_on() -> None:
         "unit": "ms",
         "mean": 5.0,
         "p99": 9.0,
-        "exits": list(TIMED.means),
+        "means": list(TIMED.means),
+        "worst": list(TIMED.worst or ()),
         "precision": None,
         "source": "measured here",
     }

@@ -18,10 +18,8 @@ from gfnet_dynn.bundle.archive import read_bundle, update_bundle
 from gfnet_dynn.bundle.manifest import FULL, LEARNED_FROM, Exit
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration import search
-from gfnet_dynn.calibration.images import find_calibration_images
-from gfnet_dynn.calibration.outputs import collect_outputs, load_outputs, store_outputs
-from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.exits.scores import SCORES
+from gfnet_dynn.calibration.outputs import collect_outputs, find_calibration_images, load_outputs, store_outputs
+from gfnet_dynn.exits import SCORES, first_exit
 from gfnet_dynn.runtime import load
 from gfnet_dynn.workflows import calibration as calibrating
 from tests import bundles
@@ -379,7 +377,7 @@ def test_a_time_is_kept_by_what_the_benchmark_says(calibrate: Calibrate) -> None
     assert 7.8 < max(mean_costs(policy_of(), times)) <= 8
     budget = policy_of().guarantee["budget"]
     assert (budget["quantity"], budget["mean"], budget["p99"]) == ("latency", 8.0, None)
-    assert budget["exits"] == pytest.approx(times.tolist())
+    assert budget["means"] == pytest.approx(times.tolist())
     assert (budget["precision"], budget["unit"]) == ("int8", "ms")
     assert re.search(r"fp32 \S+ \(\S+\) \S+% \S+ \d+% – ", outcome.out)
     assert re.search(r"int8 \S+ \(\S+\) \S+% \S+ \d+% [78]", outcome.out)
@@ -495,7 +493,7 @@ def test_all_is_whole_in_80_columns(calibrate: Calibrate, monkeypatch: pytest.Mo
             "MACs: a mean of 5e-05 M MACs is not reachable: the cheapest setting costs 0.0001",
         ),
         (("--max-mmacs", "0"), "--max-mmacs must be a positive number, not 0"),
-        (("--max-mmacs", "nan"), "--max-mmacs must be a positive number, not nan"),
+        (("--max-mmacs", "nan"), "--max-mmacs must be a finite number, not nan"),
         (("--max-mmacs", "-1"), "--max-mmacs must be a positive number, not -1"),
         (("--max-mmacs", "0.0004"), "--max-mmacs 0.0004: the full network needs 0.0004 M MACs"),
         (("--max-mmacs", "250"), "did you mean --max-mmacs 0.00025?"),

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
-from gfnet_dynn.exits.scores import Fitted
+from gfnet_dynn.exits import Fitted
 from gfnet_dynn.runtime import Prediction, load
 from gfnet_dynn.units import percent
 from tests import bundles

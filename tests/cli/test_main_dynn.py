@@ -408,7 +408,7 @@ def test_parts_that_share_images_are_refused(run: Run, scenes: Path, tmp_path: P
 
 @pytest.mark.parametrize("options", [("--latency-images", "-1"), ("--latency-repeats", "0")])
 def test_impossible_timings_are_refused(train: Train, options: tuple[str, ...]) -> None:
-    refused(train("--eval", *options), "--latency-images must be")
+    refused(train("--eval", *options), f"{options[0]} must be")
 
 
 def test_names_with_brackets_are_printed_as_they_are(train: Train) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_dynn.cli.progress import ProgressBars, TrainingProgress
-from gfnet_dynn.cli.terminal import Terminal
+from gfnet_dynn.cli.progress import TrainingProgress
+from gfnet_dynn.cli.terminal import ProgressBars, Terminal
 from gfnet_dynn.spec.backbone import BACKBONES
 from gfnet_dynn.train.engine.tracking import StageExtent
 from tests.cli.conftest import Run

@@ -11,7 +11,7 @@ from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject
 from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.evaluation.result import EvaluationResult
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.spec.network import InputSpec
 
 MACS = (300_000_000, 500_000_000, 700_000_000, 850_000_000, 1_000_000_000)
@@ -59,11 +59,11 @@ def policies(*, chosen: bool = True) -> tuple[Policy, ...]:
 
 def evaluation(classes: int = 4, *, chosen: bool = True, timed: bool = True) -> EvaluationResult:
     evaluator = Evaluator(outputs(classes), subject(classes), times() if timed else None)
-    judged = {each.name: evaluator.judge(each) for each in policies(chosen=chosen)}
     files = [Path(f"{index}.png") for index in range(len(evaluator.arrays.labels))]
     return EvaluationResult.of(
         evaluator,
-        judged,
+        policies(chosen=chosen),
+        files,
+        mistakes=3,
         sweeps={score: evaluator.sweep(score) for score in ("gate", "max-softmax")},
-        mistakes=evaluator.mistakes(next(iter(judged.values())), files, 3),
     )

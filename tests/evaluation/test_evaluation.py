@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from gfnet_dynn.benchmark.measurement import spread_rows
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
+from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.evaluation.policies import choose_thresholds, has_thresholds, trained_policies
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import Fitted
-from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, THRESHOLDS
+from gfnet_dynn.exits import NEVER, PLAIN_THRESHOLDS, THRESHOLDS, ExitArrays, Fitted
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet
 from gfnet_dynn.spec.backbone import GFNetSpec
@@ -154,7 +152,7 @@ def test_chosen_thresholds_are_read_back_as_policies() -> None:
     [(10, 3, [0, 4, 9]), (10, 1, [0]), (3, 8, [0, 1, 2]), (1, 5, [0]), (10, 0, []), (101, 5, [0, 25, 50, 75, 100])],
 )
 def test_timed_images_are_spread_over_the_split(count: int, wanted: int, rows: list[int]) -> None:
-    assert timed_rows(count, wanted).tolist() == rows
+    assert spread_rows(count, wanted).tolist() == rows
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_three_pictures_are_drawn(tmp_path: Path) -> None:
 
 def test_every_accuracy_has_its_interval() -> None:
     result = evaluation(10)
-    axes = plots.draw_accuracy(result).axes[0]
+    axes = result.draw().axes[0]
     points = 5 + len(result.policies) + sum(map(len, result.sweeps.values()))  # exits, policies, sweeps
     bars = [segment for each in axes.containers for segment in each.lines[2][0].get_segments()]
     assert len(bars) == points
@@ -59,7 +59,7 @@ def test_the_confusion_matrix_grows_with_the_classes(tmp_path: Path) -> None:
     assert sides[1] > 1.5 * sides[0]
 
 
-@pytest.mark.parametrize("draw", [plots.draw_accuracy, plots._exit_shares, plots._confusion])
+@pytest.mark.parametrize("draw", [EvaluationResult.draw, plots._exit_shares, plots._confusion])
 def test_titles_name_network_data_and_number_of_images(draw: Callable[[EvaluationResult], Any]) -> None:
     title = draw(evaluation(4)).get_suptitle()
     assert all(fact in title for fact in ("gfnet-192x12", "256 px", "Scenes val", "n = 48"))

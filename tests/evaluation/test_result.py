@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gfnet_dynn.evaluation.result import DEFINITIONS
-from gfnet_dynn.exits.sweep import THRESHOLDS
+from gfnet_dynn.exits import THRESHOLDS
 from gfnet_dynn.uncertainty.intervals import Proportion
 from tests.evaluation.evaluations import MACS, evaluation, outputs
 

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.guarantees.paths import exits_along, same_for_all, values_at
 from gfnet_dynn.guarantees.risk import RiskName, risk_of
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 
 LOGITS = np.array([[[1, 0, 0], [0, 0, 5]], [[0, 2, 1], [0, 1, 3]]], np.float32)
 GATES = np.array([[0.2], [0.8]], np.float32)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gfnet_dynn.errors import ThresholdError
-from gfnet_dynn.exits.rule import NEVER, first_exit, per_exit, should_exit
+from gfnet_dynn.exits import NEVER, first_exit, per_exit, should_exit
 
 Gates = npt.NDArray[np.float32]
 

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.calibration.fitting import fit
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.scores import (
+from gfnet_dynn.exits import (
     SCORES,
     UNFITTED,
     AccuracyTable,
+    ExitArrays,
     Fitted,
     Score,
     by_score,
     max_probability,
     score_at,
+    softmax,
 )
 
 NO_GATE, NONE_EARLIER = np.zeros(1, np.float32), np.zeros((1, 0), np.intp)

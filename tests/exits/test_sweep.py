@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.sweep import THRESHOLDS, OperatingPoint, last_within, operate, sweep
+from gfnet_dynn.exits import NEVER, THRESHOLDS, ExitArrays, OperatingPoint, last_within, operate, sweep
 
 COSTS = (0.25, 0.5, 1.0)
 
@@ -48,7 +46,6 @@ def test_one_setting_by_hand() -> None:
     assert point.predictions.tolist() == [0, 2, 2, 0]
     assert point.accuracy == 1.0
     assert point.shares == (0.25, 0.25, 0.5)
-    assert point.exit_accuracy == (1.0, 1.0, 1.0)
     assert point.mean_cost == pytest.approx((0.25 + 0.5 + 1.0 + 1.0) / 4)
 
 
@@ -56,9 +53,6 @@ def test_the_ends_are_the_first_exit_and_the_full_network() -> None:
     first, full = operate(SMALL, COSTS, 0.0), operate(SMALL, COSTS, NEVER)
     assert (first.accuracy, first.shares, first.mean_cost) == (0.25, (1.0, 0.0, 0.0), 0.25)
     assert (full.accuracy, full.shares, full.mean_cost) == (0.75, (0.0, 0.0, 1.0), 1.0)
-    assert np.isnan(first.exit_accuracy[1:]).all()
-    assert np.isnan(full.exit_accuracy[:2]).all()
-    assert full.exit_accuracy[2] == 0.75
 
 
 def test_thresholds_may_differ_between_the_exits() -> None:
@@ -66,13 +60,10 @@ def test_thresholds_may_differ_between_the_exits() -> None:
 
 
 @given(arrays=outputs(), threshold=st.floats(0, 1))
-def test_exit_accuracies_weighted_by_shares_give_the_accuracy(arrays: ExitArrays, threshold: float) -> None:
+def test_costs_weighted_by_shares_give_the_mean_cost(arrays: ExitArrays, threshold: float) -> None:
     point = operate(arrays, costs_of(arrays), threshold)
-    weighted = sum(s * a for s, a in zip(point.shares, point.exit_accuracy, strict=True) if s)
-    assert weighted == pytest.approx(point.accuracy)
     assert sum(point.shares) == pytest.approx(1)
     assert sum(s * c for s, c in zip(point.shares, costs_of(arrays), strict=True)) == pytest.approx(point.mean_cost)
-    assert all(np.isnan(a) == (s == 0) for s, a in zip(point.shares, point.exit_accuracy, strict=True))
     assert np.mean(point.predictions == arrays.labels) == pytest.approx(point.accuracy)
 
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER
 from gfnet_dynn.export.single_graph import join_segments, single_graph_metadata
 from tests.export.conftest import Subject
 

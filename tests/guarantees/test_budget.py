@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.exits import NEVER, first_exit
 from gfnet_dynn.guarantees.budget import Costs, last_in_time, levels, require_in_reach, spend
 from gfnet_dynn.guarantees.paths import by_deadline
 from tests.exits.populations import make_population

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from gfnet_dynn.errors import CalibrationError, OptionError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER, ExitArrays
 from gfnet_dynn.guarantees.control import COUNTING, GUARANTEED, Method, RiskTarget, control, p_values, unused_level
 from gfnet_dynn.guarantees.paths import same_for_all
 from gfnet_dynn.guarantees.risk import Risk, RiskName

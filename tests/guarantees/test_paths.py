@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.exits import NEVER, ExitArrays, first_exit
 from gfnet_dynn.guarantees.paths import (
     STEPS,
     Path,

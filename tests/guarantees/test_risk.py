@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.guarantees.risk import risk_of
 
 # Four images, two classes, one exit and the final classifier: right at both, harmed, helped, wrong at both.

@@ -12,7 +12,7 @@ import torch
 from msgspec import structs
 
 from gfnet_dynn.errors import MissingExtraError, SpecError
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER
 from gfnet_dynn.model.early_exit import build_backbone, build_net
 from gfnet_dynn.model.efficientnet_lite import EfficientNetLite
 from gfnet_dynn.model.weights import load_imagenet

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gfnet_dynn.errors import ThresholdError
-from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.exits import NEVER, first_exit
 from gfnet_dynn.model.early_exit import EarlyExitNet
 
 

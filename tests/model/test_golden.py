@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER
 from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
 from gfnet_dynn.model.weights import load_published, published_state
 from gfnet_dynn.spec.backbone import GFNetSpec

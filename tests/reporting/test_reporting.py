@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,12 @@ from PIL import Image
 from gfnet_dynn.errors import StorageError
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
 from gfnet_dynn.reporting.plot import new_figure
-from gfnet_dynn.reporting.table import Table, Tabular, html_page
+from gfnet_dynn.reporting.table import Plotted, Table
 
 TABLE = Table("A & B", ("class", "n"), (("<river>", "3"), ("a|b", "–")), "below")
 
 
-class Result(Tabular):
+class Result(Plotted):
     """Two of one table."""
 
     def tables(self) -> Sequence[Table]:
@@ -27,6 +28,9 @@ class Result(Tabular):
     def notes(self) -> Sequence[str]:
         return ["1 < 2"]
 
+    def draw(self) -> Any:
+        return new_figure(1, 1)
+
 
 def test_markdown_keeps_the_cells_apart() -> None:
     lines = TABLE.to_markdown().splitlines()
@@ -34,9 +38,9 @@ def test_markdown_keeps_the_cells_apart() -> None:
 
 
 def test_html_is_escaped_and_a_notebook_shows_all() -> None:
-    page = html_page("x < y", [TABLE], [new_figure(1, 1)], ["a < b"]).decode()
+    page = Result().to_html("x < y").decode()
     assert "<river>" not in page
-    assert page.count("&lt;river&gt;") == 1
+    assert (page.count("&lt;river&gt;"), page.count("<h1>x &lt; y</h1>"), page.count("1 &lt; 2")) == (2, 1, 1)
     assert page.count("<svg") == 1
     shown = Result()._repr_html_()
     assert (shown.count("<table>"), shown.count("1 &lt; 2")) == (2, 1)

@@ -15,9 +15,7 @@ from PIL import Image
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.policy import PredictionSets, UnknownRule
 from gfnet_dynn.errors import BundleError, EngineError, ImageError, ThresholdError
-from gfnet_dynn.exits.arrays import softmax
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import UNFITTED, Fitted
+from gfnet_dynn.exits import NEVER, UNFITTED, Fitted, softmax
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.runtime import Classifier, Prediction, load
 from gfnet_dynn.runtime.prediction import make_prediction

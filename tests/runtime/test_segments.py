@@ -16,8 +16,7 @@ from onnx import TensorProto
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError, EngineError, ImageError, ThresholdError
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import SCORES, UNFITTED, AccuracyTable, Fitted, Score
+from gfnet_dynn.exits import NEVER, SCORES, UNFITTED, AccuracyTable, Fitted, Score
 from gfnet_dynn.runtime.segments import SegmentedNet
 from gfnet_dynn.spec.network import InputSpec
 from tests import bundles

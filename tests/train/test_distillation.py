@@ -12,7 +12,7 @@ from torch import nn
 
 from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.spec.backbone import IMAGENET_MEAN, IMAGENET_STD
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.train.distillation import (

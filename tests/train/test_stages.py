@@ -13,7 +13,7 @@ import torch
 
 from gfnet_dynn.data.scenes import Batch, SceneData
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.train.engine.loop import epoch_order, seed_step
 from gfnet_dynn.train.engine.state import Position, load_state, save_state
 from gfnet_dynn.train.stages.backbone import BackboneStage

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfnet_dynn.errors import CalibrationError, OptionError
-from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.exits.scores import max_probability
+from gfnet_dynn.exits import first_exit, max_probability
 from gfnet_dynn.uncertainty.drift import (
     BINS,
     Comparison,

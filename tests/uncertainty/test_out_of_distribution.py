@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.exits import first_exit
 from gfnet_dynn.uncertainty.conformal import NEVER_UNKNOWN, familiarity, is_unknown, unknown_thresholds
 from tests.exits.populations import make_population
 

@@ -12,8 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import softmax
-from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.exits import first_exit, softmax
 from gfnet_dynn.uncertainty.conformal import (
     ALL_CLASSES,
     conformal_quantile,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import softmax
+from gfnet_dynn.exits import softmax
 from gfnet_dynn.uncertainty.reliability import (
     COLDEST,
     HOTTEST,

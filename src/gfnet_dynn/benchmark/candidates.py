@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER, ExitArrays
 from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.runtime.segments import Images
 

@@ -16,8 +16,7 @@ from torch import Tensor
 from gfnet_dynn.benchmark.candidates import ExitCost, Identity, forced_thresholds, labels_of
 from gfnet_dynn.benchmark.measurement import time_in_turns
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import first_exit, per_exit
+from gfnet_dynn.exits import ExitArrays, first_exit, per_exit
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.model.early_exit import Decision, EarlyExitNet

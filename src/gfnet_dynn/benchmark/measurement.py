@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from gfnet_dynn.benchmark.candidates import Candidate, Identity
 from gfnet_dynn.errors import EngineError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER, first_exit
+from gfnet_dynn.exits import NEVER, ExitArrays, first_exit
 from gfnet_dynn.images.decode import decode
 from gfnet_dynn.images.fit import fit
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
@@ -69,6 +68,11 @@ def time_in_turns(
                 times[turn, image, column] = (time.perf_counter() - start) * 1e3
         on_step(turn + 1, repeats)
     return times
+
+
+def spread_rows(count: int, wanted: int) -> npt.NDArray[np.intp]:
+    """Which of `count` images to time: `wanted` of them, evenly spread and so over their folders or classes."""
+    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(np.intp))
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
-from gfnet_dynn.options import flag, lenient, option
+from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.runtime.engine import most_threads
 
 DeviceName = Literal["cpu", "cuda", "mps", "auto"]
 
-_CANDIDATES, _MEASUREMENT, _ENERGY = "Candidates", "Measurement", "Energy"
+_candidate, _measure = partial(option, panel="Candidates"), partial(option, panel="Measurement")
+_energy = partial(option, panel="Energy")
 
 
 def is_bundle(subject: str) -> bool:
@@ -39,44 +40,33 @@ class BenchmarkRequest:
         "torch is timed on random ones.",
         argument=True,
     )
-    against: tuple[str, ...] = option(
+    against: tuple[str, ...] = _candidate(
         (),
         "Baseline: a bundle, or efficientnet-lite0, -lite1, -lite2 with ImageNet weights and an untrained classifier "
         "(extras export, teachers); repeatable.",
-        panel=_CANDIDATES,
         metavar="NAME",
     )
-    torch: Path | None = option(
-        None,
-        "Run of the bundle, measured in torch: with early exits, and as published (all blocks always).",
-        panel=_CANDIDATES,
+    torch: Path | None = _candidate(
+        None, "Run of the bundle, measured in torch: with early exits, and as published (all blocks always)."
     )
-    engine: tuple[str, ...] = option(
-        (),
-        "onnxruntime or openvino, for bundles; repeatable. [default: all installed]",
-        panel=_CANDIDATES,
-        metavar="NAME",
+    engine: tuple[str, ...] = _candidate(
+        (), "onnxruntime or openvino, for bundles; repeatable. [default: all installed]", metavar="NAME"
     )
-    policy: str | None = option(None, "Exit policy. [default: the subject's default]", panel=_CANDIDATES)
-    input_size: int | None = option(
-        None, "In torch: side of the input in pixels. [default: 256, or the run's]", panel=_CANDIDATES, rare=True
+    policy: str | None = _candidate(None, "Exit policy. [default: the subject's default]")
+    input_size: int | None = _candidate(
+        None, "In torch: side of the input in pixels. [default: 256, or the run's]", rare=True
     )
-    pad: bool = option(False, "In torch: pad the input to whole patches.", panel=_CANDIDATES, rare=True)
-    num_images: int = option(48, "Different images to time.", panel=_MEASUREMENT, flag="--images")
-    repeats: int = option(5, "Rounds over all images and candidates.", panel=_MEASUREMENT)
-    threads: int = option(1, "Processor threads.", panel=_MEASUREMENT)
-    device: DeviceName = option("cpu", "Where torch runs; bundles run on the CPU.", panel=_MEASUREMENT)
-    seed: int = option(0, "Seed of fresh weights and random images.", panel=_MEASUREMENT, rare=True)
-    energy_seconds: float = option(
-        5.0, "Seconds under each energy meter, for each candidate; 0: no energy.", panel=_ENERGY
+    pad: bool = _candidate(False, "In torch: pad the input to whole patches.", rare=True)
+    num_images: int = _measure(48, "Different images to time.", flag="--images")
+    repeats: int = _measure(5, "Rounds over all images and candidates.")
+    threads: int = _measure(1, "Processor threads.")
+    device: DeviceName = _measure("cpu", "Where torch runs; bundles run on the CPU.")
+    seed: int = _measure(0, "Seed of fresh weights and random images.", rare=True)
+    energy_seconds: float = _energy(5.0, "Seconds under each energy meter, for each candidate; 0: no energy.")
+    meter_csv: Path | None = _energy(None, "Log of an external power meter: columns time_s (Unix time) and power_w.")
+    estimate_power_w: float | None = _energy(
+        None, "Estimate the energy from this power too; marked as estimated.", rare=True
     )
-    meter_csv: Path | None = option(
-        None, "Log of an external power meter: columns time_s (Unix time) and power_w.", panel=_ENERGY
-    )
-    estimate_power_w: float | None = option(
-        None, "Estimate the energy from this power too; marked as estimated.", panel=_ENERGY, rare=True
-    )
-
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
@@ -85,10 +75,7 @@ class BenchmarkRequest:
                 raise OptionError(f"{flag(name.removeprefix('num_'))} must be at least 1, not {getattr(self, name)}")
         if self.threads > most_threads():
             raise OptionError(f"--threads must be at most {most_threads()} on this machine, not {self.threads}")
-        for name in ("energy_seconds", "estimate_power_w"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise OptionError(f"{flag(name)} must be a finite number of at least 0, not {value}")
+        require(self, ("energy_seconds", "estimate_power_w"), lambda value: value >= 0, "be at least 0")
         if self.meter_csv is not None and not self.meter_csv.is_file():
             raise OptionError(f"--meter-csv: no file at {self.meter_csv}")
         self._check_subject()

@@ -6,14 +6,13 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from gfnet_dynn import __version__
 from gfnet_dynn.benchmark.energy_use import EnergyReport
 from gfnet_dynn.benchmark.measurement import CandidateFigures, ColdStart, Preprocessing
-from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
-from gfnet_dynn.reporting.table import Table, Tabular, html_page, number
+from gfnet_dynn.reporting.plot import draw_accuracies, new_figure
+from gfnet_dynn.reporting.table import Plotted, Table, number
 from gfnet_dynn.system.machine import processor
 from gfnet_dynn.units import percent
 from gfnet_dynn.wording import counted
@@ -38,7 +37,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class BenchmarkResult(Tabular):
+class BenchmarkResult(Plotted):
     """All figures of one benchmark on one machine."""
 
     machine: Machine
@@ -146,31 +145,16 @@ class BenchmarkResult(Tabular):
         """JSON values; `gfnet-dynn calibrate --benchmark` reads them."""
         return {**asdict(self), "sources": list(self.notes())}
 
-    def plot(self, path: Path) -> Path:
-        """Draw accuracy against latency, the exits taken, and the latency of each exit; returns `path`.
-
-        Raises MissingExtraError without matplotlib, StorageError for an unknown format or a failed write.
-        """
-        return save_figure(draw_candidates(self.candidates), path)
-
-    def to_html(self) -> bytes:
-        """A page with all tables, the plot and the notes; raises MissingExtraError without matplotlib."""
-        title = f"{self.subject} on {self.machine.processor}"
-        return html_page(title, self.tables(), [draw_candidates(self.candidates)], self.notes())
-
-
-def draw_candidates(candidates: Sequence[CandidateFigures]) -> Any:
-    """Accuracy against latency where it is known, the exits taken where there are early ones, latency of each exit."""
-    early = [each for each in candidates if len(each.exits) > 1]
-    panels: list[tuple[Any, Sequence[CandidateFigures]]] = [(_exit_latency, candidates)]
-    if early:
-        panels.insert(0, (_exit_shares, early))
-    if known := [each for each in candidates if each.accuracy is not None]:
-        panels.insert(0, (_accuracy_latency, known))
-    figure = new_figure(8, 4 * len(panels))
-    for (draw, shown), axes in zip(panels, figure.subplots(len(panels), squeeze=False)[:, 0], strict=True):
-        draw(axes, shown)
-    return figure
+    def draw(self) -> Any:
+        """Accuracy against latency where it is known, the exits taken where some are early, latency of each exit."""
+        known = [each for each in self.candidates if each.accuracy is not None]
+        early = [each for each in self.candidates if len(each.exits) > 1]
+        panels = ((_accuracy_latency, known), (_exit_shares, early), (_exit_latency, self.candidates))
+        drawn = [(draw, shown) for draw, shown in panels if shown]
+        figure = new_figure(8, 4 * len(drawn))
+        for (draw, shown), axes in zip(drawn, figure.subplots(len(drawn), squeeze=False)[:, 0], strict=True):
+            draw(axes, shown)
+        return figure
 
 
 def _label(figures: CandidateFigures) -> str:

@@ -55,8 +55,7 @@ class Bundle:
     def segments(self, precision: str) -> Iterator[bytes]:
         """The graph of each segment, G + 1 of them, one after the other.
 
-        Raises:
-            BundleError: the bundle has no such precision, or a graph is not what was exported.
+        Raises BundleError: the bundle has no such precision, or a graph is not what was exported.
         """
         if precision not in self.manifest.precisions:
             known = ", ".join(self.manifest.precisions)
@@ -64,11 +63,7 @@ class Bundle:
         return map(self.read, self.manifest.precisions[precision])
 
     def read(self, name: str) -> bytes:
-        """The content of one file.
-
-        Raises:
-            BundleError: it is not what was exported.
-        """
+        """The content of one file; raises BundleError: it is not what was exported."""
         with _opened(self.path) as archive:
             _require_plain(archive.getinfo(name), self.path.stat().st_size)
             content = archive.read(name)
@@ -79,10 +74,7 @@ class Bundle:
     def find_learned(self, files: Sequence[Path], fingerprints: bytes) -> list[Path]:
         """The files that are copies of images that the network was trained or selected on, by their fingerprints.
 
-        None are where the bundle has no record of those images.
-
-        Raises:
-            BundleError: the record is damaged.
+        None are where the bundle has no record of those images. Raises BundleError: the record is damaged.
         """
         name = self.manifest.learned_from
         if name is None:
@@ -96,25 +88,15 @@ class Bundle:
         return [file for file, copy in zip(files, copies.tolist(), strict=True) if copy]
 
     def verify(self) -> None:
-        """Read everything, whether or not this device needs it.
-
-        Raises:
-            BundleError: a file is not what was exported.
-        """
+        """Read everything, whether or not this device needs it; raises BundleError: a file is not what was exported."""
         for name in self.manifest.files:
             self.read(name)
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
-    """Write a bundle in one step.
+    """Write a bundle (`.gfd`) in one step; raises StorageError: no space or no permission, an older file is intact.
 
-    Args:
-        path: `.gfd`.
-        manifest: its `files` are filled in here.
-        files: content by the names that the precisions of the manifest use.
-
-    Raises:
-        StorageError: no space or no permission; an older file is intact.
+    The manifest's `files` are filled in here; `files` are contents by the names that its precisions use.
     """
     complete = replace(manifest, files={name: stored_file(content) for name, content in files.items()})
     described = msgspec.json.format(to_json(complete.to_dict()), indent=1)
@@ -128,11 +110,9 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 def update_bundle(path: Path, change: Callable[[Manifest], Manifest], output: Path | None = None) -> Path:
     """Change what a bundle describes; its graphs stay. Of several processes that do so at once, no change is lost.
 
-    It is read anew once no other process changes it. The result goes to `output`, by default the bundle itself.
-
-    Raises:
-        BundleError: missing or damaged, or what `change` raises.
-        StorageError: no space or no permission; the bundle is intact.
+    It is read anew once no other process changes it. The result goes to `output`, by default the bundle itself. Raises
+    BundleError: missing or damaged, or what `change` raises; StorageError: no space or no permission; the bundle is
+    intact.
     """
     read_bundle(path)  # what is no bundle is not locked
     with locked(path):
@@ -149,8 +129,7 @@ def stored_file(content: bytes) -> StoredFile:
 def read_bundle(path: Path) -> Bundle:
     """Read what a bundle says of itself, and check that it holds what it should.
 
-    Raises:
-        BundleError: missing, damaged, of another version, or unsafe.
+    Raises BundleError: missing, damaged, of another version, or unsafe.
     """
     with _opened(path) as archive:
         members = archive.infolist()

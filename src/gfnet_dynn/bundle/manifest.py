@@ -12,7 +12,7 @@ from msgspec import Meta
 from gfnet_dynn.bundle.card import Card
 from gfnet_dynn.bundle.policy import Policy, Text, restore_infinities
 from gfnet_dynn.errors import BundleError, CalibrationError
-from gfnet_dynn.exits.rule import NEVER, per_exit
+from gfnet_dynn.exits import NEVER, per_exit
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.system.storage import to_json
 

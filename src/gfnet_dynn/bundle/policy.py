@@ -13,9 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from gfnet_dynn.errors import BundleError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import UNFITTED, Fitted, Score, by_score
+from gfnet_dynn.exits import NEVER, UNFITTED, ExitArrays, Fitted, Score, by_score
 from gfnet_dynn.system.storage import to_json
 from gfnet_dynn.uncertainty.drift import Reference
 

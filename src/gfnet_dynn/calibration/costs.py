@@ -26,9 +26,8 @@ _DAMAGED = (
 def costs_of(request: CalibrationRequest, manifest: Manifest) -> Costs:
     """The costs that a request limits, in the unit of its budget.
 
-    Raises:
-        OptionError: a budget that the full network keeps.
-        CalibrationError: a budget that no exit keeps, or a benchmark that cannot be used.
+    Raises OptionError: a budget that the full network keeps; CalibrationError: a budget that no exit keeps, or a
+    benchmark that cannot be used.
     """
     precision = None if request.precision == AUTO else request.precision
     if request.benchmark is None or request.quantity == "macs":
@@ -64,18 +63,12 @@ def from_benchmark(
 ) -> Costs:
     """Costs measured by `gfnet-dynn benchmark BUNDLE … --json FILE`, of one precision.
 
-    Latency is end-to-end: decoding, resizing, and the network up to the exit. Energy is the mean power that a meter
-    read while images were classified, times that latency: an estimate for single exits.
+    Latency, in milliseconds, is end-to-end: decoding, resizing, and the network up to the exit. Energy, in millijoules,
+    is the mean power that a meter read while images were classified, times that latency: an estimate for single exits.
+    The exits of the manifest must be those that were measured. By default the fastest precision that `auto` may take
+    counts, and the fastest engine that was measured.
 
-    Args:
-        file: the JSON.
-        manifest: of the bundle; its exits must be those that were measured.
-        quantity: `latency` in milliseconds or `energy` in millijoules.
-        precision: by default the fastest that `auto` may take.
-        engine: by default the fastest that was measured.
-
-    Raises:
-        CalibrationError: missing, no such file, of another network, or without a meter's readings.
+    Raises CalibrationError: missing, no such file, of another network, or without a meter's readings.
     """
     try:
         report = json.loads(file.read_text(encoding="utf-8"))

@@ -1,51 +1,58 @@
-"""Divides the calibration images, and fits confidence scores on a part on which no threshold is chosen or tested.
+"""Divides the calibration images; what is fitted on parts on which no threshold is chosen or tested.
 
-No image serves two purposes of which one would bias the other.
+Confidence scores are fitted before the thresholds, prediction sets and the rule for unknown images after them. No image
+serves two purposes of which one would bias the other.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from gfnet_dynn.bundle.policy import Policy, PredictionSets, UnknownRule
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.scores import UNFITTED, AccuracyTable, Fitted, Score, max_probability
+from gfnet_dynn.errors import CalibrationError
+from gfnet_dynn.exits import UNFITTED, AccuracyTable, ExitArrays, Fitted, Score, first_exit, max_probability, softmax
+from gfnet_dynn.uncertainty.conformal import (
+    familiarity,
+    images_needed,
+    nonconformity,
+    per_exit_quantiles,
+    unknown_thresholds,
+)
 from gfnet_dynn.uncertainty.reliability import fit_temperature
+from gfnet_dynn.units import percent
+from gfnet_dynn.wording import counted
 
 SCALED: frozenset[Score] = frozenset({"max-softmax", "margin", "entropy", "neighbours"})
 """Scores computed from probabilities, which need temperatures."""
 
-_FIT_SHARE = _LATER_SHARE = 0.3
+FIT_SHARE = _LATER_SHARE = 0.3
 _MOST_BINS = 10
 _IMAGES_A_BIN = 15
+_MARGIN = 3  # times the images needed are expected in a group, so that it hardly ever has fewer
 
 Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The division of the images, as rows of the outputs.
+    """The division of the images, as rows of the outputs."""
 
-    Attributes:
-        fit: score and path are fitted on these.
-        test: thresholds are found and tested on these.
-        later: prediction sets and the rule for unknown images are made from these.
-    """
-
-    fit: Rows
-    test: Rows
-    later: Rows
+    fit: Rows  # score and path are fitted on these
+    test: Rows  # thresholds are found and tested on these
+    later: Rows  # prediction sets and the rule for unknown images are made from these
 
 
 def divide(images: int, request: CalibrationRequest, *, labelled: bool = True) -> Parts:
     """A random division, the same for the same number and seed; without labels no score is fitted."""
     fits = request.per_exit or (request.score in SCALED and labelled)
     later = request.coverage is not None or request.false_alarms is not None
-    fit_end = round(_FIT_SHARE * images) if fits else 0
+    fit_end = round(FIT_SHARE * images) if fits else 0
     later_start = images - (round(_LATER_SHARE * images) if later else 0)
     return Parts(*_cut(images, [fit_end, later_start], request.seed))
 
@@ -89,3 +96,76 @@ def _accuracy_table(confidences: npt.NDArray[np.float32], correct: npt.NDArray[n
     # Half an image correct and half wrong are added: a tiny bin is neither 0 nor 1.
     accuracies = np.maximum.accumulate((hits + 0.5) / (counts + 1))
     return AccuracyTable(tuple(map(float, edges)), tuple(map(float, accuracies)))
+
+
+def with_sets_and_unknown(
+    policy: Policy, scored: Mapping[str, ExitArrays], parts: Parts, request: CalibrationRequest
+) -> Policy:
+    """The policy with what the request adds, valid in every precision: the most cautious of their values.
+
+    It is guaranteed at each exit, or for neighbouring exits together where few images take them: see `pooled_exits`.
+    `scored` has all images by precision, with the policy's score as gates. Raises CalibrationError: too few images for
+    a rule that ever excludes a class or calls an image unknown.
+    """
+    tested = [first_exit(each.take(parts.test).gates, policy.thresholds) for each in scored.values()]
+    later = [each.take(parts.later) for each in scored.values()]
+    exits = [first_exit(each.gates, policy.thresholds) for each in later]
+    num_exits = later[0].logits.shape[1]
+
+    def pool(option: str, asked: float, coverage: float) -> Rows:
+        pools = pooled_exits(tested, num_exits, len(parts.later), images_needed(coverage))
+        _require_enough(option, asked, images_needed(coverage), pools, exits, sum(map(len, astuple(parts))))
+        return pools
+
+    if (coverage := request.coverage) is not None:
+        pools = pool("--coverage", coverage, coverage)
+        quantiles = []
+        for each, taken in zip(later, exits, strict=True):
+            scores = nonconformity(probabilities_at(each, taken, policy.fitted), each.labels)
+            quantiles.append(per_exit_quantiles(scores, pools[taken], num_exits, coverage))
+        sets = PredictionSets(tuple(map(float, np.max(quantiles, axis=0)[pools])), coverage)
+        policy = replace(policy, prediction_sets=sets)
+    if (rate := request.false_alarms) is not None:
+        pools = pool("--false-alarms", rate, 1 - rate)
+        thresholds = []
+        for each, taken in zip(later, exits, strict=True):
+            familiar = familiarity(each.logits[np.arange(len(taken)), taken])
+            thresholds.append(unknown_thresholds(familiar, pools[taken], num_exits, rate))
+        rule = UnknownRule(tuple(map(float, np.min(thresholds, axis=0)[pools])), rate)
+        policy = replace(policy, unknown_rule=rule)
+    return policy
+
+
+def pooled_exits(tested: Sequence[Rows], num_exits: int, later: int, needed: int) -> Rows:
+    """Index of the group of each exit, [G + 1]: neighbouring exits are joined until enough images take each group.
+
+    The groups depend on the tested images alone, so they are fixed for those that rules are made from, as a conformal
+    guarantee for groups needs. `tested` has the exits taken by these in each precision, `later` is the number of those,
+    of which each group needs `needed`.
+    """
+    shares = np.min([np.bincount(each, minlength=num_exits) / len(each) for each in tested], axis=0)
+    groups, expected = [0], 0.0
+    for before in shares[:-1]:
+        expected += before * later
+        enough = expected >= _MARGIN * needed
+        groups.append(groups[-1] + enough)
+        expected = 0.0 if enough else expected
+    if expected + shares[-1] * later < _MARGIN * needed:  # the last group joins the one before it
+        groups = [min(group, max(0, groups[-1] - 1)) for group in groups]
+    return np.array(groups, np.intp)
+
+
+def _require_enough(option: str, asked: float, needed: int, pools: Rows, exits: Sequence[Rows], given: int) -> None:
+    """Refuse a rule that never excludes a class or calls an image unknown."""
+    fewest = min(int(np.bincount(pools[each], minlength=pools[-1] + 1).min()) for each in exits)
+    if fewest < needed:
+        raise CalibrationError(
+            f"{option} {percent(asked)} needs {counted(needed, 'image')} set apart for each group of exits, and has "
+            f"{fewest} of the {given} given: give about {math.ceil(given * _MARGIN * needed / max(fewest, 1))} "
+            f"({_MARGIN} times as many, so that chance leaves enough), or ask for less"
+        )
+
+
+def probabilities_at(arrays: ExitArrays, exits: Rows, fitted: Fitted) -> npt.NDArray[np.float64]:
+    """Probabilities at the exit taken, with its temperature: [N, K]."""
+    return softmax(fitted.scaled(exits, arrays.logits[np.arange(len(exits)), exits].astype(np.float64)))

@@ -1,10 +1,11 @@
-"""Outputs of every exit for the calibration images, in the precisions to cover: computed once, then kept.
+"""The calibration images, unknown to the network, and the outputs of every exit for them in the precisions to cover.
 
-Any further policy, with another risk, budget or score, is found from these arrays alone.
+Outputs are computed once, then kept: any further policy, with another risk, budget or score, is found from them alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,40 +16,106 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
-from gfnet_dynn.calibration.images import CalibrationImages
-from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.images.fit import load_input
+from gfnet_dynn.errors import CalibrationError, ImageError, nearest
+from gfnet_dynn.evaluation.labelled_folder import collect_exits
+from gfnet_dynn.exits import ExitArrays
+from gfnet_dynn.images.copies import group_copies
+from gfnet_dynn.images.files import find_classes, find_images
+from gfnet_dynn.images.fingerprint import fingerprint_files
+from gfnet_dynn.images.fit import decode_options
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep, ignore_steps
 from gfnet_dynn.runtime.engine import Engine
 from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.system.storage import write_bytes
+from gfnet_dynn.wording import some
 
 _FORMAT = "gfnet-dynn exit outputs 1"
 _LABELLED, _UNLABELLED = "labelled", "unlabelled"
-_BATCH = 16
 _LARGEST = 4 * 1024**3  # bytes
 
-_Floats = npt.NDArray[np.float32]
+
+@dataclass(frozen=True)
+class CalibrationImages:
+    """Image files, with their classes where they are known."""
+
+    files: tuple[Path, ...]  # [N], in the order of their names
+    labels: npt.NDArray[np.int64] | None  # class indices of the bundle, [N]
+    sha256: str  # over the labels and the fingerprints of all images; it identifies the data
+
+
+def find_calibration_images(
+    folder: Path,
+    bundle: Bundle,
+    *,
+    need_labels: bool = True,
+    on_step: OnStep = ignore_steps,
+    decode: DecodeOptions = DEFAULT,
+) -> CalibrationImages:
+    """The images below a folder; without labels if none of its folders is named as a class of the bundle.
+
+    Raises CalibrationError: no such folder, a folder that is no class, a class without images, copies of one image, or
+    of one that the network was trained or selected on; BundleError: the record of the training images is damaged;
+    ImageError: a file cannot be decoded; DataError: a folder cannot be read.
+    """
+    if not folder.is_dir():
+        raise CalibrationError(f"no folder {folder}: give one with a folder of images for each class")
+    by_folder = {name: found.images for name, found in find_classes(folder).items() if found.images}
+    files, labels = tuple(file for images in by_folder.values() for file in images), None
+    if problem := _unlabelled(folder, by_folder, bundle.manifest.classes):
+        files = find_images(folder).images
+        if need_labels or not files or set(by_folder) & set(bundle.manifest.classes):
+            raise CalibrationError(problem)
+    else:
+        index = {name: position for position, name in enumerate(bundle.manifest.classes)}
+        labels = np.array([index[name] for name, images in by_folder.items() for _ in images], np.int64)
+    fingerprints, unreadable = fingerprint_files(files, on_step, decode_options(bundle.manifest.input, decode))
+    for reason in unreadable.values():
+        raise ImageError(reason)
+    packed = b"".join(fingerprints.values())
+    _require_new(files, packed, bundle)
+    identity = hashlib.sha256(packed if labels is None else labels.tobytes() + packed)
+    return CalibrationImages(files, labels, identity.hexdigest())
+
+
+def _unlabelled(folder: Path, by_folder: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> str | None:
+    """Why the folders inside are not the classes; None where they are."""
+    if unknown := [name for name in by_folder if name not in classes]:
+        return (
+            f"{folder / unknown[0]} is no class of the network: {nearest(unknown[0], classes)}; name the "
+            "folders as the classes"
+        )
+    if missing := [name for name in classes if name not in by_folder]:
+        return (
+            f"{folder} has no images of {some(missing)}: a guarantee holds for images like the calibration images, so "
+            "every class must be present, in about its usual share"
+        )
+    return None
+
+
+def _require_new(files: Sequence[Path], fingerprints: bytes, bundle: Bundle) -> None:
+    """No copies, as one image would count as two, and nothing that the network has seen."""
+    if groups := group_copies(fingerprints):
+        twins = [str(files[index]) for index in groups[0]]
+        raise CalibrationError(
+            f"{sum(map(len, groups))} files show the same image as another, such as {some(twins)}: give each once"
+        )
+    if known := bundle.find_learned(files, fingerprints):
+        raise CalibrationError(
+            f"the network was trained or selected on {len(known)} of the {len(files)} images, such as {known[0]}: "
+            "it is more accurate on them than on others, so nothing can be guaranteed; give images that it has not seen"
+        )
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """All exits over the calibration images.
+    """All exits over the calibration images."""
 
-    Attributes:
-        precisions: arrays by precision, `fp32` first, over the same images in the same order.
-        graphs: identifies the graphs that were run.
-        data: identifies the images, by SHA-256.
-        labelled: False: the labels in the arrays are the classes that the full network predicts in fp32.
-    """
-
-    precisions: Mapping[str, ExitArrays]
-    graphs: str
-    data: str
+    precisions: Mapping[str, ExitArrays]  # arrays by precision, `fp32` first, over the same images in the same order
+    graphs: str  # identifies the graphs that were run
+    data: str  # identifies the images, by SHA-256
     engine: str
-    labelled: bool = True
+    labelled: bool = True  # False: the labels in the arrays are the classes that the full network predicts in fp32
 
     @property
     def images(self) -> int:
@@ -56,11 +123,7 @@ class Outputs:
         return len(next(iter(self.precisions.values())).labels)
 
     def only(self, precisions: Sequence[str]) -> Outputs:
-        """In some precisions alone.
-
-        Raises:
-            CalibrationError: one of them is lacking.
-        """
+        """In some precisions alone; raises CalibrationError: one of them is lacking."""
         if lacking := [name for name in precisions if name not in self.precisions]:
             raise CalibrationError(
                 f"the outputs are of {', '.join(self.precisions)} and lack {', '.join(lacking)}: give the folder of "
@@ -85,42 +148,25 @@ def collect_outputs(
 ) -> Outputs:
     """Run every segment on every image, in some precisions, `fp32` among them, or in all of the bundle.
 
-    Raises:
-        BundleError: the bundle lacks one of the precisions.
-        ImageError: a file cannot be read.
-        CalibrationError: outputs that are not numbers.
+    Raises BundleError: the bundle lacks one of the precisions; ImageError: a file cannot be read; CalibrationError:
+    outputs that are not numbers.
     """
     names = sorted(precisions or bundle.manifest.precisions, key=lambda name: name != "fp32")
     nets = {name: compile_net(bundle, name, engine) for name in names}
-    found: dict[str, list[tuple[_Floats, _Floats]]] = {name: [] for name in names}
-    for start in range(0, len(images.files), _BATCH):
-        files = images.files[start : start + _BATCH]
-        pixels = np.stack([load_input(file, bundle.manifest.input, decode) for file in files])
-        for name, net in nets.items():
-            found[name].append(net.all_exits(pixels))
-        on_step(min(start + _BATCH, len(images.files)), len(images.files))
-    both = {
-        name: (np.concatenate([logits for logits, _ in each]), np.concatenate([gates for _, gates in each]))
-        for name, each in found.items()
-    }
+    both, _ = collect_exits(nets, images.files, on_step, decode)
     labels = both["fp32"][0][:, -1].argmax(axis=1).astype(np.int64) if images.labels is None else images.labels
-    for name, each in both.items():
-        finite = [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in each]
-        if len(bad := np.flatnonzero(~np.logical_and(*finite))):
+    arrays = {name: ExitArrays(*each, labels) for name, each in both.items()}
+    for name, each in arrays.items():
+        if len(bad := np.flatnonzero(~each.finite)):
             raise CalibrationError(
                 f"in {name} the network's output for {images.files[bad[0]]} is not a number (and for {len(bad) - 1} "
                 "others): export it again from a sound checkpoint"
             )
-    arrays = {name: ExitArrays(*each, labels) for name, each in both.items()}
     return Outputs(arrays, graphs_of(bundle), images.sha256, engine.name, images.labels is not None)
 
 
 def store_outputs(path: Path, outputs: Outputs) -> Path:
-    """Write outputs as one `.npz`.
-
-    Raises:
-        StorageError: no space or no permission.
-    """
+    """Write outputs as one `.npz`; raises StorageError: no space or no permission."""
     buffer = io.BytesIO()
     first = next(iter(outputs.precisions.values()))
     kind = _LABELLED if outputs.labelled else _UNLABELLED
@@ -134,8 +180,7 @@ def store_outputs(path: Path, outputs: Outputs) -> Path:
 def load_outputs(path: Path, bundle: Bundle) -> Outputs:
     """Read what `store_outputs` wrote, of a bundle whose graphs must have been run.
 
-    Raises:
-        CalibrationError: missing, damaged, or of another bundle.
+    Raises CalibrationError: missing, damaged, or of another bundle.
     """
     try:
         outputs = _read(path)
@@ -172,5 +217,5 @@ def _require_fit(outputs: Outputs, bundle: Bundle) -> None:
         fits = fits and each.logits.shape[1:] == shape and len(known) > 0 and bool(known.all())
     if not fits:
         raise CalibrationError("they do not fit the bundle's exits and classes")
-    if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in arrays.values()):
+    if not all(each.finite.all() for each in arrays.values()):
         raise CalibrationError("some logits or gates are not numbers")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
-from gfnet_dynn.calibration.fitting import fit, split
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.scores import SCORES, Score, by_score
+from gfnet_dynn.calibration.fitting import FIT_SHARE, fit, split
+from gfnet_dynn.exits import SCORES, ExitArrays, Score, by_score, softmax
 from gfnet_dynn.guarantees.budget import levels
 from gfnet_dynn.guarantees.paths import exits_along, values_at
 from gfnet_dynn.guarantees.risk import risk_of
-from gfnet_dynn.reporting.plot import new_figure, save_figure
+from gfnet_dynn.reporting.plot import new_figure
 from gfnet_dynn.uncertainty.intervals import Proportion
 from gfnet_dynn.uncertainty.reliability import Bin, equal_mass_error, fit_temperature, reliability_bins
 from gfnet_dynn.units import percent
@@ -29,23 +27,15 @@ _COLUMNS = 4
 
 @dataclass(frozen=True)
 class ExitReliability:
-    """Reliability of one exit, over images that its temperature was not fitted on, as if all took this exit.
-
-    Attributes:
-        error: expected calibration error, equal mass, 0 to 1.
-        brier: 0 to 2.
-        temperature: fitted on other images.
-        error_scaled: as `error`, with the temperature.
-        bins: points of the reliability plot, without it.
-    """
+    """Reliability of one exit, over images that its temperature was not fitted on, as if all took this exit."""
 
     name: str
     accuracy: Proportion
-    error: float
-    brier: float
-    temperature: float
-    error_scaled: float
-    bins: tuple[Bin, ...]
+    error: float  # expected calibration error, equal mass, 0 to 1
+    brier: float  # 0 to 2
+    temperature: float  # fitted on other images
+    error_scaled: float  # as `error`, with the temperature
+    bins: tuple[Bin, ...]  # points of the reliability plot, without it
 
 
 def exit_reliability(arrays: ExitArrays, manifest: Manifest, seed: int) -> tuple[ExitReliability, ...]:
@@ -71,13 +61,8 @@ def exit_reliability(arrays: ExitArrays, manifest: Manifest, seed: int) -> tuple
     return tuple(found)
 
 
-def draw_reliability(exits: Sequence[ExitReliability], path: Path) -> Path:
-    """Draw accuracy over confidence, one panel for each exit, with the standard error of each bin.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        StorageError: another suffix than .png, .svg or .pdf, or the file cannot be written.
-    """
+def draw_reliability(exits: Sequence[ExitReliability]) -> Any:
+    """Accuracy over confidence, one panel for each exit, with the standard error of each bin."""
     columns = min(_COLUMNS, len(exits))
     rows = -(-len(exits) // columns)
     figure = new_figure(_SIDE * columns, _SIDE * rows + 0.5)
@@ -89,7 +74,7 @@ def draw_reliability(exits: Sequence[ExitReliability], path: Path) -> Path:
     n = exits[0].accuracy.n
     figure.supxlabel(f"confidence, % (bins of equal mass, n = {n}, ± one standard error)", fontsize="small")
     figure.supylabel("accuracy, %", fontsize="small")
-    return save_figure(figure, path)
+    return figure
 
 
 def _draw(panel: Any, exit_: ExitReliability) -> None:
@@ -102,23 +87,14 @@ def _draw(panel: Any, exit_: ExitReliability) -> None:
     panel.set_title(f"{exit_.name}: {errors}", fontsize="small")
 
 
-FIT_SHARE = 0.3
-
-
 @dataclass(frozen=True)
 class Ranked:
-    """One score at one mean cost.
-
-    Attributes:
-        accuracy: at that cost, 0 to 1.
-        against_gate: that minus the accuracy of the learned gate.
-        standard_error: of that difference, over the images.
-    """
+    """One score at one mean cost."""
 
     score: Score
-    accuracy: float
-    against_gate: float
-    standard_error: float
+    accuracy: float  # at that cost, 0 to 1
+    against_gate: float  # that minus the accuracy of the learned gate
+    standard_error: float  # of that difference, over the images
 
 
 def rank_scores(

@@ -6,27 +6,26 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from unicodedata import category
 
 from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.bundle.manifest import FULL, OWN, Manifest
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.exits.scores import Score
+from gfnet_dynn.exits import Score
 from gfnet_dynn.guarantees.control import COUNTING, ZERO_OR_ONE, Method, RiskTarget, default_method
 from gfnet_dynn.guarantees.risk import RiskName
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.reporting.plot import FORMATS
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
-from gfnet_dynn.units import parse_share, percent
+from gfnet_dynn.units import percent, share_option
 
 Quantity = Literal["macs", "latency", "energy"]
 
 RISK_LIMIT, CONFIDENCE = 0.01, 0.95
 _UNPRINTABLE = ("Cc", "Cs")  # with one of these in its name, the bundle could not be read again
 _ENGINE = "Engine"
-_SHARE: dict[str, Any] = {"parse": parse_share, "metavar": "SHARE"}
 _risk, _budget = partial(option, None, panel="Risk"), partial(option, None, panel="Budget")
 _policy, _file = partial(option, panel="Exit policy"), partial(option, None, panel="Output", metavar="FILE")
 
@@ -47,8 +46,8 @@ class CalibrationRequest:
         "Risk to limit, against the fp32 full network: accuracy-drop; harmful-exits, images that it classifies "
         "correctly and the exit wrongly; disagreement, images of another class; or absolute: error, brier."
     )
-    risk_limit: float | None = _risk("Limit of the risk. [default: 1%]", **_SHARE)
-    confidence: float | None = _risk("Confidence level of the guarantee. [default: 95%]", **_SHARE)
+    risk_limit: float | None = share_option(None, "Limit of the risk. [default: 1%]", panel="Risk")
+    confidence: float | None = share_option(None, "Confidence level of the guarantee. [default: 95%]", panel="Risk")
     method: Method | None = _risk(
         "exact, betting, hoeffding-bentkus: with the confidence level; conformal: in expectation; naive: no guarantee. "
         "[default: exact where the risk counts images, else betting]"
@@ -65,9 +64,13 @@ class CalibrationRequest:
     per_exit: bool = _policy(
         False, "A threshold for each exit, instead of one for all; with a risk, where that costs less."
     )
-    coverage: float | None = _policy(None, "Add prediction sets with this coverage, such as 90%.", **_SHARE)
-    false_alarms: float | None = _policy(
-        None, 'Answer "unknown" for out-of-distribution images, with this false-alarm rate, such as 1%.', **_SHARE
+    coverage: float | None = share_option(
+        None, "Add prediction sets with this coverage, such as 90%.", panel="Exit policy"
+    )
+    false_alarms: float | None = share_option(
+        None,
+        'Answer "unknown" for out-of-distribution images, with this false-alarm rate, such as 1%.',
+        panel="Exit policy",
     )
     all_precisions: bool = _policy(
         False, "Cover every precision of the bundle, not only those that `classify` takes by default.", rare=True
@@ -173,7 +176,7 @@ class MonitorRequest:
         argument=True,
     )
     policy: str | None = option(None, "Exit policy of the bundle. [default: the bundle's default]")
-    significance_level: float = option(0.01, "Probability of reporting a shift where there is none.", **_SHARE)
+    significance_level: float = share_option(0.01, "Probability of reporting a shift where there is none.")
     seed: int = option(0, "Seed of the permutations.", rare=True)
     engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
     precision: PrecisionName = option("auto", "As for `classify`; auto: that of the logs.", panel=_ENGINE)

@@ -14,8 +14,8 @@ from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.reliability import ExitReliability, Ranked, draw_reliability, exit_reliability, rank_scores
 from gfnet_dynn.calibration.search import FoundPolicy
-from gfnet_dynn.exits.sweep import operate
-from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.exits import operate
+from gfnet_dynn.reporting.table import Plotted, Table
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 from gfnet_dynn.units import percent, points
 from gfnet_dynn.wording import counted
@@ -25,50 +25,32 @@ from gfnet_dynn.wording import counted
 class Expected:
     """The network by the policy in one precision, on the images that thresholds were tested on.
 
-    Attributes:
-        accuracy: with its interval; without labels, the agreement with the full network in fp32.
-        full_accuracy: of the full network in the same precision.
-        mean_mmacs: in millions.
-        mean_cost: in the unit of the costs; None: not known in this precision.
-        exit_shares: share of the images that takes each exit, [G + 1].
-        against_fp32: difference of the full networks' accuracies, over all calibration images; None for fp32.
-        policy_against_fp32: the same by the policy, over the tested images.
+    Without labels, accuracy is the agreement with the full network in fp32.
     """
 
     accuracy: Proportion
-    full_accuracy: Proportion
+    full_accuracy: Proportion  # of the full network in the same precision
     mean_mmacs: float
-    mean_cost: float | None
-    exit_shares: tuple[float, ...]
-    against_fp32: PairedDifference | None
-    policy_against_fp32: PairedDifference | None
+    mean_cost: float | None  # in the unit of the costs; None: not known in this precision
+    exit_shares: tuple[float, ...]  # share of the images that takes each exit, [G + 1]
+    against_fp32: PairedDifference | None  # of the full networks, over all calibration images; None for fp32
+    policy_against_fp32: PairedDifference | None  # the same by the policy, over the tested images
 
 
 @dataclass(frozen=True)
-class CalibrationResult(Tabular):
-    """All that a calibration found.
-
-    Attributes:
-        expected: by precision.
-        reliability: of each exit in fp32; empty without labels.
-        ranking: scores at the policy's mean cost; empty without labels, or where no image exits early.
-        macs: of each exit, in millions.
-        not_default: why the policy is not the bundle's default; None: it is.
-        not_covered: precisions of the bundle that the policy is not made for.
-        doubts: why the images may not be new to the network, though none was refused.
-        written: files, by what they hold.
-    """
+class CalibrationResult(Plotted):
+    """All that a calibration found."""
 
     found: FoundPolicy
-    expected: Mapping[str, Expected]
-    reliability: tuple[ExitReliability, ...]
-    ranking: tuple[Ranked, ...]
-    macs: tuple[float, ...]
+    expected: Mapping[str, Expected]  # by precision
+    reliability: tuple[ExitReliability, ...]  # of each exit in fp32; empty without labels
+    ranking: tuple[Ranked, ...]  # scores at the policy's mean cost; empty without labels, or where no image exits early
+    macs: tuple[float, ...]  # of each exit, in millions
     labelled: bool
-    not_default: str | None
-    not_covered: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
-    written: Mapping[str, Path] | None = None
+    not_default: str | None  # why the policy is not the bundle's default; None: it is
+    not_covered: tuple[str, ...] = ()  # precisions of the bundle that the policy is not made for
+    doubts: tuple[str, ...] = ()  # why the images may not be new to the network, though none was refused
+    written: Mapping[str, Path] | None = None  # files, by what they hold
 
     def tables(self) -> Sequence[Table]:
         """The policy in each precision, differences of the precisions, the exits, and the scores."""
@@ -101,9 +83,9 @@ class CalibrationResult(Tabular):
             lines.append(f"stored, but not the bundle's default: {self.not_default}")
         return lines
 
-    def plot(self, path: Path) -> Path:
-        """Draw the reliability of each exit; see `draw_reliability`."""
-        return draw_reliability(self.reliability, path)
+    def draw(self) -> Any:
+        """Reliability of each exit."""
+        return draw_reliability(self.reliability)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

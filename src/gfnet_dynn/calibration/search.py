@@ -10,22 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.calibration.fitting import Parts, Rows, divide, fit
+from gfnet_dynn.calibration.fitting import Parts, Rows, divide, fit, probabilities_at, with_sets_and_unknown
 from gfnet_dynn.calibration.outputs import Outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
-from gfnet_dynn.calibration.sets_and_unknown import probabilities_at, with_sets_and_unknown
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import first_exit
-from gfnet_dynn.exits.scores import UNFITTED, Fitted, by_score
-from gfnet_dynn.exits.sweep import OperatingPoint, operate
+from gfnet_dynn.exits import UNFITTED, ExitArrays, Fitted, OperatingPoint, by_score, first_exit, operate
 from gfnet_dynn.guarantees.budget import Costs, highest, last_in_time, levels, spend
 from gfnet_dynn.guarantees.control import Guarantee, RiskTarget, control, unused_level
 from gfnet_dynn.guarantees.paths import Path, by_deadline, greedy_path, same_for_all
 from gfnet_dynn.guarantees.risk import risk_of
+from gfnet_dynn.system.storage import to_json
 from gfnet_dynn.uncertainty.drift import Observations, Reference, reference_of
 from gfnet_dynn.wording import counted
 
@@ -34,19 +32,14 @@ _FEWEST_IMAGES = 3  # one for each purpose
 
 @dataclass(frozen=True)
 class FoundPolicy:
-    """A policy, and the images that its thresholds were tested on.
-
-    Attributes:
-        tested: by precision, the tested images with the policy's score as gates.
-        guarantee: the result of the risk's test; None where no risk was given.
-    """
+    """A policy, and the images that its thresholds were tested on."""
 
     request: CalibrationRequest
     costs: Costs
     policy: Policy
     parts: Parts
-    tested: Mapping[str, ExitArrays]
-    guarantee: Guarantee | None
+    tested: Mapping[str, ExitArrays]  # by precision, the tested images with the policy's score as gates
+    guarantee: Guarantee | None  # the result of the risk's test; None where no risk was given
 
     def point(self, precision: str) -> OperatingPoint:
         """The network by this policy on the tested images."""
@@ -61,8 +54,7 @@ class FoundPolicy:
 def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> FoundPolicy:
     """Find the policy, from the outputs in the precisions to cover; costs are in the unit of the request's budget.
 
-    Raises:
-        CalibrationError: the images cannot support the request, or the budget cannot be reached; says what would do.
+    Raises CalibrationError: the images cannot support the request, or the budget cannot be reached; says what would do.
     """
     reference = outputs.precisions["fp32"]
     _require_usable(outputs, request)
@@ -71,7 +63,8 @@ def find_policy(outputs: Outputs, request: CalibrationRequest, costs: Costs) -> 
     scored = {name: by_score(each, request.score, fitted) for name, each in outputs.precisions.items()}
     guarantee = None
     if target := request.target:
-        scaled = {name: _with_temperatures(each, fitted) for name, each in scored.items()}
+        # The Brier score depends on the temperatures of the delivered probabilities.
+        scaled = {name: replace(each, logits=fitted.scaled(slice(None), each.logits)) for name, each in scored.items()}
         guarantee, parts = _guarantee(scaled, parts, request, costs, target)
     thresholds = guarantee.thresholds if guarantee else _spend(scored, parts, request, costs)
     tested = {name: each.take(parts.test) for name, each in scored.items()}
@@ -139,14 +132,6 @@ def _guarantee(
     return (guarantee, alone) if cost(guarantee) <= cost(own) else (replace(own, target=target), parts)
 
 
-def _with_temperatures(arrays: ExitArrays, fitted: Fitted) -> ExitArrays:
-    """Logits at the temperatures of the delivered probabilities, on which the Brier score depends."""
-    if not fitted.temperatures:
-        return arrays
-    temperatures = np.array(fitted.temperatures, arrays.logits.dtype)[:, None]
-    return replace(arrays, logits=arrays.logits / temperatures)
-
-
 def _limited(scored: Mapping[str, ExitArrays], costs: Costs) -> list[ExitArrays]:
     """The precisions whose mean cost counts: the measured one, or all where costs are the same."""
     return [scored[costs.precision]] if costs.precision else list(scored.values())
@@ -191,8 +176,7 @@ def _spend(
 def _within_deadline(path: Path, request: CalibrationRequest, costs: Costs) -> Path:
     if request.p99_ms is None:
         return path
-    last = last_in_time(costs, request.p99_ms)
-    return path if last == path.shape[1] else by_deadline(path, last)
+    return by_deadline(path, last_in_time(costs, request.p99_ms))
 
 
 def _reference(arrays: ExitArrays, thresholds: tuple[float, ...], fitted: Fitted) -> Reference:
@@ -239,14 +223,6 @@ def _describe(
             "risk_on_calibration": guarantee.risk,
         }
     if request.budget is not None or request.p99_ms is not None:
-        described["budget"] = {
-            "quantity": costs.quantity,
-            "unit": costs.unit,
-            "mean": request.budget,
-            "p99": request.p99_ms,
-            "exits": list(costs.means),
-            "precision": costs.precision,
-            "source": costs.source,
-        }
+        described["budget"] = {**msgspec.json.decode(to_json(costs)), "mean": request.budget, "p99": request.p99_ms}
         conditions.append("each exit costs what was measured")
     return {**described, "conditions": conditions}

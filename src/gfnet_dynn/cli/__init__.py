@@ -1,1 +1,1 @@
-"""The command line: one small file for each verb; nothing imports it."""
+"""The command line: the verbs, and what they share; nothing imports it."""

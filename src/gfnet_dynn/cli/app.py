@@ -16,25 +16,22 @@ import click
 
 from gfnet_dynn import __version__
 from gfnet_dynn.cli.command import Group, command
-from gfnet_dynn.cli.streams import (
-    CLOSED_PIPE,
-    discard_output,
-    output_failure,
-    prepare_streams,
-    print_note,
-    silence_libraries,
-)
+from gfnet_dynn.cli.streams import discard_output, is_output_failure, prepare_streams, print_note, silence_libraries
 from gfnet_dynn.errors import GFNetDynnError, nearest
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 
 _NAME = "gfnet-dynn"
+_CLOSED_PIPE = 141  # what a shell gives for a process that SIGPIPE ended, as where the reader of a pipe has gone
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
     "Deploy": ("models", "classify", "export", "calibrate", "monitor", "bundle"),
     "Measure": ("cost", "benchmark"),
 }
-"""The verbs in the order of `--help`. Each is a function, or a `Group` named `app`, in the module of its name."""
+"""The verbs in the order of `--help`."""
+
+_MODULES = ("data", "train", "models", "classify", "bundle")
+"""Verbs with a module of their name: a function of that name, or a `Group` named `app`; others are in `verbs`."""
 
 VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)
 
@@ -55,17 +52,13 @@ class Program(Group):
         return next(title for title, verbs in PANELS.items() if name in verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one verb.
-
-        Raises:
-            UsageError: there is none of that name.
-        """
+        """Load one verb; raises UsageError: there is none of that name."""
         if cmd_name not in VERBS:
             if cmd_name.startswith("-"):
                 return None
             raise click.UsageError(f"no command '{cmd_name}': {nearest(cmd_name, VERBS)}", ctx)
         if cmd_name not in self.commands:
-            module = import_module(f"gfnet_dynn.cli.{cmd_name}")
+            module = import_module(f"gfnet_dynn.cli.{cmd_name if cmd_name in _MODULES else 'verbs'}")
             if hasattr(module, "app"):
                 self.add_command(module.app, cmd_name)
             else:
@@ -102,30 +95,28 @@ def run(program: Callable[[], object]) -> None:
 
 def _end(stop: BaseException) -> NoReturn:
     """The exit status of an interruption, or of output that cannot be written; anything else is raised again."""
-    if interruption := _interruption(stop):
-        if not isinstance(interruption, TrainingInterrupted):
-            print_note("interrupted")
-        sys.exit(130)
+    causes = [stop]  # click and rich exit silently where output fails
+    while earlier := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(earlier)
+    for cause in causes:
+        if isinstance(cause, KeyboardInterrupt):
+            if not isinstance(cause, TrainingInterrupted):
+                print_note("interrupted")
+            sys.exit(130)
     if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):  # as click leaves it where a pipe is closed
-        sys.exit(CLOSED_PIPE)
-    if (failure := output_failure(stop)) is None:
+        sys.exit(_CLOSED_PIPE)
+    failure = next(filter(is_output_failure, causes), None)
+    if not isinstance(failure, OSError):
         raise stop
     discard_output()
     if failure.errno == errno.EPIPE:
-        sys.exit(CLOSED_PIPE)
+        sys.exit(_CLOSED_PIPE)
     _end_with_error(f"cannot write the output: {failure.strerror}; free space, or send it elsewhere")
 
 
 def _end_with_error(message: str, *hints: str) -> NoReturn:
     print_note(*f"error: {message}".split("\n"), *hints)
     sys.exit(2)
-
-
-def _interruption(stop: BaseException | None) -> KeyboardInterrupt | None:
-    """The Ctrl-C that led to `stop`, if one did."""
-    while stop is not None and not isinstance(stop, KeyboardInterrupt):
-        stop = stop.__cause__ or stop.__context__
-    return stop
 
 
 def wait_politely() -> None:

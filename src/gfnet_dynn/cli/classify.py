@@ -76,7 +76,9 @@ def _writer(form: str, out: TextIO, top: int) -> Callable[[Prediction], None]:
         nonlocal begun
         if form == "csv":
             if not begun:
-                rows.writerow(_headings(len(prediction.ranked(top))))
+                count = len(prediction.ranked(top))
+                ranks = [f"{what}_{rank}" for rank in range(1, count + 1) for what in ("label", "probability")]
+                rows.writerow(["source", "exit", *ranks, "unknown", "prediction_set", "policy", "precision"])
             rows.writerow(_cells(prediction, top))
         else:
             out.write((json_line(prediction.to_dict(top)) if form == "json" else _text(prediction, top)) + "\n")
@@ -91,11 +93,6 @@ def _text(prediction: Prediction, top: int) -> str:
     unknown = "unknown, most similar to " if prediction.unknown else ""
     members = f"  set: {', '.join(map(printable, prediction.prediction_set))}" if prediction.prediction_set else ""
     return f"{printable(prediction.source)}: {unknown}{ranked}  ({prediction.exit}){members}"
-
-
-def _headings(top: int) -> list[str]:
-    ranks = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("label", "probability")]
-    return ["source", "exit", *ranks, "unknown", "prediction_set", "policy", "precision"]
 
 
 def _cells(prediction: Prediction, top: int) -> list[str]:

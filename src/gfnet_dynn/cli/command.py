@@ -82,7 +82,9 @@ def command(
             function(_build(request, values, preset(values) if preset else {}))
 
         params = [*_parameters(request, required=preset is None)]
-        params.append(_help_all(hidden=not any(getattr(each, "hidden", False) for each in params)))
+        more: dict[str, Any] = {"is_flag": True, "expose_value": False, "is_eager": True, "callback": _show_all}
+        more["hidden"] = not any(getattr(each, "hidden", False) for each in params)
+        params.append(click.Option(["--help-all"], help="Show rare options too.", **more))
         app.add_command(
             GroupedHelp(name, callback=run, params=params, help=function.__doc__, context_settings=CONTEXT_SETTINGS)
         )
@@ -120,11 +122,7 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic from click 8
         self._parse, self.name = parse, name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value from its text.
-
-        Raises:
-            UsageError: names the option and what is wrong.
-        """
+        """The value from its text; raises UsageError: names the option and what is wrong."""
         try:
             return self._parse(value) if isinstance(value, str) else value
         except GFNetDynnError as error:
@@ -212,8 +210,3 @@ def _show_all(context: click.Context, parameter: click.Parameter, asked: bool) -
                 each.hidden = each is parameter
         click.echo(context.get_help())
         context.exit()
-
-
-def _help_all(*, hidden: bool) -> click.Option:
-    more: dict[str, Any] = {"is_flag": True, "expose_value": False, "is_eager": True, "callback": _show_all}
-    return click.Option(["--help-all"], help="Show rare options too.", hidden=hidden, **more)

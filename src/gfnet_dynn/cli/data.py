@@ -25,8 +25,7 @@ def list_datasets(request: DataListRequest) -> None:
 @command(app, "download")
 def download(request: DataDownloadRequest) -> None:
     """Fetch a data set, verify it and put its images into train and val folders."""
-    from gfnet_dynn.cli.progress import ProgressBars
-    from gfnet_dynn.cli.terminal import Terminal
+    from gfnet_dynn.cli.terminal import ProgressBars, Terminal
     from gfnet_dynn.data.catalogue.download import download_dataset
 
     result = download_dataset(request, on_progress=ProgressBars(Terminal(stderr=True)))
@@ -44,8 +43,7 @@ class CheckOptions(DataCheckRequest):
 @command(app, "check")
 def check(options: CheckOptions) -> None:
     """Decode and compare every image; the exit status is 2 if there are problems."""
-    from gfnet_dynn.cli.progress import ProgressBars
-    from gfnet_dynn.cli.terminal import Terminal
+    from gfnet_dynn.cli.terminal import ProgressBars, Terminal
     from gfnet_dynn.system.storage import write_json
     from gfnet_dynn.workflows.datasets import check_dataset
 

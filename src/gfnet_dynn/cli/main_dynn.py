@@ -9,8 +9,8 @@ import click
 
 from gfnet_dynn.cli.app import run
 from gfnet_dynn.cli.command import command
-from gfnet_dynn.cli.evaluate import evaluate
 from gfnet_dynn.cli.train import show_training
+from gfnet_dynn.cli.verbs import evaluate
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.source import locate
 from gfnet_dynn.errors import OptionError

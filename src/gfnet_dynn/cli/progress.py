@@ -1,4 +1,4 @@
-"""Progress for the terminal: a bar while something runs, and one line for each epoch."""
+"""Progress of a training for the terminal: a bar while it runs, and one line for each epoch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
-from gfnet_dynn.cli.terminal import Terminal
+from gfnet_dynn.cli.terminal import Terminal, progress_bar
 from gfnet_dynn.runlayout import TITLES
 from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
 from gfnet_dynn.units import percent
@@ -19,31 +19,6 @@ from gfnet_dynn.wording import counted
 
 _WORK = {"backbone": 3, "warmup": 1, "joint": 3}
 """Cost of an image in each stage, in forward passes; a backward pass through the backbone counts two."""
-
-
-def _bar_on(console: Terminal) -> Progress:
-    """A progress bar with a field `note`; hidden where the output is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(15), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-class ProgressBars:
-    """Shows one bar for each piece of work; an `OnProgress`."""
-
-    def __init__(self, console: Terminal) -> None:
-        self._bar = _bar_on(console)
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, title: str, done: int, total: int) -> None:
-        """Move the bar of one piece of work; it is removed at its end."""
-        if title not in self._tasks:
-            self._tasks[title] = self._bar.add_task(title, total=total, note="")
-            self._bar.start()
-        self._bar.update(self._tasks[title], completed=done)
-        if done >= total:
-            self._bar.remove_task(self._tasks.pop(title))
-            if not self._tasks:
-                self._bar.stop()
 
 
 def _outliving_the_terminal(event: Callable[..., None]) -> Callable[..., None]:
@@ -69,7 +44,7 @@ class TrainingProgress(Reporter):
 
     def __init__(self, console: Terminal, clock: Callable[[], float] = time.perf_counter) -> None:
         self._console, self._clock = console, clock
-        self._bar = _bar_on(console)
+        self._bar = progress_bar(console)
         self._task: TaskID | None = None
         self._later: list[StageExtent] = []
         self._now = StageExtent("backbone", 0, 0)
@@ -111,8 +86,9 @@ class TrainingProgress(Reporter):
             self._bar.remove_task(self._task)
             self._task = None
         accuracies = "" if stage == "warmup" else f"  {_accuracies(metrics)}"
+        losses = " ".join(f"{name} {value:.3f}" for name, value in _below("loss/", metrics).items())
         self._console.print(
-            f"  epoch {epoch + 1:>3}/{self._now.epochs}  {_losses(metrics)}{accuracies}  "
+            f"  epoch {epoch + 1:>3}/{self._now.epochs}  loss {losses}{accuracies}  "
             f"{metrics.get('images_per_s', 0):.0f} img/s, {self._left()}",
             soft_wrap=True,
         )
@@ -139,11 +115,8 @@ class TrainingProgress(Reporter):
         seconds = (self._clock() - self._began) / max(self._done, 1)  # for one image, the selection split included
         own = max(0, (now.epochs - self._first_epoch) * now.images - self._done)
         later = sum(each.epochs * each.images * _WORK[each.name] for each in self._later) / _WORK[now.name]
-        return f"≤ {_duration(seconds * (own + later))} left for all stages"
-
-
-def _losses(metrics: Mapping[str, float]) -> str:
-    return "loss " + " ".join(f"{name} {value:.3f}" for name, value in _below("loss/", metrics).items())
+        left = str(timedelta(seconds=round(seconds * (own + later)))).removeprefix("0:").removeprefix("0")
+        return f"≤ {left} left for all stages"
 
 
 def _accuracies(metrics: Mapping[str, float]) -> str:
@@ -153,7 +126,3 @@ def _accuracies(metrics: Mapping[str, float]) -> str:
 
 def _below(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds))).removeprefix("0:").removeprefix("0")

@@ -12,9 +12,6 @@ from typing import TextIO
 
 from gfnet_dynn.display import printable
 
-CLOSED_PIPE = 141
-"""The exit status where the reader of a pipe has gone: what a shell gives for a process that SIGPIPE ended."""
-
 _FAILURES = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
@@ -50,13 +47,9 @@ def silence_libraries() -> None:
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
-def output_failure(stop: BaseException | None) -> OSError | None:
-    """The failed write to standard output that led to `stop`, if one did: click and rich exit silently then."""
-    while stop is not None:
-        if isinstance(stop, OSError) and stop.filename is None and stop.errno in _FAILURES:
-            return stop
-        stop = stop.__cause__ or stop.__context__
-    return None
+def is_output_failure(error: BaseException) -> bool:
+    """Whether a write to standard output has failed."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in _FAILURES
 
 
 def discard_output() -> None:

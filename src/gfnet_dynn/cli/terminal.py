@@ -1,4 +1,4 @@
-"""Results in the terminal: no number of a table is cut, whatever the width, and names steer nothing."""
+"""Results and progress in the terminal: no number of a table is cut, whatever the width, and names steer nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich import box
 from rich.align import Align
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -132,3 +133,28 @@ def _grid(columns: Sequence[_Column], chosen: Sequence[int], width: int) -> Grid
 def _safe(text: str, style: str = "") -> Text:
     """Without markup, and with control characters of names escaped."""
     return Text(printable(text), style=style)
+
+
+def progress_bar(console: Terminal) -> Progress:
+    """A progress bar with a field `note`; hidden where the output is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(15), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+class ProgressBars:
+    """Shows one bar for each piece of work; an `OnProgress`."""
+
+    def __init__(self, console: Terminal) -> None:
+        self._bar = progress_bar(console)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, title: str, done: int, total: int) -> None:
+        """Move the bar of one piece of work; it is removed at its end."""
+        if title not in self._tasks:
+            self._tasks[title] = self._bar.add_task(title, total=total, note="")
+            self._bar.start()
+        self._bar.update(self._tasks[title], completed=done)
+        if done >= total:
+            self._bar.remove_task(self._tasks.pop(title))
+            if not self._tasks:
+                self._bar.stop()

@@ -59,7 +59,7 @@ def train(options: TrainOptions) -> None:
         sys.stdout.write(f"recipe: {name}\n")
     run = show_training(options.request)
     if options.recipe.evaluate:
-        from gfnet_dynn.cli.evaluate import evaluate
+        from gfnet_dynn.cli.verbs import evaluate
         from gfnet_dynn.evaluation.request import EvaluationRequest
 
         evaluate(EvaluationRequest(subject=run, device=options.request.training.device))
@@ -68,8 +68,8 @@ def train(options: TrainOptions) -> None:
 def show_training(request: TrainRequest) -> Path:
     """Train, with progress, result and the next commands in the terminal; the folder of the run."""
     require_extra("training", "train")
-    from gfnet_dynn.cli.progress import ProgressBars, TrainingProgress
-    from gfnet_dynn.cli.terminal import Terminal
+    from gfnet_dynn.cli.progress import TrainingProgress
+    from gfnet_dynn.cli.terminal import ProgressBars, Terminal
     from gfnet_dynn.workflows.training import train as run_training
 
     console = Terminal()

@@ -96,7 +96,8 @@ def read_run(folder: Path) -> EvaluatedRun:
         record = json.loads(layout.record.read_text(encoding="utf-8"))
         evaluation = json.loads(layout.evaluation.read_text(encoding="utf-8"))
         data = evaluation["data"]
-        fingerprint = _fingerprint(layout.split, data["part"])
+        files = json.loads(layout.split.read_text(encoding="utf-8"))["parts"][data["part"]]
+        fingerprint = hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
         return EvaluatedRun(
             folder=folder,
             choices=_choices(record, evaluation),
@@ -135,11 +136,6 @@ def _choices(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         if start := distillation.get("teacher_start"):
             choices["teacher start"] = start[:8]
     return {key: "none" if value is None else str(value) for key, value in choices.items()}
-
-
-def _fingerprint(split_file: Path, part: str) -> str:
-    files = json.loads(split_file.read_text(encoding="utf-8"))["parts"][part]
-    return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
 
 
 def _train_seconds(metrics: Path) -> float:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.evaluation.comparison import Group, PolicyMeans
-from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
-from gfnet_dynn.reporting.table import Table, Tabular
+from gfnet_dynn.reporting.plot import draw_accuracies, new_figure
+from gfnet_dynn.reporting.table import Plotted, Table
 from gfnet_dynn.wording import counted
 
 SOURCES = {
@@ -32,7 +32,7 @@ _POLICIES = {"full": "s", "gates": "*", "max-softmax": "^"}
 
 
 @dataclass(frozen=True)
-class ReportResult(Tabular):
+class ReportResult(Plotted):
     """Evaluated runs in groups that differ in their seed alone, why other folders were skipped, files written."""
 
     groups: tuple[Group, ...]
@@ -60,12 +60,8 @@ class ReportResult(Tabular):
         """As JSON values: each group's figures, and the runs that they come from."""
         return {"sources": SOURCES, "groups": [_described(group) for group in self.groups], "skipped": self.skipped}
 
-    def plot(self, path: Path) -> Path:
-        """Draw accuracy with 95% intervals against mean MACs; raises MissingExtraError, StorageError."""
-        return save_figure(self.draw(), path)
-
     def draw(self) -> Any:
-        """The figure of `plot`."""
+        """Accuracy with 95% intervals against mean MACs."""
         figure = new_figure(9, 5 + 0.22 * len(self.groups))
         axes = figure.subplots()
         for index, group in enumerate(self.groups):

@@ -13,10 +13,17 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import Score, by_score
-from gfnet_dynn.exits.sweep import PLAIN_THRESHOLDS, THRESHOLDS, OperatingPoint, operate
+from gfnet_dynn.exits import (
+    NEVER,
+    PLAIN_THRESHOLDS,
+    THRESHOLDS,
+    ExitArrays,
+    OperatingPoint,
+    Score,
+    by_score,
+    operate,
+    softmax,
+)
 from gfnet_dynn.spec.network import InputSpec
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion, paired_difference
 
@@ -52,6 +59,10 @@ class ExitTimes:
     milliseconds: npt.NDArray[np.float64]
     setting: Mapping[str, Any]
 
+    def mean_ms(self, exits: npt.NDArray[np.intp]) -> float:
+        """Mean up to the exit that each of all images takes, [N]."""
+        return float(self.milliseconds[np.arange(len(self.rows)), exits[self.rows]].mean())
+
 
 @dataclass(frozen=True)
 class PolicyResult:
@@ -83,10 +94,9 @@ class Evaluator:
 
     def __init__(self, arrays: ExitArrays, subject: Subject, times: ExitTimes | None = None) -> None:
         """Keep the outputs; raises DataError if some are not finite numbers."""
-        finite = np.isfinite(arrays.logits).all(axis=(1, 2)) & np.isfinite(arrays.gates).all(axis=1)
-        if not finite.all():
+        if not arrays.finite.all():
             raise DataError(
-                f"the outputs of {subject.model} are not finite numbers for {int((~finite).sum())} of "
+                f"the outputs of {subject.model} are not finite numbers for {int((~arrays.finite).sum())} of "
                 f"{len(arrays.labels)} images: train or export it again"
             )
         self.arrays, self.subject, self.times = arrays, subject, times
@@ -116,14 +126,8 @@ class Evaluator:
             macro_f1=macro_f1(confusion),
             confusion=confusion,
             mean_macs=float(np.asarray(self.subject.exit_macs, np.float64)[point.exits].mean()),
-            latency_ms=self._mean_latency(point),
+            latency_ms=None if self.times is None else self.times.mean_ms(point.exits),
         )
-
-    def _mean_latency(self, point: OperatingPoint) -> float | None:
-        if self.times is None:
-            return None
-        exits = point.exits[self.times.rows]
-        return float(self.times.milliseconds[np.arange(len(exits)), exits].mean())
 
     def compare(self, result: PolicyResult, reference: PolicyResult) -> PairedDifference:
         """Accuracy of one policy less that of another, on the same images."""
@@ -136,19 +140,16 @@ class Evaluator:
 
     def mistakes(self, result: PolicyResult, files: Sequence[Path], limit: int) -> tuple[Mistake, ...]:
         """The wrongly classified images of all `files`, [N], the most confident ones first; at most `limit`."""
-        names, labels, found = self.subject.classes, self.arrays.labels, []
-        predictions = result.point.predictions
-        for row in np.flatnonzero(predictions != labels).tolist():
-            exit_index = int(result.point.exits[row])
-            probabilities = softmax(result.policy.fitted.scaled(exit_index, self.arrays.logits[row, exit_index]))
-            classes, confidence = (names[labels[row]], names[predictions[row]]), float(probabilities.max())
-            found.append(Mistake(files[row], *classes, confidence, self.subject.exits[exit_index]))
-        return tuple(sorted(found, key=lambda each: -each.confidence)[:limit])
-
-
-def timed_rows(count: int, wanted: int) -> npt.NDArray[np.intp]:
-    """Which of `count` images to time: `wanted` of them, evenly spread over the split and so over its classes."""
-    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(np.intp))
+        names, labels, point = self.subject.classes, self.arrays.labels, result.point
+        rows = np.flatnonzero(point.predictions != labels)
+        exits = point.exits[rows]
+        confidences = softmax(result.policy.fitted.scaled(exits, self.arrays.logits[rows, exits])).max(axis=1)
+        found = []
+        for place in np.argsort(-confidences, kind="stable")[:limit]:
+            row = rows[place]
+            classes = names[labels[row]], names[point.predictions[row]]
+            found.append(Mistake(files[row], *classes, float(confidences[place]), self.subject.exits[exits[place]]))
+        return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.errors import DataError, ImageError, nearest
-from gfnet_dynn.exits.arrays import ExitArrays
 from gfnet_dynn.images.files import find_classes
 from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.images.fit import decode_options, load_input
@@ -21,6 +20,8 @@ from gfnet_dynn.runtime.segments import SegmentedNet
 from gfnet_dynn.wording import counted, some
 
 _BATCH = 16
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -82,30 +83,34 @@ def seen_in_training(
     )
 
 
-def collect_from_files(
-    net: SegmentedNet,
-    images: LabelledFolder,
-    omit: Callable[[ImageError], None],
+def collect_exits(
+    nets: Mapping[str, SegmentedNet],
+    files: Sequence[Path],
     on_step: OnStep,
     decode: DecodeOptions = DEFAULT,
-) -> tuple[ExitArrays, tuple[Path, ...]]:
-    """The outputs of all exits for images from files, and the files of the N images that could be decoded.
+    omit: Callable[[ImageError], None] | None = None,
+) -> tuple[dict[str, tuple[Floats, Floats]], list[int]]:
+    """Run one or more networks of the same input on image files: all exits' logits and gates, by network.
 
-    `omit` is called with the error of each other one. Raises DataError if none could.
+    Also returns which of the files could be decoded, by index. `omit` is called with the error of each other one; by
+    default it is raised. Raises DataError if none can be decoded.
     """
-    outputs, rows, count = [], [], len(images.files)
-    for start in range(0, count, _BATCH):
-        stop, pixels = min(start + _BATCH, count), []
+    found: dict[str, list[tuple[Floats, Floats]]] = {name: [] for name in nets}
+    rows: list[int] = []
+    for start in range(0, len(files), _BATCH):
+        stop, pixels = min(start + _BATCH, len(files)), []
         for row in range(start, stop):
             try:
-                pixels.append(load_input(images.files[row], net.manifest.input, decode))
+                pixels.append(load_input(files[row], next(iter(nets.values())).manifest.input, decode))
                 rows.append(row)
             except ImageError as error:
+                if omit is None:
+                    raise
                 omit(error)
-        if pixels:
-            outputs.append(net.all_exits(np.stack(pixels)))
-        on_step(stop, count)
+        for name, net in nets.items() if pixels else ():
+            found[name].append(net.all_exits(np.stack(pixels)))
+        on_step(stop, len(files))
     if not rows:
-        raise DataError(f"none of the {count} images can be decoded, such as {images.files[0]}")
-    logits, gates = (np.concatenate(each) for each in zip(*outputs, strict=True))
-    return ExitArrays(logits, gates, images.labels[rows]), tuple(images.files[row] for row in rows)
+        raise DataError(f"none of the {len(files)} images can be decoded, such as {files[0]}")
+    joined = {name: [np.concatenate(each) for each in zip(*parts, strict=True)] for name, parts in found.items()}
+    return {name: (logits, gates) for name, (logits, gates) in joined.items()}, rows

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gfnet_dynn.data.scenes import Batch
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet
 
 

@@ -1,4 +1,4 @@
-"""Plots of an evaluation."""
+"""Further plots of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from gfnet_dynn.evaluation.result import EvaluationResult, threshold_text
-from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
-
-_SCORES = {"gate": ("learned gates, thresholds swept", "o-", "C0"), "max-softmax": ("max-softmax, swept", "^:", "C2")}
+from gfnet_dynn.reporting.plot import new_figure, save_figure
 
 
 def draw_evaluation(result: EvaluationResult, folder: Path) -> list[Path]:
@@ -18,33 +16,9 @@ def draw_evaluation(result: EvaluationResult, folder: Path) -> list[Path]:
 
     Raises MissingExtraError without matplotlib, StorageError if a file cannot be written.
     """
-    figures = {"accuracy_macs": draw_accuracy(result), "confusion": _confusion(result)}
+    figures = {"accuracy_macs": result.draw(), "confusion": _confusion(result)}
     figures |= {"exit_shares": _exit_shares(result)} if result.sweeps else {}
     return [save_figure(figure, folder / f"{name}.png") for name, figure in figures.items()]
-
-
-def draw_accuracy(result: EvaluationResult) -> Any:
-    """Accuracy with 95% intervals against mean MACs: each exit, the policies, and the sweeps where there are any."""
-    figure = new_figure(6.8, 5.4)
-    axes = figure.subplots()
-    exit_mmacs = [macs / 1e6 for macs in result.subject.exit_macs]
-    draw_accuracies(axes, exit_mmacs, result.exit_accuracy, "s--", color="0.55", label="all images at one exit")
-    for score, swept in result.sweeps.items():
-        label, style, colour = _SCORES[score]
-        points = sorted(swept, key=lambda each: each.mean_macs)
-        mmacs, accuracies = [each.mean_macs / 1e6 for each in points], [each.accuracy for each in points]
-        draw_accuracies(axes, mmacs, accuracies, style, color=colour, label=label)
-    for index, (name, each) in enumerate(result.policies.items()):
-        label = f"policy {name}"
-        colour = f"C{(3 + index) % 10}"
-        draw_accuracies(
-            axes, [each.mean_macs / 1e6], [each.accuracy], "*", color=colour, label=label, markersize=13, zorder=3
-        )
-    axes.set(xlabel="mean MACs of an image (millions, counted)", ylabel="top-1 accuracy (%), 95% interval")
-    figure.suptitle(result.title, fontsize=10, wrap=True)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
-    return figure
 
 
 def _exit_shares(result: EvaluationResult) -> Any:

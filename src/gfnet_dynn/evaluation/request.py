@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
-from gfnet_dynn.options import flag, lenient, option
+from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.reporting.contact_sheet import require_sheet_format
 from gfnet_dynn.runtime.request import EngineName, PrecisionName
 from gfnet_dynn.spec.backbone import ExitPooling
 from gfnet_dynn.spec.network import parse_exits
-from gfnet_dynn.units import parse_share
+from gfnet_dynn.units import share_option
 
-_RUN, _BUNDLE, _DATA, _PUBLISHED = "A run", "A bundle", "Other data than those of the run", "A published .pth file"
+_DATA = "Other data than those of the run"
+_run, _bundle = partial(option, panel="A run"), partial(option, panel="A bundle")
+_data, _published = partial(option, panel=_DATA, rare=True), partial(option, panel="A published .pth file", rare=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,49 +39,35 @@ class EvaluationRequest:
     )
     mistakes: Path | None = option(None, "Picture of the most confident mistakes, such as mistakes.png.")
     threads: int | None = option(None, "Processor threads. [default: the engine's choice]")
-    policy: str | None = option(
-        None, "Exit policy of the detailed tables. [default: the bundle's default]", panel=_BUNDLE
+    policy: str | None = _bundle(None, "Exit policy of the detailed tables. [default: the bundle's default]")
+    engine: EngineName = _bundle("onnxruntime", "Inference engine; openvino is an extra.")
+    precision: PrecisionName = _bundle("auto", "auto: as `classify` chooses.")
+    data_path: Path | None = _run(None, "Folder of the data set. [default: as in training]")
+    device: Literal["auto", "cpu", "cuda", "mps"] = _run("auto", "Where torch runs.")
+    latency_images: int = _run(48, "Images to time at batch 1; 0: no timing.")
+    latency_repeats: int = _run(3, "Rounds of timing; the median counts.")
+    data_set: str | None = _data(None, "Name of the data set; see `data list`.")
+    dataset_config: Path | None = _data(None, "TOML file that describes the data set.")
+    input_size: int | None = _data(None, "Side of the input in pixels. [default: as in training]")
+    pad: bool = _data(False, "Pad the input to whole patches by reflection.")
+    split_seed: int | None = _data(None, "Seed of the split.")
+    split_ratio: float | None = share_option(
+        None, "Share of a random-split data set for training and selection.", panel=_DATA, rare=True
     )
-    engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_BUNDLE)
-    precision: PrecisionName = option("auto", "auto: as `classify` chooses.", panel=_BUNDLE)
-    data_path: Path | None = option(None, "Folder of the data set. [default: as in training]", panel=_RUN)
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where torch runs.", panel=_RUN)
-    latency_images: int = option(48, "Images to time at batch 1; 0: no timing.", panel=_RUN)
-    latency_repeats: int = option(3, "Rounds of timing; the median counts.", panel=_RUN)
-    data_set: str | None = option(None, "Name of the data set; see `data list`.", panel=_DATA, rare=True)
-    dataset_config: Path | None = option(None, "TOML file that describes the data set.", panel=_DATA, rare=True)
-    input_size: int | None = option(
-        None, "Side of the input in pixels. [default: as in training]", panel=_DATA, rare=True
+    selection_share: float | None = share_option(
+        None, "Share of the training images for selection.", panel=_DATA, rare=True
     )
-    pad: bool = option(False, "Pad the input to whole patches by reflection.", panel=_DATA, rare=True)
-    split_seed: int | None = option(None, "Seed of the split.", panel=_DATA, rare=True)
-    split_ratio: float | None = option(
-        None,
-        "Share of a random-split data set for training and selection.",
-        panel=_DATA,
-        rare=True,
-        parse=parse_share,
-        metavar="SHARE",
+    on_bad_image: Literal["refuse", "skip"] = _data("refuse", "What to do with files that cannot be decoded.")
+    model: str | None = _published(None, "Network. [default: gfnet-192x12]")
+    exits: tuple[int, ...] | None = _published(
+        None, "Blocks with exits, such as 3,5,7,9.", parse=parse_exits, metavar="BLOCKS"
     )
-    selection_share: float | None = option(
-        None, "Share of the training images for selection.", panel=_DATA, rare=True, parse=parse_share, metavar="SHARE"
-    )
-    on_bad_image: Literal["refuse", "skip"] = option(
-        "refuse", "What to do with files that cannot be decoded.", panel=_DATA, rare=True
-    )
-    model: str | None = option(None, "Network. [default: gfnet-192x12]", panel=_PUBLISHED, rare=True)
-    exits: tuple[int, ...] | None = option(
-        None, "Blocks with exits, such as 3,5,7,9.", panel=_PUBLISHED, rare=True, parse=parse_exits, metavar="BLOCKS"
-    )
-    exit_pooling: ExitPooling | None = option(None, "Pooling of the exits.", panel=_PUBLISHED, rare=True)
+    exit_pooling: ExitPooling | None = _published(None, "Pooling of the exits.")
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
-        if self.latency_images < 0 or self.latency_repeats < 1:
-            raise OptionError(
-                "--latency-images must be at least 0 and --latency-repeats at least 1, not "
-                f"{self.latency_images} and {self.latency_repeats}"
-            )
+        require(self, ("latency_images",), lambda count: count >= 0, "be at least 0")
+        require(self, ("latency_repeats",), lambda count: count >= 1, "be at least 1")
         if self.mistakes is not None:
             require_sheet_format(self.mistakes)
         if self.is_bundle and self.images is None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Mistake, PolicyResult, Subject, class_scores
-from gfnet_dynn.exits.rule import NEVER
-from gfnet_dynn.exits.scores import Score
-from gfnet_dynn.reporting.table import Table, Tabular, number
+from gfnet_dynn.exits import NEVER, Score
+from gfnet_dynn.reporting.plot import draw_accuracies, new_figure
+from gfnet_dynn.reporting.table import Plotted, Table, number
 from gfnet_dynn.uncertainty.intervals import PairedDifference, Proportion
 from gfnet_dynn.units import percent, points
 
@@ -47,8 +48,11 @@ DEFINITIONS = {
 }
 
 
+_SCORES = {"gate": ("learned gates, thresholds swept", "o-", "C0"), "max-softmax": ("max-softmax, swept", "^:", "C2")}
+
+
 @dataclass(frozen=True)
-class EvaluationResult(Tabular):
+class EvaluationResult(Plotted):
     """A network judged on images that nothing was chosen on."""
 
     subject: Subject
@@ -64,16 +68,19 @@ class EvaluationResult(Tabular):
     files: tuple[Path, ...] = ()  # that were written
 
     @classmethod
-    def of(cls, evaluator: Evaluator, policies: Mapping[str, PolicyResult], **more: Any) -> EvaluationResult:
-        """Gather what an evaluator found; `full` is among the policies."""
-        differences = {name: evaluator.compare(each, policies["full"]) for name, each in policies.items()}
+    def of(
+        cls, evaluator: Evaluator, policies: Iterable[Policy], files: Sequence[Path], mistakes: int = 24, **more: Any
+    ) -> EvaluationResult:
+        """Judge policies, the default first and `full` among them, and keep so many mistakes of the default."""
+        found = {each.name: evaluator.judge(each) for each in policies}
         return cls(
             subject=evaluator.subject,
             images=len(evaluator.arrays.labels),
             exit_accuracy=evaluator.exit_accuracies(),
-            policies=policies,
-            differences=differences,
+            policies=found,
+            differences={name: evaluator.compare(each, found["full"]) for name, each in found.items()},
             times=evaluator.times,
+            mistakes=evaluator.mistakes(next(iter(found.values())), files, mistakes),
             **more,
         )
 
@@ -170,12 +177,28 @@ class EvaluationResult(Tabular):
             )
         return [*found, *self.remarks]
 
-    def plot(self, path: Path) -> Path:
-        """Draw accuracy with 95% intervals against mean MACs; raises MissingExtraError, StorageError."""
-        from gfnet_dynn.evaluation.plots import draw_accuracy  # noqa: PLC0415 # imports this module
-        from gfnet_dynn.reporting.plot import save_figure  # noqa: PLC0415
-
-        return save_figure(draw_accuracy(self), path)
+    def draw(self) -> Any:
+        """Accuracy with 95% intervals against mean MACs: each exit, the policies, and the sweeps if there are any."""
+        figure = new_figure(6.8, 5.4)
+        axes = figure.subplots()
+        exit_mmacs = [macs / 1e6 for macs in self.subject.exit_macs]
+        draw_accuracies(axes, exit_mmacs, self.exit_accuracy, "s--", color="0.55", label="all images at one exit")
+        for score, swept in self.sweeps.items():
+            label, style, colour = _SCORES[score]
+            rising = sorted(swept, key=lambda each: each.mean_macs)
+            mmacs, accuracies = [each.mean_macs / 1e6 for each in rising], [each.accuracy for each in rising]
+            draw_accuracies(axes, mmacs, accuracies, style, color=colour, label=label)
+        for index, (name, each) in enumerate(self.policies.items()):
+            label = f"policy {name}"
+            colour = f"C{(3 + index) % 10}"
+            draw_accuracies(
+                axes, [each.mean_macs / 1e6], [each.accuracy], "*", color=colour, label=label, markersize=13, zorder=3
+            )
+        axes.set(xlabel="mean MACs of an image (millions, counted)", ylabel="top-1 accuracy (%), 95% interval")
+        figure.suptitle(self.title, fontsize=10, wrap=True)
+        axes.grid(alpha=0.3)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+        return figure
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the definition of each number."""

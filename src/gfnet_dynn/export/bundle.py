@@ -23,7 +23,7 @@ from gfnet_dynn.errors import ExportError, SpecError
 from gfnet_dynn.evaluation.evaluation import Evaluator, PolicyResult, Subject
 from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.evaluation.result import describe_policy
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.export.compact import compact_weights
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, segment_arrays
 from gfnet_dynn.export.quantise import quantise_segments

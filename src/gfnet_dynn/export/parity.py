@@ -12,8 +12,7 @@ from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.outputs import collect
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import first_exit
+from gfnet_dynn.exits import ExitArrays, first_exit
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.runtime.segments import Images, SegmentedNet
 from gfnet_dynn.spec.network import InputSpec

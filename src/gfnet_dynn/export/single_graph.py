@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ExportError
-from gfnet_dynn.exits.scores import Score
+from gfnet_dynn.exits import Score
 from gfnet_dynn.export.bundle import Exported
 from gfnet_dynn.export.parity import TOLERANCE
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER, ExitArrays
 from gfnet_dynn.guarantees.paths import Path, exits_along, same_for_all
 
 _MOST_STEPS = 2000
@@ -23,23 +22,14 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The cost of each exit.
+    """The cost of each exit."""
 
-    Attributes:
-        quantity: such as `latency`.
-        unit: such as `ms`.
-        means: of each exit, [G + 1], ascending.
-        worst: the 99th percentile of each exit, [G + 1]; None where only means are known.
-        source: how they were determined.
-        precision: in which they were measured; None: they are the same in every precision.
-    """
-
-    quantity: str
-    unit: str
-    means: tuple[float, ...]
-    worst: tuple[float, ...] | None
-    source: str
-    precision: str | None = None
+    quantity: str  # such as `latency`
+    unit: str  # such as `ms`
+    means: tuple[float, ...]  # of each exit, [G + 1], ascending
+    worst: tuple[float, ...] | None  # the 99th percentile of each exit, [G + 1]; None where only means are known
+    source: str  # how they were determined
+    precision: str | None = None  # in which they were measured; None: they are the same in every precision
 
     def __post_init__(self) -> None:
         # Measured times of neighbouring exits may be in the wrong order.
@@ -52,10 +42,8 @@ def require_in_reach(
 ) -> None:
     """Refuse a mean budget or a deadline for the 99th percentile, in the unit of the costs, that no setting keeps.
 
-    The smallest mean of any setting is by default that of the cheapest exit.
-
-    Raises:
-        CalibrationError: one of the two cannot be reached, or no percentiles are known for the deadline.
+    The smallest mean of any setting is by default that of the cheapest exit. Raises CalibrationError: one of the two
+    cannot be reached, or no percentiles are known for the deadline.
     """
     if deadline is not None:
         last_in_time(costs, deadline)
@@ -75,10 +63,8 @@ def highest(budget: float) -> float:
 def last_in_time(costs: Costs, deadline: float) -> int:
     """The last exit whose 99th percentile is within a deadline, 0 to G.
 
-    Images that exit there or earlier exceed the deadline as rarely as these percentiles hold for a frame.
-
-    Raises:
-        CalibrationError: not even the first exit is in time, or no percentiles are known.
+    Images that exit there or earlier exceed the deadline as rarely as these percentiles hold for a frame. Raises
+    CalibrationError: not even the first exit is in time, or no percentiles are known.
     """
     if costs.worst is None:
         raise CalibrationError(f"a deadline needs the 99th percentile of each exit's {costs.quantity}: {costs.source}")
@@ -92,16 +78,13 @@ def last_in_time(costs: Costs, deadline: float) -> int:
 
 
 def spend(variants: Sequence[ExitArrays], costs: Costs, budget: float, path: Path | None = None) -> tuple[float, ...]:
-    """The thresholds that spend most of a mean budget without exceeding it.
+    """The thresholds that spend most of a mean budget, in the unit of the costs, without exceeding it.
 
-    Args:
-        variants: confidence scores as gates, of each precision over the same images; the most expensive one counts.
-        costs: of each exit.
-        budget: largest mean over the images, in their unit.
-        path: thresholds towards cheaper ones, [T, G]; by default one for all exits, at every value of the scores.
+    The variants are the precisions over the same images, with confidence scores as gates; the most expensive one
+    counts. The path has thresholds towards cheaper ones, [T, G]; by default one for all exits, at every value of the
+    scores.
 
-    Raises:
-        CalibrationError: the budget is below the cost of the cheapest setting.
+    Raises CalibrationError: the budget is below the cost of the cheapest setting.
     """
     steps, prices = (levels(variants) if path is None else path), np.array(costs.means)
     means = np.concatenate(

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError, OptionError
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.guarantees.paths import Path, exits_along, same_for_all, values_at
 from gfnet_dynn.guarantees.risk import Losses, Risk, RiskName, betting_p, exact_p, hoeffding_bentkus_p, risk_of
 from gfnet_dynn.units import percent
@@ -89,20 +89,13 @@ class RiskTarget:
 
 @dataclass(frozen=True)
 class Guarantee:
-    """Thresholds that keep a target.
-
-    Attributes:
-        thresholds: of each early exit, [G].
-        risk: mean loss on the calibration images; the largest of the precisions.
-        mean_cost: on them, in the unit of the costs; the largest of the precisions.
-        images: n.
-    """
+    """Thresholds that keep a target."""
 
     target: RiskTarget
-    thresholds: tuple[float, ...]
-    risk: float
-    mean_cost: float
-    images: int
+    thresholds: tuple[float, ...]  # of each early exit, [G]
+    risk: float  # mean loss on the calibration images; the largest of the precisions
+    mean_cost: float  # on them, in the unit of the costs; the largest of the precisions
+    images: int  # n
 
 
 def control(
@@ -113,21 +106,17 @@ def control(
 ) -> Guarantee:
     """Find the cheapest thresholds that keep a target.
 
-    Args:
-        precisions: all exits over calibration images, on which nothing was trained or chosen; of one network, or by
-            name of each precision to cover, over the same images. The full network of the first, fp32, is the reference
-            of risks.
-        costs: cost up to and including each exit, [G + 1], ascending, in any unit.
-        target: the risk and its limit.
-        path: thresholds towards cheaper ones, [T, G], fixed without these images; by default the same for all exits.
+    The precisions are all exits over calibration images, on which nothing was trained or chosen: of one network, or by
+    name of each precision to cover; the full network of the first, fp32, is the reference of risks. Costs are of each
+    exit, [G + 1], ascending, in any unit. The path has thresholds towards cheaper ones, [T, G], fixed without these
+    images; by default the same for all exits.
 
-    Raises:
-        CalibrationError: logits or gates are not numbers, or the images cannot support the target; says how many would,
-            and in which precision.
+    Raises CalibrationError: logits or gates are not numbers, or the images cannot support the target; says how many
+    would, and in which precision.
     """
     named = {"": precisions} if isinstance(precisions, ExitArrays) else dict(precisions)
     networks = list(named.values())
-    if not all(np.isfinite(each.logits).all() and np.isfinite(each.gates).all() for each in networks):
+    if not all(each.finite.all() for each in networks):
         raise CalibrationError("some logits or gates of the calibration images are not numbers: check the network")
     steps, best = same_for_all(networks[0].gates.shape[1]) if path is None else path, None
     prices = np.asarray(costs, np.float64)
@@ -209,8 +198,7 @@ def p_values(losses: Losses, risk: Risk, target: RiskTarget) -> npt.NDArray[np.f
 def images_needed(risk: Risk, target: RiskTarget) -> int:
     """The fewest images with which the target can be kept at all: if no image loses anything.
 
-    Raises:
-        CalibrationError: no number that one could gather.
+    Raises CalibrationError: no number that one could gather.
     """
 
     def enough(count: int) -> bool:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.exits.arrays import ExitArrays
-from gfnet_dynn.exits.rule import NEVER
+from gfnet_dynn.exits import NEVER, ExitArrays
 from gfnet_dynn.guarantees.risk import Risk
 
 Path = npt.NDArray[np.float64]
@@ -65,13 +64,8 @@ def greedy_path(arrays: ExitArrays, risk: Risk, costs: Sequence[float]) -> Path:
     The saving is computed at every lower level of an exit's score, not at the next alone: a few confident errors of an
     exit must not hide the images below them. The threshold then falls level by level to the best of these.
 
-    Args:
-        arrays: confidence scores as gates, [N, G], over images that nothing will be tested on.
-        risk: its losses on those images.
-        costs: cost up to and including each exit, [G + 1], ascending, in any unit.
-
-    Returns:
-        [T, G], from no early exit to the first exit for all images.
+    The path, [T, G], goes from no early exit to the first exit for all images. The arrays, with scores as gates, and
+    their risk are of images that nothing will be tested on; costs are of each exit, [G + 1], ascending, in any unit.
     """
     gates, price = arrays.gates.astype(np.float64), np.asarray(costs, np.float64) / costs[-1]
     count, num_gates = gates.shape

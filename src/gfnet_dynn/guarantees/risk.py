@@ -16,38 +16,27 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gfnet_dynn.exits.arrays import ExitArrays, softmax
+from gfnet_dynn.exits import ExitArrays, softmax
 
 RiskName = Literal["accuracy-drop", "harmful-exits", "error", "disagreement", "brier"]
 
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """A loss of each image at each exit, whose mean is the risk.
+    """A loss of each image at each exit, whose mean is the risk."""
 
-    Attributes:
-        losses: [N, G + 1].
-        low: least possible loss.
-        high: largest possible loss.
-    """
-
-    losses: npt.NDArray[np.float64]
-    low: float
-    high: float
+    losses: npt.NDArray[np.float64]  # [N, G + 1]
+    low: float  # least possible loss
+    high: float  # largest possible loss
 
 
 def risk_of(arrays: ExitArrays, name: RiskName, reference: ExitArrays | None = None) -> Risk:
-    """The losses of one risk against a reference network.
+    """The losses of one risk, in any precision, against the final exit of a reference: fp32 over the same N images.
 
     `accuracy-drop`: 1 where the reference is correct and the exit wrong, −1 where it is the other way round; the mean
     is the drop of accuracy. `harmful-exits`: 1 in the first case alone, so it is never below the accuracy drop.
     `error`: 1 where the exit is wrong. `disagreement`: 1 where its class is not the reference's. `brier`: squared
-    distance of its probabilities from the label, 0 to 2.
-
-    Args:
-        arrays: all exits over N images, in any precision.
-        name: which risk.
-        reference: its final exit is compared with: fp32 over the same images; by default `arrays`.
+    distance of its probabilities from the label, 0 to 2. By default the arrays themselves are the reference.
     """
     full, correct = arrays if reference is None else reference, arrays.correct
     full_correct = full.correct[:, -1:]
@@ -59,13 +48,9 @@ def risk_of(arrays: ExitArrays, name: RiskName, reference: ExitArrays | None = N
         return Risk((~correct).astype(np.float64), 0, 1)
     if name == "disagreement":
         return Risk((arrays.predictions != full.predictions[:, -1:]).astype(np.float64), 0, 1)
-    return Risk(_brier(arrays), 0, 2)
-
-
-def _brier(arrays: ExitArrays) -> npt.NDArray[np.float64]:
     probabilities = softmax(arrays.logits)
     of_label = np.take_along_axis(probabilities, arrays.labels[:, None, None], axis=2)[:, :, 0]
-    return np.asarray((probabilities**2).sum(axis=2) - 2 * of_label + 1)
+    return Risk((probabilities**2).sum(axis=2) - 2 * of_label + 1, 0, 2)
 
 
 Losses = npt.NDArray[np.floating]
@@ -96,12 +81,9 @@ def hoeffding_bentkus_p(losses: Losses, limit: float) -> PValues:
 def betting_p(losses: Losses, limit: float, alpha: float) -> PValues:
     """1 / the largest capital of a gambler who bets that the mean is below the limit; small where losses vary little.
 
-    Losses are taken in an order drawn with a fixed seed, as files come sorted by class and bets depend on the past.
-
-    Args:
-        losses: [N, T], from 0 to 1.
-        limit: of the mean, in (0, 1).
-        alpha: significance level for which the bets are tuned; the p-value is valid at every level.
+    Losses are [N, T] from 0 to 1, the limit is in (0, 1). They are taken in an order drawn with a fixed seed, as files
+    come sorted by class and bets depend on the past. The bets are tuned for significance level `alpha`; the p-value is
+    valid at every level.
     """
     count = len(losses)
     ordered = losses[np.random.default_rng(_ORDER_SEED).permutation(count)].astype(np.float64)

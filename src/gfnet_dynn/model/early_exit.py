@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from gfnet_dynn.exits.rule import per_exit, should_exit
+from gfnet_dynn.exits import per_exit, should_exit
 from gfnet_dynn.model.backbone import Backbone, linear_macs
 from gfnet_dynn.model.efficientnet_lite import EfficientNetLite, Hybrid
 from gfnet_dynn.model.gfnet import GFNet, init_weights

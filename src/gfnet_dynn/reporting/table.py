@@ -6,9 +6,10 @@ import html
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from gfnet_dynn.reporting.plot import to_svg
+from gfnet_dynn.reporting.plot import save_figure, to_svg
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -76,15 +77,28 @@ class Tabular(ABC):
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes())
-        return "\n".join([*(table.to_html() for table in self.tables()), f"<ul>{notes}</ul>" if notes else ""])
+        return "\n".join([*(table.to_html() for table in self.tables()), self._notes_html()])
+
+    def _notes_html(self) -> str:
+        items = "".join(f"<li>{html.escape(note)}</li>\n" for note in self.notes())
+        return f"<ul>{items}</ul>" if items else ""
 
 
-def html_page(title: str, tables: Sequence[Table], figures: Sequence[Any] = (), notes: Sequence[str] = ()) -> bytes:
-    """Tables, figures of matplotlib as SVG, and notes below a heading, in UTF-8; texts are escaped."""
-    items = "".join(f"<li>{html.escape(note)}</li>\n" for note in notes)
-    parts = [*(table.to_html() for table in tables), *map(to_svg, figures), f"<ul>{items}</ul>" if items else ""]
-    return _PAGE.format(title=html.escape(title), body="\n".join(parts)).encode(errors="replace")
+class Plotted(Tabular):
+    """A result that is also drawn; all this raises MissingExtraError without matplotlib."""
+
+    @abstractmethod
+    def draw(self) -> Any:
+        """Its main figure, of matplotlib."""
+
+    def plot(self, path: Path) -> Path:
+        """Write the figure in the format of the suffix; raises StorageError for an unknown one or a failed write."""
+        return save_figure(self.draw(), path)
+
+    def to_html(self, title: str) -> bytes:
+        """A page in UTF-8 with the tables, the figure as SVG and the notes below a heading; texts are escaped."""
+        parts = [*(table.to_html() for table in self.tables()), to_svg(self.draw()), self._notes_html()]
+        return _PAGE.format(title=html.escape(title), body="\n".join(parts)).encode(errors="replace")
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.exits.arrays import softmax
+from gfnet_dynn.exits import softmax
 from gfnet_dynn.uncertainty.conformal import familiarity, is_unknown, prediction_sets
 
 

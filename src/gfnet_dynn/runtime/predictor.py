@@ -19,7 +19,7 @@ from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ImageError
-from gfnet_dynn.exits.rule import per_exit
+from gfnet_dynn.exits import per_exit
 from gfnet_dynn.images.fit import fit, load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, EngineOptions, default_threads, make_engine

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import BundleError, ImageError
-from gfnet_dynn.exits.rule import per_exit, should_exit
-from gfnet_dynn.exits.scores import score_at
+from gfnet_dynn.exits import per_exit, score_at, should_exit
 from gfnet_dynn.runtime.engine import Array, Engine, Graph, Port
 
 Images = npt.NDArray[np.uint8]

@@ -36,10 +36,7 @@ Floats = npt.NDArray[np.floating]
 def conformal_quantile(scores: Floats, coverage: float) -> float:
     """The ⌈(n + 1) · coverage⌉-th smallest of n scores: a new one is no larger with probability `coverage` or more.
 
-    `ALL_CLASSES` where n is below `images_needed`.
-
-    Raises:
-        CalibrationError: a score is not a number.
+    `ALL_CLASSES` where n is below `images_needed`. Raises CalibrationError: a score is not a number.
     """
     if not np.isfinite(scores).all():
         raise CalibrationError("some scores of the calibration images are not numbers: check the network")
@@ -50,19 +47,11 @@ def conformal_quantile(scores: Floats, coverage: float) -> float:
 def per_exit_quantiles(
     scores: Floats, exits: npt.NDArray[np.integer], num_exits: int, coverage: float
 ) -> npt.NDArray[np.float64]:
-    """A `conformal_quantile` for each exit, from the images that take it, so that the guarantee holds at each exit.
+    """A `conformal_quantile` for each exit, [G + 1], from the images that take it, so the guarantee holds at each exit.
 
-    Args:
-        scores: of n calibration images, [n].
-        exits: the exit that each takes, 0 to G, [n].
-        num_exits: G + 1.
-        coverage: in (0, 1).
+    Scores of n calibration images, [n], and the exit that each takes, 0 to G, [n].
 
-    Returns:
-        [G + 1].
-
-    Raises:
-        CalibrationError: a score is not a number.
+    Raises CalibrationError: a score is not a number.
     """
     return np.array([conformal_quantile(scores[exits == index], coverage) for index in range(num_exits)])
 
@@ -70,21 +59,15 @@ def per_exit_quantiles(
 def nonconformity(probabilities: Floats, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     """1 minus the probability of the label: [N, K] and class indices [N] → [N].
 
-    Raises:
-        CalibrationError: a label is no class index.
+    Raises CalibrationError: a label is no class index.
     """
     return 1 - of_label(probabilities, labels)
 
 
 def prediction_sets(probabilities: Floats, quantiles: float | Floats) -> npt.NDArray[np.bool_]:
-    """Which classes are in the set of each image; the most probable one always is. NaN excludes no class.
+    """Which classes are in the set of each image, [N, K]; the most probable one always is. NaN excludes no class.
 
-    Args:
-        probabilities: of new images at the exit taken, [N, K].
-        quantiles: one for all, or that of the exit of each image, [N].
-
-    Returns:
-        [N, K].
+    Probabilities are of new images at the exit taken, [N, K]; quantiles one for all, or that of the exit of each, [N].
     """
     sets = ~(1 - probabilities.astype(np.float64) > np.asarray(quantiles, np.float64).reshape(-1, 1))
     sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
@@ -113,10 +96,8 @@ def unknown_thresholds(
     """For each exit the ⌊(n + 1) · rate⌋-th smallest familiarity of the n images that take it, [G + 1].
 
     `NEVER_UNKNOWN` at an exit that fewer than 1 / rate − 1 images take. Familiarity and exits of calibration images are
-    [N]; the false-alarm rate, in (0, 1), is the share of such images that may be called unknown at each exit.
-
-    Raises:
-        CalibrationError: a familiarity is not a number.
+    [N]; the false-alarm rate, in (0, 1), is the share of such images that may be called unknown at each exit. Raises
+    CalibrationError: a familiarity is not a number.
     """
     return -per_exit_quantiles(-familiar, exits, num_exits, 1 - false_alarms)
 

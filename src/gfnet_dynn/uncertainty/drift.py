@@ -40,17 +40,11 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What the network returned for N images.
+    """What the network returned for N images."""
 
-    Attributes:
-        exits: the exit taken, 0 to G, [N].
-        confidences: largest probability there, 0 to 1, [N].
-        classes: index of the predicted class, 0 to K − 1, [N].
-    """
-
-    exits: npt.NDArray[np.integer]
-    confidences: npt.NDArray[np.floating]
-    classes: npt.NDArray[np.integer]
+    exits: npt.NDArray[np.integer]  # the exit taken, 0 to G, [N]
+    confidences: npt.NDArray[np.floating]  # largest probability there, 0 to 1, [N]
+    classes: npt.NDArray[np.integer]  # index of the predicted class, 0 to K − 1, [N]
 
     def __len__(self) -> int:
         return len(self.exits)
@@ -58,15 +52,10 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Exits, confidences and predicted classes of the calibration images.
+    """Exits, confidences and predicted classes of the calibration images, as numbers of images."""
 
-    Attributes:
-        histogram: number of images at each exit and in each bin of the confidence, [G + 1, BINS].
-        classes: number of images that each class is predicted for, [K].
-    """
-
-    histogram: tuple[tuple[int, ...], ...]
-    classes: tuple[int, ...]
+    histogram: tuple[tuple[int, ...], ...]  # at each exit and in each bin of the confidence, [G + 1, BINS]
+    classes: tuple[int, ...]  # that each class is predicted for, [K]
 
     def __post_init__(self) -> None:
         counts = [count for row in self.histogram for count in row]
@@ -92,21 +81,13 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ShiftTest:
-    """One comparison of new images with the calibration images.
+    """One comparison of new images with the calibration images."""
 
-    Attributes:
-        of: `exits`, `confidences` or `classes`.
-        p: p-value.
-        distance: total variation: share of the images that would have to change, 0 to 1.
-        reference_shares: of the calibration images in each exit, bin or class.
-        shares: likewise of the new images.
-    """
-
-    of: str
-    p: float
-    distance: float
-    reference_shares: tuple[float, ...]
-    shares: tuple[float, ...]
+    of: str  # `exits`, `confidences` or `classes`
+    p: float  # p-value
+    distance: float  # total variation: share of the images that would have to change, 0 to 1
+    reference_shares: tuple[float, ...]  # of the calibration images in each exit, bin or class
+    shares: tuple[float, ...]  # likewise of the new images
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,25 +113,17 @@ class Comparison:
 def reference_of(observed: Observations, num_exits: int, num_classes: int) -> Reference:
     """The reference for later comparisons: calibration images, by the policy that new images will be classified with.
 
-    Raises:
-        CalibrationError: no images, or a confidence that is no probability.
+    Raises CalibrationError: no images, or a confidence that is no probability.
     """
     histogram, classes = _count(observed, num_exits, num_classes)
     return Reference(tuple(tuple(row) for row in histogram.tolist()), tuple(classes.tolist()))
 
 
 def compare(reference: Reference, observed: Observations, level: float = 0.01, seed: int = 0) -> Comparison:
-    """Test whether new images have the distribution of the calibration images.
+    """Test whether new images have the distribution of the calibration images; the seed is of the divisions drawn.
 
-    Args:
-        reference: of the calibration images.
-        observed: new images.
-        level: significance level, from `LEAST_LEVEL` to 1.
-        seed: of the divisions drawn.
-
-    Raises:
-        OptionError: a level out of range.
-        CalibrationError: too few images, or a confidence that is no probability.
+    Raises OptionError: a significance level below `LEAST_LEVEL` or not below 1; CalibrationError: too few images, or a
+    confidence that is no probability.
     """
     if not LEAST_LEVEL <= level < 1:
         raise OptionError(
@@ -170,28 +143,25 @@ def compare(reference: Reference, observed: Observations, level: float = 0.01, s
         "confidences": (old.sum(axis=0), new.sum(axis=0)),
         "classes": (old_classes, new_classes),
     }
-    tests = tuple(_test(name, *pair, draws, generator) for name, pair in counts.items())
-    return Comparison(len(observed), reference.images, level, tests)
+    tests = []
+    for name, (before, now) in counts.items():
+        p, then_shares, shares = _permutation_p(before, now, draws, generator), before / before.sum(), now / now.sum()
+        distance = float(np.abs(then_shares - shares).sum() / 2)
+        tests.append(ShiftTest(name, p, distance, tuple(then_shares.tolist()), tuple(shares.tolist())))
+    return Comparison(len(observed), reference.images, level, tuple(tests))
 
 
 def chi_square(pooled: Counts, new: Counts) -> npt.NDArray[np.float64]:
     """Pearson's statistic of old against new images, [...].
 
-    Args:
-        pooled: number of old and new images in each of C categories, [C].
-        new: number of new ones among them, [..., C]; some, but not all.
+    `pooled` is the number of old and new images in each of C categories, [C]; `new` that of new ones, some, but not
+    all, [..., C].
     """
     found = pooled > 0
     total, drawn = pooled.sum(), new.sum(axis=-1, keepdims=True)
     surplus = new[..., found] - pooled[found] * (drawn / total)
     spread = pooled[found] * (drawn / total) * (1 - drawn / total)
     return np.asarray((surplus**2 / spread).sum(axis=-1))
-
-
-def _test(name: str, old: Counts, new: Counts, draws: int, generator: np.random.Generator) -> ShiftTest:
-    before, now = old / old.sum(), new / new.sum()
-    p, distance = _permutation_p(old, new, draws, generator), float(np.abs(before - now).sum() / 2)
-    return ShiftTest(name, p, distance, tuple(before.tolist()), tuple(now.tolist()))
 
 
 def _permutation_p(old: Counts, new: Counts, draws: int, generator: np.random.Generator) -> float:

@@ -45,23 +45,15 @@ class Proportion:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Accuracy of network b minus accuracy of network a, over n images that both classified.
+    """Accuracy of network b minus accuracy of network a, over n images that both classified."""
 
-    Attributes:
-        gained: images that b classifies correctly and a does not.
-        lost: images that a classifies correctly and b does not.
-        difference: (gained - lost) / n, -1 to 1.
-        low, high: limits of the confidence interval of the difference.
-        confidence: level of the interval, 0 to 1.
-    """
-
-    gained: int
-    lost: int
-    difference: float
-    low: float
+    gained: int  # images that b classifies correctly and a does not
+    lost: int  # images that a classifies correctly and b does not
+    difference: float  # (gained - lost) / n, -1 to 1
+    low: float  # with `high`, the limits of the confidence interval of the difference
     high: float
     n: int
-    confidence: float
+    confidence: float  # level of the interval, 0 to 1
 
     def __str__(self) -> str:
         return (
@@ -75,13 +67,10 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare network b, such as int8, with network a, such as fp32, image by image.
 
-    Args:
-        correct_a: whether a classifies each image correctly, [N].
-        correct_b: the same of b over the same images in the same order, [N].
-        confidence: level of the two-sided interval, in (0, 1).
+    Whether each classifies each of the same images correctly is [N], in the same order; the confidence level of the
+    two-sided interval is in (0, 1).
 
-    Raises:
-        ValueError: no images, arrays of different shapes, or a level out of range.
+    Raises ValueError: no images, arrays of different shapes, or a level out of range.
     """
     if correct_a.shape != correct_b.shape or correct_a.ndim != 1 or not len(correct_a):
         raise ValueError(f"two arrays of the same images are needed: {correct_a.shape=}, {correct_b.shape=}")

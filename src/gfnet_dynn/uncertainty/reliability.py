@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.errors import CalibrationError
-from gfnet_dynn.exits.arrays import softmax
+from gfnet_dynn.exits import softmax
 from gfnet_dynn.uncertainty.intervals import falling_root
 
 COLDEST, HOTTEST = 0.05, 20.0
@@ -24,26 +24,18 @@ COLDEST, HOTTEST = 0.05, 20.0
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Images of similar confidence.
+    """Images of similar confidence."""
 
-    Attributes:
-        confidence: their mean, 0 to 1.
-        accuracy: 0 to 1.
-        count: number of images, at least 1.
-        standard_error: of the accuracy, binomial.
-    """
-
-    confidence: float
-    accuracy: float
-    count: int
-    standard_error: float
+    confidence: float  # their mean, 0 to 1
+    accuracy: float  # 0 to 1
+    count: int  # number of images, at least 1
+    standard_error: float  # of the accuracy, binomial
 
 
 def of_label(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     """Each image's value for its label: values [N, K] and labels [N] → [N].
 
-    Raises:
-        CalibrationError: a label is no class index.
+    Raises CalibrationError: a label is no class index.
     """
     images, classes = values.shape
     if labels.shape != (images,) or not ((labels >= 0) & (labels < classes)).all():
@@ -54,15 +46,11 @@ def of_label(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) 
 def reliability_bins(
     confidences: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15
 ) -> tuple[Bin, ...]:
-    """Bins of equal mass and rising confidence: the points of a reliability plot.
+    """Bins of equal mass and rising confidence, at most one for each image: the points of a reliability plot.
 
     Bins hold equally many images, up to one. Where a bin's edge falls among images of equal confidence, these share
-    their mean accuracy, so the order of the images does not matter.
-
-    Args:
-        confidences: largest probability of each image, [N], N at least 1.
-        correct: whether the predicted class is the label, [N].
-        bins: how many; at most one for each image.
+    their mean accuracy, so the order of the images does not matter. The largest probability of each image is [N], N at
+    least 1, and whether the predicted class is the label [N].
     """
     count = len(confidences)
     distinct, group, sizes = np.unique(confidences.astype(np.float64), return_inverse=True, return_counts=True)
@@ -93,14 +81,11 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     """The temperature T that maximises the likelihood of the labels under softmax(logits / T).
 
     It changes confidences, never classes. The mean negative log-likelihood is convex in 1 / T, so its slope has one
-    zero, which is found by bisection. Logits are of one exit, or of the exits taken, [N, K], and not those of training
+    zero, which is found by bisection from `COLDEST` to `HOTTEST`; T is a bound where the likelihood still grows there:
+    `COLDEST` where all are correct. Logits are of one exit, or of the exits taken, [N, K], and not those of training
     images; labels are class indices, [N].
 
-    Returns:
-        T, from `COLDEST` to `HOTTEST`; a bound where the likelihood still grows there: `COLDEST` where all are correct.
-
-    Raises:
-        CalibrationError: no images, logits that are not numbers, or a label that is no class index.
+    Raises CalibrationError: no images, logits that are not numbers, or a label that is no class index.
     """
     if len(logits) == 0 or not np.isfinite(logits).all():
         raise CalibrationError(f"the logits of {len(logits)} images are not all numbers: check the network")

@@ -9,8 +9,6 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
 from gfnet_dynn.benchmark.candidates import BundleCandidate, Candidate
 from gfnet_dynn.benchmark.energy_use import find_meters, measure_energy
 from gfnet_dynn.benchmark.measurement import (
@@ -19,6 +17,7 @@ from gfnet_dynn.benchmark.measurement import (
     measure_candidates,
     measure_cold_start,
     measure_preprocessing,
+    spread_rows,
 )
 from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
 from gfnet_dynn.benchmark.result import BenchmarkResult, Machine
@@ -48,7 +47,8 @@ def benchmark(
         MissingExtraError: a candidate needs packages that are not installed.
         SpecError: an unknown model, or an input size that it cannot take.
     """
-    files = _spread([file for place in request.images for file in require_images(place).images], request.num_images)
+    found = [file for place in request.images for file in require_images(place).images]
+    files = tuple(found[row] for row in spread_rows(len(found), request.num_images))
     subject, candidates, omitted = _find_candidates(request, files, log)
     sample = Sample(files, len(files) or request.num_images, request.seed)
     figures = measure_candidates(candidates, sample, request.repeats, partial(on_progress, "Measuring latency"))
@@ -113,12 +113,6 @@ def _find_candidates(
 
         candidates += find_run_of_bundle(request, subject.bundle)
     return subject, candidates, omitted
-
-
-def _spread(files: Sequence[Path], count: int) -> tuple[Path, ...]:
-    """`count` of the files, evenly spread and so over their folders."""
-    rows = np.unique(np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int))
-    return tuple(files[row] for row in rows)
 
 
 def _engines(request: BenchmarkRequest) -> tuple[Sequence[str], list[str]]:

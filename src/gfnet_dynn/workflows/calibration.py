@@ -11,8 +11,13 @@ from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
 from gfnet_dynn.bundle.builtin import require_own
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.calibration.costs import costs_of
-from gfnet_dynn.calibration.images import find_calibration_images
-from gfnet_dynn.calibration.outputs import Outputs, collect_outputs, load_outputs, store_outputs
+from gfnet_dynn.calibration.outputs import (
+    Outputs,
+    collect_outputs,
+    find_calibration_images,
+    load_outputs,
+    store_outputs,
+)
 from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.calibration.result import CalibrationResult, make_result
 from gfnet_dynn.calibration.search import FoundPolicy, find_policy

@@ -68,9 +68,8 @@ def _rows(name: str, cost: NetworkCost) -> list[tuple[str, ...]]:
 def cost(request: CostRequest) -> CostResult:
     """Count weights and multiply-accumulates.
 
-    Raises:
-        MissingExtraError: torch is not installed.
-        SpecError: an unknown model, or a size or exits that it cannot have.
+    Raises MissingExtraError: torch is not installed; SpecError: an unknown model, or a size or exits that it cannot
+    have.
     """
     require_extra("counting costs", "train")
     import torch

@@ -15,19 +15,17 @@ from gfnet_dynn.errors import DataError, MissingExtraError, require_extra
 from gfnet_dynn.evaluation.comparison import EvaluatedRun, compare, read_run
 from gfnet_dynn.evaluation.comparison_report import ReportResult
 from gfnet_dynn.evaluation.evaluation import Evaluator, Subject
-from gfnet_dynn.evaluation.labelled_folder import collect_from_files, find_labelled, seen_in_training
+from gfnet_dynn.evaluation.labelled_folder import collect_exits, find_labelled, seen_in_training
 from gfnet_dynn.evaluation.request import EvaluationRequest, ReportRequest
 from gfnet_dynn.evaluation.result import EvaluationResult
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.progress import Log, OnProgress, ignore_log, ignore_progress
 from gfnet_dynn.reporting.contact_sheet import Tile, write_contact_sheet
-from gfnet_dynn.reporting.table import html_page
 from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.system.storage import require_writable, write_bytes, write_json
 from gfnet_dynn.units import percent
-
-_MISTAKES = 24
 
 
 def evaluate(
@@ -53,7 +51,7 @@ def evaluate(
         require_extra("evaluating a run", "train")
         from gfnet_dynn.workflows.subject import evaluate_run
 
-        result, folder = evaluate_run(request, _MISTAKES, on_progress)
+        result, folder = evaluate_run(request, on_progress)
     files = _write_report(result, folder) if folder else []
     if request.mistakes:
         files.append(_write_mistakes(result, request.mistakes))
@@ -70,18 +68,16 @@ def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress, log: L
     looking = partial(on_progress, "Looking for training images")
     if warning := seen_in_training(bundle, images.files, looking, request.decode):
         log(f"warning: {warning}")
-    arrays, files = collect_from_files(
-        net, images, unreadable.append, partial(on_progress, "Classifying"), request.decode
-    )
+    on_step = partial(on_progress, "Classifying")
+    outputs, rows = collect_exits({"": net}, images.files, on_step, request.decode, unreadable.append)
+    arrays, files = ExitArrays(*outputs[""], images.labels[rows]), [images.files[row] for row in rows]
     run_in = f"{net.precision}, {net.engine_name}"
     subject = Subject.of_bundle(manifest, run_in, printable(request.images.resolve().name))
     evaluator = Evaluator(arrays, subject)
-    names = dict.fromkeys((chosen.name, *(each.name for each in manifest.policies)))
-    policies = {name: evaluator.judge(manifest.policy(name)) for name in names}
     return EvaluationResult.of(
         evaluator,
-        policies,
-        mistakes=evaluator.mistakes(policies[chosen.name], files, _MISTAKES),
+        sorted(manifest.policies, key=lambda each: each is not chosen),
+        files,
         remarks=(*images.remarks, *([warning] if warning else [])),
         unreadable=tuple(unreadable),
     )
@@ -95,10 +91,10 @@ def _write_report(result: EvaluationResult, folder: Path) -> list[Path]:
         require_extra("an HTML report with plots", "plots")
     except MissingExtraError:  # on a device the figures alone will do
         return files
-    from gfnet_dynn.evaluation.plots import draw_accuracy, draw_evaluation
+    from gfnet_dynn.evaluation.plots import draw_evaluation
 
-    page = html_page("Evaluation", result.tables(), [draw_accuracy(result)], result.notes())
-    return [*files, *draw_evaluation(result, folder), write_bytes(folder / "evaluation.html", page)]
+    page = write_bytes(folder / "evaluation.html", result.to_html("Evaluation"))
+    return [*files, *draw_evaluation(result, folder), page]
 
 
 def _write_mistakes(result: EvaluationResult, path: Path) -> Path:
@@ -133,7 +129,7 @@ def report(request: ReportRequest) -> ReportResult:
     title = "Runs compared"
     files = (
         write_bytes(folder / "comparison.md", f"# {title}\n\n{result.to_markdown()}".encode()),
-        write_bytes(folder / "comparison.html", html_page(title, result.tables(), [result.draw()], result.notes())),
+        write_bytes(folder / "comparison.html", result.to_html(title)),
         write_json(folder / "comparison.json", result.to_dict()),
         result.plot(folder / "comparison.png"),
     )

@@ -83,10 +83,7 @@ def _shares(of: str, names: Sequence[str], found: ShiftTest, rows: Sequence[int]
 
 
 def monitor(
-    request: MonitorRequest,
-    *,
-    on_unreadable: Callable[[DataError], None] = lambda error: None,
-    log: Log = ignore_log,
+    request: MonitorRequest, *, on_unreadable: Callable[[DataError], None] = lambda error: None, log: Log = ignore_log
 ) -> MonitorResult:
     """Compare exits, confidences and predicted classes of new images with those at calibration.
 
@@ -169,11 +166,7 @@ def _new_images(bundle: Bundle, decode: DecodeOptions, files: Sequence[Path], lo
 
 
 def _classify(
-    request: MonitorRequest,
-    policy: Policy,
-    precision: str,
-    files: Sequence[Path],
-    omit: Callable[[DataError], None],
+    request: MonitorRequest, policy: Policy, precision: str, files: Sequence[Path], omit: Callable[[DataError], None]
 ) -> list[Prediction]:
     classifier = load(
         request.bundle, engine=request.engine, precision=precision, threads=request.threads, decode=request.decode
@@ -199,8 +192,7 @@ class _Entry(msgspec.Struct):
 def _read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list[_Entry]:
     """The predictions in logs of one bundle, all by one policy and in one precision.
 
-    Raises:
-        CalibrationError: a log cannot be read, is not of this bundle or policy, or the logs mix precisions.
+    Raises CalibrationError: a log cannot be read, is not of this bundle or policy, or the logs mix precisions.
     """
     entries: list[_Entry] = []
     for where, line in (each for log in logs for each in _lines(log)):

@@ -12,12 +12,13 @@ import torch
 from msgspec import structs
 
 from gfnet_dynn.benchmark.in_torch import measure_exits
+from gfnet_dynn.benchmark.measurement import spread_rows
 from gfnet_dynn.data.learned_from import TrainedOn, learned_from_provenance, prepare_report
 from gfnet_dynn.data.request import DataOptions, SplitSettings
 from gfnet_dynn.data.scenes import SceneData, prepare
 from gfnet_dynn.data.source import Source, locate
 from gfnet_dynn.errors import CheckpointError
-from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject, timed_rows
+from gfnet_dynn.evaluation.evaluation import Evaluator, ExitTimes, Subject
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.evaluation.policies import choose_thresholds, has_thresholds, trained_policies
 from gfnet_dynn.evaluation.request import EvaluationRequest
@@ -36,6 +37,7 @@ from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.train.runs.start import kept_split, read_trained, trained_net
 
 _BATCH = 64
+_SPLIT = ("split_seed", "split_ratio", "selection_share")  # options that decide a split
 _UNFINISHED = {
     "backbone": "This is the result of the backbone stage: its exits and gates are not trained, only the final "
     "classifier is.",
@@ -65,9 +67,7 @@ class Origin:
 def find_origin(path: Path) -> Origin:
     """Read the weights that a path means, and the split of their training where it is kept.
 
-    Raises:
-        CheckpointError: missing, damaged or unsafe.
-        DataError: the kept split is damaged.
+    Raises CheckpointError: missing, damaged or unsafe; DataError: the kept split is damaged.
     """
     file = find_checkpoint_file(path)
     trained = read_trained(file)
@@ -89,9 +89,8 @@ def find_source(
 ) -> Source:
     """The data set that is asked for; by default the one of the run.
 
-    Raises:
-        CheckpointError: none is asked for, and the checkpoint does not record its own.
-        DataError: it is not known, or not there.
+    Raises CheckpointError: none is asked for, and the checkpoint does not record its own; DataError: it is not known,
+    or not there.
     """
     run, own = run_of_checkpoint(origin.file), origin.trained_on
     if run and own and config is None and (name is None or name.casefold() == own.data_set.casefold()):
@@ -115,14 +114,11 @@ class Trained:
 def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_progress: OnProgress) -> Trained:
     """Data and network: the checkpoint's own split, size and architecture, but for a size that is asked for.
 
-    Raises:
-        CheckpointError: another network or split is asked for than those of the checkpoint, or it does not fit.
-        DataError: the data cannot be used.
-        SpecError: the network cannot take the size.
+    Raises CheckpointError: another network or split is asked for than those of the checkpoint, or it does not fit;
+    DataError: the data cannot be used; SpecError: the network cannot take the size.
     """
     known = origin.spec
-    if known:
-        _refuse_other_network(known, request)
+    _refuse_others(request, known, origin.trained_on.settings if origin.trained_on else None)
     backbone = known.backbone if known else find_backbone(request.model or DEFAULT_MODEL)
     if known and request.input_size is None and not request.pad:
         image = known.input
@@ -134,10 +130,10 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     unfinished = _UNFINISHED.get(origin.provenance.get("stage", "")) if known and known.exit_blocks else None
     remarks = [unfinished] if unfinished else []
     if origin.trained_on is None:
-        settings = SplitSettings(**_asked_split(request), on_bad_image=request.on_bad_image)
+        asked = {name: value for name in _SPLIT if (value := getattr(request, name)) is not None}
+        settings = SplitSettings(**asked, on_bad_image=request.on_bad_image)
         data = prepare(source, image, settings, None, on_progress)
     else:
-        _refuse_other_split(origin.trained_on.settings, request)
         settings = replace(origin.trained_on.settings, on_bad_image=request.on_bad_image)
         data, note = prepare_report(source, image, replace(origin.trained_on, settings=settings), on_progress)
         remarks += [note] if note else []
@@ -148,31 +144,20 @@ def load_subject(origin: Origin, source: Source, request: EvaluationRequest, on_
     return Trained(trained_net(origin.trained, spec, origin.file), spec, data, tuple(remarks))
 
 
-def _asked_split(request: EvaluationRequest) -> dict[str, Any]:
-    """The options that decide a split, where they were given."""
-    asked = {name: getattr(request, name) for name in ("split_seed", "split_ratio", "selection_share")}
-    return {name: value for name, value in asked.items() if value is not None}
-
-
-def _refuse_other_network(known: NetSpec, request: EvaluationRequest) -> None:
-    backbone = find_backbone(request.model) if request.model is not None else None
-    for option, asked, own in (
-        ("--model", backbone, known.backbone),
-        ("--exits", request.exits, known.exit_blocks),
-        ("--exit-pooling", request.exit_pooling, known.exit_pooling),
-    ):
-        if asked not in (None, own):
-            text = backbone_name(own) if option == "--model" else str(own)  # type: ignore[arg-type] # a backbone
-            raise CheckpointError(f"the checkpoint has {option} {text}, and is evaluated as it is: omit that option")
-
-
-def _refuse_other_split(then: SplitSettings, request: EvaluationRequest) -> None:
-    """Refuse options that would have decided another split than that of training."""
-    for name, asked in _asked_split(request).items():
-        if asked != getattr(then, name):
+def _refuse_others(request: EvaluationRequest, network: NetSpec | None, split: SplitSettings | None) -> None:
+    """Refuse options that would have made another network or split than those of training."""
+    own: dict[str, Any] = {name: getattr(split, name) for name in _SPLIT} if split else {}
+    if network:
+        own |= {"exits": network.exit_blocks, "exit_pooling": network.exit_pooling}
+        own["model"] = backbone_name(network.backbone)
+    for name, value in own.items():
+        asked = getattr(request, name)
+        if name == "model" and asked is not None:
+            asked = backbone_name(find_backbone(asked))
+        if asked not in (None, value):
             raise CheckpointError(
-                f"the checkpoint was trained with {flag(name)} {getattr(then, name)}, and is evaluated on that split: "
-                f"omit {flag(name)}"
+                f"the checkpoint was trained with {flag(name)} {value}, and is evaluated as it was trained: omit "
+                f"{flag(name)}"
             )
 
 
@@ -184,12 +169,8 @@ def report_name(origin: Origin, data: SceneData) -> str:
     return f"evaluation_{data.source.name}_{data.input.size}px"
 
 
-def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgress) -> tuple[EvaluationResult, Path]:
-    """Evaluate the weights that a request names, and keep so many mistakes.
-
-    Returns:
-        The result, and the folder for its report.
-    """
+def evaluate_run(request: EvaluationRequest, on_progress: OnProgress) -> tuple[EvaluationResult, Path]:
+    """Evaluate the weights that a request names; the result, and the folder for its report."""
     set_threads(request.threads)
     device = torch.device(choose_device(request.device))
     origin = find_origin(request.subject)
@@ -214,13 +195,12 @@ def evaluate_run(request: EvaluationRequest, mistakes: int, on_progress: OnProgr
         part=part,
     )
     evaluator = Evaluator(arrays, subject, _time(net, data, device, request, on_progress))
-    policies = {each.name: evaluator.judge(each) for each in trained_policies(provenance, len(net.gates))}
     files = [data.source.root / path for path, _ in data.split.parts[part]]
     result = EvaluationResult.of(
         evaluator,
-        policies,
+        trained_policies(provenance, len(net.gates)),
+        files,
         sweeps={score: evaluator.sweep(score) for score in ("gate", "max-softmax")},
-        mistakes=evaluator.mistakes(next(iter(policies.values())), files, mistakes),
         remarks=trained.remarks,
     )
     return result, folder
@@ -240,7 +220,7 @@ def _time(
     net: EarlyExitNet, data: SceneData, device: torch.device, request: EvaluationRequest, on_progress: OnProgress
 ) -> ExitTimes | None:
     loader = data.evaluation_loader(data.split.report_part)
-    rows = timed_rows(len(loader), request.latency_images)
+    rows = spread_rows(len(loader), request.latency_images)
     if not len(rows):
         return None
     images = next(iter(loader.batches(rows.tolist(), len(rows), device))).images

@@ -30,10 +30,8 @@ _CLASSES = 45
 def find_network(request: BenchmarkRequest) -> tuple[TorchCandidate, NetSpec]:
     """The subject and its description: a named model with fresh weights, or the network of a run.
 
-    Raises:
-        CheckpointError: no run there.
-        OptionError: the policy is unknown, or does not exit by gates.
-        SpecError: an unknown model, or an input size that it cannot take.
+    Raises CheckpointError: no run there; OptionError: the policy is unknown, or does not exit by gates; SpecError: an
+    unknown model, or an input size that it cannot take.
     """
     checkpoint, name = None, request.subject
     if name.casefold() in BACKBONES or not Path(name).exists():
@@ -55,9 +53,7 @@ def find_network(request: BenchmarkRequest) -> tuple[TorchCandidate, NetSpec]:
 def find_run_of_bundle(request: BenchmarkRequest, bundle: Bundle) -> list[TorchCandidate]:
     """The run that a bundle was exported from, with early exits and as published, by the bundle's policy.
 
-    Raises:
-        CheckpointError: no run there.
-        OptionError: it is not the bundle's run, or the policy does not exit by gates.
+    Raises CheckpointError: no run there; OptionError: it is not the bundle's run, or the policy does not exit by gates.
     """
     checkpoint = load_checkpoint(find_checkpoint_file(Path(str(request.torch))))
     spec, manifest = checkpoint.spec, bundle.manifest

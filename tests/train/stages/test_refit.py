@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gfnet_dynn.data.scenes import Batch
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.train.losses import exit_losses, gate_targets, positive_weights
 from gfnet_dynn.train.stages import refit

@@ -49,8 +49,7 @@ class ExternalMeter(Meter):
     def energy_between(self, start_s: float, end_s: float) -> Energy:
         """Energy of an interval, in seconds since 1970, from the present log.
 
-        Raises:
-            MeterError: the log cannot be read, does not cover the interval, or has too long a gap in it.
+        Raises MeterError: the log cannot be read, does not cover the interval, or has too long a gap in it.
         """
         if not start_s < end_s:
             raise MeterError(
@@ -84,10 +83,8 @@ def read_log(path: Path) -> list[tuple[float, float]]:
     """All complete lines of a file to which a meter appends, as (seconds since 1970, watts).
 
     Columns are named by the first line and separated by commas or semicolons, in any order; with semicolons a comma may
-    be the decimal mark. A last line without a line break is incomplete and skipped.
-
-    Raises:
-        MeterError: it cannot be read, lacks a column, is not numeric, or its time goes backwards.
+    be the decimal mark. A last line without a line break is incomplete and skipped. Raises MeterError: it cannot be
+    read, lacks a column, is not numeric, or its time goes backwards.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -39,8 +39,7 @@ class Meter(ABC):
     def measure(self, work: Callable[[], object]) -> Energy:
         """The energy used while `work` runs.
 
-        Raises:
-            MeterError: the meter cannot be read at the start, and the work is not begun; or it fails later.
+        Raises MeterError: the meter cannot be read at the start, and the work is not begun; or it fails later.
         """
 
 

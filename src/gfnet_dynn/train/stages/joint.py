@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from gfnet_dynn.data.scenes import Batch
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.train.distillation import exit_teacher_losses
 from gfnet_dynn.train.engine.optimisation import make_optimizer
 from gfnet_dynn.train.losses import (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnet_dynn.data.scenes import Batch
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.train.losses import exit_losses, gate_targets, positive_weights
 from gfnet_dynn.units import percent

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from gfnet_dynn.data.scenes import Batch
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.exits.arrays import ExitArrays
+from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet, ExitOutputs
 from gfnet_dynn.train.distillation import Teacher, TeacherOutput
 from gfnet_dynn.train.engine.optimisation import learning_rate_factor, set_learning_rate
