@@ -218,7 +218,7 @@ def test_nothing_is_ever_unpickled(tmp_path: Path, bundle: Bundle, stored: bytes
     with np.load(io.BytesIO(stored)) as read:
         arrays = dict(read)
     arrays[field] = np.array([Bomb(trace)], dtype=object)
-    np.savez(tmp_path / "kept.npz", allow_pickle=True, **arrays)
+    np.savez(tmp_path / "kept.npz", **arrays)
     with pytest.raises(CalibrationError, match=r"cannot read the outputs .*kept\.npz: .*give the folder of images"):
         load_outputs(tmp_path / "kept.npz", bundle)
     assert not trace.exists()
@@ -268,7 +268,7 @@ def changed(stored: bytes, path: Path, change: Callable[[dict[str, Any]], None])
     with np.load(io.BytesIO(stored)) as read:
         arrays = dict(read)
     change(arrays)
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(path, **arrays)
     return path
 
 

@@ -136,7 +136,7 @@ def store_outputs(path: Path, outputs: Outputs) -> Path:
     about = np.array([_FORMAT, outputs.graphs, outputs.data, outputs.engine, kind])
     arrays = {f"{name}_logits": each.logits for name, each in outputs.precisions.items()}
     arrays |= {f"{name}_gates": each.gates for name, each in outputs.precisions.items()}
-    np.savez(buffer, allow_pickle=False, about=about, labels=first.labels, **arrays)
+    np.savez(buffer, about=about, labels=first.labels, **arrays)  # type: ignore[arg-type] # allow_pickle is no name here
     return write_bytes(path, buffer.getvalue())
 
 
