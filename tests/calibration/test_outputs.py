@@ -342,6 +342,13 @@ def test_outputs_that_are_not_whole_are_refused(
     assert str(path) in str(caught.value)
 
 
+def test_an_array_whose_name_is_damaged_is_not_left_out(tmp_path: Path, bundle: Bundle, stored: bytes) -> None:
+    at, path = stored.rindex(b"logits.npy"), tmp_path / "kept.npz"  # the last one is in the directory
+    path.write_bytes(stored[:at] + b"m" + stored[at + 1 :])
+    with pytest.raises(CalibrationError, match=r"cannot read the outputs .*kept\.npz"):
+        load_outputs(path, bundle)
+
+
 def test_whatever_happens_to_the_file_it_is_read_or_refused(
     tmp_path: Path, bundle: Bundle, collected: Outputs, stored: bytes
 ) -> None:
