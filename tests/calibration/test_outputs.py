@@ -224,7 +224,7 @@ def test_nothing_is_ever_unpickled(tmp_path: Path, bundle: Bundle, stored: bytes
     with np.load(io.BytesIO(stored)) as read:
         arrays = dict(read)
     arrays[field] = np.array([Bomb(trace)], dtype=object)
-    np.savez(tmp_path / "kept.npz", allow_pickle=True, **arrays)
+    np.savez(tmp_path / "kept.npz", **arrays)
     with pytest.raises(CalibrationError, match=r"cannot read the outputs .*kept\.npz: .*give the folder of images"):
         load_outputs(tmp_path / "kept.npz", bundle)
     assert not trace.exists()
@@ -274,7 +274,7 @@ def changed(stored: bytes, path: Path, change: Callable[[dict[str, Any]], None])
     with np.load(io.BytesIO(stored)) as read:
         arrays = dict(read)
     change(arrays)
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(path, **arrays)
     return path
 
 
@@ -346,6 +346,13 @@ def test_outputs_that_are_not_whole_are_refused(
         load_outputs(path, bundle)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_an_array_whose_name_is_damaged_is_not_left_out(tmp_path: Path, bundle: Bundle, stored: bytes) -> None:
+    at, path = stored.rindex(b"logits.npy"), tmp_path / "kept.npz"  # the last one is in the directory
+    path.write_bytes(stored[:at] + b"m" + stored[at + 1 :])
+    with pytest.raises(CalibrationError, match=r"cannot read the outputs .*kept\.npz"):
+        load_outputs(path, bundle)
 
 
 def test_whatever_happens_to_the_file_it_is_read_or_refused(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.cli import app, main_dynn
+from gfnet_dynn.errors import MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,13 @@ def call(program: str, *arguments: str | Path) -> int:
         except SystemExit as stop:
             return int(stop.code or 0)
     return 0
+
+
+@pytest.fixture
+def figures_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations draw no pictures, as where matplotlib is absent: they take most of the time of a small one."""
+
+    def absent() -> None:
+        raise MissingExtraError("drawing", "plots")
+
+    monkeypatch.setattr("gfnet_dynn.workflows.evaluation.require_plots", absent)

@@ -95,6 +95,7 @@ def test_training_then_evaluation(train: Train) -> None:
     assert again["sweeps"]["gate"][3]["accuracy"] == report["sweeps"]["gate"][3]["accuracy"]
 
 
+@pytest.mark.usefixtures("figures_alone")
 def test_a_run_on_11_bit_images_remembers_how_they_are_read(train: Train, scenes: Path, tmp_path: Path) -> None:
     wide = tmp_path / "wide"
     for path in scenes.rglob("*.png"):
@@ -142,6 +143,7 @@ def random_split(own_scenes: Path, tmp_path: Path) -> tuple[str | Path, ...]:
 OWN_RUN = Path("checkpoint/checkpoint_Own_0.75_confEE")
 
 
+@pytest.mark.usefixtures("figures_alone")
 def test_a_random_split_data_set(run: Run, random_split: tuple[str | Path, ...]) -> None:
     assert run("main_dynn.py", *random_split, *SMALL, "--num_epoch", "1", "--split_ratio", "0.75").status == 0
     split = json.loads(next(Path("checkpoint/splits").iterdir()).read_text(encoding="utf-8"))
@@ -157,6 +159,7 @@ def test_a_random_split_data_set(run: Run, random_split: tuple[str | Path, ...])
     refused(run(*evaluate, "--split-ratio", "0.5"), "trained with --split-ratio 0.75", "omit --split-ratio")
 
 
+@pytest.mark.usefixtures("figures_alone")
 def test_images_added_since_training_do_not_mix_the_parts(
     run: Run, random_split: tuple[str | Path, ...], own_scenes: Path
 ) -> None:
@@ -186,6 +189,7 @@ def test_two_runs_in_one_place_are_refused(train: Train) -> None:
     assert not RESULT.parent.exists()
 
 
+@pytest.mark.usefixtures("figures_alone")
 def test_what_a_checkpoint_says_itself_is_not_overruled(train: Train) -> None:
     assert train("--num_epoch", "1", "--exits", "1,3").status == 0
     refused(train("--eval", "--model", "gfnet-ti"), "--model gfnet-96x8")
@@ -194,6 +198,7 @@ def test_what_a_checkpoint_says_itself_is_not_overruled(train: Train) -> None:
     assert train("--eval", "--exits", "1,3", "--latency-images", "0").status == 0
 
 
+@pytest.mark.usefixtures("figures_alone")
 def test_the_results_of_earlier_stages_say_what_they_lack(train: Train) -> None:
     assert train("--num_epoch", "1").status == 0
     for stage, words in (("backbone", "its exits and gates are not trained"), ("warmup", "its gates are not trained")):
@@ -292,6 +297,7 @@ def test_a_checkpoint_of_other_classes(train: Train) -> None:
     assert "Backbone" in started.out
 
 
+@pytest.mark.usefixtures("figures_alone")
 def test_a_published_file_is_evaluated(train: Train) -> None:
     torch.save({"model": published_state(small_net())}, "net.pth")
     outcome = train("--eval", "--checkpoint-path", "net.pth", "--latency-images", "2", "--report", "report")
@@ -384,6 +390,7 @@ def test_another_missing_package_is_not_mistaken_for_it(tmp_path: Path) -> None:
     assert "not installed for" not in done.stderr
 
 
+@pytest.mark.usefixtures("figures_alone")
 def test_evaluation_is_at_the_size_of_training_unless_told_otherwise(train: Train) -> None:
     assert train("--input-size", "46", "--pad", "--num_epoch", "1").status == 0
     for options, size, folder in (((), 48, "evaluation"), (("--input-size", "32"), 32, "evaluation_Stripes_32px")):

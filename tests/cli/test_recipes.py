@@ -157,6 +157,7 @@ def few_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_synthetic(tmp_path_factory.mktemp("few") / "set", train_per_class=6, val_per_class=2, size=32)
 
 
+@pytest.mark.usefixtures("figures_alone")
 @pytest.mark.parametrize("name", ["student", "hybrid", "lite0", "published"])
 def test_each_recipe_runs_on_a_folder(run: Run, few_scenes: Path, name: str) -> None:
     if name != "published" and not HAS_WEIGHTS:

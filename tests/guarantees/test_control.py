@@ -15,7 +15,7 @@ from tests.exits.populations import make_population
 COSTS = (0.2, 0.4, 0.7, 1.0)
 GRID = (NEVER, *np.linspace(1, 0, 60).tolist())
 PATH = same_for_all(3, GRID)
-DRAWS = [150, pytest.param(500, marks=pytest.mark.slow)]
+DRAWS = [150, pytest.param(400, marks=pytest.mark.slow)]
 
 
 def violations(target: RiskTarget, images: int, draws: int) -> tuple[float, float]:

@@ -189,6 +189,8 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(("image_format", "named"), [("GIF", "GIF"), ("JPEG2000", "JPEG 2000"), ("AVIF", "AVIF")])
 def test_other_formats_are_named(tmp_path: Path, image_format: str, named: str) -> None:
+    if image_format == "AVIF" and "AVIF" not in Image.registered_extensions().values():
+        pytest.skip("this Pillow cannot write AVIF")
     path = written(tmp_path / "x.jpg", Image.fromarray(RGB), format=image_format)
     with pytest.raises(ImageError, match=rf"x\.jpg is a .*{named}.*: give JPEG, PNG"):
         read_image(path)

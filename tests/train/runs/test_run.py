@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,14 +32,29 @@ from tests.train.conftest import QUICK, TINY, tiny_data
 pytestmark = pytest.mark.usefixtures("quick_refit")
 
 
+def plan_in(place: Path, data: SceneData) -> RunPlan:
+    return RunPlan(TINY, data, replace(QUICK, num_epoch=1), run_folder(place / "checkpoint", "Stripes", 0.75))
+
+
 @pytest.fixture
 def plan(data: SceneData, tmp_path: Path) -> RunPlan:
-    return RunPlan(TINY, data, replace(QUICK, num_epoch=1), run_folder(tmp_path / "checkpoint", "Stripes", 0.75))
+    return plan_in(tmp_path, data)
+
+
+@pytest.fixture(scope="module")
+def first_run(scenes: Path, tmp_path_factory: pytest.TempPathFactory, quick_refit: None) -> tuple[Path, Path]:
+    """The folder of a trained run, and what its training returned; to be copied."""
+    place = tmp_path_factory.mktemp("first_run")
+    plan = plan_in(place, tiny_data(scenes, place / "splits"))
+    return plan.folder, train(open_run(plan, resume=False), Reporter())
 
 
 @pytest.fixture
-def trained(plan: RunPlan) -> Path:
-    return train(open_run(plan, resume=False), Reporter())
+def trained(plan: RunPlan, first_run: tuple[Path, Path]) -> Path:
+    """The result of a run of `plan`."""
+    folder, model = first_run
+    shutil.copytree(folder, plan.folder)
+    return plan.folder / model.relative_to(folder)
 
 
 def test_the_folders_are_named_as_published(plan: RunPlan, trained: Path) -> None:
