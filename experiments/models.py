@@ -28,6 +28,7 @@ from gfnet_dynn.bundle.card import Card, PolicyFigures
 from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.evaluation.result import EvaluationResult
+from gfnet_dynn.runlayout import RunLayout
 from gfnet_dynn.workflows import CalibrationRequest, ExportRequest, calibrate, evaluate, export, recipe_request, train
 
 INSTALLED = ROOT / "src" / "gfnet_dynn" / "models"
@@ -112,11 +113,12 @@ def divide(folder: Path, target: Path, share: float) -> Path:
 
 
 def trained(name: str, data: Path, work: Path, threads: int | None) -> Path:
-    """The run's folder; a finished or interrupted one is taken up."""
-    started = any(work.glob("checkpoint_*"))
-    options: dict[str, Any] = {"output": work, "threads": threads, "resume": started}
-    request = recipe_request(name, folder=data, **options)
-    return train(request, log=print).run
+    """The run's folder; an interrupted training continues, a finished one is taken as it is."""
+    folders = list(work.glob("checkpoint_*"))
+    if folders and RunLayout(folders[0]).model().is_file():
+        return folders[0]
+    options: dict[str, Any] = {"output": work, "threads": threads, "resume": bool(folders)}
+    return train(recipe_request(name, folder=data, **options), log=print).run
 
 
 def ordered(manifest: Manifest) -> tuple[Any, ...]:
