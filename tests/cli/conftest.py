@@ -54,7 +54,8 @@ def call(program: str, *arguments: str | Path) -> int:
 def figures_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluations draw no pictures, as where matplotlib is absent: they take most of the time of a small one."""
 
-    def absent() -> None:
-        raise MissingExtraError("drawing", "plots")
+    def require(feature: str, extra: str) -> None:
+        if extra == "plots":
+            raise MissingExtraError(feature, extra)
 
-    monkeypatch.setattr("gfnet_dynn.workflows.evaluation.require_plots", absent)
+    monkeypatch.setattr("gfnet_dynn.workflows.evaluation.require_extra", require)
