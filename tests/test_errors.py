@@ -44,3 +44,7 @@ def test_without_a_close_choice_all_are_listed_in_order() -> None:
 @given(st.text(max_size=20))
 def test_any_word_gets_a_hint_that_lists_all_choices(word: str) -> None:
     assert "AID, NaSC" in nearest(word, ["NaSC", "AID"])
+
+
+def test_among_close_names_the_one_that_begins_alike_wins() -> None:
+    assert "'gfnet-96x8'" in nearest("gfnet-97", ["gfnet-s", "gfnet-b", "gfnet-96x8", "gfnet-192x12"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from importlib.util import find_spec
+from itertools import takewhile
 
 
 class GFNetDynnError(Exception):
@@ -122,8 +123,15 @@ def require_extra(feature: str, extra: str) -> None:
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A clause such as ``did you mean 'UCM'?`` that ends an error message; it lists all where none is close."""
     options = sorted(choices)
-    close = difflib.get_close_matches(word.casefold(), [option.casefold() for option in options], n=1)
-    for option in options:
-        if close and option.casefold() == close[0]:
-            return f"did you mean '{option}'? (known: {', '.join(options)})"
-    return f"known: {', '.join(options)}"
+    spellings = {option.casefold(): option for option in options}
+    close = difflib.get_close_matches(word.casefold(), spellings)
+    if not close:
+        return f"known: {', '.join(options)}"
+    # Who mistypes has the beginning right more often than the length.
+    best = max(close, key=lambda each: _same_beginning(each, word.casefold()))
+    return f"did you mean '{spellings[best]}'? (known: {', '.join(options)})"
+
+
+def _same_beginning(first: str, second: str) -> int:
+    """How many characters both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfnet_dynn.errors import CheckpointError
+from gfnet_dynn.wording import some
 
 WEIGHTS_SUFFIX = ".safetensors"
 
@@ -80,6 +81,9 @@ def find_checkpoint_file(path: Path) -> Path:
     for candidate in (path, path / _MODEL, RunLayout(path).model()):
         if candidate.is_file():
             return candidate
+    name = RunLayout(path).record.name
+    if runs := sorted(str(record.parent) for depth in ("*", "*/*") for record in path.glob(f"{depth}/{name}")):
+        raise CheckpointError(f"{path} holds the runs {some(runs)}: name one")
     raise CheckpointError(f"no checkpoint at {path}: expected a .pth or .safetensors file, or the folder of a run")
 
 

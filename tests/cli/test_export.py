@@ -148,6 +148,7 @@ def test_the_single_graph_runs_unaided(bundle: Path, scenes: Path) -> None:
     ("line", "message"),
     [
         (("nowhere", "-o", "a.gfd"), "no checkpoint at nowhere"),
+        (("{trained.parent}", "-o", "a.gfd"), "checkpoint_Stripes_0.75_confEE: name one"),
         (("{trained}", "-o", "."), "is a folder"),
         (("{trained}", "-o", "a.gfd", "--data-path", "nowhere"), "Stripes"),
         (("{trained}", "-o", "a.gfd", "--calibration-images", "0"), "--calibration-images"),

@@ -166,3 +166,11 @@ def test_installed_models_are_never_changed(run: Run, installed: dict[str, Path]
         assert "built-in model near" in outcome.err
     assert installed["near"].read_bytes() == before
     assert read_bundle(installed["near"]).manifest.card is not None
+
+
+def test_a_class_folder_is_not_calibrated_on(run: Run) -> None:
+    folder = Path("scenes", bundles.CLASSES[0])
+    folder.mkdir(parents=True)
+    shutil.copy("photo.png", folder)
+    outcome = run("gfnet-dynn", "calibrate", "near", folder, "--risk", "error", "--output", "mine.gfd")
+    assert (outcome.status, "one class: give scenes" in outcome.err) == (2, True)

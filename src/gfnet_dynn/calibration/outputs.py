@@ -85,6 +85,8 @@ def _unlabelled(folder: Path, by_folder: Mapping[str, Sequence[Path]], classes: 
             f"{folder / unknown[0]} is no class of the network: {nearest(unknown[0], classes)}; name the "
             "folders as the classes"
         )
+    if not by_folder and folder.name in classes:
+        return f"{folder} holds the images of one class: give {folder.parent}"
     if missing := [name for name in classes if name not in by_folder]:
         return (
             f"{folder} has no images of {some(missing)}: a guarantee holds for images like the calibration images, so "

@@ -53,9 +53,11 @@ def test_names_match_whatever_their_case(written: str, proper: str) -> None:
 
 
 def test_the_nearest_name_is_suggested() -> None:
-    with pytest.raises(DataError, match="unknown data set 'patternet': did you mean 'PatternNet'"):
+    with pytest.raises(DataError, match="no folder and unknown data set 'patternet': did you mean 'PatternNet'"):
         find_dataset("patternet")
-    with pytest.raises(DataError, match=r"unknown data set 'Eurosat': known: AID, .*--dataset-config FILE\.toml"):
+    with pytest.raises(
+        DataError, match=r"no folder and unknown data set 'Eurosat': known: AID, .*--dataset-config FILE\.toml"
+    ):
         find_dataset("Eurosat")
 
 

@@ -119,8 +119,8 @@ def find_dataset(name: str, extra: Path | None = None) -> tuple[str, DatasetConf
     spellings = _spellings(own)
     if name.casefold() not in spellings:
         raise DataError(
-            f"unknown data set '{name}': {nearest(name, spellings.values())}; give your own by its folder, or with "
-            "--dataset-config FILE.toml"
+            f"no folder and unknown data set '{name}': {nearest(name, spellings.values())}; give your own by its "
+            "folder, or with --dataset-config FILE.toml"
         )
     proper = spellings[name.casefold()]
     if proper not in own:
