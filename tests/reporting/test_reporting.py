@@ -66,3 +66,10 @@ def test_a_sheet_has_every_image_at_its_size(tmp_path: Path) -> None:
 def test_a_sheet_of_another_format_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(StorageError, match=re.escape(name)):
         write_contact_sheet(tmp_path / name, "title", [])
+
+
+def test_prose_is_read_from_the_left_and_numbers_from_the_right() -> None:
+    table = Table("", ("fact", "value", "n"), (("limit", "a sentence that is longer than any number", "3"),))
+    assert "|---|---|---:|" in table.to_markdown()
+    assert '<td style="text-align: left">a sentence' in table.to_html()
+    assert "<td>3</td>" in table.to_html()

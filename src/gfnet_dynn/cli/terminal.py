@@ -81,6 +81,7 @@ class _Column:
     cells: Sequence[str]
     least: int  # width below which a number, or a word of a text, would be cut
     natural: int  # width at which nothing wraps
+    is_prose: bool  # aligned to the left
 
 
 def _column(table: Table, index: int) -> _Column:
@@ -92,7 +93,7 @@ def _column(table: Table, index: int) -> _Column:
         wraps = cell_len(cell) > _PROSE
         least = max(least, max(min(_longest_word(cell), _WORD), _PROSE) if wraps else cell_len(cell))
         natural = max(natural, cell_len(cell))
-    return _Column(heading, cells, least, natural)
+    return _Column(heading, cells, least, natural, table.is_prose(index))
 
 
 def _longest_word(text: str) -> int:
@@ -122,7 +123,7 @@ def _grid(columns: Sequence[_Column], chosen: Sequence[int], width: int) -> Grid
         widths[position], spare = widths[position] + more, spare - more
     grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     for index, column_width in zip(chosen, widths, strict=True):
-        side: Literal["left", "right"] = "right" if index else "left"
+        side: Literal["left", "right"] = "left" if columns[index].is_prose else "right"
         heading = Align(Text(columns[index].heading, justify=side), side, vertical="bottom")
         grid.add_column(heading, justify=side, width=column_width, overflow="fold")
     for cells in zip(*(columns[index].cells for index in chosen), strict=True):

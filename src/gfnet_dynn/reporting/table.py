@@ -24,11 +24,14 @@ td:first-child, th:first-child {{ text-align: left }}
 """
 
 
+_PROSE = 30  # a cell with more characters is read, not compared
+
+
 @dataclass(frozen=True)
 class Table:
     """Title (may be empty), headings, rows of as many cells each, and a caption: how the numbers came about.
 
-    The first column is aligned to the left, the others to the right.
+    The first column and those of prose are aligned to the left, the others to the right.
     """
 
     title: str
@@ -44,16 +47,21 @@ class Table:
         rows = tuple(tuple(row[index] for index in kept) for row in self.rows)
         return replace(self, headings=tuple(self.headings[index] for index in kept), rows=rows)
 
+    def is_prose(self, index: int) -> bool:
+        """Whether a column is read from the left: the first one, and those with a long cell."""
+        return index == 0 or any(len(row[index]) > _PROSE for row in self.rows)
+
     def to_markdown(self) -> str:
         """A section with a GitHub-flavoured table."""
-        rule = "|".join(["---", *["---:"] * (len(self.headings) - 1)])
+        rule = "|".join("---" if self.is_prose(index) else "---:" for index in range(len(self.headings)))
         lines = [f"## {self.title}", ""] if self.title else []
         lines += [_markdown_row(self.headings), f"|{rule}|", *map(_markdown_row, self.rows)]
         return "\n".join([*lines, *(["", self.caption] if self.caption else []), ""])
 
     def to_html(self) -> str:
         """A heading, the table and its caption; all texts are escaped."""
-        rows = [_html_row(self.headings, "th"), *(_html_row(row, "td") for row in self.rows)]
+        prose = [self.is_prose(index) for index in range(len(self.headings))]
+        rows = [_html_row(self.headings, "th", prose), *(_html_row(row, "td", prose) for row in self.rows)]
         title = f"<h2>{html.escape(self.title)}</h2>" if self.title else ""
         caption = f"<p>{html.escape(self.caption)}</p>" if self.caption else ""
         return f"{title}<table>{''.join(rows)}</table>{caption}"
@@ -110,5 +118,8 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _html_row(cells: Sequence[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
+def _html_row(cells: Sequence[str], tag: str, prose: Sequence[bool]) -> str:
+    # The page's own style aligns the first column.
+    starts = [f'<{tag} style="text-align: left">' if left and at else f"<{tag}>" for at, left in enumerate(prose)]
+    row = "".join(f"{start}{html.escape(cell)}</{tag}>" for start, cell in zip(starts, cells, strict=True))
+    return f"<tr>{row}</tr>\n"
