@@ -16,7 +16,7 @@ import shutil
 import sys
 import tomllib
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,23 +39,6 @@ FAST_SHARE = 0.5  # of the full network's MACs
 FALSE_ALARMS = 0.05
 
 
-@dataclass(frozen=True)
-class Texts:
-    """A table of models.toml: see `Card`.
-
-    Attributes:
-        calibration_share: of the training images that the policy is calibrated on; 0: it is calibrated on val.
-    """
-
-    title: str
-    gsd_m: tuple[float, float]
-    data: str
-    licence: str
-    intended_use: str
-    limits: tuple[str, ...]
-    calibration_share: float
-
-
 def main() -> None:
     """Make one model."""
     cards = tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
@@ -64,16 +47,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
-    texts = msgspec.convert(cards[given.name], Texts)
+    share = cards[given.name].pop("calibration_share")  # of the training images; 0: val is calibrated on
+    recipe = f"python experiments/models.py {given.name} FOLDER"
+    figures: dict[str, Any] = {"measured_on": "", "images": 0, "policies": {}, "class_accuracy": {}}
+    texts = msgspec.convert({**cards[given.name], "recipe": recipe, **figures}, Card)
     work = WORK / given.name
-    data = divide(given.folder.resolve(), work / given.folder.name, texts.calibration_share)
+    data = divide(given.folder.resolve(), work / given.folder.name, share)
     run = trained(given.name, data, work, given.threads)
     bundle = work / f"{given.name}.gfd"
-    exported = export(ExportRequest(run=run, output=bundle, compact=True), log=print)
+    exported = export(ExportRequest(run=run, output=bundle, compact=True), log=print)  # what int8 would lose
     int8 = {name: asdict(each) for name, each in exported.differences.get("int8", {}).items()}
     export(ExportRequest(run=run, output=bundle, compact=True, int8=False), log=print)
     full = exported.manifest.exits[-1].macs
-    held_out = data / ("calibration" if texts.calibration_share else "val")
+    held_out = data / ("calibration" if share else "val")
     fast = CalibrationRequest(
         bundle=bundle, images=held_out, max_mmacs=FAST_SHARE * full / 1e6, false_alarms=FALSE_ALARMS, name=FAST
     )
@@ -83,15 +69,14 @@ def main() -> None:
         risk="harmful-exits",
         risk_limit=0.01,
         confidence=0.95,
-        false_alarms=FALSE_ALARMS if texts.calibration_share else None,  # few images: all of them test the risk
+        false_alarms=FALSE_ALARMS if share else None,  # few images: all of them test the risk
         name=CAREFUL,
     )
     for request in (fast, careful):
         sys.stdout.write(f"{calibrate(request).to_markdown()}\n")
     update_bundle(bundle, lambda manifest: replace(manifest, policies=ordered(manifest)))
     result = evaluate(EvaluationRequest(subject=bundle, images=data / "val", precision="fp32"))
-    recipe = f"python experiments/models.py {given.name} FOLDER"
-    card = make_card(texts, result, recipe, given.folder.name)
+    card = with_figures(texts, result, given.folder.name, calibrated_on_val=share == 0)
     update_bundle(bundle, lambda manifest: replace(manifest, card=card))
     INSTALLED.mkdir(exist_ok=True)
     shutil.copyfile(bundle, INSTALLED / bundle.name)
@@ -126,32 +111,24 @@ def ordered(manifest: Manifest) -> tuple[Any, ...]:
     return tuple(manifest.policy(name) for name in (CAREFUL, FAST, FULL))
 
 
-def make_card(texts: Texts, result: EvaluationResult, recipe: str, data_set: str) -> Card:
+def with_figures(card: Card, result: EvaluationResult, data_set: str, *, calibrated_on_val: bool) -> Card:
     """The card with the figures of an evaluation on val."""
     full = result.policies[FULL]
-    counts = full.confusion.sum(axis=1)
-    classes = zip(result.subject.classes, full.confusion.diagonal() / counts, strict=True)
-    figures = {
-        name: PolicyFigures(
-            accuracy=each.accuracy.value,
-            interval=(each.accuracy.low, each.accuracy.high),
-            macs_share=each.mean_macs / result.subject.exit_macs[-1],
-            calibrated_on_these=name != FULL and texts.calibration_share == 0,
-        )
-        for name, each in result.policies.items()
-    }
-    described = msgspec.to_builtins(texts)
-    described.pop("calibration_share")
-    return msgspec.convert(
-        {
-            **described,
-            "recipe": recipe,
-            "measured_on": f"the {result.images} val images of {data_set}, in fp32 with weights of 8 bits",
-            "images": result.images,
-            "policies": msgspec.to_builtins(figures),
-            "class_accuracy": {name: float(share) for name, share in classes},
+    shares = full.confusion.diagonal() / full.confusion.sum(axis=1)
+    return replace(
+        card,
+        measured_on=f"the {result.images} val images of {data_set}, in fp32 with weights of 8 bits",
+        images=result.images,
+        policies={
+            name: PolicyFigures(
+                accuracy=each.accuracy.value,
+                interval=(each.accuracy.low, each.accuracy.high),
+                macs_share=each.mean_macs / result.subject.exit_macs[-1],
+                calibrated_on_these=name != FULL and calibrated_on_val,
+            )
+            for name, each in result.policies.items()
         },
-        Card,
+        class_accuracy=dict(zip(result.subject.classes, map(float, shares), strict=True)),
     )
 
 

@@ -71,7 +71,7 @@ def plain_step(model: str, classes: int, size: int) -> Step:
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a package of 2020
-            from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
+            from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415 # for this network alone
 
             net = logits = EfficientNet.from_name(model, num_classes=classes)
     net.train()

@@ -80,7 +80,7 @@ def _kornia_steps(size: int, augmentation: Augmentation) -> list[nn.Module]:
         return []
     try:
         from kornia import augmentation as kornia_augmentation  # noqa: PLC0415 # slow to import; training only
-        from kornia.augmentation.auto import RandAugment  # noqa: PLC0415
+        from kornia.augmentation.auto import RandAugment  # noqa: PLC0415 # likewise
     except ImportError as error:
         raise MissingExtraError("augmentation", "train") from error
     steps = [

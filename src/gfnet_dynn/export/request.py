@@ -21,7 +21,7 @@ class ExportRequest:
         None, "Also write one ONNX file with nested If, for any ONNX runtime, such as scene.onnx."
     )
     compact: bool = option(
-        False, "Store the weights of fp32 in 8 bits: a quarter of the file, computed in fp32 as before."
+        False, "Store the large weights of fp32 in 8 bits: a third of the file, computed in fp32 as before."
     )
     int8: bool = option(True, "Add int8, unless it is shown to lose more than half a point.")
     calibration_images: int = option(128, "Training images for the ranges of int8.")

@@ -67,9 +67,9 @@ def _verify(path: Path, archive: Archive, advice: str) -> None:
 
 def _transfer(archive: Archive, unfinished: Path, endpoint: str | None, on_progress: OnProgress) -> None:
     try:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415
-        from huggingface_hub.file_download import http_get  # noqa: PLC0415
-        from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415 # of an extra
+        from huggingface_hub.file_download import http_get  # noqa: PLC0415 # of an extra
+        from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415 # of an extra
     except ImportError as error:
         raise MissingExtraError("downloading", "train") from error
     url = hf_hub_url(
