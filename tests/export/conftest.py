@@ -28,7 +28,7 @@ CLASSES = ("airport", "beach", "church", "desert")
 
 KINDS: dict[str, tuple[BackboneSpec, int, tuple[int, ...]]] = {
     "gfnet": (GFNetSpec(width=16, depth=3, patch_size=4), 20, (0, 1)),
-    "convolutional stem": (GFNetSpec(width=16, depth=2, stem="convolutions"), 48, (0,)),
+    "convolutional stem": (GFNetSpec(width=16, depth=2, patch_size=8, stem="convolutions"), 24, (0,)),
     "lite": (EfficientNetLiteSpec(0), 32, (2,)),
     "hybrid": (HybridSpec(cut=1, width=16, depth_after=2), 24, (1, 2)),
     "static": (GFNetSpec(width=16, depth=1, patch_size=8), 16, ()),

@@ -116,7 +116,8 @@ def test_kept_statistics_stay_in_training() -> None:
         lambda: EfficientNetLiteSpec(7),
         lambda: HybridSpec(cut=99),
         lambda: HybridSpec(depth_after=0),
-        lambda: GFNetSpec(192, 12, patch_size=8, stem="convolutions"),
+        lambda: GFNetSpec(192, 12, patch_size=12, stem="convolutions"),
+        lambda: GFNetSpec(36, 12, patch_size=16, stem="convolutions"),
     ],
 )
 def test_impossible_backbones_are_refused(make: object) -> None:
@@ -142,7 +143,16 @@ def test_what_is_frozen_neither_learns_nor_follows_statistics(name: str) -> None
     assert all(module.training for module in backbone.modules())
 
 
-@pytest.mark.parametrize(("name", "side"), [("gfnet-192x12", 4), ("gfnet-hybrid", 4), ("efficientnet-lite0", 2)])
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("gfnet-192x12", 4),
+        ("gfnet-192x12-conv", 4),
+        ("gfnet-96x8-conv", 8),
+        ("gfnet-hybrid", 4),
+        ("efficientnet-lite0", 2),
+    ],
+)
 def test_maps_are_what_is_pooled(name: str, side: int) -> None:
     backbone = build_backbone(BACKBONES[name], 64).eval()
     features = backbone.stem(torch.randn(2, 3, 64, 64))
@@ -188,3 +198,15 @@ def test_half_precision_on_a_cpu_trains_by_the_same_gradients_within_its_roundin
 
     for half, full in zip(gradients(half=True), gradients(half=False), strict=True):
         assert torch.linalg.vector_norm(half - full) < 0.03 * torch.linalg.vector_norm(full)
+
+
+def test_the_final_classifier_may_see_deviations_too() -> None:
+    spec = structs.replace(net_spec("gfnet-96x8-conv", 64), exit_pooling="mean-deviation-all")
+    net = build_net(spec).eval()
+    assert [head.in_features for head in net.heads] == [192] * spec.num_exits
+    with torch.no_grad():
+        final = net.pooled(torch.randn(2, 3, 64, 64))[-1]
+    assert final.shape == (2, 192)
+    assert bool((final[:, 96:] > 0).all())
+    counted = net.exit_macs()[-1] - build_net(structs.replace(spec, exit_pooling="mean-deviation")).exit_macs()[-1]
+    assert counted == 96 * len(spec.classes)

@@ -76,7 +76,7 @@ def test_every_way_out_learns_from_a_teacher_the_final_one_too() -> None:
 
 
 def test_hard_distillation_is_cross_entropy_with_the_teachers_class() -> None:
-    distiller = Distiller(DistillationSettings(teacher="t", distillation="hard"), 6, 4, None)
+    distiller = Distiller(DistillationSettings(teacher="t", distillation="hard"), nn.Linear(6, 4), 6, None)
     pooled, logits = torch.randn(3, 6), torch.randn(3, 4)
     master = torch.tensor([[0.0, 5, 1, 2], [9, 0, 0, 0], [0, 0, 0, 1]])
     _, part = distiller(logits, pooled, torch.zeros(3, 6, 2, 2), torch.tensor(2.0), TeacherOutput(master, None))
@@ -102,7 +102,7 @@ def test_the_frequency_loss_sees_scale_free_maps_and_is_least_where_they_agree()
 
 
 def test_a_second_classifier_is_merged_into_the_first() -> None:
-    distiller = Distiller(DistillationSettings(teacher="t", distillation="hard"), 6, 4, None)
+    distiller = Distiller(DistillationSettings(teacher="t", distillation="hard"), nn.Linear(6, 4), 6, None)
     head, pooled = nn.Linear(6, 4), torch.randn(5, 6)
     assert distiller.head is not None
     expected = (head(pooled) + distiller.head(pooled)) / 2
@@ -118,7 +118,7 @@ def test_labels_count_only_where_they_are() -> None:
 def test_the_weights_share_the_loss_between_labels_and_teacher() -> None:
     settings = DistillationSettings(teacher="t", distillation_weight=0.25, temperature=1.0)
     logits, output = torch.randn(3, 4), TeacherOutput(torch.randn(3, 4), None)
-    loss, part = Distiller(settings, 6, 4, None)(
+    loss, part = Distiller(settings, nn.Linear(6, 4), 6, None)(
         logits, torch.randn(3, 6), torch.zeros(3, 6, 2, 2), torch.tensor(2.0), output
     )
     torch.testing.assert_close(part, soft_losses(logits, output.logits).mean())

@@ -80,7 +80,7 @@ class EarlyExitNet(nn.Module):
     Attributes:
         exit_blocks: 0-based blocks after which the early exits stand, ascending, without the last block.
         num_classes: K.
-        exit_pooling: what the early exits see of the features.
+        exit_pooling: what the exits see of the features.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class EarlyExitNet(nn.Module):
         self.exit_blocks = tuple(exit_blocks)
         self.num_classes = num_classes
         self.exit_pooling = exit_pooling
-        self.head = nn.Linear(backbone.widths[-1], num_classes)
+        self.head = nn.Linear(self._exit_width(backbone.num_blocks - 1), num_classes)
         self.intermediate_heads = nn.ModuleList(
             nn.Linear(self._exit_width(block), num_classes) for block in self.exit_blocks
         )
@@ -125,9 +125,9 @@ class EarlyExitNet(nn.Module):
         return [*pooled, self.pool_exit(self.backbone.num_blocks - 1, features)]
 
     def pool_exit(self, block: int, features: Tensor) -> Tensor:
-        """Input of the head after a block, from its features; the final classifier sees their mean."""
-        by_mean = self.exit_pooling == "mean" or block == self.backbone.num_blocks - 1
-        return self.backbone.pool(block, features) if by_mean else self.backbone.pool_with_deviation(block, features)
+        """Input of the head after a block, from its features: [B, width]."""
+        pool = self.backbone.pool_with_deviation if self._sees_deviation(block) else self.backbone.pool
+        return pool(block, features)
 
     def gate_logits(self, logits: Tensor) -> Tensor:
         """Logit of each gate for its exit's prediction: [B, G + 1, K] → [B, G]; the final classifier has no gate."""
@@ -173,7 +173,7 @@ class EarlyExitNet(nn.Module):
             spent_on_exits += linear_macs(1, self._exit_width(block), self.num_classes)
             spent_on_exits += linear_macs(1, Gate.num_statistics, 1)
             exit_macs.append(after_block[block] + spent_on_exits)
-        final_head = linear_macs(1, self.backbone.widths[-1], self.num_classes)
+        final_head = linear_macs(1, self._exit_width(self.backbone.num_blocks - 1), self.num_classes)
         return (*exit_macs, after_block[-1] + spent_on_exits + final_head)
 
     def exit_costs(self) -> tuple[float, ...]:
@@ -181,8 +181,12 @@ class EarlyExitNet(nn.Module):
         macs = self.exit_macs()
         return tuple(count / macs[-1] for count in macs)
 
+    def _sees_deviation(self, block: int) -> bool:
+        final = block == self.backbone.num_blocks - 1
+        return self.exit_pooling == "mean-deviation-all" or (self.exit_pooling == "mean-deviation" and not final)
+
     def _exit_width(self, block: int) -> int:
-        return self.backbone.widths[block] * (1 if self.exit_pooling == "mean" else 2)
+        return self.backbone.widths[block] * (2 if self._sees_deviation(block) else 1)
 
     def _run_blocks(self, start: int, end: int, features: Tensor) -> Tensor:
         for index in range(start, end):

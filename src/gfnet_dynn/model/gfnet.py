@@ -45,14 +45,16 @@ class PatchEmbedding(nn.Module):
 
 
 class ConvolutionalStem(nn.Module):
-    """Four 3 × 3 convolutions of stride 2, each with batch norm and GELU, and a linear map to tokens.
+    """Overlapping 3 × 3 convolutions of stride 2, each with batch norm and GELU, and a linear map to tokens.
 
+    There are log2(patch) of them; the width doubles at each.
     Source: Xiao et al., Early Convolutions Help Transformers See Better, arXiv 2106.14881.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, patch_size: int) -> None:
         super().__init__()
-        channels = (3, width // 8, width // 4, width // 2, width)
+        self._halvings = patch_size.bit_length() - 1
+        channels = (3, *(width >> level for level in reversed(range(self._halvings))))
         self.convolutions = nn.Sequential(*(self._layer(inputs, outputs) for inputs, outputs in pairwise(channels)))
         self.proj = nn.Conv2d(width, width, kernel_size=1)
         self._channels = channels
@@ -63,7 +65,7 @@ class ConvolutionalStem(nn.Module):
         return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.GELU())
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, S, S] → [B, T, D] with T = (S / 16)²."""
+        """[B, 3, S, S] → [B, T, D] with T = (S / patch)²."""
         tokens: Tensor = self.proj(self.convolutions(images)).flatten(2).transpose(1, 2)
         return tokens
 
@@ -72,7 +74,8 @@ class ConvolutionalStem(nn.Module):
         total = 0
         for level, (inputs, outputs) in enumerate(pairwise(self._channels), start=1):
             total += convolution_macs((image_size >> level) ** 2, (3, 3), inputs, outputs)
-        return total + convolution_macs((image_size >> 4) ** 2, (1, 1), self._channels[-1], self._channels[-1])
+        positions = (image_size >> self._halvings) ** 2
+        return total + convolution_macs(positions, (1, 1), self._channels[-1], self._channels[-1])
 
 
 class GlobalFilter(nn.Module):
@@ -202,9 +205,8 @@ class GFNet(Backbone):
         super().__init__()
         grid = spec.grid(image_size)
         tokens = grid * grid
-        self.patch_embed = (
-            PatchEmbedding(spec.width, spec.patch_size) if spec.stem == "patch" else ConvolutionalStem(spec.width)
-        )
+        stem = PatchEmbedding if spec.stem == "patch" else ConvolutionalStem
+        self.patch_embed = stem(spec.width, spec.patch_size)
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, spec.width))
         rates = [drop_path * index / max(1, spec.depth - 1) for index in range(spec.depth)]
         self.blocks = nn.ModuleList(Block(spec, grid, rate) for rate in rates)

@@ -17,7 +17,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Triple = tuple[float, float, float]
-ExitPooling = Literal["mean", "mean-deviation"]
+ExitPooling = Literal["mean", "mean-deviation", "mean-deviation-all"]
 
 # Far beyond any published network: larger values are of a damaged file, and would fill the memory.
 _MOST_BLOCKS, _WIDEST = 256, 16_384
@@ -38,8 +38,8 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
         depth: number of blocks L.
         patch_size: side of a patch in pixels; it must divide the input.
         mlp_ratio: hidden channels of the MLP as a multiple of `width`.
-        stem: `patch`, one strided convolution as published, or `convolutions`, four of 3 × 3 and a linear one, which
-            needs fewer training images; it needs a patch of 16 px.
+        stem: `patch`, one strided convolution as published, or `convolutions`, overlapping ones of 3 × 3, each of
+            which halves the side, and a linear one, which needs fewer training images.
     """
 
     kind: ClassVar[str] = "gfnet"
@@ -58,8 +58,10 @@ class GFNetSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
         _require_size(self.width, self.depth, self.mlp_ratio)
         if self.patch_size < 1:
             raise SpecError(f"the patch size must be at least 1, not {self.patch_size}")
-        if self.stem == "convolutions" and (self.patch_size != 16 or self.width % 8):
-            raise SpecError(f"a stem of convolutions needs a patch of 16 px and a width that 8 divides: {self}")
+        if self.stem == "convolutions" and (self.patch_size not in (2, 4, 8, 16) or 2 * self.width % self.patch_size):
+            raise SpecError(
+                f"a stem of convolutions needs a patch of 2, 4, 8 or 16 px and a width that half of it divides: {self}"
+            )
 
     @property
     def default_exits(self) -> tuple[int, ...]:
@@ -227,13 +229,14 @@ BACKBONES: Mapping[str, BackboneSpec] = {
     "gfnet-192x12": GFNetSpec(width=192, depth=12),
     "gfnet-192x12-conv": GFNetSpec(width=192, depth=12, stem="convolutions"),
     "gfnet-96x8": GFNetSpec(width=96, depth=8, patch_size=8),
+    "gfnet-96x8-conv": GFNetSpec(width=96, depth=8, patch_size=8, stem="convolutions"),
     "gfnet-hybrid": HybridSpec(),
     "efficientnet-lite0": EfficientNetLiteSpec(0),
     "efficientnet-lite1": EfficientNetLiteSpec(1),
     "efficientnet-lite2": EfficientNetLiteSpec(2),
 }
 """The published GFNets, the published student (192x12), the same with convolutions as stem, a small one for 64-pixel
-images (96x8), a hybrid, and plain convolutional trunks."""
+images (96x8) with either stem, a hybrid, and plain convolutional trunks."""
 
 
 def find_backbone(name: str) -> BackboneSpec:

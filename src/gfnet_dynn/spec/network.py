@@ -62,7 +62,8 @@ class NetSpec(Struct, frozen=True, forbid_unknown_fields=True):
         exit_blocks: 0-based indices of the blocks followed by an early exit, without the last block.
         classes: names in the order of the logits.
         exit_pooling: of the features at the early exits: their `mean` over all positions, as published, or
-            `mean-deviation`, the mean and the standard deviation, which measures texture.
+            `mean-deviation`, the mean and the standard deviation, which measures texture; `mean-deviation-all`: the
+            final classifier too.
     """
 
     backbone: BackboneSpec
@@ -133,8 +134,8 @@ class NetworkOptions:
     )
     exit_pooling: ExitPooling | None = option(
         None,
-        "What exits see of the features: their mean over all positions, or also their standard deviation. [default: "
-        "the checkpoint's, else the model's]",
+        "What exits see of the features: their mean over all positions, or also their standard deviation; all: the "
+        "final classifier sees both too. [default: the checkpoint's, else the model's]",
         rare=True,
     )
 

@@ -42,7 +42,7 @@ class WholeNet(nn.Module):
         """Normalised images [B, 3, S, S] → logits [B, K] of the final classifier, and its feature map [B, C, H, W]."""
         last = self.net.backbone.num_blocks - 1
         features = self.net.last_features(images)
-        return self.net.head(self.net.backbone.pool(last, features)), self.net.backbone.map(last, features)
+        return self.net.head(self.net.pool_exit(last, features)), self.net.backbone.map(last, features)
 
 
 class Teacher(nn.Module):
@@ -164,12 +164,13 @@ class Distiller(nn.Module):
     """
 
     def __init__(
-        self, settings: DistillationSettings, width: int, num_classes: int, teacher_channels: int | None
+        self, settings: DistillationSettings, head: nn.Linear, channels: int, teacher_channels: int | None
     ) -> None:
+        """For the student's final classifier `head` and last map of `channels`; None: the teacher's is not compared."""
         super().__init__()
         self._settings = settings
-        self.head = nn.Linear(width, num_classes) if settings.distillation == "hard" else None
-        self.projection = None if teacher_channels is None else nn.Conv2d(width, teacher_channels, kernel_size=1)
+        self.head = nn.Linear(head.in_features, head.out_features) if settings.distillation == "hard" else None
+        self.projection = None if teacher_channels is None else nn.Conv2d(channels, teacher_channels, kernel_size=1)
 
     def forward(
         self, logits: Tensor, pooled: Tensor, features: Tensor, labels_loss: Tensor, output: TeacherOutput

@@ -42,7 +42,7 @@ class BackboneStage(Stage):
         if context.teacher is None:
             return None
         channels = context.teacher.feature_channels() if self.compares_features else None
-        distiller = Distiller(context.distillation, net.backbone.widths[self._last], net.num_classes, channels)
+        distiller = Distiller(context.distillation, net.head, net.backbone.widths[self._last], channels)
         return distiller.to(context.fabric.device)
 
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
@@ -51,7 +51,7 @@ class BackboneStage(Stage):
         output = self.teacher_output(batch, step)
         with self.context.fabric.autocast():
             features = net.last_features(batch.images)
-            pooled = net.backbone.pool(self._last, features)
+            pooled = net.pool_exit(self._last, features)
             logits: Tensor = net.head(pooled)
             losses = exit_losses(logits[:, None], batch.labels, settings.label_smoothing)[:, 0]
             loss = labelled_mean(losses, batch.labels)
