@@ -9,27 +9,29 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gfnet_dynn.images.decode import decode
+from gfnet_dynn.images.decode import Decoded, decode
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.spec.network import InputSpec
 
 _LONG_SIDE = 65_535  # pixels; no JPEG is longer
 
 
-def fit(image: Image.Image | npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Resize an RGB image to the network's square input, uint8 [size, size, 3], and pad it by reflection if it says so.
-
-    An array is uint8 [height, width, 3].
-    """
+def fit(image: Decoded, spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """Resize to the network's square input, uint8 [size, size, 3], and pad it by reflection if the input says so."""
     content = spec.size - spec.pad
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    if image.size != (content, content):
-        # The weights of a resize take 32 bytes for each pixel of a side: a very long one is averaged first.
-        gap = 3.0 if max(image.size) > _LONG_SIDE else None
-        image = image.resize((content, content), Image.Resampling.BICUBIC, reducing_gap=gap)
-    pixels = np.array(image, dtype=np.uint8)
+    fits = isinstance(image, np.ndarray) and image.shape == (content, content, 3)
+    pixels = np.array(image if fits else _resized(image, content), dtype=np.uint8)
     before, after = spec.pad // 2, spec.pad - spec.pad // 2
     return np.pad(pixels, ((before, after), (before, after), (0, 0)), mode="reflect") if spec.pad else pixels
+
+
+def _resized(image: Decoded, side: int) -> Image.Image:
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    if image.size == (side, side):
+        return image
+    # The weights of a resize take 32 bytes for each pixel of a side: a very long one is averaged first.
+    gap = 3.0 if max(image.size) > _LONG_SIDE else None
+    return image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=gap)
 
 
 def load_input(path: Path, spec: InputSpec, options: DecodeOptions = DEFAULT) -> npt.NDArray[np.uint8]:
