@@ -18,7 +18,7 @@ from figures import write_figures
 
 from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.bundle.archive import write_bundle
-from gfnet_dynn.export.bundle import LabelledImages, export_net
+from gfnet_dynn.export.bundle import LabelledImages, TrainingImages, export_net
 from gfnet_dynn.images.files import require_images
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.checkpoint import save_checkpoint
@@ -41,7 +41,7 @@ def main() -> None:
     files = require_images(folder).images
     some = np.stack([load_input(file, spec.input) for file in files[:: max(1, len(files) // CALIBRATION)]])
     images = LabelledImages(some, np.zeros(len(some), np.int64), "given")
-    exported = export_net(net, spec, {}, images, some, print)
+    exported = export_net(net, spec, {}, images, TrainingImages(some), print)
     place = Path("runs") / "deploy_student"
     run = save_checkpoint(place / "student.safetensors", net, spec, {})
     bundle = write_bundle(place / "student.gfd", exported.manifest, exported.files)

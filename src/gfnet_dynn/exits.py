@@ -74,20 +74,26 @@ class ExitArrays:
     logits: npt.NDArray[np.float32]  # float32 [N, G + 1, K], the final classifier last
     gates: npt.NDArray[np.float32]  # float32 [N, G], probabilities
     labels: npt.NDArray[np.int64]  # int64 [N], class indices
+    distances: npt.NDArray[np.float32] | None = None  # float32 [N], from the training images; None: not computed
 
     def __post_init__(self) -> None:
         samples, exits, _ = self.logits.shape
-        if self.gates.shape != (samples, exits - 1) or self.labels.shape != (samples,):
-            raise ValueError(f"shapes disagree: {self.logits.shape=}, {self.gates.shape=}, {self.labels.shape=}")
+        one_each = [each.shape for each in (self.labels, self.distances) if each is not None]
+        if self.gates.shape != (samples, exits - 1) or set(one_each) != {(samples,)}:
+            raise ValueError(
+                f"shapes disagree: {self.logits.shape=}, {self.gates.shape=}, labels, distances {one_each}"
+            )
 
     def take(self, rows: npt.NDArray[np.intp]) -> ExitArrays:
         """Some of the images, by index."""
-        return ExitArrays(self.logits[rows], self.gates[rows], self.labels[rows])
+        distances = None if self.distances is None else self.distances[rows]
+        return ExitArrays(self.logits[rows], self.gates[rows], self.labels[rows], distances)
 
     @property
     def finite(self) -> npt.NDArray[np.bool_]:
         """Whether all outputs of each image are numbers, [N]."""
-        return np.asarray(np.isfinite(self.logits).all(axis=(1, 2)) & np.isfinite(self.gates).all(axis=1))
+        known = True if self.distances is None else np.isfinite(self.distances)
+        return np.asarray(np.isfinite(self.logits).all(axis=(1, 2)) & np.isfinite(self.gates).all(axis=1) & known)
 
     @property
     def predictions(self) -> npt.NDArray[np.intp]:

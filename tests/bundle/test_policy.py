@@ -89,7 +89,7 @@ def test_the_calibrated_policy_comes_back_from_json_with_its_infinities() -> Non
     described = CALIBRATED.to_dict()
     assert described["thresholds"] == [0.7, None]
     assert described["prediction_sets"] == {"quantiles": [0.4, None, 0.9], "coverage": 0.9}
-    assert described["unknown_rule"] == {"thresholds": [-1.5, 0.25, None], "false_alarms": 0.05}
+    assert described["unknown_rule"] == {"thresholds": [-1.5, 0.25, None], "false_alarms": 0.05, "distance": None}
     found = through_json(CALIBRATED)
     assert found == CALIBRATED
     assert found.thresholds[1] == NEVER

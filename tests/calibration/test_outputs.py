@@ -76,7 +76,7 @@ def same(one: Outputs, other: Outputs) -> bool:
     ) and all(
         np.array_equal(getattr(mine, name), getattr(its, name))
         for mine, its in arrays
-        for name in ("logits", "gates", "labels")
+        for name in ("logits", "gates", "labels", "distances")
     )
 
 
@@ -86,7 +86,7 @@ def test_every_exit_of_every_precision_is_asked_of_every_image(
     images = np.stack([load_input(file, bundle.manifest.input) for file in labelled.files])
     assert list(collected.precisions) == ["fp32", "int8"]
     for precision, arrays in collected.precisions.items():
-        logits, gates = compile_net(bundle, precision, ONNXRUNTIME).all_exits(images)
+        logits, gates, _ = compile_net(bundle, precision, ONNXRUNTIME).all_exits(images)
         np.testing.assert_allclose(arrays.logits, logits, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(arrays.gates, gates, rtol=1e-5, atol=1e-5)
         assert (arrays.labels == labelled.labels).all()
@@ -105,6 +105,16 @@ def test_without_labels_they_are_the_classes_of_the_full_network_in_fp32(
     assert found.precisions["fp32"].correct[:, -1].all()
     assert not found.precisions["int8"].correct[:, -1].all()
     assert same(load_outputs(store_outputs(tmp_path / "kept.npz", found), bundle), found)
+
+
+def test_distances_are_kept(tmp_path: Path, bundle: Bundle, collected: Outputs) -> None:
+    made = {
+        name: replace(each, distances=np.linspace(0, 9, len(each.labels), dtype=np.float32))
+        for name, each in collected.precisions.items()
+    }
+    known = replace(collected, precisions=made)
+    assert same(load_outputs(store_outputs(tmp_path / "kept.npz", known), bundle), known)
+    assert not same(known, collected)
 
 
 def test_progress_is_told_to_the_last_image(bundle: Bundle, labelled: CalibrationImages) -> None:
@@ -319,9 +329,9 @@ UNREADABLE, UNFIT = "cannot read the outputs", "do not fit the bundle's exits an
         (having("about", lambda _: np.array("text")), UNREADABLE),
         (
             having("about", lambda _: np.array(["x", "", "", "", "labelled"])),
-            "not a 'gfnet-dynn exit outputs 1' file",
+            "not a 'gfnet-dynn exit outputs 2' file",
         ),
-        (having("about", lambda about: np.array(["gfnet-dynn exit outputs 2", *about[1:]])), "not a 'gfnet-dynn"),
+        (having("about", lambda about: np.array(["gfnet-dynn exit outputs 1", *about[1:]])), "not a 'gfnet-dynn"),
         (having("about", lambda about: np.array([*about[:4], "half"])), "half"),
         (having("labels", lambda labels: labels[:-1]), UNREADABLE),
         (having("labels", lambda labels: labels[:, None]), UNREADABLE),
@@ -332,8 +342,8 @@ UNREADABLE, UNFIT = "cannot read the outputs", "do not fit the bundle's exits an
         (having("fp32_logits", lambda logits: logits[:, :, :2]), UNFIT),
         (having("fp32_logits", lambda logits: logits[0]), UNREADABLE),
         (having("fp32_logits", lambda _: np.array(3.0)), UNREADABLE),
-        (having("int8_logits", written((3, 1, 0), np.nan)), "some logits or gates are not numbers"),
-        (having("int8_gates", written((3, 1), np.inf)), "some logits or gates are not numbers"),
+        (having("int8_logits", written((3, 1, 0), np.nan)), "some logits, gates or distances are not numbers"),
+        (having("int8_gates", written((3, 1), np.inf)), "some logits, gates or distances are not numbers"),
         (having("fp32_gates", lambda gates: gates[:, :1]), UNREADABLE),
         (none_left, UNFIT),
     ],

@@ -580,6 +580,44 @@ def test_sets_and_alarms_are_made_from_the_later_part_and_hold_in_both_precision
     assert not np.array_equal(by_precision[0][0], by_precision[1][0])
 
 
+def with_distances(source: Outputs, seed: int = 0) -> Outputs:
+    """In each precision other ones."""
+    generator = np.random.default_rng(seed)
+    made = {
+        name: replace(each, distances=generator.gamma(4, 0.25, len(each.labels)).astype(np.float32))
+        for name, each in source.precisions.items()
+    }
+    return replace(source, precisions=made)
+
+
+def test_familiarity_and_distance_share_the_false_alarms() -> None:
+    source = with_distances(both(900))
+    made = calibrate(source, order(false_alarms=0.1))
+    rule, alone = made.policy.unknown_rule, calibrate(both(900), order(false_alarms=0.05)).policy.unknown_rule
+    assert rule is not None
+    assert alone is not None
+    assert (rule.thresholds, rule.false_alarms, alone.distance) == (alone.thresholds, 0.1, None)
+    rank = math.ceil((len(made.parts.later) + 1) * 0.95)
+    later = [each.take(made.parts.later).distances for each in source.precisions.values()]
+    by_precision = [np.sort(each)[rank - 1] for each in later if each is not None]
+    assert len(by_precision) == 2
+    assert rule.distance == max(by_precision)
+    assert by_precision[0] != by_precision[1]
+
+
+def test_alarms_by_either_are_no_more_than_promised() -> None:
+    found = []
+    for seed in range(40):
+        policy = calibrate(with_distances(scenes(400, seed), seed), order(false_alarms=0.1)).policy
+        fresh_images = with_distances(scenes(1500, 1000 + seed), 1000 + seed).precisions["fp32"]
+        exits = first_exit(policy.scores(fresh_images).gates, policy.thresholds)
+        logits = fresh_images.logits[np.arange(len(exits)), exits]
+        assert policy.unknown_rule is not None
+        found.append(float(policy.unknown_rule.applies(logits, exits, fresh_images.distances).mean()))
+    assert np.mean(found) <= 0.1 + 3 * np.std(found) / math.sqrt(len(found))
+    assert np.mean(found) > 0.05  # both count
+
+
 def test_what_is_not_asked_for_is_not_made() -> None:
     made = calibrate(scenes(300), order(coverage=0.9)).policy
     assert made.prediction_sets is not None

@@ -11,7 +11,7 @@ from gfnet_dynn.bundle.archive import read_bundle, write_bundle
 from gfnet_dynn.bundle.precisions import ALLOWED_LOSS
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export import bundle as bundling
-from gfnet_dynn.export.bundle import LabelledImages, export_net
+from gfnet_dynn.export.bundle import LabelledImages, TrainingImages, export_net
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, segment_arrays
 from gfnet_dynn.runtime import load
 from gfnet_dynn.runtime.segments import Images
@@ -38,14 +38,16 @@ def biased(segment: onnx.ModelProto, towards_the_first: float) -> onnx.ModelProt
 @pytest.fixture
 def ready_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments that were exported already: what is tested here is what becomes of them."""
-    monkeypatch.setattr(bundling, "export_segments", lambda net, spec: make_subject("gfnet").segments)
+    monkeypatch.setattr(bundling, "export_segments", lambda net, spec, distance: make_subject("gfnet").segments)
 
 
 @pytest.mark.usefixtures("ready_stages")
 def test_a_bundle_goes_out_and_answers(subject: MakeSubject, tmp_path: Path) -> None:
     it = subject("gfnet")
     lines: list[str] = []
-    exported = export_net(it.net, it.spec, {**PROVENANCE, "seed": 3}, held_out(it), it.images, lines.append)
+    exported = export_net(
+        it.net, it.spec, {**PROVENANCE, "seed": 3}, held_out(it), TrainingImages(it.images), lines.append
+    )
     path = write_bundle(tmp_path / "scene.gfd", exported.manifest, exported.files)
     manifest = read_bundle(path).manifest
     assert set(manifest.precisions) == {"fp32", "int8"}
@@ -64,7 +66,7 @@ def test_a_bundle_goes_out_and_answers(subject: MakeSubject, tmp_path: Path) -> 
 @pytest.mark.usefixtures("ready_stages")
 def test_the_report_says_what_int8_changes(subject: MakeSubject) -> None:
     it = subject("gfnet")
-    report = export_net(it.net, it.spec, PROVENANCE, held_out(it), it.images).manifest.report
+    report = export_net(it.net, it.spec, PROVENANCE, held_out(it), TrainingImages(it.images)).manifest.report
     logits = it.compiled().all_exits(it.images)[0]
     exact = float((logits[:, -1].argmax(axis=1) == held_out(it).labels).mean())
     assert report["precisions"]["fp32"]["full"]["accuracy"] == pytest.approx(exact, abs=1e-4)
@@ -84,7 +86,7 @@ def test_int8_that_loses_too_much_is_left_out(subject: MakeSubject, monkeypatch:
 
     monkeypatch.setattr(bundling, "quantise_segments", ruined)
     images = LabelledImages(it.images, labels, "selection")
-    exported = export_net(it.net, it.spec, PROVENANCE, images, it.images)
+    exported = export_net(it.net, it.spec, PROVENANCE, images, TrainingImages(it.images))
     assert set(exported.manifest.precisions) == {"fp32"}
     assert not any(name.startswith("int8") for name in exported.files)
     assert exported.differences["int8"]["full"].high < -ALLOWED_LOSS
@@ -100,7 +102,7 @@ def test_auto_takes_int8_only_where_enough_images_show_no_loss(
     it = subject("gfnet")  # 9 images; with 9 · 85 = 765 of equal answers the interval ends at -0.5 points
     monkeypatch.setattr(bundling, "quantise_segments", lambda segments, images: segments)
     images = LabelledImages(np.tile(it.images, (copies, 1, 1, 1)), np.arange(9 * copies) % 4, "selection")
-    manifest = export_net(it.net, it.spec, PROVENANCE, images, it.images).manifest
+    manifest = export_net(it.net, it.spec, PROVENANCE, images, TrainingImages(it.images)).manifest
     assert manifest.auto_precisions == automatic
     assert manifest.report["against_fp32"]["int8"]["gates"]["n"] == 9 * copies
 
@@ -108,7 +110,7 @@ def test_auto_takes_int8_only_where_enough_images_show_no_loss(
 @pytest.mark.usefixtures("ready_stages")
 def test_without_calibration_there_is_no_int8(subject: MakeSubject) -> None:
     it = subject("gfnet")
-    exported = export_net(it.net, it.spec, {}, held_out(it), None)
+    exported = export_net(it.net, it.spec, {}, held_out(it), TrainingImages())
     assert set(exported.manifest.precisions) == {"fp32"}
     assert [policy.name for policy in exported.manifest.policies] == ["full"]
 
@@ -116,9 +118,9 @@ def test_without_calibration_there_is_no_int8(subject: MakeSubject) -> None:
 def test_stages_of_another_network_are_refused(subject: MakeSubject, monkeypatch: pytest.MonkeyPatch) -> None:
     it = subject("gfnet")
     changed = [it.segments[0], biased(it.segments[1], 0.1), it.segments[2]]
-    monkeypatch.setattr(bundling, "export_segments", lambda net, spec: changed)
+    monkeypatch.setattr(bundling, "export_segments", lambda net, spec, distance: changed)
     with pytest.raises(ExportError, match="9 images"):
-        export_net(it.net, it.spec, PROVENANCE, held_out(it), None)
+        export_net(it.net, it.spec, PROVENANCE, held_out(it), TrainingImages())
 
 
 def test_answers_that_are_no_numbers_are_refused(subject: MakeSubject) -> None:
@@ -133,7 +135,7 @@ def test_answers_that_are_no_numbers_are_refused(subject: MakeSubject) -> None:
 
 def test_a_static_network_has_one_stage_and_one_policy(subject: MakeSubject, tmp_path: Path) -> None:
     it = subject("static")
-    exported = export_net(it.net, it.spec, PROVENANCE, held_out(it), None)
+    exported = export_net(it.net, it.spec, PROVENANCE, held_out(it), TrainingImages())
     path = write_bundle(tmp_path / "static.gfd", exported.manifest, exported.files)
     assert [policy.name for policy in exported.manifest.policies] == ["full"]
     assert load(path, threads=1).classify([it.images[0]])[0].exit == "final"

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.export import bundle as bundling
-from gfnet_dynn.export.bundle import LabelledImages, export_net
+from gfnet_dynn.export.bundle import LabelledImages, TrainingImages, export_net
 from gfnet_dynn.export.compact import compact_weights
 from gfnet_dynn.runtime.engine import EngineOptions, make_engine
 from gfnet_dynn.runtime.segments import SegmentedNet
@@ -90,10 +90,10 @@ def test_a_compact_bundle_reports_what_it_cost_and_refuses_a_loss(
     subject: MakeSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = subject("gfnet")
-    monkeypatch.setattr(bundling, "export_segments", lambda net, spec: it.segments)
+    monkeypatch.setattr(bundling, "export_segments", lambda net, spec, distance: it.segments)
     labels = it.compiled().all_exits(it.images)[0][:, -1].argmax(axis=1)  # exact weights are always right
     images = LabelledImages(np.tile(it.images, (40, 1, 1, 1)), np.tile(labels, 40), "selection")
-    exported = export_net(it.net, it.spec, PROVENANCE, images, None, compact=True)
+    exported = export_net(it.net, it.spec, PROVENANCE, images, TrainingImages(), compact=True)
     weights = exported.manifest.report["weights"]
     assert weights["bits"] == 8
     assert set(weights["against_32_bits"]) == {"gates", "max-softmax", "full"}
@@ -105,7 +105,7 @@ def test_a_compact_bundle_reports_what_it_cost_and_refuses_a_loss(
 
     monkeypatch.setattr(bundling, "compact_weights", ruined)
     with pytest.raises(ExportError, match="8 bits"):
-        export_net(it.net, it.spec, PROVENANCE, images, None, compact=True)
+        export_net(it.net, it.spec, PROVENANCE, images, TrainingImages(), compact=True)
 
 
 def _without_head(segment: onnx.ModelProto) -> onnx.ModelProto:

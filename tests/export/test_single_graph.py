@@ -36,7 +36,7 @@ def middle(values: npt.NDArray[np.float32]) -> float:
 def test_one_graph_answers_as_the_stages(subject: MakeSubject, kind: str, name: str) -> None:
     it = subject(kind)
     segments, policy = it.compiled(), it.manifest.policy(name)
-    logits, gates = segments.all_exits(it.images)
+    logits, gates, _ = segments.all_exits(it.images)
     scores = gates if name == "gates" else np.exp(logits - logits.max(2, keepdims=True))[:, :-1]
     if name == "max-softmax":
         scores = 1 / np.exp(logits - logits.max(2, keepdims=True)).sum(2)[:, :-1]

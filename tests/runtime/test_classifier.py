@@ -321,6 +321,18 @@ def test_an_image_is_unknown_below_the_threshold_of_its_exit_whatever_its_temper
         assert make_prediction(bundles.manifest(), sure, "fp32", LOGITS, 0, None).unknown is False
 
 
+def test_an_image_far_from_the_training_images_is_unknown_however_familiar_its_logits() -> None:
+    rule = UnknownRule((-math.inf,) * 3, 0.05, distance=2.5)
+    policy, manifest = replace(bundles.POLICIES[0], unknown_rule=rule), bundles.manifest()
+
+    def unknown(distance: float) -> bool | None:
+        return make_prediction(manifest, policy, "fp32", LOGITS, 1, None, np.float32(distance)).unknown
+
+    assert [unknown(distance) for distance in (0.1, 2.5, 2.6, math.inf, math.nan)] == [False, False, True, True, True]
+    with pytest.raises(BundleError, match="distances"):
+        make_prediction(manifest, policy, "fp32", LOGITS, 1, None)
+
+
 @pytest.mark.parametrize(
     ("exit_index", "members"),
     [(0, ("river",)), (1, ("river", "field")), (2, ("river", "field", "town"))],
@@ -367,7 +379,7 @@ def test_the_classifier_answers_by_the_policy_that_was_calibrated(bundle: Path) 
     bundles.write_tiny(bundle, policies=(calibrated, *bundles.POLICIES))
     classifier, images = load(bundle, precision="fp32", threads=1), bundles.images(9)
     answers = classifier.net.decide(images, calibrated)
-    for made, logits, exit_index in zip(classifier.classify(list(images)), *answers, strict=True):
+    for made, logits, exit_index in zip(classifier.classify(list(images)), answers.logits, answers.exits, strict=True):
         expected = make_prediction(classifier.manifest, calibrated, "fp32", logits, int(exit_index), None)
         assert (made.unknown, made.prediction_set, made.exit) == (
             expected.unknown,

@@ -190,7 +190,7 @@ def test_an_array_that_a_graph_does_not_take_is_an_error_of_the_engine(engine: E
 def test_both_engines_give_the_same_answers(precision: str) -> None:
     images = bundles.images(40)
     nets = [SegmentedNet(bundles.manifest(), bundles.segments(precision), precision, made(name)) for name in ENGINES]
-    (logits, gates), (other_logits, other_gates) = (net.all_exits(images) for net in nets)
+    (logits, gates, _), (other_logits, other_gates, _) = (net.all_exits(images) for net in nets)
     np.testing.assert_allclose(other_logits, logits, atol=1e-5)
     np.testing.assert_allclose(other_gates, gates, atol=1e-6)
     for policy in bundles.POLICIES:

@@ -59,7 +59,7 @@ def signal_by_hand(score: Score, logits: list[list[float]], gates: list[float], 
 
 def by_hand(staged: SegmentedNet, images: bundles.Images, chosen: Policy) -> tuple[npt.NDArray[np.float32], list[int]]:
     """Image by image, exit by exit."""
-    logits, gates = staged.all_exits(images)
+    logits, gates, _ = staged.all_exits(images)
     exits = []
     for image_logits, image_gates in zip(logits, gates, strict=True):
         taken = len(chosen.thresholds)
@@ -111,7 +111,7 @@ def test_a_gate_that_just_reaches_the_threshold_leaves() -> None:
 
 def test_a_gate_that_is_no_number_stays() -> None:
     images, staged = bundles.images(5), net(gate="nan")
-    logits, gates = staged.all_exits(images)
+    logits, gates, _ = staged.all_exits(images)
     assert np.isnan(gates).all()
     answers = staged.decide(images, policy(0, 0))
     assert answers.exits.tolist() == [2] * 5
@@ -153,7 +153,7 @@ def test_no_image_runs_no_stage() -> None:
 
 
 def test_all_exits_run_whatever_the_gates_say() -> None:
-    logits, gates = net().all_exits(bundles.images(4))
+    logits, gates, _ = net().all_exits(bundles.images(4))
     assert logits.shape == (4, 3, 3)
     assert gates.shape == (4, 2)
     assert logits.dtype == gates.dtype == np.float32
@@ -170,7 +170,7 @@ def test_a_network_without_gates_runs_its_only_stage() -> None:
     )
     staged = SegmentedNet(described, [graph], "fp32", ONNXRUNTIME)
     images = bundles.images(4)
-    logits, gates = staged.all_exits(images)
+    logits, gates, _ = staged.all_exits(images)
     assert logits.shape == (4, 1, 3)
     assert gates.shape == (4, 0)
     answers = staged.decide(images, described.policy())

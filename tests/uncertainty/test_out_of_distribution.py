@@ -12,7 +12,13 @@ from hypothesis.extra import numpy as arrays
 
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits import first_exit
-from gfnet_dynn.uncertainty.conformal import NEVER_UNKNOWN, familiarity, is_unknown, unknown_thresholds
+from gfnet_dynn.uncertainty.conformal import (
+    NEVER_UNKNOWN,
+    familiarity,
+    is_unknown,
+    unknown_distance,
+    unknown_thresholds,
+)
 from tests.exits.populations import make_population
 
 Floats = npt.NDArray[np.float64]
@@ -133,3 +139,16 @@ def test_what_is_no_number_is_unknown() -> None:
 def test_the_familiarity_of_calibration_images_must_be_a_number() -> None:
     with pytest.raises(CalibrationError, match="not numbers"):
         threshold_of(np.array([0.0, np.nan]), 0.5)
+
+
+@pytest.mark.parametrize(("images", "false_alarms"), [(50, 0.05), (300, 0.01)])
+def test_distances_alarm_as_rarely_as_promised(images: int, false_alarms: float) -> None:
+    far = -gated()[0]
+    found = [float((far > unknown_distance(far[rows_of(seed, images)], false_alarms)).mean()) for seed in range(DRAWS)]
+    assert no_more(found, false_alarms)
+    assert no_more([-value for value in found], -(false_alarms - 1 / (images + 1)))
+
+
+def test_too_few_distances_make_none_too_far() -> None:
+    assert unknown_distance(np.arange(38.0), 0.025) == math.inf
+    assert unknown_distance(np.arange(39.0), 0.025) == 38

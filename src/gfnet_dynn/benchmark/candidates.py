@@ -14,7 +14,7 @@ from gfnet_dynn.bundle.archive import Bundle
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits import NEVER, ExitArrays
 from gfnet_dynn.runtime.predictor import Classifier
-from gfnet_dynn.runtime.segments import Images
+from gfnet_dynn.runtime.segments import AllExits, Images
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class BundleCandidate:
         if labels is None or self._is_untrained:
             return None
         parts = [self.classifier.net.all_exits(images[row : row + 1]) for row in range(len(images))]
-        logits, gates = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return self.policy.scores(ExitArrays(logits, gates, labels))
+        logits, gates, distances = AllExits.joined(parts)
+        return self.policy.scores(ExitArrays(logits, gates, labels, distances))
 
 
 def labels_of(files: Sequence[Path], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:

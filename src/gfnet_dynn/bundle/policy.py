@@ -10,11 +10,14 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.exits import NEVER, UNFITTED, ExitArrays, Fitted, Score, by_score
 from gfnet_dynn.system.storage import to_json
+from gfnet_dynn.uncertainty.conformal import familiarity, is_unknown
 from gfnet_dynn.uncertainty.drift import Reference
 
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\Z")]
@@ -30,10 +33,30 @@ class UnknownRule:
     Attributes:
         thresholds: of each exit, [G + 1]; an image whose familiarity is below is unknown.
         false_alarms: false-alarm rate, over images from the distribution of the calibration images.
+        distance: an image that is further from the training images is unknown; None: the network computes no distance.
     """
 
     thresholds: tuple[float, ...]
     false_alarms: Share
+    distance: float | None = None
+
+    def applies(
+        self,
+        logits: npt.NDArray[np.float32],
+        exits: npt.NDArray[np.intp],
+        distances: npt.NDArray[np.float32] | None,
+    ) -> npt.NDArray[np.bool_]:
+        """Whether each image is unknown, [N]; logits [N, K] are of the exits taken, [N], 0 to G; distances [N].
+
+        Raises:
+            BundleError: the rule needs distances, which the network did not compute.
+        """
+        strange = is_unknown(familiarity(logits), np.array(self.thresholds)[exits])
+        if self.distance is None:
+            return strange
+        if distances is None:
+            raise BundleError("its rule for unknown images needs distances, which its graphs do not compute")
+        return strange | is_unknown(-distances, -self.distance)
 
 
 @dataclass(frozen=True, slots=True)

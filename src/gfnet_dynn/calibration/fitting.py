@@ -22,6 +22,7 @@ from gfnet_dynn.uncertainty.conformal import (
     images_needed,
     nonconformity,
     per_exit_quantiles,
+    unknown_distance,
     unknown_thresholds,
 )
 from gfnet_dynn.uncertainty.reliability import fit_temperature
@@ -126,12 +127,15 @@ def with_sets_and_unknown(
         sets = PredictionSets(tuple(map(float, np.max(quantiles, axis=0)[pools])), coverage)
         policy = replace(policy, prediction_sets=sets)
     if (rate := request.false_alarms) is not None:
-        pools = pool("--false-alarms", rate, 1 - rate)
+        distances = [each.distances for each in later if each.distances is not None]
+        each_rate = rate / 2 if distances else rate  # either alarm may be false, so each gets half of the rate
+        pools = pool("--false-alarms", rate, 1 - each_rate)
         thresholds = []
         for each, taken in zip(later, exits, strict=True):
             familiar = familiarity(each.logits[np.arange(len(taken)), taken])
-            thresholds.append(unknown_thresholds(familiar, pools[taken], num_exits, rate))
-        rule = UnknownRule(tuple(map(float, np.min(thresholds, axis=0)[pools])), rate)
+            thresholds.append(unknown_thresholds(familiar, pools[taken], num_exits, each_rate))
+        furthest = max((unknown_distance(each, each_rate) for each in distances), default=None)
+        rule = UnknownRule(tuple(map(float, np.min(thresholds, axis=0)[pools])), rate, furthest)
         policy = replace(policy, unknown_rule=rule)
     return policy
 

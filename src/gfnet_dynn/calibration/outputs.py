@@ -30,7 +30,7 @@ from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.system.storage import write_bytes
 from gfnet_dynn.wording import some
 
-_FORMAT = "gfnet-dynn exit outputs 1"
+_FORMAT = "gfnet-dynn exit outputs 2"
 _LABELLED, _UNLABELLED = "labelled", "unlabelled"
 _LARGEST = 4 * 1024**3  # bytes
 
@@ -157,7 +157,7 @@ def collect_outputs(
     nets = {name: compile_net(bundle, name, engine) for name in names}
     both, _ = collect_exits(nets, images.files, on_step, decode)
     labels = both["fp32"][0][:, -1].argmax(axis=1).astype(np.int64) if images.labels is None else images.labels
-    arrays = {name: ExitArrays(*each, labels) for name, each in both.items()}
+    arrays = {name: ExitArrays(each.logits, each.gates, labels, each.distances) for name, each in both.items()}
     for name, each in arrays.items():
         if len(bad := np.flatnonzero(~each.finite)):
             raise CalibrationError(
@@ -175,6 +175,9 @@ def store_outputs(path: Path, outputs: Outputs) -> Path:
     about = np.array([_FORMAT, outputs.graphs, outputs.data, outputs.engine, kind])
     arrays = {f"{name}_logits": each.logits for name, each in outputs.precisions.items()}
     arrays |= {f"{name}_gates": each.gates for name, each in outputs.precisions.items()}
+    arrays |= {
+        f"{name}_distances": each.distances for name, each in outputs.precisions.items() if each.distances is not None
+    }
     np.savez(buffer, about=about, labels=first.labels, **arrays)  # type: ignore[arg-type] # allow_pickle is no name here
     return write_bytes(path, buffer.getvalue())
 
@@ -207,7 +210,9 @@ def _read(path: Path) -> Outputs:
         arrays = {}
         for name in names:
             logits, gates = (stored[f"{name}_{part}"].astype(np.float32) for part in ("logits", "gates"))
-            arrays[name] = ExitArrays(logits, gates, labels)
+            distances = f"{name}_distances"
+            known = stored[distances].astype(np.float32) if distances in stored.files else None
+            arrays[name] = ExitArrays(logits, gates, labels, known)
     return Outputs(arrays, graphs, data, engine, kind == _LABELLED)
 
 
@@ -222,4 +227,4 @@ def _require_fit(outputs: Outputs, bundle: Bundle) -> None:
     if not fits:
         raise CalibrationError("they do not fit the bundle's exits and classes")
     if not all(each.finite.all() for each in arrays.values()):
-        raise CalibrationError("some logits or gates are not numbers")
+        raise CalibrationError("some logits, gates or distances are not numbers")

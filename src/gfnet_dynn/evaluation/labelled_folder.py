@@ -16,7 +16,7 @@ from gfnet_dynn.images.fingerprint import fingerprint_files
 from gfnet_dynn.images.fit import decode_options, load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnStep
-from gfnet_dynn.runtime.segments import SegmentedNet
+from gfnet_dynn.runtime.segments import AllExits, SegmentedNet
 from gfnet_dynn.wording import counted, some
 
 _BATCH = 16
@@ -89,13 +89,13 @@ def collect_exits(
     on_step: OnStep,
     decode: DecodeOptions = DEFAULT,
     omit: Callable[[ImageError], None] | None = None,
-) -> tuple[dict[str, tuple[Floats, Floats]], list[int]]:
-    """Run one or more networks of the same input on image files: all exits' logits and gates, by network.
+) -> tuple[dict[str, AllExits], list[int]]:
+    """Run one or more networks of the same input on image files: the outputs of all exits, by network.
 
     Also returns which of the files could be decoded, by index. `omit` is called with the error of each other one; by
     default it is raised. Raises DataError if none can be decoded.
     """
-    found: dict[str, list[tuple[Floats, Floats]]] = {name: [] for name in nets}
+    found: dict[str, list[AllExits]] = {name: [] for name in nets}
     rows: list[int] = []
     for start in range(0, len(files), _BATCH):
         stop, pixels = min(start + _BATCH, len(files)), []
@@ -112,5 +112,4 @@ def collect_exits(
         on_step(stop, len(files))
     if not rows:
         raise DataError(f"none of the {len(files)} images can be decoded, such as {files[0]}")
-    joined = {name: [np.concatenate(each) for each in zip(*parts, strict=True)] for name, parts in found.items()}
-    return {name: (logits, gates) for name, (logits, gates) in joined.items()}, rows
+    return {name: AllExits.joined(parts) for name, parts in found.items()}, rows

@@ -24,6 +24,7 @@ from gfnet_dynn.evaluation.evaluation import Evaluator, PolicyResult, Subject
 from gfnet_dynn.evaluation.policies import trained_policies
 from gfnet_dynn.evaluation.result import describe_policy
 from gfnet_dynn.exits import ExitArrays
+from gfnet_dynn.export.class_distance import class_distance
 from gfnet_dynn.export.compact import compact_weights
 from gfnet_dynn.export.parity import compare, network_arrays, require_parity, segment_arrays
 from gfnet_dynn.export.quantise import quantise_segments
@@ -52,6 +53,19 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
+class TrainingImages:
+    """Images that the network learned from, of which export measures more than their labels.
+
+    Attributes:
+        ranges: uint8 [N, S, S, 3], for the ranges of int8; None: no int8.
+        known: from which the first segment computes how far others are; None: it does not.
+    """
+
+    ranges: Images | None = None
+    known: LabelledImages | None = None
+
+
+@dataclass(frozen=True)
 class Exported:
     """A bundle before it is written: its complete manifest, and its files' content by name.
 
@@ -69,7 +83,7 @@ def export_net(
     spec: NetSpec,
     provenance: Mapping[str, Any],
     held_out: LabelledImages,
-    calibration: Images | None,
+    training: TrainingImages,
     log: Log = ignore_log,
     learned_from: bytes | None = None,
     *,
@@ -82,7 +96,7 @@ def export_net(
         spec: its description.
         provenance: of its checkpoint.
         held_out: images that it did not learn from, on which parity and accuracy are measured.
-        calibration: training images for the ranges of int8; None: no int8.
+        training: images for int8, and for distances.
         log: called with what is being done.
         learned_from: fingerprints of the images that the network was trained and selected on.
         compact: store the weights of fp32 in 8 bits.
@@ -93,7 +107,9 @@ def export_net(
     """
     policies = trained_policies(provenance, len(net.gates))
     log(f"exporting {spec.num_exits} segments")
-    segments = export_segments(net, spec)
+    known = training.known
+    distance = class_distance(net, spec, known.pixels, torch.from_numpy(known.labels)) if known else None
+    segments = export_segments(net, spec, distance)
     trial = _Trial(Draft(spec, net.exit_macs(), policies, provenance, learned_from), held_out)
     trial.judge(REFERENCE, segments)
     network = network_arrays(net, held_out.pixels, held_out.labels, spec.input)
@@ -111,9 +127,9 @@ def export_net(
         if _is_shown_to_lose(against_exact):
             raise ExportError("weights of 8 bits are shown to lose more than half a point: export without --compact")
     differences = {}
-    if calibration is not None:
-        log(f"quantising on {len(calibration)} training images")
-        differences["int8"] = trial.judge("int8", quantise_segments(segments, calibration))
+    if training.ranges is not None:
+        log(f"quantising on {len(training.ranges)} training images")
+        differences["int8"] = trial.judge("int8", quantise_segments(segments, training.ranges))
         if _is_shown_to_lose(differences["int8"]):
             del trial.graphs["int8"]
     report["precisions"] = {

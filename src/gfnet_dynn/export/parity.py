@@ -14,7 +14,7 @@ from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.exits import ExitArrays, first_exit
 from gfnet_dynn.model.early_exit import EarlyExitNet
-from gfnet_dynn.runtime.segments import Images, SegmentedNet
+from gfnet_dynn.runtime.segments import AllExits, Images, SegmentedNet
 from gfnet_dynn.spec.network import InputSpec
 
 TOLERANCE = 1e-4
@@ -48,7 +48,8 @@ def network_arrays(net: EarlyExitNet, images: Images, labels: npt.NDArray[np.int
 def segment_arrays(net: SegmentedNet, images: Images, labels: npt.NDArray[np.int64]) -> ExitArrays:
     """The outputs of exported segments at all exits."""
     parts = [net.all_exits(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
-    return ExitArrays(np.concatenate([each[0] for each in parts]), np.concatenate([each[1] for each in parts]), labels)
+    logits, gates, distances = AllExits.joined(parts)
+    return ExitArrays(logits, gates, labels, distances)
 
 
 def compare(network: ExitArrays, segments: ExitArrays, policy: Policy, engine: str) -> Parity:

@@ -49,34 +49,47 @@ class FirstPiece(nn.Module):
 
 
 class Segment(nn.Module):
-    """From the image or the exit before to one exit."""
+    """From the image or the exit before to one exit; the first one may compute a distance of what its head sees."""
 
-    def __init__(self, net: EarlyExitNet, exit_index: int, first: FirstPiece | None) -> None:
+    def __init__(
+        self, net: EarlyExitNet, exit_index: int, first: FirstPiece | None, distance: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.net, self.first = net, first
+        self.net, self.first, self.distance = net, first, distance
         ends = [*(block + 1 for block in net.exit_blocks), net.backbone.num_blocks]
         self.blocks = range(ends[exit_index - 1] if exit_index else 0, ends[exit_index])
         self.exit_index = exit_index
 
     def forward(self, entering: Tensor) -> tuple[Tensor, ...]:
-        """Images or features → (features, logits [B, K], gate [B]); at the final classifier (logits [B, K],)."""
+        """Images or features → (features, logits [B, K], gate [B]) and any distance [B]; at the last one (logits,)."""
+        features, pooled = self.pooled(entering)
+        logits = self.net.heads[self.exit_index](pooled)
+        if self.exit_index == len(self.net.gates):
+            return (logits,)
+        distance = () if self.distance is None else (self.distance(pooled),)
+        return features, logits, torch.sigmoid(self.net.gates[self.exit_index](logits)), *distance
+
+    def pooled(self, entering: Tensor) -> tuple[Tensor, Tensor]:
+        """Images or features → features, and what the head sees of them [B, D]."""
         features = self.first(entering) if self.first else entering
         for block in self.blocks:
             features = self.net.backbone.block(block, features)
-        logits = self.net.heads[self.exit_index](self.net.pool_exit(self.blocks[-1], features))
-        if self.exit_index == len(self.net.gates):
-            return (logits,)
-        return features, logits, torch.sigmoid(self.net.gates[self.exit_index](logits))
+        return features, self.net.pool_exit(self.blocks[-1], features)
 
 
 @torch.no_grad()
-def export_segments(net: EarlyExitNet, spec: NetSpec) -> list[onnx.ModelProto]:
-    """The graph of each segment, [G + 1]; raises ExportError if torch cannot express a part in ONNX."""
+def export_segments(net: EarlyExitNet, spec: NetSpec, distance: nn.Module | None = None) -> list[onnx.ModelProto]:
+    """The graph of each segment, [G + 1]; the first one computes the distance, if any.
+
+    Raises ExportError if torch cannot express a part in ONNX.
+    """
     prepared, size = prepare(net), spec.input.size
     entering = torch.randint(0, 256, (_EXAMPLES, size, size, 3), dtype=torch.uint8)
     graphs = []
     for exit_index in range(spec.num_exits):
-        segment = Segment(prepared, exit_index, FirstPiece(prepared, spec.input) if exit_index == 0 else None).eval()
+        first = exit_index == 0
+        own = (FirstPiece(prepared, spec.input), distance) if first else (None, None)
+        segment = Segment(prepared, exit_index, *own).eval()
         graphs.append(_to_onnx(segment, entering, last=exit_index == spec.num_exits - 1))
         entering = segment(entering)[0]
     return graphs
@@ -84,6 +97,7 @@ def export_segments(net: EarlyExitNet, spec: NetSpec) -> list[onnx.ModelProto]:
 
 def _to_onnx(segment: Segment, example: Tensor, *, last: bool) -> onnx.ModelProto:
     entering = "images" if segment.first else "features_in"
+    has_distance = segment.distance is not None
     name = "the final classifier" if last else f"exit {segment.exit_index + 1}"
     with quiet():
         try:
@@ -91,7 +105,7 @@ def _to_onnx(segment: Segment, example: Tensor, *, last: bool) -> onnx.ModelProt
                 segment,
                 (example.contiguous(),),
                 input_names=[entering],
-                output_names=["logits"] if last else ["features", "logits", "gate"],
+                output_names=["logits"] if last else ["features", "logits", "gate", *["distance"] * has_distance],
                 dynamic_shapes=[{0: torch.export.Dim("batch")}],
                 opset_version=OPSET,
                 dynamo=True,

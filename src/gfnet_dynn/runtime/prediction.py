@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits import softmax
-from gfnet_dynn.uncertainty.conformal import familiarity, is_unknown, prediction_sets
+from gfnet_dynn.uncertainty.conformal import prediction_sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,18 @@ def make_prediction(
     logits: npt.NDArray[np.float32],
     exit_index: int,
     source: Path | None,
+    distance: np.float32 | None = None,
 ) -> Prediction:
-    """The prediction for one image from its logits [K] of the exit taken, 0 to G, by a policy."""
+    """The prediction for one image from its logits [K] of the exit taken, 0 to G, by a policy.
+
+    Raises BundleError: the policy's rule for unknown images needs a distance, and there is none.
+    """
     probabilities = softmax(policy.fitted.scaled(exit_index, logits))
     exit_, best = manifest.exits[exit_index], int(probabilities.argmax())
     unknown, prediction_set = None, None
-    if known := policy.unknown_rule:
-        unknown = bool(is_unknown(familiarity(logits[None]), known.thresholds[exit_index])[0])
+    if rule := policy.unknown_rule:
+        distances = None if distance is None else np.array([distance])
+        unknown = bool(rule.applies(logits[None], np.array([exit_index]), distances)[0])
     if sets := policy.prediction_sets:
         included = prediction_sets(probabilities[None], sets.quantiles[exit_index])[0]
         order = np.argsort(-probabilities, kind="stable")

@@ -126,8 +126,10 @@ class Classifier:
         images = self._read_each(pictures, on_unreadable)
         while chunk := list(islice(images, max(1, batch))):
             answers = self.net.decide(np.stack([image for _, image in chunk]), chosen)
-            for (source, _), logits, exit_index in zip(chunk, *answers, strict=True):
-                yield make_prediction(self.manifest, chosen, self.net.precision, logits, int(exit_index), source)
+            for row, (source, _) in enumerate(chunk):
+                distance = None if answers.distances is None else answers.distances[row]
+                logits, exit_index = answers.logits[row], int(answers.exits[row])
+                yield make_prediction(self.manifest, chosen, self.net.precision, logits, exit_index, source, distance)
 
     def _read_each(
         self, pictures: Iterable[Picture], on_unreadable: Callable[[ImageError], None] | None

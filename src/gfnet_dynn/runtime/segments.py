@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,16 +22,36 @@ _ELSEWHERE = b"location"  # the key under which ONNX names a file with a tensor'
 
 
 class Answers(NamedTuple):
-    """Logits, float32 [B, K], of the exits taken, [B], 0 to G; G is the final exit."""
+    """Logits, float32 [B, K], of the exits taken, [B], 0 to G; G is the final exit. Distances: see `AllExits`."""
 
     logits: npt.NDArray[np.float32]
     exits: npt.NDArray[np.intp]
+    distances: npt.NDArray[np.float32] | None
+
+
+class AllExits(NamedTuple):
+    """Logits [N, G + 1, K] and gates [N, G] of every exit, float32.
+
+    Distances [N] from the training images, in what the first exit sees; None where the network does not compute them.
+    """
+
+    logits: npt.NDArray[np.float32]
+    gates: npt.NDArray[np.float32]
+    distances: npt.NDArray[np.float32] | None
+
+    @classmethod
+    def joined(cls, parts: Sequence[AllExits]) -> AllExits:
+        """Of one network, one batch after the other."""
+        distances = [each.distances for each in parts if each.distances is not None]
+        logits, gates = (np.concatenate([each[place] for each in parts]) for place in (0, 1))
+        return cls(logits, gates, np.concatenate(distances) if distances else None)
 
 
 class SegmentedNet:
     """The compiled segments of one bundle in one precision; several threads may share it.
 
-    All segments but the last compute (features, logits, gate), the last one computes logits.
+    All segments but the last compute (features, logits, gate), the last one computes logits; the first one may compute
+    a distance too.
     """
 
     def __init__(self, manifest: Manifest, graphs: Iterable[bytes], precision: str, engine: Engine) -> None:
@@ -51,15 +71,15 @@ class SegmentedNet:
         same = taken == (_UINT8, (None, self._side, self._side, 3))
         self._check(0, same, f"does not take batches of 8-bit images of {self._side} px")
         for index, segment in enumerate(self._segments):
-            self._check(index, len(segment.outputs) == (1 if index == last else 3), "has another number of outputs")
+            expected = (1,) if index == last else (3, 4) if index == 0 else (3,)
+            self._check(index, len(segment.outputs) in expected, "has another number of outputs")
             logits = _kind(segment.outputs[0 if index == last else 1])
             self._check(index, logits == (_FLOAT32, (None, classes)), f"does not compute logits of {classes} classes")
             if index < last:
                 same = _kind(segment.outputs[0]) == _kind(self._segments[index + 1].input)
                 self._check(index, same, "computes features that the next one does not take")
-                self._check(
-                    index, _kind(segment.outputs[2]) == (_FLOAT32, (None,)), "does not compute one gate for each image"
-                )
+                single = all(_kind(each) == (_FLOAT32, (None,)) for each in segment.outputs[2:])
+                self._check(index, single, "does not compute one gate for each image, or one distance")
 
     def _check(self, segment: int, condition: bool, otherwise: str) -> None:
         if not condition:
@@ -83,12 +103,14 @@ class SegmentedNet:
         thresholds = per_exit(policy.thresholds, len(self._segments) - 1)
         logits = np.empty((len(images), len(self.manifest.classes)), np.float32)
         exits = np.full(len(images), len(thresholds), np.intp)
+        distances: npt.NDArray[np.float32] | None = None
         if not len(images):
-            return Answers(logits, exits)
+            return Answers(logits, exits, distances)
         remaining = np.arange(len(images))
         labels = np.empty((len(images), len(thresholds)), np.intp)  # at earlier exits, for scores that compare them
         for index, (segment, threshold) in enumerate(zip(self._segments, thresholds, strict=False)):
-            features, exit_logits, gate = segment.run(features)
+            features, exit_logits, gate, *distance = segment.run(features)
+            distances = distance[0] if distance else distances
             earlier = labels[remaining, :index]
             done = should_exit(score_at(policy.score, policy.fitted, index, exit_logits, gate, earlier), threshold)
             labels[remaining, index] = exit_logits.argmax(axis=1)
@@ -97,22 +119,24 @@ class SegmentedNet:
             logits[remaining[done]] = exit_logits[done]
             exits[remaining[done]] = index
             if done.all():
-                return Answers(logits, exits)
+                return Answers(logits, exits, distances)
             remaining, features = remaining[~done], features[~done]
         (logits[remaining],) = self._segments[-1].run(features)
-        return Answers(logits, exits)
+        return Answers(logits, exits, distances)
 
-    def all_exits(self, images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Logits [B, G + 1, K] and gates [B, G] of every exit for every image; raises ImageError for other images."""
+    def all_exits(self, images: Images) -> AllExits:
+        """The outputs of every exit for every image; raises ImageError for other images."""
         features = self._entering(images)
         logits, gates = [], []
+        distances: npt.NDArray[np.float32] | None = None
         for segment in self._segments[:-1]:
-            features, exit_logits, gate = segment.run(features)
+            features, exit_logits, gate, *distance = segment.run(features)
+            distances = np.array(distance[0]) if distance else distances
             logits.append(np.array(exit_logits))
             gates.append(np.array(gate))
         logits.append(self._segments[-1].run(features)[0])
         no_gates = np.empty((len(images), 0), np.float32)
-        return np.stack(logits, axis=1), np.stack(gates, axis=1) if gates else no_gates
+        return AllExits(np.stack(logits, axis=1), np.stack(gates, axis=1) if gates else no_gates, distances)
 
 
 def _kind(port: Port) -> tuple[np.dtype[Any], tuple[int | None, ...]]:

@@ -102,6 +102,14 @@ def unknown_thresholds(
     return -per_exit_quantiles(-familiar, exits, num_exits, 1 - false_alarms)
 
 
+def unknown_distance(distances: Floats, false_alarms: float) -> float:
+    """The ⌈(n + 1) · (1 − rate)⌉-th smallest of n distances from the training images, [n]: further ones are unknown.
+
+    Raises CalibrationError: a distance is not a number.
+    """
+    return conformal_quantile(distances, 1 - false_alarms)
+
+
 def is_unknown(familiar: Floats, threshold: float | Floats) -> npt.NDArray[np.bool_]:
     """Whether the familiarity of each image is below the threshold, one for all or one each; NaN is: [N] → [N]."""
     return np.asarray(~(familiar >= threshold))

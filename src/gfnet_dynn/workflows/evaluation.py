@@ -70,7 +70,9 @@ def _evaluate_bundle(request: EvaluationRequest, on_progress: OnProgress, log: L
         log(f"warning: {warning}")
     on_step = partial(on_progress, "Classifying")
     outputs, rows = collect_exits({"": net}, images.files, on_step, request.decode, unreadable.append)
-    arrays, files = ExitArrays(*outputs[""], images.labels[rows]), [images.files[row] for row in rows]
+    logits, gates, distances = outputs[""]
+    arrays = ExitArrays(logits, gates, images.labels[rows], distances)
+    files = [images.files[row] for row in rows]
     run_in = f"{net.precision}, {net.engine_name}"
     subject = Subject.of_bundle(manifest, run_in, printable(request.images.resolve().name))
     evaluator = Evaluator(arrays, subject)

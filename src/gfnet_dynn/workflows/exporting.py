@@ -18,7 +18,7 @@ from gfnet_dynn.data.scenes import SceneData
 from gfnet_dynn.errors import ExportError
 from gfnet_dynn.evaluation.request import EvaluationRequest
 from gfnet_dynn.evaluation.result import difference_text
-from gfnet_dynn.export.bundle import Exported, LabelledImages, export_net
+from gfnet_dynn.export.bundle import Exported, LabelledImages, TrainingImages, export_net
 from gfnet_dynn.export.request import ExportRequest
 from gfnet_dynn.export.single_graph import join_segments, require_same_answers, single_graph_metadata
 from gfnet_dynn.images.fingerprint import BYTES
@@ -30,6 +30,7 @@ from gfnet_dynn.units import percent
 from gfnet_dynn.workflows.subject import find_origin, find_source, load_subject
 
 _CALIBRATION_SEED = 0
+_KNOWN_IMAGES = 2048  # training images from which the distance of others is measured
 _CHECKED = 32  # images on which the single graph is compared with the segments
 
 
@@ -103,13 +104,14 @@ def export(request: ExportRequest, *, on_progress: OnProgress = ignore_progress,
     trained = load_subject(origin, source, EvaluationRequest(subject=request.run), on_progress)
     data = trained.data
     held_out = _read(data, "selection", None, on_progress)
-    calibration = _read(data, "train", request.calibration_images, on_progress).pixels if request.int8 else None
+    ranges = _read(data, "train", request.calibration_images, on_progress).pixels if request.int8 else None
+    training = TrainingImages(ranges, _read(data, "train", _KNOWN_IMAGES, on_progress))
     learned_from = origin.trained_on.learned_from
     described = {"images": len(learned_from.images) // BYTES, "unknown": learned_from.unknown}
     provenance = {**origin.provenance, RECORD: described}
     known = learned_from.images or None
     exported = export_net(
-        trained.net, trained.spec, provenance, held_out, calibration, log, known, compact=request.compact
+        trained.net, trained.spec, provenance, held_out, training, log, known, compact=request.compact
     )
     joined = _join(exported, held_out) if request.single_graph else b""
     bundle = write_bundle(request.bundle, exported.manifest, exported.files)
