@@ -27,20 +27,22 @@ _TINY = 1e-6
 class ClassDistance(nn.Module):
     """Squared distance to the nearest class centre, per feature: near 1 for images like the training images."""
 
-    mean: Tensor
     whitening: Tensor
+    shift: Tensor
     centres: Tensor
 
     def __init__(self, mean: Tensor, whitening: Tensor, centres: Tensor) -> None:
         """Mean of the features [D], whitening [D, D] and the centres of the classes after it, [K, D]."""
         super().__init__()
-        for name, values in (("mean", mean), ("whitening", whitening), ("centres", centres)):
-            self.register_buffer(name, values.float())
+        self.register_buffer("whitening", whitening.T.float().contiguous())
+        self.register_buffer("shift", -(mean @ whitening).float())
+        self.register_buffer("centres", centres.float())
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Input of the first exit's head [B, D] → [B]."""
-        white = (pooled - self.mean) @ self.whitening
-        squared: Tensor = (white[:, None] - self.centres).square().mean(dim=2)
+        white = nn.functional.linear(pooled, self.whitening, self.shift)
+        away = white[:, None] - self.centres
+        squared: Tensor = (away * away).mean(dim=2)
         return squared.amin(dim=1)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gfnet_dynn.export.filter import ProductFilter
-from gfnet_dynn.model.early_exit import EarlyExitNet
+from gfnet_dynn.model.early_exit import EarlyExitNet, Gate
 from gfnet_dynn.model.efficientnet_lite import ConvNorm
 from gfnet_dynn.model.gfnet import ConvolutionalStem, GlobalFilter, PatchEmbedding
 from gfnet_dynn.spec.network import InputSpec
@@ -61,6 +61,32 @@ class PatchProduct(nn.Module):
         return torch.matmul(pixels, self.weight) + self.bias
 
 
+class FoldedGate(nn.Module):
+    """A `Gate` in half as many operations, each of which costs as much as its calculation.
+
+    Both entropies come from one softmax, of the logits and of their double; the margin is a difference of two
+    probabilities, so that its weight goes to these.
+    """
+
+    factors: Tensor
+
+    def __init__(self, source: Gate) -> None:
+        super().__init__()
+        largest, entropy, margin, sharper = source.linear.weight.detach()[0]
+        self.linear = nn.Linear(4, 1)
+        self.linear.weight.data = torch.stack((largest + margin, -margin, -entropy, -sharper))[None]
+        self.linear.bias.data = source.linear.bias.detach().clone()
+        self.register_buffer("factors", torch.tensor([[1.0], [2.0]]))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """As `Gate`: [B, K] → [B]."""
+        log_p = (logits[:, None] * self.factors).log_softmax(dim=2)
+        p = log_p.exp()
+        leading = p[:, 0].topk(2, dim=1).values
+        logit: Tensor = self.linear(torch.cat((leading, (p * log_p).sum(dim=2)), dim=1)).squeeze(1)
+        return logit
+
+
 def prepare(net: EarlyExitNet) -> EarlyExitNet:
     """A copy on the CPU in evaluation mode with the same outputs, whose parts all have an efficient form in ONNX."""
     prepared = copy.deepcopy(net).cpu().float().eval()
@@ -75,6 +101,8 @@ def _replace(module: nn.Module) -> None:
             setattr(module, name, ProductFilter(child))
         elif isinstance(child, ConvNorm):
             setattr(module, name, FoldedConvolution(child))
+        elif isinstance(child, Gate):
+            setattr(module, name, FoldedGate(child))
         else:
             _replace(child)
     if isinstance(module, ConvolutionalStem):

@@ -98,7 +98,8 @@ class Backbone(nn.Module, ABC):
         """As `pool`, then the standard deviation over the positions: [B, 2 · widths[index]], in float32."""
         seen = self.seen(index, features).float()
         mean = seen.mean(dim=_positions(seen), keepdim=True)
-        variance = (seen - mean).square().mean(dim=_positions(seen))
+        away = seen - mean
+        variance = (away * away).mean(dim=_positions(seen))  # an engine takes thrice as long for a power
         return torch.cat([mean.flatten(1), (variance + _TINY).sqrt()], dim=1)
 
     def map(self, index: int, features: Tensor) -> Tensor:
