@@ -26,6 +26,7 @@ _CLOSED_PIPE = 141  # what a shell gives for a process that SIGPIPE ended, as wh
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
     "Deploy": ("models", "classify", "export", "calibrate", "monitor", "bundle"),
+    "Share": ("push", "pull"),
     "Measure": ("cost", "benchmark"),
 }
 """The verbs in the order of `--help`."""

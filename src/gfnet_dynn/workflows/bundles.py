@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.bundle.archive import Bundle, read_bundle, stored_file, update_bundle
-from gfnet_dynn.bundle.builtin import require_own
+from gfnet_dynn.bundle.builtin import find_bundle, require_own
 from gfnet_dynn.bundle.card import Card
 from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.bundle.policy import Policy
@@ -91,16 +91,16 @@ def _card_tables(card: Card) -> list[Table]:
     ]
 
 
-def info(path: Path) -> BundleInfo:
-    """Describe a bundle.
+def info(name: str | Path) -> BundleInfo:
+    """Describe a bundle, by its path, address or name.
 
     Raises:
         BundleError: missing or damaged.
     """
-    return BundleInfo(read_bundle(path))
+    return BundleInfo(read_bundle(find_bundle(name)))
 
 
-def stac(path: Path, folder: Path = Path()) -> dict[str, Any]:
+def stac(name: str | Path, folder: Path = Path()) -> dict[str, Any]:
     """A bundle as a STAC item of the machine learning model extension, to lie in `folder`; a value of JSON.
 
     The bundle itself carries the same item with its graphs as assets, for tools that open archives.
@@ -108,9 +108,9 @@ def stac(path: Path, folder: Path = Path()) -> dict[str, Any]:
     Raises:
         BundleError: missing or damaged.
     """
-    bundle = read_bundle(path)
-    href = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-    return stac_item(bundle.manifest, bundle.sha256, bundle_asset(href, stored_file(path.read_bytes())))
+    bundle = read_bundle(find_bundle(name))
+    href = Path(os.path.relpath(bundle.path.absolute(), folder.absolute())).as_posix()
+    return stac_item(bundle.manifest, bundle.sha256, bundle_asset(href, stored_file(bundle.path.read_bytes())))
 
 
 def set_default(path: Path, name: str) -> Path:
