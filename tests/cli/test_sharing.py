@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.hub.stand_in import TOKEN, Hub
 
 # The client calls its own HTTP library in a way that this has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--threads", "1", "--precision", "fp32")
 
 
@@ -61,6 +64,31 @@ def test_a_bundle_of_the_hub_is_benchmarked(model_hub: Hub, tiny: Path, run: Run
     line = ("photo.png", "--images", "1", "--repeats", "1", "--energy-seconds", "0", "--engine", "onnxruntime")
     assert run("gfnet-dynn", "benchmark", "hf://me/scenes", *line).status == 0
     assert model_hub.transfers() == ["model.gfd"]
+
+
+def test_the_commands_of_the_page_on_sharing_work(
+    model_hub: Hub, tiny: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ROOT / "docs" / "how-to" / "share.md"
+    if not page.exists():
+        pytest.skip("the page is not part of a distribution without docs")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    Path("scene.gfd").hardlink_to(tiny)
+    Path("photo.png").rename("photo.jpg")
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("gfnet-dynn ")]
+    assert len(lines) == 5
+    for line in lines:
+        words = shlex.split(re.sub("OWNER/NAME", "me/scenes", line), comments=True)
+        outcome = run(*words, *(QUICK if "classify" in words else ()))
+        assert outcome.status == 0, f"{line}: {outcome.err}"
+        repository = model_hub.repositories["me/scenes"]
+        repository.refs["v1.0"] = repository.refs["main"]
+        if "v1.0" in line:
+            repository.add({"other.gfd": tiny.read_bytes()})
+        elif "other.gfd" in line:
+            repository.refs["main"] = repository.refs["v1.0"] = next(
+                commit for commit, files in repository.commits.items() if len(files) == 3
+            )
 
 
 def test_what_lies_in_the_cache_is_not_changed(model_hub: Hub, tiny: Path, run: Run) -> None:
