@@ -112,10 +112,10 @@ class MissingExtraError(GFNetDynnError):
 
 
 _EXTRAS = {
-    "hub": ("huggingface_hub",),
     "plots": ("matplotlib",),
     "train": ("torch",),
     "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
+    "hub": ("huggingface_hub",),
 }
 
 

@@ -26,8 +26,8 @@ _CLOSED_PIPE = 141  # what a shell gives for a process that SIGPIPE ended, as wh
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
     "Deploy": ("models", "classify", "export", "calibrate", "monitor", "bundle"),
-    "Share": ("push", "pull"),
     "Measure": ("cost", "benchmark"),
+    "Share": ("push", "pull"),
 }
 """The verbs in the order of `--help`."""
 
