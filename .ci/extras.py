@@ -88,7 +88,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "export": Check(
         ["onnx", "onnx_ir", "onnxscript"],
-        [Command(["export", "runs"], 2, "gfnet-dynn[train,export]")],
+        [Command(["export", "runs", "-o", "scene.gfd"], 2, "gfnet-dynn[train,export]")],
         absent=["torch"],
     ),
     "train,export": Check(
