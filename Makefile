@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Neighbouring tests stay in one process, which makes what they share once.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: demo models test test-slow test-wheel test-oldest coverage check docs clean
+.PHONY: demo models test test-slow test-wheel test-oldest test-extras coverage check docs clean
 .DELETE_ON_ERROR:
 
 # The stamp is remade when the dependencies change, so a stale environment repairs itself.
@@ -39,6 +39,10 @@ test-wheel:
 test-oldest:
 	$(PYTHON) .ci/oldest_versions.py > .oldest-constraints.txt
 	PYTHON=$(PYTHON) .ci/base_tests .venv-oldest .oldest-constraints.txt
+
+# The wheel with each extra alone, each in a fresh environment, and the wheel from the source distribution: many minutes.
+test-extras:
+	$(PYTHON) .ci/extras.py $(EXTRAS)
 
 coverage: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term

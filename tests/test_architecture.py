@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 
 # The rooms in the order of the law: a module imports from its own room and from those above it in this list.
 ROOMS = (
-    *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting"),
+    *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
     *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "data"),
     *("benchmark", "evaluation", "calibration", "export", "train", "workflows", "cli", "__main__"),
 )
 RANKS = {room: rank for rank, room in enumerate(ROOMS)}
 TORCH_FREE = (
-    *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting"),
+    *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
     *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "calibration"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
@@ -47,6 +47,11 @@ def imported(path: Path) -> set[str]:
 
 def test_every_part_has_a_rank() -> None:
     assert {part_of(path) for path in modules()} == set(RANKS)
+
+
+def test_the_client_of_the_hub_is_known_in_two_places() -> None:
+    knowing = {path for path in modules() if any(name.split(".")[0] == "huggingface_hub" for name in imported(path))}
+    assert {part_of(path) for path in knowing - {PACKAGE / "data" / "catalogue" / "archive.py"}} == {"hub"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -72,6 +72,14 @@ class BundleError(GFNetDynnError):
     """A bundle that is damaged, unsafe, of another version, or not consistent."""
 
 
+class HubError(GFNetDynnError):
+    """A repository on the Hugging Face Hub that does not exist, refuses access, or holds no bundle."""
+
+
+class HubConnectionError(HubError):
+    """The Hugging Face Hub cannot be reached."""
+
+
 class ExportError(GFNetDynnError):
     """A network that cannot be exported, or whose export does not give the same answers."""
 
@@ -107,6 +115,7 @@ _EXTRAS = {
     "plots": ("matplotlib",),
     "train": ("torch",),
     "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
+    "hub": ("huggingface_hub",),
 }
 
 

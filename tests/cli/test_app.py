@@ -52,7 +52,7 @@ def test_help_fits_80_columns(
 
 def test_the_verbs_are_listed_in_groups(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     lines = text_of("--help", capsys, monkeypatch).splitlines()
-    assert [line for line in lines if line.endswith(":")] == ["Train:", "Deploy:", "Measure:", "Help:"]
+    assert [line for line in lines if line.endswith(":")] == ["Train:", "Deploy:", "Measure:", "Share:", "Help:"]
     assert [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0] in VERBS] == [*VERBS]
 
 

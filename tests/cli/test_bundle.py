@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,9 +94,20 @@ def test_a_removed_policy_is_gone_and_nothing_else(run: Run) -> None:
     assert manifest() == replace(before, policies=before.policies[1:])
 
 
+def test_a_stac_item_names_the_bundle_from_where_it_lies(run: Run) -> None:
+    printed = run("gfnet-dynn", "bundle", "stac", "tiny.gfd")
+    written = run("gfnet-dynn", "bundle", "stac", "tiny.gfd", "-o", "items/tiny.json")
+    assert (printed.status, written.status) == (0, 0)
+    items = json.loads(printed.out), json.loads(Path("items/tiny.json").read_text(encoding="utf-8"))
+    assert [each["assets"]["model"].pop("href") for each in items] == ["tiny.gfd", "../tiny.gfd"]
+    assert items[0] == items[1]
+    assert "items/tiny.json" in written.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "facts"),
     [
+        (("stac", "absent.gfd"), ("absent.gfd",)),
         (("set-default", "tiny.gfd", "fast"), ("'fast'", "gates, plain, full")),
         (("remove-policy", "tiny.gfd", "fast"), ("'fast'", "gates, plain, full")),
         (("remove-policy", "tiny.gfd", "full"), ("'full'", "tiny.gfd")),

@@ -27,6 +27,7 @@ NAMES = {
     *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
     *("CalibrationRequest", "CalibrationResult", "calibrate"),
     *("MonitorRequest", "MonitorResult", "monitor"),
+    *("PushRequest", "PushResult", "push", "PullRequest", "PullResult", "pull"),
     *("CostRequest", "CostResult", "cost"),
     *("BenchmarkRequest", "BenchmarkResult", "benchmark"),
 }

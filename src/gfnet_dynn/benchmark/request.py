@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
+from gfnet_dynn.bundle.builtin import HELP, SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
+from gfnet_dynn.hub.address import is_address
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.runtime.engine import most_threads
@@ -21,7 +22,7 @@ _energy = partial(option, panel="Energy")
 
 def is_bundle(subject: str) -> bool:
     """Whether a candidate's name is that of a bundle; otherwise it runs in torch."""
-    return find_bundle(subject).suffix == SUFFIX
+    return is_address(subject) or find_bundle(subject).suffix == SUFFIX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class BenchmarkRequest:
 
     subject: str = option(
         ...,
-        "Bundle (.gfd) or built-in model, folder of a run, .safetensors file, or named network (fresh weights).",
+        f"Folder of a run, .safetensors file, or named network (fresh weights). {HELP}",
         argument=True,
     )
     images: tuple[Path, ...] = option(

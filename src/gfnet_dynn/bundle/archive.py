@@ -19,14 +19,18 @@ from pathlib import Path
 import msgspec
 
 from gfnet_dynn.bundle.manifest import Manifest, StoredFile
+from gfnet_dynn.bundle.stac import graph_assets, stac_item
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.images.copies import find_copies
 from gfnet_dynn.images.fingerprint import BYTES
 from gfnet_dynn.system.storage import locked, to_json, write_bytes
 
 MANIFEST = "manifest.json"
+STAC = "stac.json"
+"""The bundle as a STAC item, for tools that look for one; follows from the manifest, is never read here."""
 
 _LARGEST_MANIFEST = 4 * 1024**2
+_LARGEST_STAC = 4 * 1024**2
 _LARGEST_DIRECTORY = 1024**2
 _END = struct.Struct("<4s8xI4xH")  # of a zip archive: signature, bytes of its directory, bytes of a comment
 _LOCATOR = struct.Struct("<4s16x")  # stands before it where the directory is described a second time, for 64 bits
@@ -102,9 +106,16 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     described = msgspec.json.format(to_json(complete.to_dict()), indent=1)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in {MANIFEST: described, **files}.items():
+        for name, content in {MANIFEST: described, **_stac(complete, described), **files}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
     return write_bytes(path, buffer.getvalue())
+
+
+def _stac(manifest: Manifest, described: bytes) -> dict[str, bytes]:
+    """The STAC item by its name, or nothing where thousands of classes make it larger than a reader accepts."""
+    item = stac_item(manifest, hashlib.sha256(described).hexdigest(), graph_assets(manifest))
+    content = msgspec.json.format(to_json(item), indent=1)
+    return {STAC: content} if len(content) <= _LARGEST_STAC else {}
 
 
 def update_bundle(path: Path, change: Callable[[Manifest], Manifest], output: Path | None = None) -> Path:
@@ -145,6 +156,8 @@ def read_bundle(path: Path) -> Bundle:
             raise BundleError("its files overlap, as no export writes them")
         if archive.getinfo(MANIFEST).file_size > _LARGEST_MANIFEST:
             raise BundleError("its manifest is larger than any that export writes")
+        if STAC in names and archive.getinfo(STAC).file_size > _LARGEST_STAC:
+            raise BundleError(f"its {STAC} is larger than any that export writes")
         described = archive.read(MANIFEST)
         manifest = Manifest.from_json(described)
         _require_same({member.filename: member.file_size for member in members}, manifest)
@@ -198,7 +211,7 @@ def _require_same(found: Mapping[str, int], manifest: Manifest) -> None:
     described = {name: file.bytes for name, file in manifest.files.items()}
     if missing := sorted(described.keys() - found.keys()):
         raise BundleError(f"it lacks {', '.join(missing[:4])}: copy or export it anew")
-    if further := sorted(found.keys() - described.keys() - {MANIFEST}):
+    if further := sorted(found.keys() - described.keys() - {MANIFEST, STAC}):
         raise BundleError(f"it holds {', '.join(name[:60] for name in further[:4])}, which its manifest does not name")
     if differing := sorted(name for name, size in described.items() if found[name] != size):
         raise BundleError(f"its {', '.join(differing[:4])} has another size than its manifest says: copy it anew")

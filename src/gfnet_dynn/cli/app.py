@@ -27,6 +27,7 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
     "Deploy": ("models", "classify", "export", "calibrate", "monitor", "bundle"),
     "Measure": ("cost", "benchmark"),
+    "Share": ("push", "pull"),
 }
 """The verbs in the order of `--help`."""
 

@@ -1,7 +1,8 @@
-"""`gfnet-dynn bundle info`, `remove-policy` and `set-default`."""
+"""`gfnet-dynn bundle info`, `remove-policy`, `set-default` and `stac`."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,27 @@ def set_default(request: OnePolicy) -> None:
     from gfnet_dynn.workflows import bundles
 
     _report(bundles.set_default(request.bundle, request.name))
+
+
+@dataclass(frozen=True)
+class StacOptions(OneBundle):
+    """Options."""
+
+    output: Path | None = option(None, "Write to this file, such as scene.json, instead of printing.", short="-o")
+
+
+@command(app, "stac")
+def stac(options: StacOptions) -> None:
+    """Describe a bundle as a STAC item of the machine learning model extension."""
+    from gfnet_dynn.cli.terminal import Terminal
+    from gfnet_dynn.system.storage import json_line, write_json
+    from gfnet_dynn.workflows import bundles
+
+    if options.output is None:
+        sys.stdout.write(json_line(bundles.stac(options.bundle)) + "\n")
+        return
+    item = bundles.stac(options.bundle, options.output.parent)
+    Terminal().print_next([], [write_json(options.output, item)])
 
 
 def _report(bundle: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from gfnet_dynn.errors import GFNetDynnError, OptionError
+from gfnet_dynn.errors import OptionError
 from gfnet_dynn.options import Option, flag, option_of
 from gfnet_dynn.units import parse_share, percent
 
@@ -116,7 +116,7 @@ class _Option(click.Option):
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic from click 8.5 on
-    """A value read by a function that raises an error of this package."""
+    """A value read by a function that raises an OptionError."""
 
     def __init__(self, parse: Callable[[str], Any], name: str) -> None:
         self._parse, self.name = parse, name
@@ -125,7 +125,7 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic from click 8
         """The value from its text; raises UsageError: names the option and what is wrong."""
         try:
             return self._parse(value) if isinstance(value, str) else value
-        except GFNetDynnError as error:
+        except OptionError as error:
             self.fail(str(error), param, ctx)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfnet_dynn.benchmark.request import BenchmarkRequest, is_bundle
+from gfnet_dynn.bundle.request import PullRequest, PushRequest
 from gfnet_dynn.calibration.request import CalibrationRequest, MonitorRequest
 from gfnet_dynn.cli.streams import print_error, print_note
 from gfnet_dynn.errors import StorageError, require_extra
@@ -108,6 +109,30 @@ def monitor(options: MonitorOptions) -> None:
         Terminal().show(result, following=[again] if shift else [])
     if shift or result.unreadable:
         raise SystemExit(1 if shift else 2)
+
+
+def push(request: PushRequest) -> None:
+    """Share a bundle on the Hugging Face Hub, with its card as the repository's page.
+
+    Needs a token that may write: set HF_TOKEN, or run `hf auth login`. HF_ENDPOINT names another hub.
+    """
+    from gfnet_dynn.cli.terminal import Terminal
+    from gfnet_dynn.workflows.sharing import push as run
+
+    Terminal().show(run(request), following=[f"classify hf://{request.repository} IMAGES"])
+
+
+def pull(request: PullRequest) -> None:
+    """Copy a bundle from the Hugging Face Hub to a file of your own.
+
+    Without a connection, or with HF_HUB_OFFLINE=1, the copy in the cache of the hub's client is taken, if there is one.
+    """
+    from gfnet_dynn.cli.terminal import Terminal
+    from gfnet_dynn.workflows.sharing import pull as run
+
+    result = run(request)
+    bundle = shlex.quote(str(result.bundle.path))
+    Terminal().show(result, following=[f"bundle info {bundle}", f"classify {bundle} IMAGES"])
 
 
 def cost(request: CostRequest) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
+from gfnet_dynn.bundle.builtin import HELP, SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option, require
@@ -29,7 +29,7 @@ class EvaluationRequest:
 
     subject: Path = option(
         ...,
-        f"Folder of a run, weights (.safetensors, .pth), bundle ({SUFFIX}), or the name of a built-in model.",
+        f"Folder of a run, or weights (.safetensors, .pth). {HELP}",
         argument=True,
         parse=find_bundle,
     )

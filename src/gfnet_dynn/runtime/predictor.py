@@ -43,7 +43,7 @@ def load(
     """Read a bundle and compile it.
 
     Args:
-        path: what `gfnet-dynn export` wrote, or the name of a built-in model.
+        path: what `gfnet-dynn export` wrote, the name of a built-in model, or `hf://OWNER/NAME[@REVISION]`.
         engine: `onnxruntime` or `openvino`.
         precision: `fp32`, `int8`, or `auto`, the faster one on this device of those that the bundle allows for `auto`.
         threads: of one forward pass; by default the processors that this process may use, at most four.
@@ -53,6 +53,7 @@ def load(
     Raises:
         BundleError: missing, damaged, of another version, or without that precision.
         EngineError: unknown engine, or it cannot take the graphs.
+        HubError: the address leads to no bundle.
         MissingExtraError: the engine is not installed.
     """
     options = EngineOptions(default_threads() if threads is None else threads, spinning)

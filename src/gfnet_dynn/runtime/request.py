@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
+from gfnet_dynn.bundle.builtin import HELP, SUFFIX, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import lenient, option, require
@@ -37,8 +37,7 @@ class ClassifyRequest:
 
     bundle: Path | None = option(
         None,
-        f"Bundle ({SUFFIX}), or the name of a built-in model (see `gfnet-dynn models`). [default: the built-in model "
-        "for the images' ground sampling distance]",
+        f"{HELP} [default: the built-in model for the images' ground sampling distance]",
         argument=True,
         parse=find_bundle,
     )

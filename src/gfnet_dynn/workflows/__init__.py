@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table
     from gfnet_dynn.benchmark.request import BenchmarkRequest
     from gfnet_dynn.benchmark.result import BenchmarkResult
+    from gfnet_dynn.bundle.request import PullRequest, PushRequest
     from gfnet_dynn.calibration.request import CalibrationRequest, MonitorRequest
     from gfnet_dynn.calibration.result import CalibrationResult
     from gfnet_dynn.data.catalogue.download import DataDownloadResult, download_dataset
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.workflows.evaluation import evaluate, report
     from gfnet_dynn.workflows.exporting import ExportResult, export
     from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
+    from gfnet_dynn.workflows.sharing import PullResult, PushResult, pull, push
     from gfnet_dynn.workflows.training import TrainResult, train
 
 __all__ = ["DataListRequest", "DataListResult", "list_datasets"]
@@ -53,12 +55,14 @@ __all__ += ["ModelsResult", "models"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
 __all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
 __all__ += ["MonitorRequest", "MonitorResult", "monitor"]
+__all__ += ["PullRequest", "PullResult", "PushRequest", "PushResult", "pull", "push"]
 __all__ += ["CostRequest", "CostResult", "cost"]
 __all__ += ["BenchmarkRequest", "BenchmarkResult", "benchmark"]
 
 _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public names
     "benchmark.request": ("BenchmarkRequest",),
     "benchmark.result": ("BenchmarkResult",),
+    "bundle.request": ("PullRequest", "PushRequest"),
     "calibration.request": ("CalibrationRequest", "MonitorRequest"),
     "calibration.result": ("CalibrationResult",),
     "data.catalogue.download": ("DataDownloadResult", "download_dataset"),
@@ -81,6 +85,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "workflows.evaluation": ("evaluate", "report"),
     "workflows.exporting": ("ExportResult", "export"),
     "workflows.monitoring": ("MonitorResult", "monitor"),
+    "workflows.sharing": ("PullResult", "PushResult", "pull", "push"),
     "workflows.training": ("TrainResult", "train"),
 }
 

@@ -167,5 +167,5 @@ def _cold_starts(
         options += [f"--stretch={decode.stretch[0]},{decode.stretch[1]}"]
     pairs = [(engine, precision) for engine in subject.engines for precision in subject.bundle.manifest.precisions]
     for done, (engine, precision) in enumerate(pairs, start=1):
-        yield measure_cold_start(find_bundle(request.subject), files[0], engine, precision, options)
+        yield measure_cold_start(subject.bundle.path, files[0], engine, precision, options)
         on_progress("Measuring fresh processes", done, len(pairs))

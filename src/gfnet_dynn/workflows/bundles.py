@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from gfnet_dynn.bundle.archive import Bundle, read_bundle, update_bundle
-from gfnet_dynn.bundle.builtin import require_own
+from gfnet_dynn.bundle.archive import Bundle, read_bundle, stored_file, update_bundle
+from gfnet_dynn.bundle.builtin import find_bundle, require_own
 from gfnet_dynn.bundle.card import Card
 from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.bundle.stac import bundle_asset, stac_item
 from gfnet_dynn.errors import BundleError
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.uncertainty.intervals import Proportion
@@ -88,13 +91,26 @@ def _card_tables(card: Card) -> list[Table]:
     ]
 
 
-def info(path: Path) -> BundleInfo:
-    """Describe a bundle.
+def info(name: str | Path) -> BundleInfo:
+    """Describe a bundle, by its path, address or name.
 
     Raises:
         BundleError: missing or damaged.
     """
-    return BundleInfo(read_bundle(path))
+    return BundleInfo(read_bundle(find_bundle(name)))
+
+
+def stac(name: str | Path, folder: Path = Path()) -> dict[str, Any]:
+    """A bundle as a STAC item of the machine learning model extension, to lie in `folder`; a value of JSON.
+
+    The bundle itself carries the same item with its graphs as assets, for tools that open archives.
+
+    Raises:
+        BundleError: missing or damaged.
+    """
+    bundle = read_bundle(find_bundle(name))
+    href = Path(os.path.relpath(bundle.path.absolute(), folder.absolute())).as_posix()
+    return stac_item(bundle.manifest, bundle.sha256, bundle_asset(href, stored_file(bundle.path.read_bytes())))
 
 
 def set_default(path: Path, name: str) -> Path:
