@@ -62,9 +62,8 @@ class ChipInference:
         record = np.zeros((), record_type(side, len(self.net.manifest.classes)))
         record["exits"] = NODATA
         began = time.perf_counter()
-        for start in range(0, len(pixels.chips), self.batch):
-            batch = np.s_[start : start + self.batch]
-            self._infer(record, pixels.chips[batch], pixels.places[batch])
+        if len(pixels.chips):
+            self._infer(record, pixels.chips, pixels.places)
         self.seconds += time.perf_counter() - began
         self.chips += len(pixels.chips)
         record["validity"], record["valid_pixels"] = pixels.validity, pixels.valid_pixels
@@ -72,7 +71,7 @@ class ChipInference:
         return record
 
     def _infer(self, record: Record, chips: Bytes, places: npt.NDArray[np.intp]) -> None:
-        logits, exits = self.net.decide(chips, self.policy)
+        logits, exits = self.net.decide(chips, self.policy, self.batch)
         probabilities = softmax(self.policy.fitted.scaled(exits, logits))
         if not np.isfinite(probabilities).all():
             raise EngineError("the network computes what is no number: export it again, or try --precision fp32")

@@ -1,11 +1,10 @@
-"""Value, name and colour of each class of a map, and the file beside a GeoTIFF in which GDAL and QGIS look for them."""
+"""Value, name and colour of each class of a map."""
 
 from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree import ElementTree
 
 from gfnet_dynn.errors import BundleError
 
@@ -91,33 +90,3 @@ def _from_hue(hue: float, lightness: float) -> Colour:
 
 def _like_any(colour: Colour, others: Sequence[Colour]) -> bool:
     return any(max(abs(a - b) for a, b in zip(colour, other, strict=True)) < _NEAR for other in others)
-
-
-# As gdal.h numbers them: usage of a column, and type of its values.
-_INTEGER, _REAL, _STRING = 0, 1, 2
-_GENERIC, _NAME, _MIN_MAX, _RED, _GREEN, _BLUE, _ALPHA = 0, 2, 5, 6, 7, 8, 9
-
-
-def auxiliary_xml(legend: Sequence[Entry], area_km2: Sequence[float]) -> bytes:
-    """`FILE.tif.aux.xml`: category names, and a thematic raster attribute table with names, colours and areas."""
-    root = ElementTree.Element("PAMDataset")
-    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
-    names = ElementTree.SubElement(band, "CategoryNames")
-    for entry in legend:
-        ElementTree.SubElement(names, "Category").text = entry.name
-    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
-    columns = [("Value", _INTEGER, _MIN_MAX), ("Class", _STRING, _NAME), ("Area_km2", _REAL, _GENERIC)]
-    columns += [
-        (name, _INTEGER, use) for name, use in (("Red", _RED), ("Green", _GREEN), ("Blue", _BLUE), ("Alpha", _ALPHA))
-    ]
-    for index, (name, kind, usage) in enumerate(columns):
-        field = ElementTree.SubElement(table, "FieldDefn", index=str(index))
-        for tag, value in (("Name", name), ("Type", kind), ("Usage", usage)):
-            ElementTree.SubElement(field, tag).text = str(value)
-    for index, (entry, area) in enumerate(zip(legend, area_km2, strict=True)):
-        row = ElementTree.SubElement(table, "Row", index=str(index))
-        for value in (entry.value, entry.name, f"{area:.6f}", *entry.colour, 255):
-            ElementTree.SubElement(row, "F").text = str(value)
-    ElementTree.indent(root)
-    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return written

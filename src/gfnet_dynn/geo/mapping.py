@@ -14,7 +14,7 @@ from gfnet_dynn.errors import StorageError
 from gfnet_dynn.geo.areas import AreaCount, harmed_share
 from gfnet_dynn.geo.inference import ChipInference
 from gfnet_dynn.geo.journal import Journal, open_journal, record_type
-from gfnet_dynn.geo.legend import UNKNOWN, auxiliary_xml
+from gfnet_dynn.geo.legend import UNKNOWN
 from gfnet_dynn.geo.pipeline import Tally, UnitWork, publish, write_maps
 from gfnet_dynn.geo.plan import MapPlan, choose_bundle, make_plan, plan_scene, tags_of
 from gfnet_dynn.geo.polygons import write_polygons
@@ -22,6 +22,7 @@ from gfnet_dynn.geo.products import CLASS, CONFIDENCE, EXIT, MAPS, Maps
 from gfnet_dynn.geo.raster import name_of
 from gfnet_dynn.geo.request import MapRequest
 from gfnet_dynn.geo.result import ExitUse, MapResult, Unreadable
+from gfnet_dynn.geo.sidecars import sidecars
 from gfnet_dynn.geo.stac import stac_item
 from gfnet_dynn.progress import Log, OnProgress
 from gfnet_dynn.reporting.class_map import LegendEntry, draw_class_map
@@ -118,7 +119,7 @@ def _write_files(job: _Job, journal: Journal) -> tuple[AreaCount, Tally, tuple[P
     areas, tally = write_maps(job.plan, journal, maps)
     finished = {kind: maps.optimise(kind) for kind in MAPS}
     targets = {CLASS: request.output, CONFIDENCE: request.confidence_output, EXIT: request.exit_output}
-    beside = request.output.with_name(f"{request.output.name}.aux.xml")
+    beside = sidecars(request.output, job.plan.legend, areas.km2)
     if request.polygons:
         made = write_polygons(finished[CLASS], journal.folder / "polygons.gpkg", job.plan.legend, request.output.stem)
         write_bytes(request.polygons, made.read_bytes())
@@ -126,10 +127,11 @@ def _write_files(job: _Job, journal: Journal) -> tuple[AreaCount, Tally, tuple[P
         write_bytes(request.png, _picture(job, finished[CLASS], areas))
     if request.stac:
         write_json(request.stac, _item(job, request.stac, targets))
-    write_bytes(beside, auxiliary_xml(job.plan.legend, areas.km2))
+    for file, content in beside.items():
+        write_bytes(file, content)
     publish([(finished[kind], targets[kind]) for kind in MAPS])
     more = filter(None, (request.png, request.polygons, request.stac))
-    return areas, tally, (*targets.values(), beside, *more)
+    return areas, tally, (*targets.values(), *beside, *more)
 
 
 def _picture(job: _Job, class_map: Path, areas: AreaCount) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,8 +74,11 @@ class SegmentedNet:
             )
         return np.ascontiguousarray(images)
 
-    def decide(self, images: Images, policy: Policy) -> Answers:
+    def decide(self, images: Images, policy: Policy, at_once: int | None = None) -> Answers:
         """Run each image up to its exit: those that continue are compacted after each segment.
+
+        A segment takes all of them at once, or `at_once`: then later segments run full batches too, of images that come
+        from several.
 
         Raises ThresholdError if the thresholds do not fit the exits, ImageError for images of another type or size.
         """
@@ -88,7 +91,7 @@ class SegmentedNet:
         remaining = np.arange(len(images))
         labels = np.empty((len(images), len(thresholds)), np.intp)  # at earlier exits, for scores that compare them
         for index, (segment, threshold) in enumerate(zip(self._segments, thresholds, strict=False)):
-            features, exit_logits, gate = segment.run(features)
+            features, exit_logits, gate = _run(segment, features, at_once)
             earlier = labels[remaining, :index]
             done = should_exit(score_at(policy.score, policy.fitted, index, exit_logits, gate, earlier), threshold)
             labels[remaining, index] = exit_logits.argmax(axis=1)
@@ -99,7 +102,7 @@ class SegmentedNet:
             if done.all():
                 return Answers(logits, exits)
             remaining, features = remaining[~done], features[~done]
-        (logits[remaining],) = self._segments[-1].run(features)
+        (logits[remaining],) = _run(self._segments[-1], features, at_once)
         return Answers(logits, exits)
 
     def all_exits(self, images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -113,6 +116,14 @@ class SegmentedNet:
         logits.append(self._segments[-1].run(features)[0])
         no_gates = np.empty((len(images), 0), np.float32)
         return np.stack(logits, axis=1), np.stack(gates, axis=1) if gates else no_gates
+
+
+def _run(segment: Graph, features: Array, at_once: int | None) -> Sequence[Array]:
+    """The outputs of a segment for all features, computed for so many at a time."""
+    if at_once is None or len(features) <= at_once:
+        return segment.run(features)
+    parts = [segment.run(features[start : start + at_once]) for start in range(0, len(features), at_once)]
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def _kind(port: Port) -> tuple[np.dtype[Any], tuple[int | None, ...]]:
