@@ -38,7 +38,7 @@ def write_mosaic(target: Path, rows: int, columns: int, order: Order, *, side: i
     height, width = (side or rows * CHIP), (side or columns * CHIP)
     profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "count": 3, "width": width, "height": height}
     layout = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "DEFLATE", "photometric": "RGB"}
-    place = {"crs": CRS, "transform": Affine.translation(*ORIGIN) * Affine.scale(GSD_M, -GSD_M), "bigtiff": "IF_SAFER"}
+    place = {"crs": CRS, "transform": Affine.translation(*ORIGIN) @ Affine.scale(GSD_M, -GSD_M), "bigtiff": "IF_SAFER"}
     with rasterio.open(target, "w", **profile, **layout, **place) as dataset:
         for first in range(0, rows, 8):  # a row of blocks at once
             strip = [

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gfnet_dynn.errors import OptionError
 
@@ -33,8 +33,15 @@ def done_ahead(work: Callable[[Item], Done], items: Iterable[Item], ahead: int) 
         pool.shutdown(cancel_futures=True)
 
 
-def share_memory(limit: int | None, unit_bytes: int) -> tuple[int, int]:
-    """How many units to prepare ahead, and bytes of GDAL's cache, for a limit of the whole process.
+class MemoryShare(NamedTuple):
+    """Units to prepare ahead, and bytes of GDAL's cache."""
+
+    units_ahead: int
+    cache_bytes: int
+
+
+def share_memory(limit: int | None, unit_bytes: int) -> MemoryShare:
+    """What fits into a limit of the whole process.
 
     To be asked when the model has run once, so that its memory is counted.
 
@@ -42,14 +49,14 @@ def share_memory(limit: int | None, unit_bytes: int) -> tuple[int, int]:
         OptionError: the limit is too low for the model and one unit.
     """
     if limit is None:
-        return _MOST_AHEAD, _CACHE
+        return MemoryShare(_MOST_AHEAD, _CACHE)
     free = limit - resident_bytes()
     fewest = 2 * unit_bytes + _SMALLEST_CACHE  # one is read while another is in the network
     if free < fewest:
         needed = -(-(limit - free + fewest) // 2**20)
         raise OptionError(f"--max-memory is too low for this model and scene: give at least {needed}M")
     cache = min(_CACHE, max(_SMALLEST_CACHE, free // 2))
-    return max(1, min(_MOST_AHEAD, (free - cache) // unit_bytes - 1)), cache
+    return MemoryShare(max(1, min(_MOST_AHEAD, (free - cache) // unit_bytes - 1)), cache)
 
 
 def resident_bytes() -> int:

@@ -88,8 +88,9 @@ def harmed_share(guarantee: Mapping[str, Any], blocks: int) -> float | None:
     if guarantee.get("risk") not in _BOUNDED or not isinstance(limit, int | float) or not 0 < limit < 1 or not blocks:
         return None
     needed = math.log(1 / (1 - CONFIDENCE)) / blocks
-    hoeffding = falling_root(lambda share: needed - _divergence(share, limit), limit, 1.0)
-    return min(1.0, limit / (1 - CONFIDENCE), hoeffding)
+    if needed >= _divergence(1.0, limit):
+        return min(1.0, limit / (1 - CONFIDENCE))
+    return min(limit / (1 - CONFIDENCE), falling_root(lambda share: needed - _divergence(share, limit), limit, 1.0))
 
 
 def _divergence(share: float, limit: float) -> float:

@@ -18,6 +18,8 @@ NODATA = 255
 
 _ENOUGH = 0.5  # of a cell's pixels, valid; and of the chips' weight, unknown
 
+_ROUNDING = 1e-9  # two of four equal weights are half of them
+
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -93,7 +95,7 @@ def _combine(chips: _Chips, grid: Grid, first: int, count: int, above: int, *, b
     empty = (valid_pixels < _ENOUGH * whole) | (weights == 0)
     divisor = np.where(weights > 0, weights, 1)
     probabilities = sums / divisor[..., None]
-    named = np.where(unknown >= _ENOUGH * divisor, num_classes, probabilities.argmax(axis=-1))
+    named = np.where(unknown >= (_ENOUGH - _ROUNDING) * divisor, num_classes, probabilities.argmax(axis=-1))
     confidences = np.rint(100 * probabilities.max(axis=-1))
     classes, confidences, exits = (
         np.where(empty, NODATA, each).astype(np.uint8) for each in (named, confidences, exits)

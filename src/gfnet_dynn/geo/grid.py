@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.errors import DataError, OptionError
+from gfnet_dynn.wording import counted
 
 _UNIT = 16  # most chips along a side of a unit
 _UNIT_PX = 2560  # most pixels along a side of a unit, where several chips fit
@@ -125,10 +126,10 @@ class Grid:
             row, column = divmod(index, self.units_across)
             yield Unit(index, row * self.side, column * self.side)
 
-    def unit_bytes(self) -> int:
-        """Memory of one unit while it is read: samples of 4 bytes, then of one, and the mask."""
+    def unit_bytes(self, network_px: int) -> int:
+        """Memory of one unit: samples of 4 bytes, then of one, and the mask; and chips of that side for the network."""
         area = math.prod((self.side - 1) * axis.stride + axis.chip for axis in (self.rows, self.columns))
-        return area * (3 * 4 + 3 + 1)
+        return area * (3 * 4 + 3 + 1) + self.side**2 * network_px**2 * 3
 
 
 def make_axis(pixels: int, gsd_m: float, chip_m: float, stride_m: float, network_px: int) -> Axis:
@@ -149,12 +150,12 @@ def make_axis(pixels: int, gsd_m: float, chip_m: float, stride_m: float, network
     step = max(1, chip // (_FINE // 2 * network_px)) if chip >= _FINE * network_px else 1
     if chip * _COARSE < network_px:
         raise DataError(
-            f"a chip of {chip_m:.4g} m has only {chip} pixels of {gsd_m:.4g} m there, and the network takes "
-            f"{network_px}: map a finer scene, take a model for coarser ones, or give --chip METRES"
+            f"a chip of {chip_m:.4g} m has only {counted(chip, 'pixel')} of {gsd_m:.4g} m there, and the network "
+            f"takes {network_px}: map a finer scene, take a model for coarser ones, or give --chip METRES"
         )
     if pixels < chip:
         raise DataError(
-            f"it has {pixels} pixels along a side, fewer than a chip of {chip_m:.4g} m ({chip} pixels): classify it as "
+            f"it has {counted(pixels, 'pixel')} along a side, fewer than a chip of {chip_m:.4g} m ({chip} pixels): classify it as "
             "an image with `gfnet-dynn classify`, or give --chip METRES"
         )
     stride = round(stride_m / gsd_m / step)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.warp import transform as to_other_crs
 
 from gfnet_dynn.errors import DataError
@@ -24,7 +22,10 @@ Floats = npt.NDArray[np.float64]
 _RADIUS_M, _ECCENTRICITY_2 = 6_378_137.0, 0.00669437999014  # WGS 84: equatorial radius, squared eccentricity
 _DISTORTION = 0.10  # largest difference of the ground sampling distance within a scene
 _SKEW = math.sin(math.radians(5))  # largest deviation of rows and columns from a right angle
-_LONGITUDE_LATITUDE = CRS.from_epsg(4326)
+_NO_PLACE = (
+    "its coordinates cannot be converted to longitude and latitude, so how much ground a pixel covers is not known: "
+    "give --gsd METRES"
+)
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,12 @@ class Ground:
         x = turn.a * columns + turn.b * rows + turn.c
         y = turn.d * columns + turn.e * rows + turn.f
         try:
-            longitude, latitude = to_other_crs(self.crs, _LONGITUDE_LATITUDE, x, y)[:2]
-        except RasterioError as error:
-            longitude = latitude = [math.nan]
-            reason: Any = error
-        else:
-            reason = "its coordinates are no places on Earth"
-        found = np.asarray(longitude, np.float64), np.asarray(latitude, np.float64)
+            found = np.array(to_other_crs(self.crs, CRS.from_epsg(4326), x, y)[:2], np.float64)
+        except Exception as error:  # rasterio raises classes of its private modules too
+            raise DataError(_NO_PLACE) from error
         if not np.isfinite(found).all():
-            raise DataError(f"cannot tell how much ground a pixel covers ({reason}): give --gsd METRES")
-        return found
+            raise DataError(_NO_PLACE)
+        return found[0], found[1]
 
 
 def measure(ground: Ground, width: int, height: int) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 
 from gfnet_dynn.errors import StorageError
+from gfnet_dynn.geo.ahead import share_memory
 from gfnet_dynn.geo.areas import AreaCount, harmed_share
 from gfnet_dynn.geo.inference import ChipInference
 from gfnet_dynn.geo.journal import Journal, open_journal, record_type
@@ -65,11 +66,12 @@ def map_dataset(request: MapRequest, dataset: DatasetReader, on_progress: OnProg
     inference = ChipInference(classifier.net, job.plan.policy)
     full_seconds = inference.full_seconds()
     grid, manifest = job.plan.grid, classifier.manifest
+    memory = share_memory(request.max_memory, grid.unit_bytes(manifest.input.size))
     folder = request.output.with_name(f"{request.output.name}.part")
     kind = record_type(grid.side, len(manifest.classes))
     with open_journal(folder, job.plan.key, kind, grid.num_units) as journal:
         try:
-            before = UnitWork(job.plan, dataset, inference, request.max_memory).run(journal, on_progress)
+            before = UnitWork(job.plan, dataset, inference, memory).run(journal, on_progress)
             areas, tally, files = _write_files(job, journal)
         except KeyboardInterrupt:
             log(f"finished blocks are kept in {folder}: the same command continues")

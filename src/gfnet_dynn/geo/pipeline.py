@@ -11,7 +11,7 @@ import rasterio
 from rasterio.io import DatasetReader
 
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.geo.ahead import done_ahead, share_memory
+from gfnet_dynn.geo.ahead import MemoryShare, done_ahead
 from gfnet_dynn.geo.areas import AreaCount
 from gfnet_dynn.geo.blend import NODATA, cell_rows
 from gfnet_dynn.geo.grid import Unit
@@ -45,32 +45,28 @@ class Tally:
 
 @dataclass(frozen=True)
 class UnitWork:
-    """Computes what a journal lacks."""
+    """Computes what a journal lacks, with units read ahead and a cache of GDAL within the memory that is allowed."""
 
     plan: MapPlan
     dataset: DatasetReader
     inference: ChipInference
-    max_memory: int | None
+    memory: MemoryShare
 
     def run(self, journal: Journal, on_progress: OnProgress) -> int:
         """Finish all units; returns how many were finished before."""
         grid, spec = self.plan.grid, self.inference.net.manifest.input
         missing = [unit for unit in grid.units() if journal.read(unit.index) is None]
         before = grid.num_units - len(missing)
-        ahead, cache = share_memory(self.max_memory, grid.unit_bytes() + self._chip_bytes())
         on_progress(_TITLE, before, grid.num_units)
 
         def read(unit: Unit) -> UnitPixels:
             return read_unit(self.dataset, self.plan.samples, grid, spec, unit)
 
-        with rasterio.Env(GDAL_CACHEMAX=cache):
-            for done, pixels in enumerate(done_ahead(read, missing, ahead), before + 1):
+        with rasterio.Env(GDAL_CACHEMAX=self.memory.cache_bytes):
+            for done, pixels in enumerate(done_ahead(read, missing, self.memory.units_ahead), before + 1):
                 journal.write(pixels.unit.index, self.inference.record(pixels, grid.side))
                 on_progress(_TITLE, done, grid.num_units)
         return before
-
-    def _chip_bytes(self) -> int:
-        return self.plan.grid.side**2 * self.inference.net.manifest.input.size**2 * 3
 
 
 def write_maps(plan: MapPlan, journal: Journal, maps: Maps) -> tuple[AreaCount, Tally]:

@@ -102,9 +102,10 @@ class MapPlan:
     def frame(self) -> MapFrame:
         """Size and place of the maps: from the scene's origin on, in its coordinates."""
         rows, columns = self.grid.rows, self.grid.columns
-        cell = Affine.scale(columns.stride * columns.step, rows.stride * rows.step)
-        ground = self.scene.ground
-        return MapFrame(columns.cells, rows.cells, ground.transform * cell, ground.crs)
+        wide, high = columns.stride * columns.step, rows.stride * rows.step
+        turn = self.scene.ground.transform
+        transform = Affine(turn.a * wide, turn.b * high, turn.c, turn.d * wide, turn.e * high, turn.f)
+        return MapFrame(columns.cells, rows.cells, transform, self.scene.ground.crs)
 
 
 def make_plan(

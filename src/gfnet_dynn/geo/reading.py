@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +18,6 @@ from gfnet_dynn.geo.grid import Axis, Grid, Unit
 from gfnet_dynn.geo.samples import Bytes, Mask, Samples
 from gfnet_dynn.images.fit import fit
 from gfnet_dynn.spec.network import InputSpec
-
-_SMALLEST = 64  # pixels along a side of a piece that is tried again where reading fails
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class UnitPixels:
 class _Span(NamedTuple):
     """Pixels of one axis that a unit reads, and where each is found in them: beyond the edge they are mirrored."""
 
-    start: int
-    stop: int
+    begin: int
+    end: int
     found: npt.NDArray[np.intp]
 
 
@@ -56,10 +56,10 @@ def read_unit(dataset: DatasetReader, samples: Samples, grid: Grid, spec: InputS
     down, across = _span(grid.rows, unit.row, grid.side), _span(grid.columns, unit.column, grid.side)
     pixels, valid, bad = _read(dataset, samples, grid, down, across)
     own = np.s_[: grid.side * grid.rows.stride, : grid.side * grid.columns.stride]
-    begins = unit.row * grid.rows.stride - down.start, unit.column * grid.columns.stride - across.start
+    begins = unit.row * grid.rows.stride - down.begin, unit.column * grid.columns.stride - across.begin
     inside = np.s_[begins[0] :, begins[1] :]
     valid_pixels = _per_cell(valid[inside][own], grid)
-    lost = np.argwhere(bad[inside][own])
+    lost = np.argwhere(bad[inside][own]) if bad.any() else np.empty((0, 2), np.intp)
     if len(down.found) != len(pixels) or len(across.found) != pixels.shape[1]:
         mirrored = np.ix_(down.found, across.found)
         pixels, valid = pixels[mirrored], valid[mirrored]
@@ -82,38 +82,50 @@ def _span(axis: Axis, first: int, side: int) -> _Span:
 
 
 def _read(dataset: DatasetReader, samples: Samples, grid: Grid, down: _Span, across: _Span) -> tuple[Bytes, Mask, Mask]:
-    """Bytes, where they are valid, and where they cannot be read."""
-    shape = (down.stop - down.start, across.stop - across.start)
+    """Bytes, where they are valid, and where they cannot be read: then block by block of the file."""
+    shape = (down.end - down.begin, across.end - across.begin)
     pixels, valid, bad = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
 
-    def read(top: int, left: int, height: int, width: int) -> None:
-        window = Window(
-            (across.start + left) * grid.columns.step,
-            (down.start + top) * grid.rows.step,
-            width * grid.columns.step,
-            height * grid.rows.step,
-        )
-        here = np.s_[top : top + height, left : left + width]
+    def read(rows: slice, columns: slice) -> bool:
+        window = _window(grid, down.begin, across.begin, rows, columns)
         try:
-            pixels[here], valid[here] = samples.read(dataset, window, (height, width))
+            found = samples.read(dataset, window, (rows.stop - rows.start, columns.stop - columns.start))
         except RasterioError:
-            if max(height, width) <= _SMALLEST:
-                bad[here] = True
-            else:
-                for piece in _quarters(top, left, height, width):
-                    read(*piece)
+            return False
+        pixels[rows, columns], valid[rows, columns] = found
+        return True
 
-    read(0, 0, *shape)
-    return pixels, valid, bad
+    if not read(slice(0, shape[0]), slice(0, shape[1])):
+        height, width = dataset.block_shapes[samples.bands[0] - 1]
+        for rows in _pieces(down, grid.rows.step, height):
+            for columns in _pieces(across, grid.columns.step, width):
+                bad[rows, columns] = not read(rows, columns)
+    for left, top, right, bottom in samples.missing:
+        rows = _within(down, top / grid.rows.step, bottom / grid.rows.step)
+        columns = _within(across, left / grid.columns.step, right / grid.columns.step)
+        bad[rows, columns] = True
+    return pixels, valid & ~bad, bad
 
 
-def _quarters(top: int, left: int, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
-    """Pieces of a region, each at least a pixel high and wide."""
-    high, wide = -(-height // 2), -(-width // 2)
-    for row, tall in ((top, high), (top + high, height - high)):
-        for column, broad in ((left, wide), (left + wide, width - wide)):
-            if tall and broad:
-                yield row, column, tall, broad
+def _window(grid: Grid, top: int, left: int, rows: slice, columns: slice) -> Window:
+    """The window of the scene, in its own pixels, of rows and columns from a corner on."""
+    down, across = grid.rows.step, grid.columns.step
+    place = (left + columns.start) * across, (top + rows.start) * down
+    return Window(*place, (columns.stop - columns.start) * across, (rows.stop - rows.start) * down)
+
+
+def _pieces(span: _Span, step: int, block: int) -> Iterator[slice]:
+    """What is read, divided where blocks of the file meet; a pixel that is averaged over two blocks stands alone."""
+    edges = {span.begin, span.end}
+    for border in range(span.begin * step // block * block, span.end * step, block):
+        edges |= {border // step, -(-border // step)}
+    inside = sorted(edge - span.begin for edge in edges if span.begin <= edge <= span.end)
+    yield from (slice(first, last) for first, last in pairwise(inside))
+
+
+def _within(span: _Span, first: float, last: float) -> slice:
+    """The part of what is read from `first` to `last`, which it touches."""
+    return slice(max(0, math.floor(first) - span.begin), max(0, math.ceil(last) - span.begin))
 
 
 def _per_cell(valid: Mask, grid: Grid) -> npt.NDArray[np.uint32]:

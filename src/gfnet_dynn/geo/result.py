@@ -142,7 +142,7 @@ class MapResult(Tabular):
             ("time", self._time()),
             (
                 "network",
-                f"{self.inference_seconds:.1f} s; without early exits: {self.full_inference_seconds:.1f} s (estimated)",
+                f"{self.inference_seconds:.1f} s; the full network: {self.full_inference_seconds:.1f} s (estimated)",
             ),
         ]
         if self.resumed_units:

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.geo.raster import name_of
 from gfnet_dynn.geo.request import Scale
+from gfnet_dynn.geo.vrt import Part, missing_parts
 
 _SAMPLED = 1_000_000  # pixels, evenly spread, from which percentiles are taken
 _HALF = 128  # of 255: how much of an averaged pixel is valid
@@ -30,10 +31,12 @@ class Samples:
     Attributes:
         bands: numbers of the three bands, counted from 1.
         stretch: samples that become 0 and 255; None: bytes as they are.
+        missing: parts of the scene whose files are missing.
     """
 
     bands: tuple[int, ...]
     stretch: tuple[float, float] | None
+    missing: tuple[Part, ...] = ()
 
     def read(self, dataset: DatasetReader, window: Window, shape: tuple[int, int]) -> tuple[Bytes, Mask]:
         """Bytes [height, width, 3] and where they are valid [height, width]; raises what rasterio does.
@@ -75,17 +78,18 @@ def make_samples(
     Raises:
         DataError: samples of more than 8 bit without any scale, or no valid ones to take percentiles of.
     """
-    kind = np.dtype(dataset.dtypes[bands[0] - 1])
+    kind, missing = np.dtype(dataset.dtypes[bands[0] - 1]), missing_parts(dataset, bands)
     if scale is not None:
-        return Samples(bands, _percentiles(dataset, bands, scale) if scale.of_samples else (scale.low, scale.high))
+        values = _percentiles(dataset, bands, scale) if scale.of_samples else (scale.low, scale.high)
+        return Samples(bands, values, missing)
     if kind == np.uint8:
-        return Samples(bands, None)
+        return Samples(bands, None, missing)
     if stretch is None:
         raise DataError(
             f"{name_of(dataset)} has {kind} samples, and the model does not say what is black and white: give --scale "
             "LOW,HIGH, the values for both, or --scale 2%,98%"
         )
-    return Samples(bands, stretch)
+    return Samples(bands, stretch, missing)
 
 
 def _percentiles(dataset: DatasetReader, bands: tuple[int, ...], scale: Scale) -> tuple[float, float]:

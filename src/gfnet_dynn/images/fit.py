@@ -22,12 +22,17 @@ def fit(image: Image.Image | npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDAr
     An array is uint8 [height, width, 3].
     """
     content = spec.size - spec.pad
+    if isinstance(image, np.ndarray) and image.shape == (content, content, 3):
+        return _padded(np.array(image), spec)
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     if image.size != (content, content):
         # The weights of a resize take 32 bytes for each pixel of a side: a very long one is averaged first.
         gap = 3.0 if max(image.size) > _LONG_SIDE else None
         image = image.resize((content, content), Image.Resampling.BICUBIC, reducing_gap=gap)
-    pixels = np.array(image, dtype=np.uint8)
+    return _padded(np.array(image, dtype=np.uint8), spec)
+
+
+def _padded(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
     before, after = spec.pad // 2, spec.pad - spec.pad // 2
     return np.pad(pixels, ((before, after), (before, after), (0, 0)), mode="reflect") if spec.pad else pixels
 
