@@ -1,11 +1,11 @@
 """Memory and rate of `gfnet-dynn map` on a large scene, against the rate of the network alone on the same chips.
 
-    python experiments/map_rate.py EUROSAT_VAL [SIDE] [FULL_SIDE] [--write map_rate]
+    python experiments/map_rate.py EUROSAT_VAL [SIDE] [TURNS_SIDE] [--write map_rate]
 
-The scene has SIDE × SIDE pixels (default 20,000): regions of 8 × 8 images of one class, drawn at random. Its map runs
-in a process of its own, with `--max-memory 256M` and one thread, whose peak memory is taken. The network alone takes
-chips from random places that lie ready in memory, in batches like those of the map, before and after. The time with
-early exits is compared with that of the policy full on a scene of FULL_SIDE pixels, in turns. Prints JSON.
+A scene is tiled from images in regions of 8 × 8 of one class, drawn at random. The map of one of SIDE × SIDE pixels
+(default 20,000) runs in a process of its own with `--max-memory 256M`, whose peak memory is taken. Rates are measured
+on one of TURNS_SIDE pixels, in turns: the network alone on chips from random places that lie ready in memory, in
+batches like those of the map; the map; the map with the policy full. All with one thread. Prints JSON.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from figures import arguments, write_figures
 from mosaic import CHIP, Images, by_class, write_mosaic
 from rasterio.windows import Window
 
+from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.runtime import load
 from gfnet_dynn.runtime.predictor import Classifier
 from gfnet_dynn.system.machine import processor
 
-MODEL, SEED, TURNS, REGION = "sentinel2", 0, 3, 8
-CHIPS, UNIT, BATCH = 4096, 256, 16
+MODEL, SEED, TURNS, REGION = "sentinel2", 0, 5, 8
+CHIPS, UNIT, BATCH = 16_384, 256, 16
 LIMIT = "256M"
 
 
@@ -80,28 +81,44 @@ def peak_mb(process: int) -> float:
     return next((int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
+def turn(classifier: Classifier, file: Path, side: int) -> dict[str, float]:
+    """Rates of the network alone and of maps with and without early exits, one after the other."""
+    chips = count_chips(side)
+    network = network_rate(classifier, file)
+    early, full = (mapped(file, "--policy", policy)["seconds"] for policy in (classifier.policy().name, FULL))
+    rate = chips / early
+    return {
+        "network_per_s": network,
+        "map_per_s": rate,
+        "share": rate / network,
+        "seconds": early,
+        "full_seconds": full,
+    }
+
+
+def count_chips(side: int) -> int:
+    """Chips of a scene that lie half over each other."""
+    return int((-(-side // (CHIP // 2)) - 1) ** 2)
+
+
 def main() -> None:
     """Measure."""
-    given = arguments("eurosat", side=20_000, full_side=4_000)
+    given = arguments("eurosat", side=20_000, turns_side=8_000)
     images, classifier = by_class(given.eurosat), load(MODEL, threads=1)
     with tempfile.TemporaryDirectory() as folder:
+        small = scene(Path(folder) / "small.tif", images, given.turns_side)
+        turns = [turn(classifier, small, given.turns_side) for _ in range(TURNS)]
         large = scene(Path(folder) / "large.tif", images, given.side)
-        small = scene(Path(folder) / "small.tif", images, given.full_side)
-        pairs = [(mapped(small)["seconds"], mapped(small, "--policy", "full")["seconds"]) for _ in range(TURNS)]
-        before = network_rate(classifier, large)
-        found: dict[str, Any] = {
-            "side_px": given.side,
-            "megabytes": large.stat().st_size / 1e6,
-            **mapped(large, "--max-memory", LIMIT),
-        }
-        after = network_rate(classifier, large)
-    chips = ((given.side - CHIP) // (CHIP // 2) + 1) ** 2
-    found |= {"chips": chips, "chips_per_s": chips / found["seconds"], "network_chips_per_s": [before, after]}
-    found["share_of_network_rate"] = found["chips_per_s"] / ((before + after) / 2)
-    exits = {"side_px": given.full_side, "seconds": pairs, "ratio": median(early / full for early, full in pairs)}
-    command = f"python experiments/map_rate.py EUROSAT_VAL {given.side} {given.full_side} --write map_rate"
-    machine = {"processor": processor(), "threads": 1, "limit": LIMIT}
-    write_figures({"command": command, "machine": machine, "large": found, "against_full": exits}, given.write)
+        peak = {"side_px": given.side, "megabytes": large.stat().st_size / 1e6, "limit": LIMIT}
+        peak |= {"chips": count_chips(given.side), **mapped(large, "--max-memory", LIMIT)}
+        unlimited = mapped(small)["peak_mb"]
+    rates: dict[str, Any] = {"side_px": given.turns_side, "chips": count_chips(given.turns_side), "turns": turns}
+    rates["median_share_of_network_rate"] = median(each["share"] for each in turns)
+    rates["median_time_of_full"] = median(each["seconds"] / each["full_seconds"] for each in turns)
+    rates["peak_mb_without_limit"] = unlimited
+    command = f"python experiments/map_rate.py EUROSAT_VAL {given.side} {given.turns_side} --write map_rate"
+    machine = {"processor": processor(), "threads": 1}
+    write_figures({"command": command, "machine": machine, "memory": peak, "rates": rates}, given.write)
 
 
 if __name__ == "__main__":

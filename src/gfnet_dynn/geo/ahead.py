@@ -16,6 +16,7 @@ Done = TypeVar("Done")
 _MOST_AHEAD = 4  # units; one is enough where reading is as fast as the network
 _CACHE = 64 * 2**20  # bytes of blocks that GDAL keeps
 _SMALLEST_CACHE = 16 * 2**20
+_RESERVE = 24 * 2**20  # for blending and writing, and for what the allocator keeps
 
 
 def done_ahead(work: Callable[[Item], Done], items: Iterable[Item], ahead: int) -> Iterator[Done]:
@@ -50,7 +51,7 @@ def share_memory(limit: int | None, unit_bytes: int) -> MemoryShare:
     """
     if limit is None:
         return MemoryShare(_MOST_AHEAD, _CACHE)
-    free = limit - resident_bytes()
+    free = limit - resident_bytes() - _RESERVE
     fewest = 2 * unit_bytes + _SMALLEST_CACHE  # one is read while another is in the network
     if free < fewest:
         needed = -(-(limit - free + fewest) // 2**20)

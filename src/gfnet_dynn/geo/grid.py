@@ -155,8 +155,8 @@ def make_axis(pixels: int, gsd_m: float, chip_m: float, stride_m: float, network
         )
     if pixels < chip:
         raise DataError(
-            f"it has {counted(pixels, 'pixel')} along a side, fewer than a chip of {chip_m:.4g} m ({chip} pixels): classify it as "
-            "an image with `gfnet-dynn classify`, or give --chip METRES"
+            f"it has {counted(pixels, 'pixel')} along a side, fewer than a chip of {chip_m:.4g} m ({chip} pixels): "
+            "classify it as an image with `gfnet-dynn classify`, or give --chip METRES"
         )
     stride = round(stride_m / gsd_m / step)
     if not 1 <= stride * step <= chip:

@@ -20,7 +20,7 @@ from gfnet_dynn.uncertainty.conformal import familiarity, is_unknown
 
 _BATCH_PX = 2**18  # pixels of a batch: larger ones are no faster on a processor, and take more memory
 _FEWEST, _MOST = 4, 16
-_TIMED = 3  # batches
+_TIMED = 2  # units
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -46,15 +46,15 @@ class ChipInference:
         """Chips at once."""
         return max(_FEWEST, min(_MOST, _BATCH_PX // self.net.manifest.input.size**2))
 
-    def full_seconds(self) -> float:
-        """Seconds of a chip through the full network, the fastest of some batches; it also takes all memory needed."""
+    def full_seconds(self, chips: int) -> float:
+        """Seconds of a chip through the full network, in a unit of so many; takes all memory that one needs."""
         side = self.net.manifest.input.size
-        images, full = np.zeros((self.batch, side, side, 3), np.uint8), self.net.manifest.policy(FULL)
+        images, full = np.zeros((chips, side, side, 3), np.uint8), self.net.manifest.policy(FULL)
         times = []
         for _ in range(_TIMED):
             began = time.perf_counter()
-            self.net.decide(images, full)
-            times.append((time.perf_counter() - began) / self.batch)
+            self.net.decide(images, full, self.batch)
+            times.append((time.perf_counter() - began) / chips)
         return min(times)
 
     def record(self, pixels: UnitPixels, side: int) -> Record:

@@ -64,8 +64,8 @@ def map_dataset(request: MapRequest, dataset: DatasetReader, on_progress: OnProg
     classifier = load(bundle, engine=request.engine, precision=request.precision, threads=request.threads)
     job = _Job(request, dataset, classifier, bundle, make_plan(request, dataset, scene, classifier, bundle))
     inference = ChipInference(classifier.net, job.plan.policy)
-    full_seconds = inference.full_seconds()
     grid, manifest = job.plan.grid, classifier.manifest
+    full_seconds = inference.full_seconds(grid.side**2)
     memory = share_memory(request.max_memory, grid.unit_bytes(manifest.input.size))
     folder = request.output.with_name(f"{request.output.name}.part")
     kind = record_type(grid.side, len(manifest.classes))
