@@ -329,4 +329,4 @@ def test_a_guarantee_gives_intervals() -> None:
         assert area.interval is not None
         assert area.interval[0] <= area.share <= area.interval[1]
     assert "harmful exits at most 2%" in result.to_markdown()
-    assert "35 blocks" in result.to_markdown()
+    assert "draws: 35" in result.to_markdown()

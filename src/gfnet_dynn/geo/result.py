@@ -119,8 +119,8 @@ class MapResult(Tabular):
         if self.guarantee:
             parts.append(
                 f"Early exits: limits of the share if they harm as much as the guarantee allows ({self.guarantee}), "
-                "for images like those of the calibration. Neighbouring cells are not independent, so "
-                f"{counted(self.blocks, 'block')} of cells count as draws. Errors of the full network are not included."
+                "for images like those of the calibration. Neighbouring cells are not independent, so blocks of cells "
+                f"count as draws: {self.blocks}. Errors of the full network are not included."
             )
         return " ".join(parts)
 
