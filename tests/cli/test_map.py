@@ -203,6 +203,21 @@ def test_a_map_that_is_killed_at_any_moment_ends_the_same() -> None:
 
 
 @pytest.mark.slow
+def test_an_interruption_says_how_to_continue() -> None:
+    large_scene()
+    with subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while not Path("map.tif.part/key").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate()[1]
+    assert process.returncode == 130
+    assert "map.tif.part: the same command continues" in printed
+    assert "Traceback" not in printed
+    assert not Path("map.tif").exists()
+    subprocess.run(command(), check=True, capture_output=True)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is not taken in advance here")
 def test_a_disk_that_is_full_is_named_at_the_start() -> None:
     large_scene()

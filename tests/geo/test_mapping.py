@@ -134,7 +134,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, units: int) -> None:
 
 def test_the_maps_are_the_same_whatever_memory_threads_and_interruptions(monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene(Path("scene.tif"), pixels(300, 420), nodata=0)
-    assert mapped().units == 35
+    assert mapped().times.units == 35
     expected = contents()
     for options in ({"max_memory": 2**40}, {"threads": 2}):
         mapped(**options)
@@ -146,7 +146,7 @@ def test_the_maps_are_the_same_whatever_memory_threads_and_interruptions(monkeyp
             map_scene(MapRequest(scene=Path("scene.tif"), output=Path("map.tif"), **QUICK), log=log.append)
         assert "the same command continues" in log[-1]
     result = mapped()
-    assert result.resumed_units == 21
+    assert result.times.resumed_units == 21
     assert contents() == expected
     assert leftovers() == set()
 
@@ -157,7 +157,7 @@ def test_a_changed_scene_is_not_continued(monkeypatch: pytest.MonkeyPatch) -> No
         interrupt_after(patch, 3)
         mapped()
     write_scene(Path("scene.tif"), pixels(300, 420, seed=1), compress="DEFLATE")
-    assert mapped().resumed_units == 0
+    assert mapped().times.resumed_units == 0
 
 
 def test_a_block_of_a_scene_is_the_same_in_any_scene() -> None:
@@ -262,7 +262,7 @@ def test_a_full_disk_leaves_no_map_and_the_blocks_that_are_finished(monkeypatch:
         patch.setattr(Maps, "add", full)
         mapped()
     assert not Path("map.tif").exists()
-    assert mapped().resumed_units == 35
+    assert mapped().times.resumed_units == 35
 
 
 def test_the_scene_itself_is_not_overwritten() -> None:

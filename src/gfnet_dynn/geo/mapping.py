@@ -22,7 +22,7 @@ from gfnet_dynn.geo.polygons import write_polygons
 from gfnet_dynn.geo.products import CLASS, CONFIDENCE, EXIT, MAPS, Maps
 from gfnet_dynn.geo.raster import name_of
 from gfnet_dynn.geo.request import MapRequest
-from gfnet_dynn.geo.result import ExitUse, MapResult, Unreadable
+from gfnet_dynn.geo.result import ExitUse, MapResult, Unreadable, WorkTime
 from gfnet_dynn.geo.sidecars import sidecars
 from gfnet_dynn.geo.stac import stac_item
 from gfnet_dynn.progress import Log, OnProgress
@@ -56,15 +56,9 @@ class _Job:
 def map_dataset(request: MapRequest, dataset: DatasetReader, on_progress: OnProgress, log: Log) -> MapResult:
     """Map an open dataset; see `gfnet_dynn.workflows.mapping.map_scene`."""
     began = time.perf_counter()
-    _require_places(request, dataset)
-    scene = plan_scene(dataset, request.gsd)
-    bundle, note = choose_bundle(request, scene, name_of(dataset))
-    if note:
-        log(note)
-    classifier = load(bundle, engine=request.engine, precision=request.precision, threads=request.threads)
-    job = _Job(request, dataset, classifier, bundle, make_plan(request, dataset, scene, classifier, bundle))
-    inference = ChipInference(classifier.net, job.plan.policy)
-    grid, manifest = job.plan.grid, classifier.manifest
+    job = _prepare(request, dataset, log)
+    grid, manifest = job.plan.grid, job.classifier.manifest
+    inference = ChipInference(job.classifier.net, job.plan.policy)
     full_seconds = inference.full_seconds(grid.side**2)
     memory = share_memory(request.max_memory, grid.unit_bytes(manifest.input.size))
     folder = request.output.with_name(f"{request.output.name}.part")
@@ -76,24 +70,38 @@ def map_dataset(request: MapRequest, dataset: DatasetReader, on_progress: OnProg
         except KeyboardInterrupt:
             log(f"finished blocks are kept in {folder}: the same command continues")
             raise
+    full = full_seconds * inference.chips
+    times = WorkTime(time.perf_counter() - began, inference.seconds, full, grid.num_units, before)
+    return _result(job, areas, tally, files, times)
+
+
+def _prepare(request: MapRequest, dataset: DatasetReader, log: Log) -> _Job:
+    """Check and decide everything; nothing is written yet."""
+    _require_places(request, dataset)
+    scene = plan_scene(dataset, request.gsd)
+    bundle, note = choose_bundle(request, scene, name_of(dataset))
+    if note:
+        log(note)
+    classifier = load(bundle, engine=request.engine, precision=request.precision, threads=request.threads)
+    return _Job(request, dataset, classifier, bundle, make_plan(request, dataset, scene, classifier, bundle))
+
+
+def _result(job: _Job, areas: AreaCount, tally: Tally, files: tuple[Path, ...], times: WorkTime) -> MapResult:
+    plan, grid = job.plan, job.plan.grid
     return MapResult(
         scene=job.scene,
         files=files,
-        areas=areas.result(job.plan.policy.guarantee),
-        guarantee=_statement(job.plan, areas.blocks),
+        areas=areas.result(plan.policy.guarantee),
+        guarantee=_statement(plan, areas.blocks),
         blocks=areas.blocks,
-        exits=_exit_uses(classifier, tally),
+        exits=_exit_uses(job.classifier, tally),
         cells=(grid.rows.cells, grid.columns.cells),
-        cell_m=job.plan.cell_m,
-        chip_m=job.plan.chip_m,
-        stretch=job.plan.samples.stretch,
-        resumed_units=before,
-        units=grid.num_units,
-        seconds=time.perf_counter() - began,
-        inference_seconds=inference.seconds,
-        full_inference_seconds=full_seconds * inference.chips,
+        cell_m=plan.cell_m,
+        chip_m=plan.chip_m,
+        stretch=plan.samples.stretch,
+        times=times,
         unreadable=Unreadable(tally.unreadable, tally.first_unreadable) if tally.unreadable else None,
-        warnings=job.plan.warnings,
+        warnings=plan.warnings,
     )
 
 

@@ -118,38 +118,39 @@ def make_plan(
         DataError: a scene that cannot be mapped.
         OptionError: options that do not fit the scene.
     """
-    manifest, name = classifier.manifest, name_of(dataset)
+    manifest = classifier.manifest
     policy = classifier.policy(request.policy, request.threshold)
-    bands = choose_bands(dataset, request.bands)
-    try:
-        samples = make_samples(dataset, bands, request.scale, manifest.input.stretch)
-    except RasterioError as error:
-        raise DataError(
-            f"{name} cannot be read whole, as percentiles need it ({error}): give two values to --scale"
-        ) from error
+    samples = _samples(request, dataset, manifest)
     content = manifest.input.size - manifest.input.pad
     chip_m = request.chip or _chip_side_m(manifest, content, scene)
+    grid = _grid(request, dataset, scene, chip_m, content)
+    legend = make_legend(manifest.classes, unknown=policy.unknown_rule is not None)
+    network = [read_bundle(bundle).sha256, policy.digest, policy.unknown_rule]
+    network += [classifier.net.precision, classifier.net.engine_name]
+    key = digest([_FORMAT, *_identity(dataset), repr(samples), repr(grid), *network])
+    warnings = tuple(_warnings(manifest, scene, policy, classifier.net))
+    return MapPlan(scene, samples, grid, chip_m, request.blend, policy, legend, key, warnings)
+
+
+def _samples(request: MapRequest, dataset: DatasetReader, manifest: Manifest) -> Samples:
+    bands = choose_bands(dataset, request.bands)
+    try:
+        return make_samples(dataset, bands, request.scale, manifest.input.stretch)
+    except RasterioError as error:
+        name = name_of(dataset)
+        raise DataError(f"{name} cannot be read whole, as percentiles need it: give two values to --scale") from error
+
+
+def _grid(request: MapRequest, dataset: DatasetReader, scene: ScenePlan, chip_m: float, network_px: int) -> Grid:
     stride_m = request.stride or (chip_m / 2 if request.blend else chip_m)
     across, down = scene.gsd_m
     try:
-        grid = Grid(
-            make_axis(dataset.height, down, chip_m, stride_m, content),
-            make_axis(dataset.width, across, chip_m, stride_m, content),
+        return Grid(
+            make_axis(dataset.height, down, chip_m, stride_m, network_px),
+            make_axis(dataset.width, across, chip_m, stride_m, network_px),
         )
     except DataError as error:
-        raise DataError(f"{name}: {error}") from error
-    legend = make_legend(manifest.classes, unknown=policy.unknown_rule is not None)
-    parts = [
-        *_identity(dataset),
-        repr(samples),
-        repr(grid),
-        read_bundle(bundle).sha256,
-        policy.digest,
-        policy.unknown_rule,
-    ]
-    key = digest([_FORMAT, *parts, classifier.net.precision, classifier.net.engine_name])
-    warnings = tuple(_warnings(manifest, scene, policy, classifier.net))
-    return MapPlan(scene, samples, grid, chip_m, request.blend, policy, legend, key, warnings)
+        raise DataError(f"{name_of(dataset)}: {error}") from error
 
 
 def _chip_side_m(manifest: Manifest, content: int, scene: ScenePlan) -> float:

@@ -44,41 +44,55 @@ class UnitPixels:
 
 
 class _Span(NamedTuple):
-    """Pixels of one axis that a unit reads, and where each is found in them: beyond the edge they are mirrored."""
+    """Pixels of one axis that a unit reads.
+
+    Attributes:
+        begin: the first of them.
+        end: behind the last.
+        found: where each pixel of the chips is among them; beyond the edge of the scene they are mirrored.
+        cells: those of the unit's cells among them.
+        is_mirrored: whether any chip reaches beyond the edge.
+    """
 
     begin: int
     end: int
     found: npt.NDArray[np.intp]
+    cells: slice
+    is_mirrored: bool
 
 
 def read_unit(dataset: DatasetReader, samples: Samples, grid: Grid, spec: InputSpec, unit: Unit) -> UnitPixels:
     """Read and prepare one unit; what cannot be read is not valid."""
     down, across = _span(grid.rows, unit.row, grid.side), _span(grid.columns, unit.column, grid.side)
     pixels, valid, bad = _read(dataset, samples, grid, down, across)
-    own = np.s_[: grid.side * grid.rows.stride, : grid.side * grid.columns.stride]
-    begins = unit.row * grid.rows.stride - down.begin, unit.column * grid.columns.stride - across.begin
-    inside = np.s_[begins[0] :, begins[1] :]
-    valid_pixels = _per_cell(valid[inside][own], grid)
-    lost = np.argwhere(bad[inside][own]) if bad.any() else np.empty((0, 2), np.intp)
-    if len(down.found) != len(pixels) or len(across.found) != pixels.shape[1]:
+    cells = np.s_[down.cells, across.cells]
+    valid_pixels = _per_cell(valid[cells], grid)
+    unreadable, first = _lost(bad[cells], grid, unit)
+    if down.is_mirrored or across.is_mirrored:
         mirrored = np.ix_(down.found, across.found)
         pixels, valid = pixels[mirrored], valid[mirrored]
     chips, places, validity = _cut(pixels, valid, grid, unit, spec)
-    row, column = lost[0] if len(lost) else (0, 0)
-    first = (
-        (unit.column * grid.columns.stride + int(column)) * grid.columns.step,
-        (unit.row * grid.rows.stride + int(row)) * grid.rows.step,
-    )
-    return UnitPixels(unit, chips, places, validity, valid_pixels, len(lost), first)
+    return UnitPixels(unit, chips, places, validity, valid_pixels, unreadable, first)
 
 
 def _span(axis: Axis, first: int, side: int) -> _Span:
-    last = min(first + side, axis.chips) - 1
-    stop = max(min((first + side) * axis.stride, axis.length), last * axis.stride + axis.chip)
-    wanted = np.arange(first * axis.stride, stop)
+    last, start = min(first + side, axis.chips) - 1, first * axis.stride
+    cells_end = min(start + side * axis.stride, axis.length)
+    wanted = np.arange(start, max(cells_end, last * axis.stride + axis.chip))
     mirrored = np.where(wanted < axis.length, wanted, 2 * (axis.length - 1) - wanted)
-    start = int(mirrored.min())
-    return _Span(start, int(mirrored.max()) + 1, mirrored - start)
+    begin = int(mirrored.min())
+    cells = slice(start - begin, cells_end - begin)
+    return _Span(begin, int(mirrored.max()) + 1, mirrored - begin, cells, bool(wanted[-1] >= axis.length))
+
+
+def _lost(bad: Mask, grid: Grid, unit: Unit) -> tuple[int, tuple[int, int]]:
+    """Pixels of the scene that cannot be read in the cells of a unit, and column and row of the first."""
+    rows, columns = np.nonzero(bad)
+    if not len(rows):
+        return 0, (0, 0)
+    column = (unit.column * grid.columns.stride + int(columns[0])) * grid.columns.step
+    row = (unit.row * grid.rows.stride + int(rows[0])) * grid.rows.step
+    return len(rows) * grid.rows.step * grid.columns.step, (column, row)
 
 
 def _read(dataset: DatasetReader, samples: Samples, grid: Grid, down: _Span, across: _Span) -> tuple[Bytes, Mask, Mask]:

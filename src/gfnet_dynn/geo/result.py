@@ -46,6 +46,25 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
+class WorkTime:
+    """How long it took.
+
+    Attributes:
+        seconds: of the whole command.
+        inference_seconds: of them in the network.
+        full_inference_seconds: estimate for the network without early exits, from timing some chips.
+        units: blocks in all.
+        resumed_units: of them, those that an earlier, interrupted run had finished.
+    """
+
+    seconds: float
+    inference_seconds: float
+    full_inference_seconds: float
+    units: int
+    resumed_units: int
+
+
+@dataclass(frozen=True)
 class MapResult(Tabular):
     """What was mapped.
 
@@ -60,11 +79,7 @@ class MapResult(Tabular):
         cell_m: width and height of a cell, in metres.
         chip_m: side of a chip, in metres.
         stretch: samples that became 0 and 255; None: bytes as they were.
-        resumed_units: blocks that an earlier, interrupted run had finished, of `units`.
-        units: blocks in all.
-        seconds: of the whole command.
-        inference_seconds: of them in the network.
-        full_inference_seconds: estimate for the network without early exits, from timing some batches.
+        times: how long it took.
         unreadable: None: everything was read.
         warnings: what to mind.
     """
@@ -79,11 +94,7 @@ class MapResult(Tabular):
     cell_m: tuple[float, float]
     chip_m: float
     stretch: tuple[float, float] | None
-    resumed_units: int
-    units: int
-    seconds: float
-    inference_seconds: float
-    full_inference_seconds: float
+    times: WorkTime
     unreadable: Unreadable | None
     warnings: tuple[str, ...]
 
@@ -133,25 +144,22 @@ class MapResult(Tabular):
         return Table("Exits", ("exit", "chips", "share", "M MACs"), tuple(rows))
 
     def _work(self) -> Table:
-        (height, width), (across, down) = self.cells, self.cell_m
+        (height, width), (across, down), times = self.cells, self.cell_m, self.times
         stretch = "as stored" if self.stretch is None else f"{self.stretch[0]:g} to {self.stretch[1]:g} become 0 to 255"
         rows = [
             ("map", f"{width} × {height} cells of {across:.4g} × {down:.4g} m; chips of {self.chip_m:.4g} m"),
             ("samples", stretch),
             ("MACs", f"{percent(self.macs_share, 1)} of the full network's"),
             ("time", self._time()),
-            (
-                "network",
-                f"{self.inference_seconds:.1f} s; the full network: {self.full_inference_seconds:.1f} s (estimated)",
-            ),
+            ("network", f"{times.inference_seconds:.1f} s; in full: {times.full_inference_seconds:.1f} s (estimated)"),
         ]
-        if self.resumed_units:
-            rows.append(("resumed", f"{self.resumed_units} of {self.units} blocks were finished before"))
+        if times.resumed_units:
+            rows.append(("resumed", f"{times.resumed_units} of {times.units} blocks were finished before"))
         return Table("", ("", "value"), tuple(rows))
 
     def _time(self) -> str:
-        resumed = self.resumed_units or not self.seconds
-        return f"{self.seconds:.1f} s" + ("" if resumed else f", {self.chips / self.seconds:.0f} chips/s")
+        resumed = self.times.resumed_units or not self.times.seconds
+        return f"{self.times.seconds:.1f} s" + ("" if resumed else f", {self.chips / self.times.seconds:.0f} chips/s")
 
     def notes(self) -> Sequence[str]:
         """What could not be read, and warnings."""
