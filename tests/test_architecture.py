@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 # The rooms in the order of the law: a module imports from its own room and from those above it in this list.
 ROOMS = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
-    *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "data"),
+    *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "geo", "data"),
     *("benchmark", "evaluation", "calibration", "export", "train", "workflows", "cli", "__main__"),
 )
 RANKS = {room: rank for rank, room in enumerate(ROOMS)}
 TORCH_FREE = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
-    *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "calibration"),
+    *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "geo", "calibration"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 
@@ -71,6 +71,12 @@ def test_the_lower_floors_do_not_name_torch(path: Path) -> None:
 def test_nothing_imports_torchvision_or_timm() -> None:
     for path in modules():
         assert not {name.split(".")[0] for name in imported(path)} & {"torchvision", "timm", "torchgeo"}
+
+
+def test_only_geo_imports_the_geospatial_packages() -> None:
+    for path in modules():
+        if part_of(path) != "geo":
+            assert not {name.split(".")[0] for name in imported(path)} & {"rasterio", "pyogrio", "affine"}, path
 
 
 WITHOUT_TORCH = """

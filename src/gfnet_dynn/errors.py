@@ -112,6 +112,7 @@ class MissingExtraError(GFNetDynnError):
 
 
 _EXTRAS = {
+    "geo": ("rasterio",),
     "plots": ("matplotlib",),
     "train": ("torch",),
     "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),

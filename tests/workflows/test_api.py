@@ -25,6 +25,7 @@ NAMES = {
     *("ExportRequest", "ExportResult", "export"),
     *("ModelsResult", "models"),
     *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
+    *("MapRequest", "MapResult", "map_scene"),
     *("CalibrationRequest", "CalibrationResult", "calibrate"),
     *("MonitorRequest", "MonitorResult", "monitor"),
     *("PushRequest", "PushResult", "push", "PullRequest", "PullResult", "pull"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -48,6 +49,7 @@ class Card:
         images: how many they are.
         policies: figures by the name of the policy.
         class_accuracy: accuracy of the full network on the images of each class.
+        chip_m: side of the ground that an image of the training data shows, in metres; None: not stated.
     """
 
     title: Text
@@ -61,3 +63,8 @@ class Card:
     images: int
     policies: Mapping[Text, PolicyFigures]
     class_accuracy: Mapping[Text, Share]
+    chip_m: Metres | None = None
+
+    def chip_side_m(self, side_px: int) -> float:
+        """Metres on the ground that an input of so many pixels shows: as stated, else by the middle of `gsd_m`."""
+        return self.chip_m or side_px * math.sqrt(self.gsd_m[0] * self.gsd_m[1])

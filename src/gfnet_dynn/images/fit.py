@@ -20,7 +20,10 @@ def fit(image: Decoded, spec: InputSpec) -> npt.NDArray[np.uint8]:
     """Resize to the network's square input, uint8 [size, size, 3], and pad it by reflection if the input says so."""
     content = spec.size - spec.pad
     fits = isinstance(image, np.ndarray) and image.shape == (content, content, 3)
-    pixels = np.array(image if fits else _resized(image, content), dtype=np.uint8)
+    return _padded(np.array(image if fits else _resized(image, content), dtype=np.uint8), spec)
+
+
+def _padded(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
     before, after = spec.pad // 2, spec.pad - spec.pad // 2
     return np.pad(pixels, ((before, after), (before, after), (0, 0)), mode="reflect") if spec.pad else pixels
 

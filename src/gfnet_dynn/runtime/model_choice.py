@@ -28,15 +28,17 @@ def model_cards() -> dict[str, Card]:
     return {name: card for name, card in found.items() if card is not None}
 
 
-def choose_model(files: Iterable[Path], gsd_m: float | None) -> ModelChoice:
+def choose_model(files: Iterable[Path], gsd_m: float | None, stated_by: str = "--gsd") -> ModelChoice:
     """The built-in model that is meant for images of that ground sampling distance, or of the one that GeoTIFFs state.
+
+    `stated_by` names, in messages, where `gsd_m` comes from.
 
     Raises:
         ModelChoiceError: no file states it, files need different models, or no model is meant for it.
     """
     cards = model_cards()
     if gsd_m is not None:
-        return _suited(cards, gsd_m, "--gsd")
+        return _suited(cards, gsd_m, stated_by)
     chosen: dict[str, ModelChoice] = {}
     for file in files:
         if (stated := ground_sampling_distance(file)) is not None:

@@ -63,7 +63,7 @@ class ClassifyRequest:
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
-        if self.bundle is not None and self.bundle.suffix != SUFFIX and not _is_archive(self.bundle):
+        if self.bundle is not None and not is_bundle(self.bundle):
             object.__setattr__(self, "images", (self.bundle, *self.images))  # the first of the images
             object.__setattr__(self, "bundle", None)
         if not self.images:
@@ -75,8 +75,12 @@ class ClassifyRequest:
             raise OptionError(f"--gsd chooses among the built-in models: leave it out, or the bundle {self.bundle}")
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a path is that of a bundle, by its suffix, or because the file begins as a bundle does."""
+    return path.suffix == SUFFIX or _is_archive(path)
+
+
 def _is_archive(path: Path) -> bool:
-    """Whether a file of any name begins as a bundle does."""
     try:
         if not path.is_file():
             return False

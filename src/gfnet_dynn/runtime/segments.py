@@ -94,8 +94,11 @@ class SegmentedNet:
             )
         return np.ascontiguousarray(images)
 
-    def decide(self, images: Images, policy: Policy) -> Answers:
+    def decide(self, images: Images, policy: Policy, at_once: int | None = None) -> Answers:
         """Run each image up to its exit: those that continue are compacted after each segment.
+
+        A segment takes all of them at once, or `at_once`: then later segments run full batches too, of images that come
+        from several.
 
         Raises ThresholdError if the thresholds do not fit the exits, ImageError for images of another type or size.
         """
@@ -109,7 +112,7 @@ class SegmentedNet:
         remaining = np.arange(len(images))
         labels = np.empty((len(images), len(thresholds)), np.intp)  # at earlier exits, for scores that compare them
         for index, (segment, threshold) in enumerate(zip(self._segments, thresholds, strict=False)):
-            features, exit_logits, gate, *distance = segment.run(features)
+            features, exit_logits, gate, *distance = _run(segment, features, at_once)
             distances = distance[0] if distance else distances
             earlier = labels[remaining, :index]
             done = should_exit(score_at(policy.score, policy.fitted, index, exit_logits, gate, earlier), threshold)
@@ -121,7 +124,7 @@ class SegmentedNet:
             if done.all():
                 return Answers(logits, exits, distances)
             remaining, features = remaining[~done], features[~done]
-        (logits[remaining],) = self._segments[-1].run(features)
+        (logits[remaining],) = _run(self._segments[-1], features, at_once)
         return Answers(logits, exits, distances)
 
     def all_exits(self, images: Images) -> AllExits:
@@ -137,6 +140,14 @@ class SegmentedNet:
         logits.append(self._segments[-1].run(features)[0])
         no_gates = np.empty((len(images), 0), np.float32)
         return AllExits(np.stack(logits, axis=1), np.stack(gates, axis=1) if gates else no_gates, distances)
+
+
+def _run(segment: Graph, features: Array, at_once: int | None) -> Sequence[Array]:
+    """The outputs of a segment for all features, computed for so many at a time."""
+    if at_once is None or len(features) <= at_once:
+        return segment.run(features)
+    parts = [segment.run(features[start : start + at_once]) for start in range(0, len(features), at_once)]
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def _kind(port: Port) -> tuple[np.dtype[Any], tuple[int | None, ...]]:

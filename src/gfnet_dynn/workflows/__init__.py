@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.evaluation.request import EvaluationRequest, ReportRequest
     from gfnet_dynn.evaluation.result import EvaluationResult
     from gfnet_dynn.export.request import ExportRequest
+    from gfnet_dynn.geo.request import MapRequest
+    from gfnet_dynn.geo.result import MapResult
     from gfnet_dynn.runtime.prediction import Prediction
     from gfnet_dynn.runtime.request import ClassifyRequest
     from gfnet_dynn.train.recipes import recipe_request
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.workflows.datasets import DataListResult, check_dataset, list_datasets
     from gfnet_dynn.workflows.evaluation import evaluate, report
     from gfnet_dynn.workflows.exporting import ExportResult, export
+    from gfnet_dynn.workflows.mapping import map_scene
     from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
     from gfnet_dynn.workflows.sharing import PullResult, PushResult, pull, push
     from gfnet_dynn.workflows.training import TrainResult, train
@@ -53,6 +56,7 @@ __all__ += ["ReportRequest", "ReportResult", "report"]
 __all__ += ["ExportRequest", "ExportResult", "export"]
 __all__ += ["ModelsResult", "models"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
+__all__ += ["MapRequest", "MapResult", "map_scene"]
 __all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
 __all__ += ["MonitorRequest", "MonitorResult", "monitor"]
 __all__ += ["PullRequest", "PullResult", "PushRequest", "PushResult", "pull", "push"]
@@ -72,6 +76,8 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "evaluation.request": ("EvaluationRequest", "ReportRequest"),
     "evaluation.result": ("EvaluationResult",),
     "export.request": ("ExportRequest",),
+    "geo.request": ("MapRequest",),
+    "geo.result": ("MapResult",),
     "runtime.prediction": ("Prediction",),
     "runtime.request": ("ClassifyRequest",),
     "train.recipes": ("recipe_request",),
@@ -84,6 +90,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "workflows.datasets": ("DataListResult", "check_dataset", "list_datasets"),
     "workflows.evaluation": ("evaluate", "report"),
     "workflows.exporting": ("ExportResult", "export"),
+    "workflows.mapping": ("map_scene",),
     "workflows.monitoring": ("MonitorResult", "monitor"),
     "workflows.sharing": ("PullResult", "PushResult", "pull", "push"),
     "workflows.training": ("TrainResult", "train"),

@@ -1,0 +1,167 @@
+"""The request of `map`; needs no rasterio."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
+from gfnet_dynn.errors import OptionError, StorageError
+from gfnet_dynn.options import lenient, option, require
+from gfnet_dynn.runtime.request import EngineName, PrecisionName, is_bundle, parse_thresholds
+from gfnet_dynn.units import parse_share
+
+_scene, _grid = partial(option, panel="Scene"), partial(option, panel="Chips and cells")
+_engine, _output = partial(option, panel="Engine"), partial(option, panel="Output")
+
+_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
+_TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Which samples become 0 and 255: two values, or two shares of the scene's valid samples (percentiles)."""
+
+    low: float
+    high: float
+    of_samples: bool = False
+
+    def __str__(self) -> str:
+        return f"{100 * self.low:g}%,{100 * self.high:g}%" if self.of_samples else f"{self.low:g},{self.high:g}"
+
+
+def parse_scale(text: str) -> Scale:
+    """`0,2750` → values, `2%,98%` → percentiles; raises OptionError."""
+    parts = text.split(",")
+    try:
+        if all(part.strip().endswith("%") for part in parts):
+            low, high = map(parse_share, parts)
+            scale = Scale(low, high, of_samples=True)
+        else:
+            low, high = map(float, parts)
+            scale = Scale(low, high)
+    except ValueError as error:
+        raise OptionError(
+            f"--scale takes LOW,HIGH such as 0,2750, or percentages such as 2%,98%, not {text!r}"
+        ) from error
+    if not scale.low < scale.high < float("inf") or scale.low == -float("inf"):
+        raise OptionError(f"--scale takes LOW,HIGH with LOW < HIGH, not {text!r}")
+    return scale
+
+
+def parse_bands(text: str) -> tuple[str, ...]:
+    """`4,3,2` or `B04,B03,B02` → the three; raises OptionError: not three."""
+    bands = tuple(part.strip() for part in text.split(","))
+    if len(bands) != 3 or not all(bands):
+        raise OptionError(
+            f"--bands takes three numbers or descriptions for red, green and blue, such as 4,3,2, not {text!r}"
+        )
+    return bands
+
+
+def parse_bytes(text: str) -> int:
+    """`256M` → 268435456; raises OptionError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B?", text.strip(), re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise OptionError(f"--max-memory takes a size such as 256M or 2G, not {text!r}")
+    return int(float(found[1]) * _BYTES[found[2].upper()])
+
+
+@dataclass(frozen=True, kw_only=True)
+@lenient
+class MapRequest:
+    """Options."""
+
+    bundle: Path | None = option(
+        None,
+        f"Bundle ({SUFFIX}), or the name of a built-in model (see `gfnet-dynn models`). [default: the built-in model "
+        "for the scene's ground sampling distance]",
+        argument=True,
+        parse=find_bundle,
+    )
+    scene: Path | None = option(None, "GeoTIFF or another georeferenced raster.", argument=True)
+    output: Path = option(
+        ...,
+        "Class map to write, FILE.tif; confidences and exits go to FILE_confidence.tif and FILE_exit.tif.",
+        short="-o",
+    )
+    policy: str | None = option(None, "Exit policy of the bundle. [default: the bundle's default]")
+    threshold: float | tuple[float, ...] | None = option(
+        None,
+        "Thresholds that replace those of the policy: one number, or one for each exit: 0.7,0.8.",
+        parse=parse_thresholds,
+        metavar="NUMBERS",
+    )
+    max_memory: int | None = option(
+        None,
+        "Most memory of the process, such as 256M: fewer blocks are read ahead. [default: four blocks ahead]",
+        parse=parse_bytes,
+        metavar="SIZE",
+    )
+    bands: tuple[str, ...] | None = _scene(
+        None,
+        "Red, green and blue by number or description: 4,3,2 or B04,B03,B02. [default: as the scene states]",
+        parse=parse_bands,
+        metavar="BANDS",
+    )
+    scale: Scale | None = _scene(
+        None,
+        "Samples that become 0 and 255: two values (0,2750), or percentiles of the whole scene (2%,98%). [default: the "
+        "model's; 8 bit as it is]",
+        parse=parse_scale,
+        metavar="LOW,HIGH",
+    )
+    gsd: float | None = _scene(None, "Metres that a pixel covers. [default: as the scene states]", metavar="METRES")
+    chip: float | None = _grid(
+        None, "Side of the ground that the network sees at once. [default: the model's]", metavar="METRES"
+    )
+    stride: float | None = _grid(
+        None,
+        "Side of a cell of the map, and step between chips. [default: half a chip, or a chip with --no-blend]",
+        metavar="METRES",
+    )
+    blend: bool = _grid(True, "Average the probabilities of all chips that cover a cell; otherwise the nearest one's.")
+    engine: EngineName = _engine("onnxruntime", "Inference engine; openvino is an extra.")
+    precision: PrecisionName = _engine(
+        "auto",
+        "auto: the faster one on this device, timed once and cached; int8 only where export found no loss of accuracy.",
+    )
+    threads: int | None = _engine(None, "Processor threads of the engine. [default: at most four]")
+    png: Path | None = _output(None, "Write a picture with legend and scale bar here.")
+    polygons: Path | None = _output(None, "Write the areas of each class here as a GeoPackage, .gpkg.")
+    stac: Path | None = _output(None, "Write a STAC item that describes the maps here, .json.")
+
+    def __post_init__(self) -> None:
+        if self.bundle is not None and self.scene is None and not is_bundle(self.bundle):
+            object.__setattr__(self, "scene", self.bundle)
+            object.__setattr__(self, "bundle", None)
+        if self.scene is not None and _URL.match(str(self.scene)):
+            raise OptionError(f"{self.scene} is a URL: download the scene, and map the file")
+        require(self, ("gsd", "chip", "stride"), lambda value: value > 0, "be a positive number of metres")
+        self._require_suffixes()
+
+    def _require_suffixes(self) -> None:
+        wanted = {"output": _TIFF, "png": (".png",), "polygons": (".gpkg",), "stac": (".json",)}
+        for name, suffixes in wanted.items():
+            file: Path | None = getattr(self, name)
+            if file is not None and (file.suffix.lower() not in suffixes or file.is_dir()):
+                raise StorageError(f"--{name} {file}: name a file that ends in {suffixes[0]}")
+
+    @property
+    def confidence_output(self) -> Path:
+        """Where the confidences go."""
+        return self.output.with_stem(f"{self.output.stem}_confidence")
+
+    @property
+    def exit_output(self) -> Path:
+        """Where the exits go."""
+        return self.output.with_stem(f"{self.output.stem}_exit")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that are written, the class map first."""
+        more = filter(None, (self.png, self.polygons, self.stac))
+        return (self.output, self.confidence_output, self.exit_output, *more)
