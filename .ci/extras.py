@@ -76,6 +76,11 @@ CHECKS: Mapping[str, Check] = {
         ],
         absent=["torch"],
     ),
+    "geo": Check(
+        ["rasterio", "pyogrio"],
+        [Command(["map", "aerial", "photo.png", "-o", "classes.tif"], 2, "no coordinate reference system")],
+        absent=["torch"],
+    ),
     "openvino": Check(["openvino"], [Command([*CLASSIFY, "--engine", "openvino"])], absent=["torch"]),
     "plots": Check(["matplotlib"], [Command([*BENCHMARK, "--html", "page.html"], says="page.html")], absent=["torch"]),
     "train": Check(

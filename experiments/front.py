@@ -1,42 +1,125 @@
-"""Draw accuracy against end-to-end latency of networks with and without exits, from a stored benchmark.
+"""Draw accuracy against the time from file to label, of a network with exits and a static one, measured in one run.
 
-    python experiments/front.py
+    gfnet-dynn train UCM --recipe aerial --output runs/front
+    gfnet-dynn train UCM --exits none --input-size 224 --output runs/front-static
+    gfnet-dynn export runs/front/checkpoint_UCM_0.75_confEE -o aerial.gfd
+    gfnet-dynn export runs/front-static/checkpoint_UCM_0.75_confEE -o static.gfd
+    python experiments/front.py aerial.gfd static.gfd UCM/val [REPEATS] [--write front]
 
-Reads docs/results/benchmark_lite0.json, which an earlier version wrote, with its keys `contenders` and `accuracy`, and
-writes docs/assets/front.svg. Bars are 95% Wilson intervals over the images.
+Every engine and precision, batch 1, one thread, all images in turns. `ratio` compares the fastest of each, by its mean
+from file to label; `difference` is their accuracy on the same images, with exits less static. Prints JSON and, with
+--write, draws docs/assets/front.svg.
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from figures import ROOT
+import numpy.typing as npt
+from figures import ROOT, arguments, write_figures
 
+from gfnet_dynn.benchmark.measurement import CandidateFigures
+from gfnet_dynn.benchmark.result import BenchmarkResult
+from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.evaluation.labelled_folder import find_labelled
 from gfnet_dynn.reporting.plot import draw_accuracies, new_figure, save_figure
-from gfnet_dynn.uncertainty.intervals import Proportion
+from gfnet_dynn.runtime import load
+from gfnet_dynn.uncertainty.intervals import paired_difference
+from gfnet_dynn.workflows import BenchmarkRequest, benchmark
 
-FIGURES = ROOT / "docs" / "results" / "benchmark_lite0.json"
-NAMES = {"lite0m-s0": ("Lite0 with early exits, 160 px", "o", "C0"), "static224m": ("Lite0, static, 224 px", "s", "C3")}
+STYLES = (("with early exits", "o", "C0"), ("static", "s", "C3"))
 
 
 def main() -> None:
-    """Draw."""
-    stored = json.loads(FIGURES.read_text(encoding="utf-8"))
-    images, machine = stored["images"], stored["machine"]
+    """Measure, compare and draw."""
+    given = arguments("exits", "static", "val", repeats=3)
+    classes = read_bundle(given.exits).manifest.classes
+    images = find_labelled(given.val, classes)
+    result = benchmark(
+        BenchmarkRequest(
+            subject=str(given.exits),
+            images=(given.val,),
+            against=(str(given.static),),
+            num_images=len(images.files),
+            repeats=given.repeats,
+            energy_seconds=0.0,
+        )
+    )
+    ours, static = (candidates_of(result, path) for path in (given.exits, given.static))
+    best = [min(each, key=mean_ms) for each in (ours, static)]
+    correct = [
+        correct_answers(path, one, images.files, images.labels, classes)
+        for path, one in zip((given.exits, given.static), best, strict=True)
+    ]
+    difference = paired_difference(correct[1], correct[0])
+    figures: dict[str, Any] = {
+        "command": f"python experiments/front.py EXITS.gfd STATIC.gfd VAL {given.repeats} --write front",
+        "machine": asdict(result.machine),
+        "images": result.images,
+        "repeats": result.repeats,
+        "ratio": mean_ms(best[0]) / mean_ms(best[1]),
+        "difference": asdict(difference),
+        "candidates": [described(one) for one in (*ours, *static)],
+    }
+    write_figures(figures, given.write)
+    if given.write:
+        draw(result, ours, static)
+
+
+def candidates_of(result: BenchmarkResult, path: Path) -> list[CandidateFigures]:
+    """Those of one bundle."""
+    return [each for each in result.candidates if each.identity.name == path.stem]
+
+
+def mean_ms(figures: CandidateFigures) -> float:
+    """From file to label."""
+    assert figures.end_to_end is not None
+    return figures.end_to_end.mean_ms
+
+
+def correct_answers(
+    path: Path,
+    figures: CandidateFigures,
+    files: tuple[Path, ...],
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+) -> npt.NDArray[np.bool_]:
+    """Whether a candidate is right on each image, [N], by its bundle's default policy."""
+    engine = figures.identity.engine.split()[0]
+    classifier = load(path, engine=engine, precision=figures.identity.precision, threads=1)
+    answers = [classes.index(each.label) for each in classifier.classify_each(files)]
+    return np.asarray(np.array(answers) == labels)
+
+
+def described(figures: CandidateFigures) -> dict[str, Any]:
+    """What the table of the docs needs."""
+    identity = figures.identity
+    return {
+        **{key: getattr(identity, key) for key in ("name", "engine", "precision", "policy", "input_px", "macs")},
+        "end_to_end_mean_ms": mean_ms(figures),
+        "network_mean_ms": figures.mix.mean_ms,
+        "accuracy": None if figures.accuracy is None else asdict(figures.accuracy),
+    }
+
+
+def draw(result: BenchmarkResult, ours: list[CandidateFigures], static: list[CandidateFigures]) -> None:
+    """Accuracy with intervals over milliseconds."""
     figure = new_figure(7.5, 4.2)
     axes = figure.subplots()
-    for each in stored["contenders"]:
-        identity, accuracy = each["identity"], each["accuracy"]
-        label, marker, colour = NAMES[identity["name"]]
-        share = Proportion.of(np.arange(images) < round(accuracy * images))
-        x, y = each["end_to_end"]["mean_ms"], 100 * share.value
-        draw_accuracies(axes, [x], [share], marker, color=colour, alpha=0.8, label=label)
-        engine = f"{identity['engine'].split()[0]} {identity['precision']}"
-        axes.annotate(engine, (x, y), textcoords="offset points", xytext=(3, 8), fontsize=7, rotation=90)
+    for (kind, marker, colour), candidates in zip(STYLES, (ours, static), strict=True):
+        for each in candidates:
+            assert each.accuracy is not None
+            label = f"Lite0 {kind}, {each.identity.input_px} px"
+            x, y = mean_ms(each), 100 * each.accuracy.value
+            draw_accuracies(axes, [x], [each.accuracy], marker, color=colour, alpha=0.8, label=label)
+            name = f"{each.identity.engine.split()[0]} {each.identity.precision}"
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(3, 8), fontsize=7, rotation=90)
     axes.set(
-        title=f"UC Merced, {images} val images; batch 1, {machine['threads']} thread, {machine['processor']}",
-        xlabel="mean end-to-end latency, file to label (ms, measured)",
+        title=f"{result.images} val images; batch 1, {result.machine.threads} thread, {result.machine.processor}",
+        xlabel="mean time from file to label (ms, measured)",
         ylabel="top-1 accuracy (%, measured)",
         xlim=(0, None),
     )
