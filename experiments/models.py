@@ -69,7 +69,8 @@ def main() -> None:
         risk="harmful-exits",
         risk_limit=0.01,
         confidence=0.95,
-        false_alarms=FALSE_ALARMS if share else None,  # few images: all of them test the risk
+        false_alarms=FALSE_ALARMS,
+        unknown_by="both" if share else "distance",  # few images: all of them test the risk
         name=CAREFUL,
     )
     for request in (fast, careful):

@@ -1,17 +1,18 @@
-"""How a built-in model takes images of another kind: its answer "unknown", and how well familiarity tells them apart.
+"""How a built-in model takes images of another kind: its answer "unknown", and how well its scores tell them apart.
 
     python experiments/unknown_images.py UCM_VAL EUROSAT_VAL NWPU12_VAL [--write unknown_images]
 
 For each model its own val images are the known ones; the other two folders and noise are not. `unknown` is the share
-that the policy fast calls unknown. `auroc` compares familiarity above the threshold of the exit taken, known against
-others. `accepted_at_95` is the share of the others that is accepted where 95% of the known ones are. NWPU12 shares
-classes with UCM, so there "unknown" is not always right. Prints JSON.
+that the policy fast calls unknown. Familiarity (above the threshold of the exit taken) and closeness to the training
+images are compared by their ranks among the known images, and the lower rank counts: `auroc` by that, known against
+others, and `accepted_at_95`, the share of the others that is accepted where 95% of the known ones are; the other two
+`auroc_` are of one alone. NWPU12 shares classes with UCM, so there "unknown" is not always right. Prints JSON.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,16 +44,35 @@ def read(classifier: Classifier, folder: Path) -> Images:
     return np.stack([classifier.read(path) for path in find_images(folder).images])
 
 
-def margins(classifier: Classifier, images: Images) -> Floats:
-    """Familiarity less the threshold of the exit taken, below 0 where the image is unknown, [N]."""
+class Scores(NamedTuple):
+    """Of each image, [N]: larger is more like the training images."""
+
+    unknown: npt.NDArray[np.bool_]
+    familiarity: Floats
+    closeness: Floats
+
+
+def scores(classifier: Classifier, images: Images) -> Scores:
+    """The answers of the policy, familiarity less the threshold of the exit taken, and the negative distance."""
     policy = classifier.policy(POLICY)
-    assert policy.unknown_rule is not None
-    thresholds = np.array(policy.unknown_rule.thresholds)
-    found = []
+    rule = policy.unknown_rule
+    assert rule is not None
+    thresholds, found = np.array(rule.thresholds), []
     for start in range(0, len(images), BATCH):
-        decided = classifier.net.decide(images[start : start + BATCH], policy)
-        found.append(familiarity(decided.logits) - thresholds[decided.exits])
-    return np.concatenate(found)
+        logits, exits, distances = classifier.net.decide(images[start : start + BATCH], policy)
+        assert distances is not None
+        margins = familiarity(logits) - thresholds[exits]
+        found.append((rule.applies(logits, exits, distances), margins, -distances.astype(np.float64)))
+    return Scores(*(np.concatenate(each) for each in zip(*found, strict=True)))
+
+
+def lower_rank(found: Scores, known: Scores) -> Floats:
+    """The lower of both ranks among the known images, 0 to 1, [N]."""
+    ranks = [
+        np.searchsorted(np.sort(getattr(known, name)), getattr(found, name), side="right") / len(known.unknown)
+        for name in ("familiarity", "closeness")
+    ]
+    return np.asarray(np.minimum(*ranks))
 
 
 def auroc(known: Floats, others: Floats) -> float:
@@ -62,6 +82,21 @@ def auroc(known: Floats, others: Floats) -> float:
     return float((below + up_to).mean() / (2 * len(others)))
 
 
+def figures(found: Scores, known: Scores, own: bool) -> dict[str, float]:
+    """Of one kind of images."""
+    shares = {"images": len(found.unknown), "unknown": float(found.unknown.mean())}
+    if own:
+        return shares
+    ranks, own_ranks = lower_rank(found, known), lower_rank(known, known)
+    return {
+        **shares,
+        "auroc": auroc(own_ranks, ranks),
+        "accepted_at_95": float((ranks >= np.quantile(own_ranks, 0.05)).mean()),
+        "auroc_familiarity": auroc(known.familiarity, found.familiarity),
+        "auroc_distance": auroc(known.closeness, found.closeness),
+    }
+
+
 def main() -> None:
     """Compare both models."""
     given = arguments("ucm", "eurosat", "nwpu12")
@@ -69,19 +104,9 @@ def main() -> None:
     models: dict[str, Any] = {}
     for name, own in OWN.items():
         classifier = load(name, threads=1)
-        found = {kind: margins(classifier, read(classifier, folder)) for kind, folder in folders.items()}
-        found["noise"] = margins(classifier, noise(classifier.manifest.input.size))
-        known, kept = found[own], np.quantile(found[own], 0.05)
-        models[name] = {
-            kind: {
-                "images": len(each),
-                "unknown": float((each < 0).mean()),
-                **(
-                    {} if kind == own else {"auroc": auroc(known, each), "accepted_at_95": float((each >= kept).mean())}
-                ),
-            }
-            for kind, each in found.items()
-        }
+        found = {kind: scores(classifier, read(classifier, folder)) for kind, folder in folders.items()}
+        found["noise"] = scores(classifier, noise(classifier.manifest.input.size))
+        models[name] = {kind: figures(each, found[own], kind == own) for kind, each in found.items()}
     command = "python experiments/unknown_images.py UCM_VAL EUROSAT_VAL NWPU12_VAL --write unknown_images"
     write_figures({"command": command, "seed": SEED, "models": models}, given.write)
 

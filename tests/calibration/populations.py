@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Order:
     per_exit: bool = False
     coverage: float | None = None
     false_alarms: float | None = None
+    unknown_by: Literal["both", "distance"] = "both"
     name: str = "calibrated"
     seed: int = 0
 
@@ -71,7 +72,7 @@ class Order:
             "confidence": self.target.confidence,
             "method": self.target.method,
         }
-        kept = ("score", "per_exit", "coverage", "false_alarms", "name", "seed")
+        kept = ("score", "per_exit", "coverage", "false_alarms", "unknown_by", "name", "seed")
         return CalibrationRequest(
             bundle=Path("tiny.gfd"),
             images=Path("scenes"),

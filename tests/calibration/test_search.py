@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gfnet_dynn.bundle.policy import Policy, restore_infinities
+from gfnet_dynn.bundle.policy import Policy, UnknownRule, restore_infinities
 from gfnet_dynn.calibration.fitting import Parts, Rows, fit, pooled_exits
 from gfnet_dynn.calibration.fitting import divide as divide_for
 from gfnet_dynn.calibration.outputs import Outputs
@@ -603,6 +603,22 @@ def test_familiarity_and_distance_share_the_false_alarms() -> None:
     assert len(by_precision) == 2
     assert rule.distance == max(by_precision)
     assert by_precision[0] != by_precision[1]
+
+
+def test_the_distance_alone_sets_no_images_apart() -> None:
+    source = with_distances(both(300))
+    asked = order(target=HARM, false_alarms=0.1, unknown_by="distance")
+    made, without = calibrate(source, asked), calibrate(source, order(target=HARM))
+    assert (len(made.parts.later), made.policy.thresholds) == (0, without.policy.thresholds)
+    rank = math.ceil(301 * 0.9)
+    furthest = [np.sort(each.distances)[rank - 1] for each in source.precisions.values() if each.distances is not None]
+    assert made.policy.unknown_rule == UnknownRule((-math.inf,) * 4, 0.1, max(furthest))
+
+
+@pytest.mark.parametrize(("source", "message"), [(both(300), "no distances"), (with_distances(both(8)), "9 images")])
+def test_a_rule_by_distance_needs_distances_and_images(source: Outputs, message: str) -> None:
+    with pytest.raises(CalibrationError, match=message):
+        calibrate(source, order(false_alarms=0.1, unknown_by="distance"))
 
 
 def test_alarms_by_either_are_no_more_than_promised() -> None:

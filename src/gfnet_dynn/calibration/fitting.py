@@ -18,6 +18,7 @@ from gfnet_dynn.calibration.request import CalibrationRequest
 from gfnet_dynn.errors import CalibrationError
 from gfnet_dynn.exits import UNFITTED, AccuracyTable, ExitArrays, Fitted, Score, first_exit, max_probability, softmax
 from gfnet_dynn.uncertainty.conformal import (
+    NEVER_UNKNOWN,
     familiarity,
     images_needed,
     nonconformity,
@@ -38,6 +39,7 @@ _IMAGES_A_BIN = 15
 _MARGIN = 3  # times the images needed are expected in a group, so that it hardly ever has fewer
 
 Rows = npt.NDArray[np.intp]
+Distances = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Parts:
 def divide(images: int, request: CalibrationRequest, *, labelled: bool = True) -> Parts:
     """A random division, the same for the same number and seed; without labels no score is fitted."""
     fits = request.per_exit or (request.score in SCALED and labelled)
-    later = request.coverage is not None or request.false_alarms is not None
+    later = request.coverage is not None or (request.false_alarms is not None and request.unknown_by == "both")
     fit_end = round(FIT_SHARE * images) if fits else 0
     later_start = images - (round(_LATER_SHARE * images) if later else 0)
     return Parts(*_cut(images, [fit_end, later_start], request.seed))
@@ -126,7 +128,11 @@ def with_sets_and_unknown(
             quantiles.append(per_exit_quantiles(scores, pools[taken], num_exits, coverage))
         sets = PredictionSets(tuple(map(float, np.max(quantiles, axis=0)[pools])), coverage)
         policy = replace(policy, prediction_sets=sets)
-    if (rate := request.false_alarms) is not None:
+    if (rate := request.false_alarms) is not None and request.unknown_by == "distance":
+        policy = replace(
+            policy, unknown_rule=_by_distance([each.distances for each in scored.values()], rate, num_exits)
+        )
+    elif rate is not None:
         distances = [each.distances for each in later if each.distances is not None]
         each_rate = rate / 2 if distances else rate  # either alarm may be false, so each gets half of the rate
         pools = pool("--false-alarms", rate, 1 - each_rate)
@@ -138,6 +144,16 @@ def with_sets_and_unknown(
         rule = UnknownRule(tuple(map(float, np.min(thresholds, axis=0)[pools])), rate, furthest)
         policy = replace(policy, unknown_rule=rule)
     return policy
+
+
+def _by_distance(distances: Sequence[Distances | None], rate: float, num_exits: int) -> UnknownRule:
+    """The rule for the distance alone, from all images: neither scores nor thresholds change a distance."""
+    known = [each for each in distances if each is not None]
+    if len(known) < len(distances):
+        raise CalibrationError("the network computes no distances: export it again, or leave --unknown-by out")
+    if len(known[0]) < (needed := images_needed(1 - rate)):
+        raise CalibrationError(f"--false-alarms {percent(rate)} needs {counted(needed, 'image')}, not {len(known[0])}")
+    return UnknownRule((NEVER_UNKNOWN,) * num_exits, rate, max(unknown_distance(each, rate) for each in known))
 
 
 def pooled_exits(tested: Sequence[Rows], num_exits: int, later: int, needed: int) -> Rows:

@@ -72,6 +72,12 @@ class CalibrationRequest:
         'Answer "unknown" for out-of-distribution images, with this false-alarm rate, such as 1%.',
         panel="Exit policy",
     )
+    unknown_by: Literal["both", "distance"] = _policy(
+        "both",
+        "What makes an image unknown: its distance from the training images, or also logits unlike those of the "
+        "calibration images; for the distance alone no images are set apart.",
+        rare=True,
+    )
     all_precisions: bool = _policy(
         False, "Cover every precision of the bundle, not only those that `classify` takes by default.", rare=True
     )
@@ -101,6 +107,8 @@ class CalibrationRequest:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise OptionError(f"{flag(name)} must be above 0% and below 100%, not {percent(value)}")
+        if self.unknown_by != "both" and self.false_alarms is None:
+            raise OptionError(f"--unknown-by {self.unknown_by} without --false-alarms: give the rate")
         require(self, ("threads",), lambda count: count >= 1, "be at least 1")
         require(self, ("seed",), lambda seed: seed >= 0, "be at least 0")
         if self.plot and self.plot.suffix.lower() not in FORMATS:

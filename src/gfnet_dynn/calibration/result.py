@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class CalibrationResult(Plotted):
             lines.append(f"prediction sets: {percent(sets.coverage)} coverage, n = {len(parts.later)}")
         if rule := policy.unknown_rule:
             rate = percent(rule.false_alarms)
-            lines.append(f'answer "unknown": false-alarm rate at most {rate}, n = {len(parts.later)}')
+            images = parts.later if self.found.request.unknown_by == "both" else np.concatenate(astuple(parts))
+            lines.append(f'answer "unknown": false-alarm rate at most {rate}, n = {len(images)}')
         if not self.labelled:
             lines.append(
                 f"the images have no labels: {self._accuracy} is the share of images with the full network's class"
