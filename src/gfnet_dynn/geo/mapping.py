@@ -63,13 +63,14 @@ def map_dataset(request: MapRequest, dataset: DatasetReader, on_progress: OnProg
     memory = share_memory(request.max_memory, grid.unit_bytes(manifest.input.size))
     folder = request.output.with_name(f"{request.output.name}.part")
     kind = record_type(grid.side, len(manifest.classes))
-    with open_journal(folder, job.plan.key, kind, grid.num_units) as journal:
-        try:
+    try:
+        with open_journal(folder, job.plan.key, kind, grid.num_units) as journal:
             before = UnitWork(job.plan, dataset, inference, memory).run(journal, on_progress)
             areas, tally, files = _write_files(job, journal)
-        except KeyboardInterrupt:
+    except KeyboardInterrupt:
+        if folder.exists():
             log(f"finished blocks are kept in {folder}: the same command continues")
-            raise
+        raise
     full = full_seconds * inference.chips
     times = WorkTime(time.perf_counter() - began, inference.seconds, full, grid.num_units, before)
     return _result(job, areas, tally, files, times)
