@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.builtin import builtin_models
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.evaluation.request import EvaluationRequest
+from gfnet_dynn.runtime import load
 from gfnet_dynn.workflows import evaluate
 
 FIGURES = Path(__file__).resolve().parents[1] / "docs" / "results" / "models.json"
@@ -44,12 +46,24 @@ def test_a_model_has_its_policies_and_no_path_of_a_machine(name: str) -> None:
     assert [policy.name for policy in manifest.policies] == ["1-point", "fast", FULL]
     careful = manifest.policies[0]
     assert careful.guarantee["confidence"] == pytest.approx(0.95)
-    assert any(policy.unknown_rule is not None for policy in manifest.policies)
+    rules = [policy.unknown_rule for policy in manifest.policies if policy.name != FULL]
+    assert all(rule is not None and rule.distance is not None for rule in rules)
     assert list(manifest.precisions) == ["fp32"]
     assert manifest.card is not None
     assert set(manifest.card.class_accuracy) == set(manifest.classes)
     text = msgspec.json.encode(manifest.to_dict()).decode()
     assert not any(place in text for place in ('"/', "/home/", "/root/", "/tmp/", "/work"))
+
+
+@pytest.mark.parametrize("policy", ["1-point", "fast"])
+@pytest.mark.parametrize("name", DATA)
+def test_noise_and_empty_images_are_unknown(name: str, policy: str) -> None:
+    classifier, generator = load(name, threads=1), np.random.default_rng(0)
+    side = classifier.manifest.input.size
+    noise = generator.integers(0, 256, (40, side, side, 3), dtype=np.uint8)
+    empty = np.broadcast_to(generator.integers(0, 256, (20, 1, 1, 3), dtype=np.uint8), (20, side, side, 3))
+    answers = classifier.classify([*noise, *empty], policy=policy)
+    assert np.mean([answer.unknown for answer in answers]) >= 0.95
 
 
 @pytest.mark.parametrize("name", ["aerial", pytest.param("sentinel2", marks=pytest.mark.slow)])
