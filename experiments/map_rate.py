@@ -53,7 +53,7 @@ def network_rate(classifier: Classifier, file: Path) -> float:
     with rasterio.open(file) as dataset:
         places = generator.integers(dataset.width // (CHIP // 2) - 1, size=(CHIPS, 2)) * (CHIP // 2)
         windows = (Window(int(column), int(row), CHIP, CHIP) for row, column in places)
-        chips = np.stack([np.moveaxis(dataset.read(window=window), 0, -1) for window in windows])
+        chips = np.stack([classifier.read(np.moveaxis(dataset.read(window=window), 0, -1)) for window in windows])
     policy, began = classifier.policy(), time.perf_counter()
     for start in range(0, CHIPS, UNIT):
         classifier.net.decide(chips[start : start + UNIT], policy, BATCH)
