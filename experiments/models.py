@@ -36,7 +36,6 @@ WORK = ROOT / "runs" / "models"
 FIGURES = "models"
 CAREFUL, FAST = "1-point", "fast"
 FAST_SHARE = 0.5  # of the full network's MACs
-FALSE_ALARMS = 0.05
 
 
 def main() -> None:
@@ -48,6 +47,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
     share = cards[given.name].pop("calibration_share")  # of the training images; 0: val is calibrated on
+    unknown = cards[given.name].pop("unknown")
     recipe = f"python experiments/models.py {given.name} FOLDER"
     figures: dict[str, Any] = {"measured_on": "", "images": 0, "policies": {}, "class_accuracy": {}}
     texts = msgspec.convert({**cards[given.name], "recipe": recipe, **figures}, Card)
@@ -60,17 +60,15 @@ def main() -> None:
     export(ExportRequest(run=run, output=bundle, compact=True, int8=False), log=print)
     full = exported.manifest.exits[-1].macs
     held_out = data / ("calibration" if share else "val")
-    fast = CalibrationRequest(
-        bundle=bundle, images=held_out, max_mmacs=FAST_SHARE * full / 1e6, false_alarms=FALSE_ALARMS, name=FAST
-    )
+    fast = CalibrationRequest(bundle=bundle, images=held_out, max_mmacs=FAST_SHARE * full / 1e6, name=FAST, **unknown)
     careful = CalibrationRequest(
         bundle=bundle,
         images=held_out,
         risk="harmful-exits",
         risk_limit=0.01,
         confidence=0.95,
-        false_alarms=FALSE_ALARMS,
-        unknown_by="both" if share else "distance",  # few images: all of them test the risk
+        false_alarms=unknown["false_alarms"],
+        unknown_by=unknown["unknown_by"] if share else "distance",  # few images: all of them test the risk
         name=CAREFUL,
     )
     for request in (fast, careful):
