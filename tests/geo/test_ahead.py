@@ -49,11 +49,20 @@ def test_an_error_is_raised_where_its_result_is_asked_for() -> None:
 def test_more_memory_reads_further_ahead() -> None:
     resident = resident_bytes()
     assert resident > 10 * 2**20
-    shares = [share_memory(resident + more * 2**20, UNIT) for more in (60, 80, 120, 1000)]
+    shares = [share_memory(resident + more * 2**20, UNIT) for more in (70, 90, 130, 1000)]
     assert [each.units_ahead for each in shares] == sorted(each.units_ahead for each in shares)
     assert shares[0].units_ahead < shares[-1].units_ahead == share_memory(None, UNIT).units_ahead
-    for more, share in zip((60, 80, 120, 1000), shares, strict=True):
+    for more, share in zip((70, 90, 130, 1000), shares, strict=True):
         assert share.cache_bytes + (share.units_ahead + 1) * UNIT <= more * 2**20
+
+
+@pytest.mark.parametrize("unit_mib", [5, 20])
+def test_the_cache_leaves_room_for_two_units(unit_mib: int) -> None:
+    unit, resident = unit_mib * 2**20, resident_bytes()
+    for more in range(48 + 8 + 2 * unit_mib + 2, 48 + 8 + 2 * unit_mib + 40):
+        share = share_memory(resident + more * 2**20, unit)
+        assert share.units_ahead >= 1
+        assert share.cache_bytes + (share.units_ahead + 1) * unit <= (more - 48 + 1) * 2**20
 
 
 def test_too_little_memory_says_how_much_is_needed() -> None:

@@ -15,8 +15,8 @@ Done = TypeVar("Done")
 
 _MOST_AHEAD = 4  # units; one is enough where reading is as fast as the network
 _CACHE = 64 * 2**20  # bytes of blocks that GDAL keeps
-_SMALLEST_CACHE = 16 * 2**20
-_RESERVE = 24 * 2**20  # for blending and writing, and for what the allocator keeps
+_SMALLEST_CACHE = 8 * 2**20
+_RESERVE = 48 * 2**20  # for blending and writing, and for what the allocators of engine and system keep
 
 
 def done_ahead(work: Callable[[Item], Done], items: Iterable[Item], ahead: int) -> Iterator[Done]:
@@ -56,7 +56,7 @@ def share_memory(limit: int | None, unit_bytes: int) -> MemoryShare:
     if free < fewest:
         needed = -(-(limit - free + fewest) // 2**20)
         raise OptionError(f"--max-memory is too low for this model and scene: give at least {needed}M")
-    cache = min(_CACHE, max(_SMALLEST_CACHE, free // 2))
+    cache = min(_CACHE, max(_SMALLEST_CACHE, min(free // 2, free - 2 * unit_bytes)))
     return MemoryShare(max(1, min(_MOST_AHEAD, (free - cache) // unit_bytes - 1)), cache)
 
 

@@ -17,7 +17,7 @@ from gfnet_dynn.geo.journal import Record, record_type
 from gfnet_dynn.geo.reading import UnitPixels
 from gfnet_dynn.runtime.segments import SegmentedNet
 
-_BATCH_PX = 2**16  # pixels of a batch: larger ones are no faster on a processor, and take more memory
+_BATCH_PX = 2**15  # pixels of a batch: larger ones are no faster on a processor, and take more memory
 _FEWEST, _MOST = 4, 16
 _TIMED = 2  # units
 
