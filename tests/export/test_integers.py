@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from gfnet_dynn.export.integers import Grid, image_grid, leaving_grid
+from gfnet_dynn.export.integers import Quantisation, pixel_quantisation, feature_quantisation
 from gfnet_dynn.export.prepare import FoldedGate
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.model.early_exit import Gate
@@ -27,9 +27,9 @@ def element(value: onnx.ValueInfoProto) -> int:
 
 def test_pixels_are_integers_where_all_channels_are_normalised_alike() -> None:
     lite = EfficientNetLiteSpec
-    assert image_grid(InputSpec(64, 0, lite.mean, lite.std)) == Grid(1 / 128, 127)
-    assert image_grid(InputSpec(64, 0, IMAGENET_MEAN, IMAGENET_STD)) is None
-    assert image_grid(InputSpec(64, 0, (0.3, 0.3, 0.3), lite.std)) is None  # 76.5 is no pixel
+    assert pixel_quantisation(InputSpec(64, 0, lite.mean, lite.std)) == Quantisation(1 / 128, 127)
+    assert pixel_quantisation(InputSpec(64, 0, IMAGENET_MEAN, IMAGENET_STD)) is None
+    assert pixel_quantisation(InputSpec(64, 0, (0.3, 0.3, 0.3), lite.std)) is None  # 76.5 is no pixel
 
 
 def test_one_node_normalises_such_an_image_and_nothing_unused_is_kept(subject: MakeSubject) -> None:
@@ -69,7 +69,7 @@ def test_features_of_global_filters_stay_in_float32(subject: MakeSubject) -> Non
     it = subject("gfnet")
     quantised = quantise_segments(it.segments, it.images)
     assert {element(each.graph.output[0]) for each in quantised} == {TensorProto.FLOAT}
-    assert all(leaving_grid(each) is None for each in quantised)
+    assert all(feature_quantisation(each) is None for each in quantised)
 
 
 def test_a_folded_gate_answers_as_the_gate() -> None:

@@ -40,7 +40,7 @@ def test_a_repository_is_an_owner_and_a_name(text: str) -> None:
 
 
 def test_a_file_of_the_cache_knows_its_origin() -> None:
-    path = Path("/home/me/.cache/huggingface/hub/models--owner--a-name/snapshots/abc/sub/model.gfd")
+    path = Path("/cache/huggingface/hub/models--owner--a-name/snapshots/abc/sub/model.gfd")
     assert cached_address(path) == HubAddress("owner/a-name", "abc", "sub/model.gfd")
     for other in (
         "model.gfd",

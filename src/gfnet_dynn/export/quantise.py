@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from gfnet_dynn.export.integers import Grid, leaving_grid, pass_integers
+from gfnet_dynn.export.integers import Quantisation, feature_quantisation, pass_integers
 from gfnet_dynn.export.segments import quiet
 from gfnet_dynn.runtime.engine import Array, EngineOptions, make_engine
 from gfnet_dynn.runtime.segments import Images
@@ -29,9 +29,9 @@ def quantise_segments(segments: Sequence[onnx.ModelProto], images: Images) -> li
     """Each segment in int8, with ranges from the outputs of the float32 segments before it for images [N, S, S, 3]."""
     engine = make_engine("onnxruntime", EngineOptions(threads=1))
     entering: list[Array] = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    entering_rough, quantised, grid = entering, [], None
+    entering_rough, quantised, leaving = entering, [], None
     for segment in segments:
-        rough = _quantise(segment, entering, grid)
+        rough = _quantise(segment, entering, leaving)
         exact, rounded = (
             [list(map(np.array, graph.run(each))) for each in inputs]
             for graph, inputs in (
@@ -42,7 +42,7 @@ def quantise_segments(segments: Sequence[onnx.ModelProto], images: Images) -> li
         _correct_head(rough, _mean_logits(exact) - _mean_logits(rounded))
         quantised.append(rough)
         entering, entering_rough = ([each[0] for each in outputs] for outputs in (exact, rounded))
-        grid = leaving_grid(rough)
+        leaving = feature_quantisation(rough)
     pass_integers(quantised)
     return quantised
 
@@ -66,12 +66,12 @@ def _correct_head(segment: onnx.ModelProto, missing: Array) -> None:
     biases[0].CopyFrom(onnx.numpy_helper.from_array(corrected, biases[0].name))
 
 
-def _quantise(segment: onnx.ModelProto, batches: Sequence[Array], grid: Grid | None) -> onnx.ModelProto:
+def _quantise(segment: onnx.ModelProto, batches: Sequence[Array], entering: Quantisation | None) -> onnx.ModelProto:
     nodes = _heavy_nodes(segment)
     if not nodes:  # to the quantiser an empty list would mean all
         return segment
     convolves = any(node.op_type == "Conv" and node.name in nodes for node in segment.graph.node)
-    overrides = {} if grid is None or not convolves else {segment.graph.input[0].name: [_override(grid)]}
+    overrides = {} if entering is None or not convolves else {segment.graph.input[0].name: [_override(entering)]}
     with tempfile.TemporaryDirectory() as folder, quiet():  # it warns of a step that is done already
         source, target = Path(folder, "segment.onnx"), Path(folder, "int8.onnx")
         onnx.save(segment, source)
@@ -100,12 +100,12 @@ def _quantise(segment: onnx.ModelProto, batches: Sequence[Array], grid: Grid | N
         return onnx.load(target)
 
 
-def _override(grid: Grid) -> dict[str, object]:
+def _override(entering: Quantisation) -> dict[str, object]:
     """As onnxruntime's quantiser takes it."""
     return {
         "quant_type": QuantType.QUInt8,
-        "scale": np.array(grid.scale, np.float32),
-        "zero_point": np.array(grid.zero, np.uint8),
+        "scale": np.array(entering.scale, np.float32),
+        "zero_point": np.array(entering.zero, np.uint8),
     }
 
 

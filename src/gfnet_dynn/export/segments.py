@@ -13,7 +13,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, DeduplicateInit
 from torch import Tensor, nn
 
 from gfnet_dynn.errors import ExportError
-from gfnet_dynn.export.integers import image_grid, normalise_by_grid
+from gfnet_dynn.export.integers import pixel_quantisation, normalise_in_one_node
 from gfnet_dynn.export.prepare import PatchProduct, prepare
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet, PatchEmbedding
@@ -92,8 +92,8 @@ def export_segments(net: EarlyExitNet, spec: NetSpec, distance: nn.Module | None
         own = (FirstPiece(prepared, spec.input), distance) if first else (None, None)
         segment = Segment(prepared, exit_index, *own).eval()
         graphs.append(_to_onnx(segment, entering, last=exit_index == spec.num_exits - 1))
-        if first and (grid := image_grid(spec.input)) is not None:
-            normalise_by_grid(graphs[0], grid)
+        if first and (pixels := pixel_quantisation(spec.input)) is not None:
+            normalise_in_one_node(graphs[0], pixels)
         entering = segment(entering)[0]
     return graphs
 
