@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import json
 import math
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -76,6 +78,31 @@ def write_bytes(path: Path, content: bytes) -> Path:
             "free space or choose another folder"
         ) from error
     return path
+
+
+def copy_new(source: Path, target: Path) -> Path:
+    """Copy a file in one step, but over no other: raises FileExistsError where there is one, and any other OSError."""
+    _remove_abandoned(target)
+    with source.open("rb") as original, _temporary(target) as (descriptor, name):
+        with open(descriptor, "wb", closefd=False) as file:
+            shutil.copyfileobj(original, file)
+        try:
+            os.link(name, target)
+        except PermissionError:  # a file system without links, such as FAT
+            if target.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            name.rename(target)
+    return target
+
+
+def move_into_place(finished: Path, target: Path) -> Path:
+    """Give a file that was written beside `target` that name, in one step; raises StorageError: it stays as it was."""
+    try:
+        with _opened(finished, os.O_RDONLY) as descriptor:
+            os.fsync(descriptor)
+        return finished.replace(target)
+    except OSError as error:
+        raise StorageError(f"cannot save {target}: {error.strerror}; the content is in {finished}") from error
 
 
 @contextmanager
