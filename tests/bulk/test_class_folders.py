@@ -40,6 +40,12 @@ def test_a_repeated_run_copies_nothing_anew(tmp_path: Path) -> None:
     assert copied(tmp_path / "out") == {"field/x.jpg": b"a", "field/b-x.jpg": b"b"}
 
 
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".copy.0123456789ab.part").write_bytes(b"half")
+    ClassFolders(tmp_path, ["field"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_unknown_images_go_to_a_folder_of_their_own(tmp_path: Path) -> None:
     folders = ClassFolders(tmp_path / "out", ["field", "Unknown"])
     folders.copy(replace(image(tmp_path / "x.jpg", b"1"), unknown=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gfnet_dynn.errors import OptionError, StorageError
 from gfnet_dynn.runtime.prediction import Prediction
-from gfnet_dynn.system.storage import copy_new, make_folder, require_writable
+from gfnet_dynn.system.storage import copy_new, make_folder, remove_abandoned, require_writable
 
 UNKNOWN = "unknown"
 """Folder of the images that the policy takes for unknown."""
@@ -25,6 +25,8 @@ class ClassFolders:
     def __init__(self, root: Path, classes: Sequence[str]) -> None:
         """Raises StorageError: nothing can be written there."""
         self._root, self._folders = require_writable(root), folder_names(classes)
+        self._draft = root / "copy"  # of all copies: to look for abandoned ones in large folders takes long
+        remove_abandoned(self._draft)
 
     def copy(self, prediction: Prediction) -> None:
         """Copy an image into the folder of its class; raises StorageError.
@@ -39,7 +41,7 @@ class ClassFolders:
         for target in (folder / each for each in _file_names(source)):
             try:
                 if not target.exists():
-                    copy_new(source, target)
+                    copy_new(source, target, self._draft)
                     return
                 if filecmp.cmp(source, target, shallow=False):
                     return

@@ -61,7 +61,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     if not path.name:
         raise StorageError(f"{path} is a folder: name the file to write")
     make_folder(path.parent)
-    _remove_abandoned(path)
+    remove_abandoned(path)
     try:
         with _temporary(path) as (descriptor, name):
             with open(descriptor, "wb", closefd=False) as file:
@@ -80,10 +80,12 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
-def copy_new(source: Path, target: Path) -> Path:
-    """Copy a file in one step, but over no other: raises FileExistsError where there is one, and any other OSError."""
-    _remove_abandoned(target)
-    with source.open("rb") as original, _temporary(target) as (descriptor, name):
+def copy_new(source: Path, target: Path, draft: Path) -> Path:
+    """Copy a file in one step, but over no other: raises FileExistsError where there is one, and any other OSError.
+
+    It is written under a temporary name of `draft`, on the same file system. See `remove_abandoned`.
+    """
+    with source.open("rb") as original, _temporary(draft) as (descriptor, name):
         with open(descriptor, "wb", closefd=False) as file:
             shutil.copyfileobj(original, file)
         try:
@@ -125,7 +127,7 @@ def _temporary(path: Path) -> Iterator[tuple[int, Path]]:
             return
 
 
-def _remove_abandoned(path: Path) -> None:
+def remove_abandoned(path: Path) -> None:
     """Remove the temporary files of `path` whose process was killed."""
     for name in path.parent.glob(f".{glob.escape(path.name[:_PREFIX])}.{'[0-9a-f]' * 12}.part"):
         with suppress(OSError), _opened(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as descriptor:
