@@ -64,6 +64,7 @@ CHECKS: Mapping[str, Check] = {
             Command(["pull", "me/scenes"], 2, "gfnet-dynn[hub]"),
             Command(["train", "scenes"], 2, "gfnet-dynn[train]"),
             Command(["classify", "aerial", "photo.png", "--engine", "openvino"], 2, "gfnet-dynn[openvino]"),
+            Command(["classify", "aerial", "photo.png", "-o", "answers.parquet"], 2, "gfnet-dynn[parquet]"),
         ],
         absent=["torch", "matplotlib", "openvino", "huggingface_hub", "onnx", "rasterio"],
     ),
@@ -82,6 +83,11 @@ CHECKS: Mapping[str, Check] = {
         absent=["torch"],
     ),
     "openvino": Check(["openvino"], [Command([*CLASSIFY, "--engine", "openvino"])], absent=["torch"]),
+    "parquet": Check(
+        ["pyarrow"],
+        [Command([*CLASSIFY, "-o", "answers.parquet"], says="answers.parquet")],
+        absent=["torch"],
+    ),
     "plots": Check(["matplotlib"], [Command([*BENCHMARK, "--html", "page.html"], says="page.html")], absent=["torch"]),
     "train": Check(
         ["torch", "kornia", "lightning_fabric", "safetensors", "tensorboard"],

@@ -117,6 +117,7 @@ _EXTRAS = {
     "train": ("torch",),
     "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "hub": ("huggingface_hub",),
+    "parquet": ("pyarrow",),
 }
 
 

@@ -106,13 +106,13 @@ def test_csv_is_a_table_with_as_many_columns_as_classes_asked_for(exact: Exact, 
     printed = exact("tiny.gfd", "pictures", "--format", "csv", "--top", str(top))
     rows, number = list(csv.reader(io.StringIO(printed))), min(top, 3)
     columns = ["source", "exit", *(f"{what}_{rank + 1}" for rank in range(number) for what in ("label", "probability"))]
-    assert rows[0] == [*columns, "unknown", "prediction_set", "policy", "precision"]
+    assert rows[0] == [*columns, "unknown", "prediction_set", "policy", "precision", "error"]
     for row, each in zip(rows[1:], predictions(), strict=True):
         ranked = each.ranked(number)
         assert row[:2] == [str(each.source), each.exit]
-        assert row[2:-4:2] == [name for name, _ in ranked]
-        assert [float(cell) for cell in row[3:-4:2]] == pytest.approx([value for _, value in ranked], abs=1e-6)
-        assert row[-4:] == ["", "", "gates", "fp32"]  # what the policy cannot tell is empty
+        assert row[2:-5:2] == [name for name, _ in ranked]
+        assert [float(cell) for cell in row[3:-5:2]] == pytest.approx([value for _, value in ranked], abs=1e-6)
+        assert row[-5:] == ["", "", "gates", "fp32", ""]  # what the policy cannot tell is empty
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_programs_are_told_which_policy_and_precision_answered(
     line = ("gfnet-dynn", "classify", "tiny.gfd", "pictures/a.png", *QUICK, *options, "--format")
     said = json.loads(run(*line, "json").out)
     assert (said["policy"], said["precision"]) == (policy, precision)
-    assert run(*line, "csv").out.endswith(f",{policy},{precision}")
+    assert run(*line, "csv").out.endswith(f",{policy},{precision},")
     assert precision not in run(*line, "text").out
 
 

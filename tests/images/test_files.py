@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gfnet_dynn.errors import DataError
-from gfnet_dynn.images.files import SUFFIXES, describe_skipped, find_classes, find_images, require_images
+from gfnet_dynn.images.files import SUFFIXES, describe_skipped, find_classes, find_images, require_images, walk
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -108,3 +108,25 @@ def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: 
     for find in (find_images, find_classes):
         with pytest.raises(DataError, match=r"cannot read .*closed: Permission denied"):
             find(tmp_path)
+
+
+def test_a_walk_has_the_order_of_whole_paths_and_goes_on_after_an_unreadable_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a/1.png", "a-b/1.png", "a.png", "b/closed/2.png", "b/3.png", "b!/4.png")
+    everything = [each for each in walk(tmp_path) if isinstance(each, Path)]
+    assert everything == sorted(everything, key=Path.as_posix)
+    assert len(everything) == 6
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = list(walk(tmp_path))
+    assert [each for each in found if isinstance(each, Path)] == [
+        each for each in everything if "closed" not in str(each)
+    ]
+    assert "closed: Permission denied" in str(next(each for each in found if isinstance(each, DataError)))

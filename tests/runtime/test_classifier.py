@@ -14,7 +14,7 @@ from PIL import Image
 
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.policy import PredictionSets, UnknownRule
-from gfnet_dynn.errors import BundleError, EngineError, ImageError, ThresholdError
+from gfnet_dynn.errors import BundleError, DataError, EngineError, ImageError, ThresholdError
 from gfnet_dynn.exits import NEVER, UNFITTED, Fitted, softmax
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.runtime import Classifier, Prediction, load
@@ -153,7 +153,7 @@ def test_images_that_cannot_be_read_are_told_of_and_left_out(
 ) -> None:
     pictures[0].write_bytes(b"no image")
     pictures[5].unlink()
-    unread: list[ImageError] = []
+    unread: list[DataError] = []
     answers = list(classifier.classify_each(pictures, batch=batch, on_unreadable=unread.append))
     assert [each.source for each in answers] == [*pictures[1:5], *pictures[6:]]
     assert [str(error).split("/")[-1].split()[0] for error in unread] == ["0.png", "5.png"]
@@ -162,7 +162,7 @@ def test_images_that_cannot_be_read_are_told_of_and_left_out(
 
 
 def test_only_unreadable_images_give_no_answer(classifier: Classifier, tmp_path: Path) -> None:
-    unread: list[ImageError] = []
+    unread: list[DataError] = []
     assert list(classifier.classify_each([tmp_path / "absent.png", tmp_path], on_unreadable=unread.append)) == []
     assert len(unread) == 2
 

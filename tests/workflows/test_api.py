@@ -25,6 +25,7 @@ NAMES = {
     *("ExportRequest", "ExportResult", "export"),
     *("ModelsResult", "models"),
     *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
+    *("ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"),
     *("MapRequest", "MapResult", "map_scene"),
     *("CalibrationRequest", "CalibrationResult", "calibrate"),
     *("MonitorRequest", "MonitorResult", "monitor"),

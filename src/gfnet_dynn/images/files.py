@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -33,6 +33,11 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 # of many files
 
 
+def is_image(file: Path) -> bool:
+    """Whether it is a regular file, or a link to one, with the name of an image."""
+    return is_image_name(file.name) and file.is_file()
+
+
 def find_images(place: Path) -> FoundFiles:
     """A file as it is, whatever its name; or the files in a folder and below it. Nothing is opened.
 
@@ -47,12 +52,11 @@ def find_images(place: Path) -> FoundFiles:
         return FoundFiles((place,), ())
     images: list[Path] = []
     skipped: list[Path] = []
-    try:
-        for file in _files_below(place):
-            (images if is_image_name(file.name) and file.is_file() else skipped).append(file)
-    except OSError as error:
-        _refuse(error)
-    return FoundFiles(tuple(sorted(images, key=Path.as_posix)), tuple(sorted(skipped, key=Path.as_posix)))
+    for file in walk(place):
+        if isinstance(file, DataError):
+            raise file
+        (images if is_image(file) else skipped).append(file)
+    return FoundFiles(tuple(images), tuple(skipped))
 
 
 def require_images(place: Path) -> FoundFiles:
@@ -71,7 +75,14 @@ def find_classes(root: Path) -> dict[str, FoundFiles]:
 
 def describe_skipped(skipped: Iterable[Path]) -> str:
     """How many files were skipped, and of which formats, such as ``3 other files (2 .jp2, 1 .txt)``; empty for none."""
-    kinds = Counter(path.suffix.lower() or "no suffix" for path in skipped)
+    return describe_kinds(Counter(path.suffix for path in skipped))
+
+
+def describe_kinds(suffixes: Mapping[str, int]) -> str:
+    """The same, of counts by suffix."""
+    kinds: Counter[str] = Counter()
+    for suffix, count in suffixes.items():
+        kinds[suffix.lower() or "no suffix"] += count
     shown = [f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda each: (-each[1], each[0]))]
     more = [f"{len(shown) - _KINDS_SHOWN} more formats"] if len(shown) > _KINDS_SHOWN else []
     listed = ", ".join([*shown[:_KINDS_SHOWN], *more])
@@ -84,17 +95,50 @@ def no_images(folder: Path, skipped: Iterable[Path]) -> str:
     return f"the folder {folder} has no images ({', '.join(sorted(SUFFIXES))})" + (f", but {others}" if others else "")
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    real = folder.resolve()
-    listed = {_identity(above) for above in (real, *real.parents)}
-    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        yield from (Path(place, name) for name in files if not name.startswith("."))
-        visible = sorted(name for name in folders if not name.startswith("."))
-        folders.clear()  # of those that are left in it, `os.walk` lists the files next
-        for name in visible:
-            if (identity := _identity(Path(place, name))) not in listed:
-                listed.add(identity)
-                folders.append(name)
+def walk(folder: Path) -> Iterator[Path | DataError]:
+    """The files below a folder in the order of their paths (POSIX), but for hidden ones; and its unreadable folders.
+
+    No more than the names in the folders on the way to a file are in memory at once. For links see `find_images`.
+    """
+    try:
+        real = folder.resolve()
+        listed = {_identity(above) for above in (real, *real.parents)}
+        opened = [_entries(folder, listed)]
+    except OSError as error:
+        yield _unreadable(error)
+        return
+    while opened:
+        path = next(opened[-1], None)
+        if path is None:
+            opened.pop()
+        elif not path.endswith("/"):
+            yield Path(path)
+        else:
+            try:
+                opened.append(_entries(Path(path), listed))
+            except OSError as error:
+                yield _unreadable(error)
+
+
+def _entries(folder: Path, listed: set[tuple[int, int]]) -> Iterator[str]:
+    """Paths of the visible files and folders, those of folders with a slash at the end; sorted, as whole paths are."""
+    with os.scandir(folder) as found:
+        visible = sorted((entry.name, _is_folder(entry)) for entry in found if not entry.name.startswith("."))
+    names = []
+    for name, is_folder in visible:
+        if not is_folder:
+            names.append(name)
+        elif (identity := _identity(folder / name)) not in listed:
+            listed.add(identity)
+            names.append(f"{name}/")
+    return (f"{folder / name}{name[-1] if name.endswith('/') else ''}" for name in sorted(names))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -103,4 +147,8 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _refuse(error: OSError) -> NoReturn:
-    raise DataError(f"cannot read {error.filename}: {error.strerror}; change its permissions") from error
+    raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> DataError:
+    return DataError(f"cannot read {error.filename}: {error.strerror}; change its permissions")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.errors import DataError
 from gfnet_dynn.exits import softmax
 from gfnet_dynn.uncertainty.conformal import prediction_sets
 
@@ -65,6 +66,27 @@ class Prediction:
             **({} if self.unknown is None else {"unknown": self.unknown}),
             **({} if self.prediction_set is None else {"prediction_set": list(self.prediction_set)}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands for the prediction of a file or folder that cannot be read, and why.
+
+    Attributes:
+        source: the file or folder; None for an image from memory.
+        error: names it, and says what to do.
+    """
+
+    source: Path | None
+    error: DataError
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"source": None if self.source is None else str(self.source), "error": str(self.error)}
+
+
+Answer = Prediction | Unreadable
+"""What is said of one file."""
 
 
 def make_prediction(

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,20 @@ from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.bundle.manifest import OWN, Manifest
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.errors import ImageError
+from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.exits import per_exit
 from gfnet_dynn.images.fit import fit, load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.runtime.engine import DEFAULT_ENGINE, EngineOptions, default_threads, make_engine
 from gfnet_dynn.runtime.precision import AUTO, compile_net, load_fastest
-from gfnet_dynn.runtime.prediction import Prediction, make_prediction
+from gfnet_dynn.runtime.prediction import Answer, Prediction, Unreadable, make_prediction
 from gfnet_dynn.runtime.segments import SegmentedNet
 
 Picture = str | Path | npt.NDArray[np.uint8]
 """A file, or an RGB image in memory, uint8 [height, width, 3]."""
+
+_Image = tuple[Path | None, npt.NDArray[np.uint8]]  # source, and input of the network
+_MOST_UNREADABLE = 256  # that wait in a batch for its images
 
 
 def load(
@@ -117,33 +120,68 @@ class Classifier:
         policy: str | None = None,
         threshold: float | Sequence[float] | None = None,
         batch: int = 1,
-        on_unreadable: Callable[[ImageError], None] | None = None,
+        on_unreadable: Callable[[DataError], None] | None = None,
     ) -> Iterator[Prediction]:
         """Yield each prediction as soon as it is made; see `classify`.
 
         `on_unreadable` is called with the error of an image that cannot be read, which is then skipped; None: raise it.
         """
-        chosen = self.policy(policy, threshold)
-        images = self._read_each(pictures, on_unreadable)
-        while chunk := list(islice(images, max(1, batch))):
-            answers = self.net.decide(np.stack([image for _, image in chunk]), chosen)
-            for row, (source, _) in enumerate(chunk):
-                distance = None if answers.distances is None else answers.distances[row]
-                logits, exit_index = answers.logits[row], int(answers.exits[row])
-                yield make_prediction(self.manifest, chosen, self.net.precision, logits, exit_index, source, distance)
-
-    def _read_each(
-        self, pictures: Iterable[Picture], on_unreadable: Callable[[ImageError], None] | None
-    ) -> Iterator[tuple[Path | None, npt.NDArray[np.uint8]]]:
-        for picture in pictures:
-            try:
-                image = self.read(picture)
-            except ImageError as error:
-                if on_unreadable is None:
-                    raise
-                on_unreadable(error)
+        for answer in chain.from_iterable(
+            self.answer_batches(pictures, policy=policy, threshold=threshold, batch=batch)
+        ):
+            if isinstance(answer, Prediction):
+                yield answer
+            elif on_unreadable is None:
+                raise answer.error
             else:
-                yield None if isinstance(picture, np.ndarray) else Path(picture), image
+                on_unreadable(answer.error)
+
+    def answer_batches(
+        self,
+        pictures: Iterable[Picture | Unreadable],
+        *,
+        policy: str | None = None,
+        threshold: float | Sequence[float] | None = None,
+        batch: int = 1,
+    ) -> Iterator[list[Answer]]:
+        """Yield the answers to one batch after the other, unreadable pictures in their places; see `classify`.
+
+        Nothing of a batch is read before the answers to the one before are taken. Where one ends depends on the
+        pictures alone, so that work may continue at the beginning of any.
+        """
+        chosen = self.policy(policy, threshold)
+        for read in self._read_batches(pictures, max(1, batch)):
+            images = [each for each in read if not isinstance(each, Unreadable)]
+            predictions = self._predict(images, chosen) if images else iter(())
+            yield [each if isinstance(each, Unreadable) else next(predictions) for each in read]
+
+    def _predict(self, images: Sequence[_Image], policy: Policy) -> Iterator[Prediction]:
+        answers = self.net.decide(np.stack([image for _, image in images]), policy)
+        for row, (source, _) in enumerate(images):
+            distance = None if answers.distances is None else answers.distances[row]
+            logits, exit_index = answers.logits[row], int(answers.exits[row])
+            yield make_prediction(self.manifest, policy, self.net.precision, logits, exit_index, source, distance)
+
+    def _read_batches(
+        self, pictures: Iterable[Picture | Unreadable], batch: int
+    ) -> Iterator[list[_Image | Unreadable]]:
+        read: list[_Image | Unreadable] = []
+        images = 0
+        for picture in pictures:
+            read.append(picture if isinstance(picture, Unreadable) else self._try(picture))
+            images += not isinstance(read[-1], Unreadable)
+            if images in (0, batch) or len(read) == batch + _MOST_UNREADABLE:
+                yield read
+                read, images = [], 0
+        if read:
+            yield read
+
+    def _try(self, picture: Picture) -> _Image | Unreadable:
+        source = None if isinstance(picture, np.ndarray) else Path(picture)
+        try:
+            return source, self.read(picture)
+        except ImageError as error:
+            return Unreadable(source, error)
 
     def read(self, picture: Picture) -> npt.NDArray[np.uint8]:
         """A picture as input of the network: uint8 [S, S, 3].

@@ -15,6 +15,9 @@ from gfnet_dynn.options import lenient, option, require
 EngineName = Literal["onnxruntime", "openvino"]
 PrecisionName = Literal["auto", "fp32", "int8"]
 
+STDIN = Path("-")
+"""In place of a file: names, one a line, on standard input."""
+
 _ENGINE = "Engine"
 _ARCHIVE = b"PK\x03\x04"  # first bytes of a zip archive
 
@@ -41,7 +44,12 @@ class ClassifyRequest:
         argument=True,
         parse=find_bundle,
     )
-    images: tuple[Path, ...] = option((), "Image files, and folders of them.", argument=True)
+    images: tuple[Path, ...] = option(
+        (), "Image files, folders of them, or - for a list on standard input.", argument=True
+    )
+    name_list: Path | None = option(
+        None, "File with the names of further images, one a line; - is standard input.", flag="--list", metavar="FILE"
+    )
     gsd: float | None = option(
         None, "Metres that a pixel covers, to choose the model. [default: as GeoTIFFs state]", metavar="METRES"
     )
@@ -66,9 +74,11 @@ class ClassifyRequest:
         if self.bundle is not None and not is_bundle(self.bundle):
             object.__setattr__(self, "images", (self.bundle, *self.images))  # the first of the images
             object.__setattr__(self, "bundle", None)
-        if not self.images:
+        if not self.images and self.name_list is None:
             named = f" after {self.bundle}" if self.bundle else ""
             raise OptionError(f"nothing to classify: name image files or folders of them{named}")
+        if [*self.images, self.name_list].count(STDIN) > 1:
+            raise OptionError("standard input is named twice: give - once")
         require(self, ("batch",), lambda value: value >= 1, "be at least 1")
         require(self, ("gsd",), lambda value: 0 < value < math.inf, "be a positive number of metres")
         if self.bundle is not None and self.gsd is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import json
 import math
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -59,7 +61,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     if not path.name:
         raise StorageError(f"{path} is a folder: name the file to write")
     make_folder(path.parent)
-    _remove_abandoned(path)
+    remove_abandoned(path)
     try:
         with _temporary(path) as (descriptor, name):
             with open(descriptor, "wb", closefd=False) as file:
@@ -76,6 +78,33 @@ def write_bytes(path: Path, content: bytes) -> Path:
             "free space or choose another folder"
         ) from error
     return path
+
+
+def copy_new(source: Path, target: Path, draft: Path) -> Path:
+    """Copy a file in one step, but over no other: raises FileExistsError where there is one, and any other OSError.
+
+    It is written under a temporary name of `draft`, on the same file system. See `remove_abandoned`.
+    """
+    with source.open("rb") as original, _temporary(draft) as (descriptor, name):
+        with open(descriptor, "wb", closefd=False) as file:
+            shutil.copyfileobj(original, file)
+        try:
+            os.link(name, target)
+        except PermissionError:  # a file system without links, such as FAT
+            if target.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            name.rename(target)
+    return target
+
+
+def move_into_place(finished: Path, target: Path) -> Path:
+    """Give a file that was written beside `target` that name, in one step; raises StorageError: it stays as it was."""
+    try:
+        with _opened(finished, os.O_RDONLY) as descriptor:
+            os.fsync(descriptor)
+        return finished.replace(target)
+    except OSError as error:
+        raise StorageError(f"cannot save {target}: {error.strerror}; the content is in {finished}") from error
 
 
 @contextmanager
@@ -98,7 +127,7 @@ def _temporary(path: Path) -> Iterator[tuple[int, Path]]:
             return
 
 
-def _remove_abandoned(path: Path) -> None:
+def remove_abandoned(path: Path) -> None:
     """Remove the temporary files of `path` whose process was killed."""
     for name in path.parent.glob(f".{glob.escape(path.name[:_PREFIX])}.{'[0-9a-f]' * 12}.part"):
         with suppress(OSError), _opened(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as descriptor:

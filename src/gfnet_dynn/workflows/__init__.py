@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table
     from gfnet_dynn.benchmark.request import BenchmarkRequest
     from gfnet_dynn.benchmark.result import BenchmarkResult
+    from gfnet_dynn.bulk.request import ClassifyFilesRequest
+    from gfnet_dynn.bulk.result import ClassifyFilesResult
     from gfnet_dynn.bundle.request import PullRequest, PushRequest
     from gfnet_dynn.calibration.request import CalibrationRequest, MonitorRequest
     from gfnet_dynn.calibration.result import CalibrationResult
@@ -42,6 +44,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.workflows.datasets import DataListResult, check_dataset, list_datasets
     from gfnet_dynn.workflows.evaluation import evaluate, report
     from gfnet_dynn.workflows.exporting import ExportResult, export
+    from gfnet_dynn.workflows.file_classification import classify_files
     from gfnet_dynn.workflows.mapping import map_scene
     from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
     from gfnet_dynn.workflows.sharing import PullResult, PushResult, pull, push
@@ -56,6 +59,7 @@ __all__ += ["ReportRequest", "ReportResult", "report"]
 __all__ += ["ExportRequest", "ExportResult", "export"]
 __all__ += ["ModelsResult", "models"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
+__all__ += ["ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"]
 __all__ += ["MapRequest", "MapResult", "map_scene"]
 __all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
 __all__ += ["MonitorRequest", "MonitorResult", "monitor"]
@@ -66,6 +70,8 @@ __all__ += ["BenchmarkRequest", "BenchmarkResult", "benchmark"]
 _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public names
     "benchmark.request": ("BenchmarkRequest",),
     "benchmark.result": ("BenchmarkResult",),
+    "bulk.request": ("ClassifyFilesRequest",),
+    "bulk.result": ("ClassifyFilesResult",),
     "bundle.request": ("PullRequest", "PushRequest"),
     "calibration.request": ("CalibrationRequest", "MonitorRequest"),
     "calibration.result": ("CalibrationResult",),
@@ -90,6 +96,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "workflows.datasets": ("DataListResult", "check_dataset", "list_datasets"),
     "workflows.evaluation": ("evaluate", "report"),
     "workflows.exporting": ("ExportResult", "export"),
+    "workflows.file_classification": ("classify_files",),
     "workflows.mapping": ("map_scene",),
     "workflows.monitoring": ("MonitorResult", "monitor"),
     "workflows.sharing": ("PullResult", "PushResult", "pull", "push"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from gfnet_dynn.bulk.sources import iter_sources
+from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.builtin import find_bundle
-from gfnet_dynn.errors import DataError, ModelChoiceError
+from gfnet_dynn.errors import DataError, ModelChoiceError, OptionError
 from gfnet_dynn.images.files import describe_skipped, require_images
 from gfnet_dynn.progress import Log, ignore_log
 from gfnet_dynn.reporting.table import Table, Tabular
 from gfnet_dynn.runtime.model_choice import choose_model
-from gfnet_dynn.runtime.prediction import Prediction
-from gfnet_dynn.runtime.predictor import load
-from gfnet_dynn.runtime.request import ClassifyRequest
+from gfnet_dynn.runtime.prediction import Answer, Prediction, Unreadable
+from gfnet_dynn.runtime.predictor import Classifier, load
+from gfnet_dynn.runtime.request import STDIN, ClassifyRequest
 from gfnet_dynn.units import percent
 
 
@@ -42,7 +45,7 @@ class ClassifyResult(Tabular):
 
 
 def classify(request: ClassifyRequest) -> ClassifyResult:
-    """Classify images; see `iter_classify` for its errors, and for more images than fit into memory as results."""
+    """Classify images; for its errors see `iter_classify`, for more images than fit into memory `classify_files`."""
     unreadable: list[DataError] = []
     predictions = tuple(iter_classify(request, on_unreadable=unreadable.append))
     return ClassifyResult(predictions, tuple(unreadable))
@@ -68,13 +71,39 @@ def iter_classify(
         EngineError: the engine cannot run the bundle.
         ModelChoiceError: no bundle is named, and no built-in model follows from the images.
     """
-    files = find_readable(request.images, on_unreadable, log)
+    opened = open_classifier(request, log=log, ask=ask)
+    for answer in chain.from_iterable(opened.answer_batches(iter_sources(request, log))):
+        if isinstance(answer, Prediction):
+            yield answer
+        elif on_unreadable is None:
+            raise answer.error
+        else:
+            on_unreadable(answer.error)
+
+
+@dataclass(frozen=True)
+class OpenedClassifier:
+    """A classifier with the policy and batch of a request, and what identifies its bundle."""
+
+    classifier: Classifier
+    bundle_sha256: str
+    request: ClassifyRequest
+
+    def answer_batches(self, sources: Iterable[Path | Unreadable]) -> Iterator[list[Answer]]:
+        """The answers to one batch after the other."""
+        wanted = self.request
+        return self.classifier.answer_batches(
+            sources, policy=wanted.policy, threshold=wanted.threshold, batch=wanted.batch
+        )
+
+
+def open_classifier(
+    request: ClassifyRequest, *, log: Log, ask: Callable[[ModelChoiceError], str] | None
+) -> OpenedClassifier:
+    """Read and compile the request's bundle, or the built-in model that suits its images; see `iter_classify`."""
+    path = request.bundle or _chosen(request, log, ask)
     classifier = load(
-        request.bundle or _chosen(files, request.gsd, log, ask),
-        engine=request.engine,
-        precision=request.precision,
-        threads=request.threads,
-        decode=request.decode,
+        path, engine=request.engine, precision=request.precision, threads=request.threads, decode=request.decode
     )
     policy, precision = classifier.policy(request.policy, request.threshold), classifier.net.precision
     if policy.covered and precision not in policy.covered:
@@ -82,14 +111,15 @@ def iter_classify(
             f"note: the policy {policy.name} was calibrated in {', '.join(policy.covered)}, and guarantees nothing in "
             f"{precision}: calibrate with --all-precisions, or classify without --precision"
         )
-    yield from classifier.classify_each(
-        files, policy=request.policy, threshold=request.threshold, batch=request.batch, on_unreadable=on_unreadable
-    )
+    return OpenedClassifier(classifier, read_bundle(find_bundle(path)).sha256, request)
 
 
-def _chosen(files: Sequence[Path], gsd: float | None, log: Log, ask: Callable[[ModelChoiceError], str] | None) -> Path:
+def _chosen(request: ClassifyRequest, log: Log, ask: Callable[[ModelChoiceError], str] | None) -> Path:
+    if request.gsd is None and (request.name_list is not None or STDIN in request.images):
+        raise OptionError("a list of names does not tell which model suits them: name a bundle first, or give --gsd")
+    files = (each for each in iter_sources(request, ignore_log) if isinstance(each, Path))
     try:
-        choice = choose_model(files, gsd)
+        choice = choose_model(files, request.gsd)
     except ModelChoiceError as error:
         if ask is None:
             raise

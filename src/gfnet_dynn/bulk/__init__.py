@@ -1,0 +1,1 @@
+"""Classification of any number of images: their names, lines of output, interrupted runs, copies by class."""
