@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from gfnet_dynn.export.integers import Quantisation, pixel_quantisation, feature_quantisation
+from gfnet_dynn.export.integers import Quantisation, feature_quantisation, pixel_quantisation
 from gfnet_dynn.export.prepare import FoldedGate
 from gfnet_dynn.export.quantise import quantise_segments
 from gfnet_dynn.model.early_exit import Gate

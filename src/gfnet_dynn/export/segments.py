@@ -13,7 +13,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, DeduplicateInit
 from torch import Tensor, nn
 
 from gfnet_dynn.errors import ExportError
-from gfnet_dynn.export.integers import pixel_quantisation, normalise_in_one_node
+from gfnet_dynn.export.integers import normalise_in_one_node, pixel_quantisation
 from gfnet_dynn.export.prepare import PatchProduct, prepare
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.model.gfnet import GFNet, PatchEmbedding
