@@ -52,9 +52,10 @@ HELP = f"Bundle ({SUFFIX}), name of a built-in model, or hf://OWNER/NAME on the 
 """What the option of a bundle takes."""
 
 
-def bundle_argument(default: Any = ...) -> Any:
-    """The positional option of a request for its bundle."""
-    return option(default, HELP, argument=True, parse=find_bundle)
+def bundle_argument(default: Any = ..., otherwise: str = "") -> Any:
+    """The positional option of a request for its bundle; `otherwise`: which one is taken where none is named."""
+    described = f"{HELP} [default: {otherwise}]" if otherwise else HELP
+    return option(default, described, argument=True, parse=find_bundle)
 
 
 def require_own(path: Path, output: Path | None = None) -> None:

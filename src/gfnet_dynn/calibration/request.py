@@ -18,7 +18,7 @@ from gfnet_dynn.guarantees.risk import RiskName
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import flag, lenient, option, require
 from gfnet_dynn.reporting.plot import FORMATS
-from gfnet_dynn.runtime.request import EngineName, PrecisionName
+from gfnet_dynn.runtime.request import EngineName, PrecisionName, engine_option, threads_option
 from gfnet_dynn.units import percent, share_option
 
 Quantity = Literal["macs", "latency", "energy"]
@@ -86,8 +86,8 @@ class CalibrationRequest:
     report: Path | None = _file("Write all figures as JSON.")
     plot: Path | None = _file("Draw the reliability of each exit (.png, .svg, .pdf).")
     outputs: Path | None = _file("Keep the outputs of all exits (.npz), for further policies.")
-    engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
-    threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
+    engine: EngineName = engine_option()
+    threads: int | None = threads_option()
     seed: int = _policy(0, "Seed of the division of the images.", rare=True)
     decode: DecodeOptions = DEFAULT
 
@@ -186,9 +186,9 @@ class MonitorRequest:
     policy: str | None = option(None, "Exit policy of the bundle. [default: the bundle's default]")
     significance_level: float = share_option(0.01, "Probability of reporting a shift where there is none.")
     seed: int = option(0, "Seed of the permutations.", rare=True)
-    engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
+    engine: EngineName = engine_option()
     precision: PrecisionName = option("auto", "As for `classify`; auto: that of the logs.", panel=_ENGINE)
-    threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
+    threads: int | None = threads_option()
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:

@@ -7,14 +7,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gfnet_dynn.bundle.builtin import SUFFIX, find_bundle
+from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.errors import OptionError, StorageError
 from gfnet_dynn.options import lenient, option, require
-from gfnet_dynn.runtime.request import EngineName, PrecisionName, is_bundle, parse_thresholds
+from gfnet_dynn.runtime.request import (
+    EngineName,
+    PrecisionName,
+    engine_option,
+    is_bundle,
+    policy_option,
+    precision_option,
+    threads_option,
+    threshold_option,
+)
 from gfnet_dynn.units import parse_share
 
 _scene, _grid = partial(option, panel="Scene"), partial(option, panel="Chips and cells")
-_engine, _output = partial(option, panel="Engine"), partial(option, panel="Output")
+_output = partial(option, panel="Output")
 
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -75,26 +84,15 @@ def parse_bytes(text: str) -> int:
 class MapRequest:
     """Options."""
 
-    bundle: Path | None = option(
-        None,
-        f"Bundle ({SUFFIX}), or the name of a built-in model (see `gfnet-dynn models`). [default: the built-in model "
-        "for the scene's ground sampling distance]",
-        argument=True,
-        parse=find_bundle,
-    )
+    bundle: Path | None = bundle_argument(None, "the built-in model for the scene's ground sampling distance")
     scene: Path | None = option(None, "GeoTIFF or another georeferenced raster.", argument=True)
     output: Path = option(
         ...,
         "Class map to write, FILE.tif; confidences and exits go to FILE_confidence.tif and FILE_exit.tif.",
         short="-o",
     )
-    policy: str | None = option(None, "Exit policy of the bundle. [default: the bundle's default]")
-    threshold: float | tuple[float, ...] | None = option(
-        None,
-        "Thresholds that replace those of the policy: one number, or one for each exit: 0.7,0.8.",
-        parse=parse_thresholds,
-        metavar="NUMBERS",
-    )
+    policy: str | None = policy_option()
+    threshold: float | tuple[float, ...] | None = threshold_option()
     max_memory: int | None = option(
         None,
         "Most memory of the process, such as 256M: fewer blocks are read ahead. [default: four blocks ahead]",
@@ -124,12 +122,9 @@ class MapRequest:
         metavar="METRES",
     )
     blend: bool = _grid(True, "Average the probabilities of all chips that cover a cell; otherwise the nearest one's.")
-    engine: EngineName = _engine("onnxruntime", "Inference engine; openvino is an extra.")
-    precision: PrecisionName = _engine(
-        "auto",
-        "auto: the faster one on this device, timed once and cached; int8 only where export found no loss of accuracy.",
-    )
-    threads: int | None = _engine(None, "Processor threads of the engine. [default: at most four]")
+    engine: EngineName = engine_option()
+    precision: PrecisionName = precision_option()
+    threads: int | None = threads_option()
     png: Path | None = _output(None, "Write a picture with legend and scale bar here.")
     polygons: Path | None = _output(None, "Write the areas of each class here as a GeoPackage, .gpkg.")
     stac: Path | None = _output(None, "Write a STAC item that describes the maps here, .json.")

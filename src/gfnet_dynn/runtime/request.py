@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from gfnet_dynn.bundle.builtin import HELP, SUFFIX, find_bundle
+from gfnet_dynn.bundle.builtin import SUFFIX, bundle_argument
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import lenient, option, require
@@ -33,17 +33,46 @@ def parse_thresholds(text: str) -> float | tuple[float, ...]:
     return values if len(values) > 1 else values[0]
 
 
+def policy_option() -> Any:
+    """The exit policy; None: the bundle's default."""
+    return option(None, "Exit policy of the bundle. [default: the bundle's default]")
+
+
+def threshold_option() -> Any:
+    """Thresholds in place of the policy's."""
+    return option(
+        None,
+        "Thresholds that replace those of the policy: one number, or one for each exit: 0.7,0.8.",
+        parse=parse_thresholds,
+        metavar="NUMBERS",
+    )
+
+
+def engine_option() -> Any:
+    """The inference engine."""
+    return option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
+
+
+def precision_option() -> Any:
+    """The precision of the network."""
+    return option(
+        "auto",
+        "auto: the faster one on this device, timed once and cached; int8 only where export found no loss of accuracy.",
+        panel=_ENGINE,
+    )
+
+
+def threads_option() -> Any:
+    """Threads of the engine."""
+    return option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
+
+
 @dataclass(frozen=True, kw_only=True)
 @lenient
 class ClassifyRequest:
     """Options."""
 
-    bundle: Path | None = option(
-        None,
-        f"{HELP} [default: the built-in model for the images' ground sampling distance]",
-        argument=True,
-        parse=find_bundle,
-    )
+    bundle: Path | None = bundle_argument(None, "the built-in model for the images' ground sampling distance")
     images: tuple[Path, ...] = option(
         (), "Image files, folders of them, or - for a list on standard input.", argument=True
     )
@@ -53,21 +82,12 @@ class ClassifyRequest:
     gsd: float | None = option(
         None, "Metres that a pixel covers, to choose the model. [default: as GeoTIFFs state]", metavar="METRES"
     )
-    policy: str | None = option(None, "Exit policy of the bundle. [default: the bundle's default]")
-    threshold: float | tuple[float, ...] | None = option(
-        None,
-        "Thresholds that replace those of the policy: one number, or one for each exit: 0.7,0.8.",
-        parse=parse_thresholds,
-        metavar="NUMBERS",
-    )
+    policy: str | None = policy_option()
+    threshold: float | tuple[float, ...] | None = threshold_option()
     batch: int = option(1, "Images at once; those that continue are compacted after each exit.")
-    engine: EngineName = option("onnxruntime", "Inference engine; openvino is an extra.", panel=_ENGINE)
-    precision: PrecisionName = option(
-        "auto",
-        "auto: the faster one on this device, timed once and cached; int8 only where export found no loss of accuracy.",
-        panel=_ENGINE,
-    )
-    threads: int | None = option(None, "Processor threads. [default: at most four]", panel=_ENGINE)
+    engine: EngineName = engine_option()
+    precision: PrecisionName = precision_option()
+    threads: int | None = threads_option()
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
