@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from gfnet_dynn.errors import DataError
 from gfnet_dynn.geo.raster import name_of
 from gfnet_dynn.geo.request import Scale
 from gfnet_dynn.geo.vrt import Part, missing_parts
+from gfnet_dynn.images.samples import stretched
 
 _SAMPLED = 1_000_000  # pixels, evenly spread, from which percentiles are taken
 _HALF = 128  # of 255: how much of an averaged pixel is valid
@@ -49,15 +49,8 @@ class Samples:
         valid = _valid(dataset, self.bands, window, shape)
         if found.dtype.kind == "f":
             valid = valid & np.isfinite(found).all(axis=0)
-        return np.ascontiguousarray(np.stack([self._bytes(band) for band in found], axis=-1)), valid
-
-    def _bytes(self, band: npt.NDArray[Any]) -> Bytes:
-        if self.stretch is None:
-            return np.asarray(band, np.uint8)
-        low, high = self.stretch
-        # As images.samples scales: the same samples are the same picture in `classify`.
-        scaled = (band.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-        return np.asarray(np.clip(np.rint(np.nan_to_num(scaled, nan=0.0)), 0, 255), np.uint8)
+        pixels = np.ascontiguousarray(np.moveaxis(found, 0, -1))
+        return np.asarray(pixels, np.uint8) if self.stretch is None else stretched(pixels, self.stretch), valid
 
 
 def _valid(dataset: DatasetReader, bands: tuple[int, ...], window: Window, shape: tuple[int, int]) -> Mask:

@@ -125,9 +125,14 @@ def _scaled(samples: npt.NDArray[Any], stretch: Stretch | None) -> Image.Image:
     """An RGB image of samples [height, width] or [height, width, 3]."""
     if stretch is None:
         return Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(stretched(samples, stretch)).convert("RGB")
+
+
+def stretched(samples: npt.NDArray[Any], stretch: Stretch) -> npt.NDArray[np.uint8]:
+    """Samples of any shape as bytes: the first value of the stretch becomes 0, the second 255; what is no number, 0."""
     low, high = stretch
-    scaled = np.nan_to_num((samples.astype(np.float32) - low) * np.float32(255 / (high - low)), nan=0.0)
-    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8)).convert("RGB")
+    scaled = (samples.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    return np.asarray(np.clip(np.rint(np.nan_to_num(scaled, nan=0.0)), 0, 255), np.uint8)
 
 
 def _spread(image: Image.Image) -> npt.NDArray[Any]:
