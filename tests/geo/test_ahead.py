@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -19,19 +20,39 @@ def test_results_come_in_order_and_from_another_thread() -> None:
         threads.add(threading.current_thread().name)
         return item * item
 
-    assert list(done_ahead(work, range(20), 3)) == [item * item for item in range(20)]
+    with done_ahead(work, range(20), 3) as results:
+        assert list(results) == [item * item for item in range(20)]
     assert threading.current_thread().name not in threads
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
 def test_no_more_is_begun_than_is_allowed(ahead: int) -> None:
     begun: list[int] = []
-    results = done_ahead(begun.append, range(50), ahead)
-    for taken in range(1, 10):
-        next(results)
-        assert len(begun) <= taken + ahead
-    results.close()  # type: ignore[attr-defined] # a generator
+    with done_ahead(begun.append, range(50), ahead) as results:
+        for taken in range(1, 10):
+            next(results)
+            assert len(begun) <= taken + ahead
     assert len(begun) < 50
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, DataError])
+def test_no_work_runs_any_more_when_its_user_stops(stop: type[BaseException]) -> None:
+    """The dataset that the work reads is closed next, and reading a closed one is a crash."""
+    running, begun = threading.Lock(), threading.Event()
+
+    def work(item: int) -> int:
+        with running:
+            if item:
+                begun.set()
+                time.sleep(0.2)
+            return item
+
+    with pytest.raises(stop) as caught, done_ahead(work, range(9), 4) as results:
+        next(results)
+        assert begun.wait(10)
+        raise stop
+    assert not running.locked()
+    assert caught.value  # the traceback keeps every frame, as it does at the command line
 
 
 def test_an_error_is_raised_where_its_result_is_asked_for() -> None:
@@ -40,10 +61,10 @@ def test_an_error_is_raised_where_its_result_is_asked_for() -> None:
             raise DataError("item 2")
         return item
 
-    results = done_ahead(work, range(9), 4)
-    assert [next(results), next(results)] == [0, 1]
-    with pytest.raises(DataError, match="item 2"):
-        next(results)
+    with done_ahead(work, range(9), 4) as results:
+        assert [next(results), next(results)] == [0, 1]
+        with pytest.raises(DataError, match="item 2"):
+            next(results)
 
 
 def test_more_memory_reads_further_ahead() -> None:

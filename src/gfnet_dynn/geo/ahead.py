@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -19,19 +21,49 @@ _SMALLEST_CACHE = 8 * 2**20
 _RESERVE = 48 * 2**20  # for blending and writing, and for what the allocators of engine and system keep
 
 
-def done_ahead(work: Callable[[Item], Done], items: Iterable[Item], ahead: int) -> Iterator[Done]:
-    """`work` of each item, in order, by one thread, up to `ahead` items in advance; raises what it does."""
-    pool = ThreadPoolExecutor(1)
-    waiting: deque[Future[Done]] = deque()
+@contextmanager
+def done_ahead(work: Callable[[Item], Done], items: Iterable[Item], ahead: int) -> Iterator[Iterator[Done]]:
+    """`work` of each item, in order, by one thread, up to `ahead` items in advance; raises what it does.
+
+    However the block is left, no work runs any more, so that what it reads may be closed: to read a closed dataset is a
+    crash.
+    """
+    pool, working, is_left = ThreadPoolExecutor(1), threading.Lock(), threading.Event()
+
+    def guarded(item: Item) -> Done:
+        with working:
+            if is_left.is_set():
+                raise CancelledError
+            return work(item)
+
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield _in_order(pool, guarded, items, ahead)
     finally:
-        pool.shutdown(cancel_futures=True)
+        is_left.set()
+        _wait_for(working)  # the pool's own shutdown forgets a thread during whose start the process is interrupted
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Done], items: Iterable[Item], ahead: int
+) -> Iterator[Done]:
+    waiting: deque[Future[Done]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _wait_for(working: threading.Lock) -> None:
+    """Until the work in progress has ended, however often the user interrupts."""
+    while True:
+        try:
+            with working:
+                return
+        except KeyboardInterrupt:
+            continue
 
 
 class MemoryShare(NamedTuple):

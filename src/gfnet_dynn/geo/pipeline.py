@@ -62,8 +62,11 @@ class UnitWork:
         def read(unit: Unit) -> UnitPixels:
             return read_unit(self.dataset, self.plan.samples, grid, spec, unit)
 
-        with rasterio.Env(GDAL_CACHEMAX=self.memory.cache_bytes):
-            for done, pixels in enumerate(done_ahead(read, missing, self.memory.units_ahead), before + 1):
+        with (
+            rasterio.Env(GDAL_CACHEMAX=self.memory.cache_bytes),
+            done_ahead(read, missing, self.memory.units_ahead) as units,
+        ):
+            for done, pixels in enumerate(units, before + 1):
                 journal.write(pixels.unit.index, self.inference.record(pixels, grid.side))
                 on_progress(_TITLE, done, grid.num_units)
         return before
