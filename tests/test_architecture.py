@@ -15,12 +15,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 ROOMS = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
     *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "bulk", "geo", "data"),
-    *("benchmark", "evaluation", "calibration", "export", "train", "workflows", "cli", "__main__"),
+    *("benchmark", "evaluation", "calibration", "service", "export", "train", "workflows", "cli", "__main__"),
 )
 RANKS = {room: rank for rank, room in enumerate(ROOMS)}
 TORCH_FREE = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
-    *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "bulk", "geo", "calibration"),
+    *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "bulk", "geo", "calibration", "service"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 

@@ -114,6 +114,7 @@ class MissingExtraError(GFNetDynnError):
 _EXTRAS = {
     "geo": ("rasterio",),
     "plots": ("matplotlib",),
+    "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client"),
     "train": ("torch",),
     "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "hub": ("huggingface_hub",),

@@ -29,6 +29,19 @@ class Answers(NamedTuple):
     distances: npt.NDArray[np.float32] | None
 
 
+class ExitOutputs(NamedTuple):
+    """What one segment computes for B images; see `SegmentedNet.run`.
+
+    Features for the next segment, and gates [B]: None at the final exit. Logits, float32 [B, K]. Distances [B]: of the
+    first exit, where the network computes them; see `AllExits`.
+    """
+
+    features: Array | None
+    logits: npt.NDArray[np.float32]
+    gates: npt.NDArray[np.float32] | None
+    distances: npt.NDArray[np.float32] | None
+
+
 class AllExits(NamedTuple):
     """Logits [N, G + 1, K] and gates [N, G] of every exit, float32.
 
@@ -93,6 +106,17 @@ class SegmentedNet:
                 f"the network takes uint8 [images, {self._side}, {self._side}, 3], not {images.dtype} {images.shape}"
             )
         return np.ascontiguousarray(images)
+
+    def run(self, index: int, features: Array) -> ExitOutputs:
+        """One segment, 0 to G: the first one takes images, each other one what the one before made of them.
+
+        Raises ImageError for images of another type or size.
+        """
+        outputs = self._segments[index].run(features if index else self._entering(features))
+        if index == len(self._segments) - 1:
+            return ExitOutputs(None, outputs[0], None, None)
+        following, logits, gates, *distances = outputs
+        return ExitOutputs(following, logits, gates, distances[0] if distances else None)
 
     def decide(self, images: Images, policy: Policy, at_once: int | None = None) -> Answers:
         """Run each image up to its exit: those that continue are compacted after each segment.

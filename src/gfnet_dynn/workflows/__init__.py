@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.geo.result import MapResult
     from gfnet_dynn.runtime.prediction import Prediction
     from gfnet_dynn.runtime.request import ClassifyRequest
+    from gfnet_dynn.service.request import ServeRequest
     from gfnet_dynn.train.recipes import recipe_request
     from gfnet_dynn.train.request import TrainRequest
     from gfnet_dynn.workflows.benchmarking import benchmark
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.workflows.file_classification import classify_files
     from gfnet_dynn.workflows.mapping import map_scene
     from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
+    from gfnet_dynn.workflows.serving import serve
     from gfnet_dynn.workflows.sharing import PullResult, PushResult, pull, push
     from gfnet_dynn.workflows.training import TrainResult, train
 
@@ -61,6 +63,7 @@ __all__ += ["ModelsResult", "models"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
 __all__ += ["ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"]
 __all__ += ["MapRequest", "MapResult", "map_scene"]
+__all__ += ["ServeRequest", "serve"]
 __all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
 __all__ += ["MonitorRequest", "MonitorResult", "monitor"]
 __all__ += ["PullRequest", "PullResult", "PushRequest", "PushResult", "pull", "push"]
@@ -86,6 +89,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "geo.result": ("MapResult",),
     "runtime.prediction": ("Prediction",),
     "runtime.request": ("ClassifyRequest",),
+    "service.request": ("ServeRequest",),
     "train.recipes": ("recipe_request",),
     "train.request": ("TrainRequest",),
     "workflows.benchmarking": ("benchmark",),
@@ -99,6 +103,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "workflows.file_classification": ("classify_files",),
     "workflows.mapping": ("map_scene",),
     "workflows.monitoring": ("MonitorResult", "monitor"),
+    "workflows.serving": ("serve",),
     "workflows.sharing": ("PullResult", "PushResult", "pull", "push"),
     "workflows.training": ("TrainResult", "train"),
 }

@@ -1,0 +1,221 @@
+"""The application: models, routes, limits and the page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from gfnet_dynn import __version__
+from gfnet_dynn.errors import GFNetDynnError
+from gfnet_dynn.service.answers import Problem
+from gfnet_dynn.service.classify_routes import classify_router
+from gfnet_dynn.service.inference_routes import inference_router
+from gfnet_dynn.service.limits import Access, App, Limits, Message, Receive, Scope, Send, local_names
+from gfnet_dynn.service.metrics import Metrics
+from gfnet_dynn.service.operation_routes import operation_router
+from gfnet_dynn.service.problems import ServiceError, problem_of
+from gfnet_dynn.service.registry import Registry
+from gfnet_dynn.service.request import ServeRequest
+from gfnet_dynn.service.served_model import now
+
+PAGE = Path(__file__).with_name("page")
+_SECURITY = (
+    (b"content-security-policy", b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_DESCRIPTION = """Classifies aerial and satellite scenes with early exits. A deadline or a full queue lowers the exit
+before a request is rejected, and every answer says whether its guarantee still holds."""
+
+
+class Service:
+    """The application and what must be closed after it."""
+
+    def __init__(self, request: ServeRequest) -> None:
+        """Load all models.
+
+        Raises:
+            GFNetDynnError: a bundle or option that cannot be used.
+        """
+        token = request.secret()
+        self.registry = Registry(request)
+        self._decoders = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2), "decoder")
+        metrics = Metrics(self.registry)
+        api = FastAPI(
+            title="GFNet-Dynn",
+            version=__version__,
+            description=_DESCRIPTION,
+            lifespan=self._lifespan,
+            docs_url=None,  # its page loads scripts from elsewhere; any viewer reads /openapi.json
+            redoc_url=None,
+        )
+        api.include_router(classify_router(self.registry, self._decoders, request.max_images))
+        api.include_router(inference_router(self.registry, self._decoders, request.max_images))
+        api.include_router(operation_router(self.registry, metrics, maps=False))
+        _add_page(api)
+        _add_errors(api)
+        _describe(api)
+        hosts = local_names(request.allowed_host) if request.is_local else frozenset[str]()
+        largest = {"": request.max_body, "/map": request.max_scene}
+        access = Access(token, hosts, request.concurrency, request.upload_s, largest)
+        self.app: App = _Observed(Limits(api, access, _refuse), metrics)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        yield
+        self.close()
+
+    def close(self) -> None:
+        """Finish what was accepted; may be called again."""
+        self.registry.close()
+        self._decoders.shutdown()
+
+
+def has_geo() -> bool:
+    """Whether scenes can be mapped."""
+    return find_spec("rasterio") is not None
+
+
+def _add_page(api: FastAPI) -> None:
+    @api.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    api.mount("/page", StaticFiles(directory=PAGE), name="page")
+
+
+def _add_errors(api: FastAPI) -> None:
+    """Every error is a problem document."""
+
+    @api.exception_handler(GFNetDynnError)
+    async def ours(request: Request, error: GFNetDynnError) -> Response:
+        return answer_of(error, request.url.path)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        parts = (f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+        return answer_of(ServiceError(422, "unusable option", "; ".join(parts)), request.url.path)
+
+    @api.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        title = HTTPStatus(error.status_code).phrase.lower()
+        found = answer_of(ServiceError(error.status_code, title, _advice(error, request)), request.url.path)
+        found.headers.update(error.headers or {})
+        return found
+
+    @api.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        detail = "a fault of the service, which its log describes"
+        return answer_of(ServiceError(500, "internal error", detail), request.url.path)
+
+
+def _advice(error: HTTPException, request: Request) -> str:
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"there is nothing at {request.url.path[:200]}: /openapi.json lists what there is"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method} does not apply to {request.url.path[:200]}: see /openapi.json"
+    return str(error.detail)
+
+
+def answer_of(error: GFNetDynnError, path: str = "") -> Response:
+    """The problem document of an error, with the member `error` where clients of the inference protocol look."""
+    found = problem_of(error)
+    headers = {}
+    if isinstance(error, ServiceError) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if found["status"] == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    more = {"error": found["detail"]} if path.startswith("/v2") else {}
+    content = msgspec.json.encode({**found, **more})
+    return Response(content, found["status"], headers, media_type="application/problem+json")
+
+
+def _refuse(error: ServiceError) -> App:
+    return answer_of(error)
+
+
+def _describe(api: FastAPI) -> None:
+    """Problem documents stand in the OpenAPI document once, and nothing of FastAPI's own errors does."""
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            found = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
+            schemas = found.setdefault("components", {}).setdefault("schemas", {})
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            schemas["Problem"] = Problem.model_json_schema()
+            schemas["InferRequest"] = INFER_SCHEMA
+            api.openapi_schema = found
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign] # as FastAPI documents it
+
+
+INFER_SCHEMA = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "parameters": {"type": "object"},
+        "inputs": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["name", "shape", "datatype", "data"],
+                "properties": {
+                    "name": {"type": "string", "enum": ["image", "pixels"]},
+                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    "datatype": {"type": "string", "enum": ["UINT8", "BYTES"]},
+                    "parameters": {"type": "object"},
+                    "data": {"type": "array", "items": {}},
+                },
+            },
+        },
+        "outputs": {
+            "type": "array",
+            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+        },
+    },
+}
+
+
+class _Observed:
+    """Times every request, and adds the headers that browsers heed."""
+
+    def __init__(self, app: App, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = now(), HTTPStatus.INTERNAL_SERVER_ERROR.value
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", []), *_SECURITY]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            route = scope.get("route")
+            self._metrics.observe(getattr(route, "path", "other"), status, now() - began)

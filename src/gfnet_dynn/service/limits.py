@@ -1,0 +1,163 @@
+"""What is refused before any work: by token, origin, size, number and time. Plain ASGI, so that bodies can stream."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from gfnet_dynn.service.problems import ServiceError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Refuse = Callable[[ServiceError], App]
+
+_OPEN = ("/v2/health/live", "/v2/health/ready")
+"""Answered to anybody, always: a watchdog has no token."""
+
+_PAGE = "/page/"
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True)
+class Access:
+    """Limits of all requests.
+
+    Attributes:
+        token: that requests must carry; None: none.
+        hosts: names that a request may call the server by; empty: any.
+        concurrency: most requests at once.
+        upload_s: most seconds for a request to arrive.
+        largest: most bytes of a body, by the beginning of the path; the empty one is of all others.
+    """
+
+    token: str | None
+    hosts: frozenset[str]
+    concurrency: int
+    upload_s: float
+    largest: dict[str, int]
+
+
+class Limits:
+    """The application behind the limits."""
+
+    def __init__(self, app: App, access: Access, refuse: Refuse) -> None:
+        """`refuse` makes the answer to what is not let in."""
+        self._app, self._access, self._refuse = app, access, refuse
+        self._active = 0
+
+    @property
+    def active(self) -> int:
+        """Requests that are being answered."""
+        return self._active
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = self._admit(scope, receive)
+        except ServiceError as error:
+            await self._refuse(error)(scope, receive, send)
+            return
+        self._active += 1
+        try:
+            await self._app(scope, body, send)
+        finally:
+            self._active -= 1
+
+    def _admit(self, scope: Scope, receive: Receive) -> Receive:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path = scope["path"]
+        self._require_host(headers)
+        self._require_same_origin(headers)
+        if path in _OPEN:
+            return receive
+        if not (path == "/" or path.startswith(_PAGE)):
+            self._require_token(headers)
+        if self._active >= self._access.concurrency:
+            detail = f"{self._active} requests are being answered: try again later"
+            raise ServiceError(503, "too many requests", detail, retry_after=1)
+        largest = next(
+            (most for start, most in self._access.largest.items() if start and path.startswith(start)),
+            self._access.largest[""],
+        )
+        _require_length(headers, largest)
+        return _bounded(receive, largest, self._access.upload_s)
+
+    def _require_token(self, headers: dict[str, str]) -> None:
+        token = self._access.token
+        if token is None:
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        is_right = hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
+        if scheme.lower() != "bearer" or not is_right:
+            raise ServiceError(401, "not authorised", "send the header Authorization: Bearer TOKEN with its token")
+
+    def _require_host(self, headers: dict[str, str]) -> None:
+        """A name that leads here but is not ours may be a page's that had its own name lead here (DNS rebinding)."""
+        host = headers.get("host", "")
+        name = host if host.endswith("]") else host.rpartition(":")[0] if ":" in host else host
+        if self._access.hosts and name.lower() not in self._access.hosts:
+            detail = f"this service is not called {name[:80]!r}: use localhost, or start it with --allowed-host"
+            raise ServiceError(421, "unknown host", detail)
+
+    def _require_same_origin(self, headers: dict[str, str]) -> None:
+        """A browser says which site's page sends a request; those of others are not answered (no CORS)."""
+        origin = headers.get("origin")
+        if origin is None or urlsplit_host(origin) == headers.get("host", ""):
+            return
+        raise ServiceError(403, "another site's page", "pages of other sites may not use this service")
+
+
+def urlsplit_host(origin: str) -> str:
+    """Host and port of an origin; empty where it is none, such as `null`."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+def local_names(more: tuple[str, ...]) -> frozenset[str]:
+    """Names of a server on the loopback address."""
+    return _LOCAL_NAMES | {each.lower() for each in more}
+
+
+def _require_length(headers: dict[str, str], largest: int) -> None:
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > largest:
+        raise _too_large(largest)
+
+
+def _too_large(largest: int) -> ServiceError:
+    return ServiceError(413, "too large", f"the body may have at most {largest / 2**20:.4g} MiB: send less")
+
+
+def _bounded(receive: Receive, largest: int, upload_s: float) -> Receive:
+    """Receive a body of bounded size in bounded time; once it is here, waiting for the client to go is free."""
+    taken, is_complete, end = 0, False, time.monotonic() + upload_s
+
+    async def bounded() -> Message:
+        nonlocal taken, is_complete
+        if is_complete:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
+        except TimeoutError as error:
+            detail = f"the body did not arrive within {upload_s:g} s: send less, or over a faster connection"
+            raise ServiceError(408, "too slow", detail) from error
+        taken += len(message.get("body", b""))
+        if taken > largest:
+            raise _too_large(largest)
+        is_complete = not message.get("more_body", False)
+        return message
+
+    return bounded

@@ -1,0 +1,212 @@
+"""Runs tasks in batches that form across requests and again after each exit; lowers exits in place of rejecting.
+
+One thread runs the segments. Tasks enter in the order of their deadlines. Those that continue after an exit wait until
+they fill a batch of the next segment, or until nothing else is to be done, or until waiting would cost them time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.exits import score_at, should_exit
+from gfnet_dynn.runtime.engine import Array
+from gfnet_dynn.runtime.segments import ExitOutputs, SegmentedNet
+from gfnet_dynn.service.costs import SegmentCosts
+from gfnet_dynn.service.problems import QueueFullError
+from gfnet_dynn.service.task import Ending, Lowered, SeenExit, Task
+
+_HOLD_BATCHES = 4  # of the first segment, that a task waits at most for company after an exit
+_SHARE_OF_SLACK = 0.5  # of the time to a deadline, that waiting in the queue may take
+
+
+@dataclass(frozen=True)
+class Load:
+    """Limits.
+
+    Attributes:
+        queue: most tasks that wait or run.
+        most_wait_s: expected wait above which policies are lowered.
+    """
+
+    queue: int
+    most_wait_s: float
+
+
+class _Waiting(NamedTuple):
+    """A task between two segments."""
+
+    task: Task
+    features: Array
+    since: float
+
+
+class Scheduler:
+    """The queues of one network and the thread that empties them."""
+
+    def __init__(self, net: SegmentedNet, costs: SegmentCosts, load: Load) -> None:
+        self._net, self.costs, self._load = net, costs, load
+        self._entering: list[tuple[float, int, Task]] = []
+        self._between: list[list[_Waiting]] = [[] for _ in range(net.manifest.num_exits)]  # the first one stays empty
+        self._order = itertools.count()
+        self._pending = 0
+        self._has_work = threading.Condition()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._work, name="network", daemon=True)  # `close` lets it finish
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Tasks that wait or run."""
+        return self._pending
+
+    def expected_wait_s(self, policy: Policy) -> float:
+        """Time until a task that enters now begins, if all that wait are answered by this policy."""
+        return self._pending * self.costs.mean_seconds(policy, self._net.precision)
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Enqueue all tasks or none.
+
+        Raises:
+            QueueFullError: there is no room for all of them; says after how many seconds there may be.
+        """
+        with self._has_work:
+            if self._pending + len(tasks) > self._load.queue:
+                wait_s = self.expected_wait_s(tasks[0].policies[-1])
+                raise QueueFullError(self._pending, self._load.queue, len(tasks), wait_s)
+            for task in tasks:
+                heapq.heappush(self._entering, (task.deadline, next(self._order), task))
+            self._pending += len(tasks)
+            self._has_work.notify()
+
+    def close(self) -> None:
+        """Finish what was accepted, and end the thread."""
+        with self._has_work:
+            self._is_closing = True
+            self._has_work.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._has_work:
+                while not self._pending:
+                    if self._is_closing:
+                        return
+                    self._has_work.wait()
+                segment = self._next_segment(time.perf_counter())
+                tasks, features = self._taken(segment)
+            if tasks:
+                self._run(segment, tasks, features)
+
+    def _next_segment(self, now: float) -> int:
+        full = next((at for at in reversed(range(len(self._between))) if self._is_full(at)), None)
+        if full is not None:
+            return full
+        first = min((at for at, waiting in enumerate(self._between) if waiting), default=0)
+        if not self._entering:
+            return next(at for at in reversed(range(len(self._between))) if self._between[at])
+        hold = _HOLD_BATCHES * self.costs.seconds(0, self.costs.batch)
+        urgent = (at for at in range(first, len(self._between)) if first and self._cannot_wait(at, now, hold))
+        return next(urgent, 0)
+
+    def _is_full(self, segment: int) -> bool:
+        return len(self._between[segment]) >= self.costs.batch
+
+    def _cannot_wait(self, segment: int, now: float, hold: float) -> bool:
+        needed = self.costs.seconds(segment, self.costs.batch) + self.costs.seconds(0, self.costs.batch)
+        return any(now - each.since > hold or each.task.deadline - now < needed for each in self._between[segment])
+
+    def _taken(self, segment: int) -> tuple[list[Task], Array]:
+        """A batch of tasks for a segment with its input; those that are gone or late end here."""
+        if segment:
+            waiting = self._between[segment]
+            batch, self._between[segment] = waiting[: self.costs.batch], waiting[self.costs.batch :]
+            alive = [each for each in batch if not self._has_ended(each.task)]
+            return [each.task for each in alive], np.stack([each.features for each in alive]) if alive else np.empty(0)
+        tasks: list[Task] = []
+        while self._entering and len(tasks) < self.costs.batch:
+            task = heapq.heappop(self._entering)[2]
+            if not self._has_ended(task, self.costs.seconds(0, 1)):
+                self._begin(task)
+                tasks.append(task)
+        return tasks, np.stack([task.image for task in tasks]) if tasks else np.empty(0)
+
+    def _has_ended(self, task: Task, needed_s: float = 0.0) -> bool:
+        if task.is_gone:
+            self._end(task, Ending.GONE)
+        elif task.exit_index is None and time.perf_counter() + needed_s > task.deadline:
+            if task.may_hurry and task.fall_back():
+                self._end(task, Ending.ANSWERED)
+            else:
+                self._end(task, Ending.LATE)
+        return task.ending is not None
+
+    def _begin(self, task: Task) -> None:
+        """Choose the policy: the first one with which what waits is answered soon enough."""
+        task.began = time.perf_counter()
+        allowed = min(self._load.most_wait_s, _SHARE_OF_SLACK * (task.deadline - task.arrived))
+        fitting = (each for each in task.policies if self.expected_wait_s(each) <= allowed)
+        task.policy = next(fitting, task.policies[-1])
+        if task.policy is not task.policies[0]:
+            task.lowered = Lowered.LOAD
+
+    def _run(self, segment: int, tasks: list[Task], features: Array) -> None:
+        began = time.perf_counter()
+        try:
+            outputs = self._net.run(segment, features)
+        except Exception as error:  # an engine may fail in any way; whoever waits is told, and the thread goes on
+            for task in tasks:
+                self._end(task, Ending.FAILED, error)
+            return
+        now = time.perf_counter()
+        self.costs.observe(segment, len(tasks), now - began)
+        scores = self._scores(segment, tasks, outputs)
+        for row, task in enumerate(tasks):
+            score = None if scores is None else float(scores[row])
+            if segment == 0 and outputs.distances is not None:
+                task.distance = outputs.distances[row]
+            stays = score is None or bool(should_exit(np.float32(score), _policy(task).thresholds[segment]))
+            if not stays and task.exit_index is None and self._must_hurry(task, segment, now):
+                task.lowered, stays = Lowered.DEADLINE, True
+            is_answer = stays and task.exit_index is None
+            task.take(SeenExit(segment, outputs.logits[row], score, is_answer))
+            if outputs.features is not None and (task.exit_index is None or task.every_exit):
+                self._between[segment + 1].append(_Waiting(task, outputs.features[row], now))
+            else:
+                self._end(task, Ending.ANSWERED)
+
+    def _scores(self, segment: int, tasks: Sequence[Task], outputs: ExitOutputs) -> Array | None:
+        """The score of each task by its own policy, [B]; None at the final exit."""
+        if outputs.gates is None:
+            return None
+        scores = np.empty(len(tasks), np.float32)
+        for policy in {id(task.policy): _policy(task) for task in tasks}.values():
+            rows = [row for row, task in enumerate(tasks) if task.policy is policy]
+            earlier = np.array([tasks[row].labels for row in rows], np.intp).reshape(len(rows), segment)
+            logits, gates = outputs.logits[rows], outputs.gates[rows]
+            scores[rows] = score_at(policy.score, policy.fitted, segment, logits, gates, earlier)
+        return scores
+
+    def _must_hurry(self, task: Task, segment: int, now: float) -> bool:
+        """Whether the next exit might come too late; another batch may be in its way."""
+        needed = self.costs.seconds(segment + 1, self.costs.batch) + self.costs.seconds(0, self.costs.batch)
+        return task.may_hurry and now + needed > task.deadline
+
+    def _end(self, task: Task, ending: Ending, error: Exception | None = None) -> None:
+        with self._has_work:
+            self._pending -= 1
+        task.end(ending, error)
+
+
+def _policy(task: Task) -> Policy:
+    if task.policy is None:
+        raise RuntimeError("a task has no policy before it begins")
+    return task.policy
