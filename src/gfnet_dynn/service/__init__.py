@@ -1,0 +1,1 @@
+"""An HTTP service that classifies images and maps scenes; the one room that knows FastAPI."""
