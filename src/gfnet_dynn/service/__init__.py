@@ -1,0 +1,1 @@
+"""A service that classifies images over HTTP, and its page."""
