@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +17,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.staticfiles import StaticFiles
 
 from gfnet_dynn import __version__
 from gfnet_dynn.errors import GFNetDynnError
-from gfnet_dynn.service.answers import Problem
+from gfnet_dynn.service.answers import Problem, problems
 from gfnet_dynn.service.classify_routes import classify_router
 from gfnet_dynn.service.inference_routes import inference_router
-from gfnet_dynn.service.limits import Access, App, Limits, Message, Receive, Scope, Send, local_names
+from gfnet_dynn.service.job_routes import job_router
+from gfnet_dynn.service.job_settings import JobSettings
+from gfnet_dynn.service.jobs import JobStore
+from gfnet_dynn.service.limits import Access, App, BodyLimit, Limits, Message, Receive, Scope, Send, local_names
 from gfnet_dynn.service.metrics import Metrics
 from gfnet_dynn.service.operation_routes import operation_router
 from gfnet_dynn.service.problems import ServiceError, problem_of
@@ -39,6 +43,8 @@ _SECURITY = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+_FORM_BYTES = 2**20  # around a scene that comes in a form
+_SCENES = 4  # as many of the largest, with their maps, as may lie on the disk
 _DESCRIPTION = """Classifies aerial and satellite scenes with early exits. A deadline or a full queue lowers the exit
 before a request is rejected, and every answer says whether its guarantee still holds."""
 
@@ -54,6 +60,7 @@ class Service:
         """
         token = request.secret()
         self.registry = Registry(request)
+        self._are_builtin = not request.bundles
         self._decoders = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2), "decoder")
         metrics = Metrics(self.registry)
         api = FastAPI(
@@ -66,24 +73,51 @@ class Service:
         )
         api.include_router(classify_router(self.registry, self._decoders, request.max_images))
         api.include_router(inference_router(self.registry, self._decoders, request.max_images))
-        api.include_router(operation_router(self.registry, metrics, maps=False))
+        api.include_router(operation_router(self.registry, metrics, maps=request.maps and has_geo()))
+        self._jobs: JobStore | None = None
+        scene_bytes = request.max_scene + _FORM_BYTES
+        if request.maps:
+            self._jobs = JobStore(_job_settings(request), self._bundle_for)
+            api.include_router(job_router(self._jobs), responses=problems(401, 403, 421))
         _add_page(api)
         _add_errors(api)
         _describe(api)
         hosts = local_names(request.allowed_host) if request.is_local else frozenset[str]()
-        largest = {"": request.max_body, "/map": request.max_scene}
-        access = Access(token, hosts, request.concurrency, request.upload_s, largest)
+        body, scene = BodyLimit(request.max_body, request.upload_s), BodyLimit(scene_bytes, request.scene_upload_s)
+        access = Access(token, hosts, request.concurrency, body, scene)
         self.app: App = _Observed(Limits(api, access, _refuse), metrics)
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with self._jobs or nullcontext():
+            yield
         self.close()
+
+    def _bundle_for(self, name: str | None) -> Path | None:
+        """The bundle that maps with a model's name; without one, the built-in model that suits the scene, or ours."""
+        if name is None and not self._are_builtin:
+            name = self.registry.names[0]
+        if name is None:
+            return None
+        with self.registry.use(name) as served:
+            return served.path
 
     def close(self) -> None:
         """Finish what was accepted; may be called again."""
         self.registry.close()
         self._decoders.shutdown()
+
+
+def _job_settings(request: ServeRequest) -> JobSettings:
+    return JobSettings(
+        folder=request.jobs,
+        scene_bytes=request.max_scene,
+        total_bytes=_SCENES * request.max_scene,
+        upload_seconds=request.scene_upload_s,
+        engine=request.engine,
+        precision=request.precision,
+        threads=1,  # beside the classification, which has the others
+    )
 
 
 def has_geo() -> bool:
@@ -116,12 +150,22 @@ def _add_errors(api: FastAPI) -> None:
         title = HTTPStatus(error.status_code).phrase.lower()
         found = answer_of(ServiceError(error.status_code, title, _advice(error, request)), request.url.path)
         found.headers.update(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            found.headers["Allow"] = ", ".join(_methods(api, request.url.path))
         return found
 
     @api.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
         detail = "a fault of the service, which its log describes"
         return answer_of(ServiceError(500, "internal error", detail), request.url.path)
+
+
+def _methods(api: FastAPI, path: str) -> list[str]:
+    """Those that apply to a path, over all routes: the router itself knows those of one."""
+    paths = api.openapi()["paths"].items()
+    return sorted(
+        {method.upper() for known, methods in paths if compile_path(known)[0].match(path) for method in methods}
+    )
 
 
 def _advice(error: HTTPException, request: Request) -> str:

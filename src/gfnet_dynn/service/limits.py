@@ -22,8 +22,17 @@ Refuse = Callable[[ServiceError], App]
 _OPEN = ("/v2/health/live", "/v2/health/ready")
 """Answered to anybody, always: a watchdog has no token."""
 
+SCENE = "/map"
 _PAGE = "/page/"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True)
+class BodyLimit:
+    """Most bytes of a body, and most seconds that it may take to arrive."""
+
+    bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -34,15 +43,15 @@ class Access:
         token: that requests must carry; None: none.
         hosts: names that a request may call the server by; empty: any.
         concurrency: most requests at once.
-        upload_s: most seconds for a request to arrive.
-        largest: most bytes of a body, by the beginning of the path; the empty one is of all others.
+        body: of all requests but scenes.
+        scene: of scenes to map.
     """
 
     token: str | None
     hosts: frozenset[str]
     concurrency: int
-    upload_s: float
-    largest: dict[str, int]
+    body: BodyLimit
+    scene: BodyLimit
 
 
 class Limits:
@@ -86,12 +95,9 @@ class Limits:
         if self._active >= self._access.concurrency:
             detail = f"{self._active} requests are being answered: try again later"
             raise ServiceError(503, "too many requests", detail, retry_after=1)
-        largest = next(
-            (most for start, most in self._access.largest.items() if start and path.startswith(start)),
-            self._access.largest[""],
-        )
-        _require_length(headers, largest)
-        return _bounded(receive, largest, self._access.upload_s)
+        limit = self._access.scene if path == SCENE else self._access.body
+        _require_length(headers, limit.bytes)
+        return _bounded(receive, limit)
 
     def _require_token(self, headers: dict[str, str]) -> None:
         token = self._access.token
@@ -141,9 +147,9 @@ def _too_large(largest: int) -> ServiceError:
     return ServiceError(413, "too large", f"the body may have at most {largest / 2**20:.4g} MiB: send less")
 
 
-def _bounded(receive: Receive, largest: int, upload_s: float) -> Receive:
+def _bounded(receive: Receive, limit: BodyLimit) -> Receive:
     """Receive a body of bounded size in bounded time; once it is here, waiting for the client to go is free."""
-    taken, is_complete, end = 0, False, time.monotonic() + upload_s
+    taken, is_complete, end = 0, False, time.monotonic() + limit.seconds
 
     async def bounded() -> Message:
         nonlocal taken, is_complete
@@ -152,11 +158,11 @@ def _bounded(receive: Receive, largest: int, upload_s: float) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
         except TimeoutError as error:
-            detail = f"the body did not arrive within {upload_s:g} s: send less, or over a faster connection"
+            detail = f"the body did not arrive within {limit.seconds:g} s: send less, or over a faster connection"
             raise ServiceError(408, "too slow", detail) from error
         taken += len(message.get("body", b""))
-        if taken > largest:
-            raise _too_large(largest)
+        if taken > limit.bytes:
+            raise _too_large(limit.bytes)
         is_complete = not message.get("more_body", False)
         return message
 

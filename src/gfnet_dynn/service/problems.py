@@ -26,12 +26,16 @@ class ServiceError(GFNetDynnError):
     Attributes:
         status: of HTTP.
         title: the kind of problem, the same words each time.
+        detail: what is wrong, where, and what to do.
         retry_after: seconds after which the same request may succeed; None: not by waiting.
+        uri: names the kind of problem where a standard does.
     """
 
-    def __init__(self, status: int, title: str, detail: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str, retry_after: int | None = None, *, uri: str = "about:blank"
+    ) -> None:
         super().__init__(detail)
-        self.status, self.title, self.retry_after = status, title, retry_after
+        self.status, self.title, self.detail, self.retry_after, self.uri = status, title, detail, retry_after, uri
 
 
 class QueueFullError(ServiceError):
@@ -74,8 +78,9 @@ TABLE: tuple[tuple[type[GFNetDynnError], int, str], ...] = (
 
 def problem_of(error: GFNetDynnError) -> dict[str, Any]:
     """The problem document of an error."""
+    uri = "about:blank"
     if isinstance(error, ServiceError):
-        status, title = error.status, error.title
+        status, title, uri = error.status, error.title, error.uri
     else:
         status, title = next((status, title) for kind, status, title in TABLE if isinstance(error, kind))
-    return {"type": "about:blank", "title": title, "status": status, "detail": str(error)}
+    return {"type": uri, "title": title, "status": status, "detail": str(error)}

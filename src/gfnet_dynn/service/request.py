@@ -61,6 +61,7 @@ class ServeRequest:
         5.0, "Most seconds that an image may take; a request's own deadline can only be shorter."
     )
     upload_s: float = _time(30.0, "Most seconds that a request may take to arrive.")
+    scene_upload_s: float = _maps(900.0, "Most seconds that a scene may take to arrive.")
     batch: int = _network(8, "Images in a batch, at most; batches form across requests and again after each exit.")
     engine: EngineName = engine_option()
     precision: PrecisionName = precision_option()
@@ -89,7 +90,7 @@ class ServeRequest:
         require(self, ("batch",), lambda value: 1 <= value <= MOST_BATCH, f"be from 1 to {MOST_BATCH}")
         counts = ("queue", "concurrency", "max_images", "threads", "max_body", "max_scene")
         require(self, counts, lambda value: value >= 1, "be at least 1")
-        times = ("most_wait_ms", "time_limit_s", "upload_s")
+        times = ("most_wait_ms", "time_limit_s", "upload_s", "scene_upload_s")
         require(self, times, lambda value: value > 0, "be above 0")
         require(self, ("false_alarms",), lambda value: 1e-6 <= value < 0.5, "be from 0.0001% to below 50%")
         if self.token is not None and self.token_file is not None:
