@@ -118,6 +118,7 @@ _EXTRAS = {
     "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "hub": ("huggingface_hub",),
     "parquet": ("pyarrow",),
+    "camera": ("av",),
 }
 
 

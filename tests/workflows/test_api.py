@@ -27,6 +27,7 @@ NAMES = {
     *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
     *("ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"),
     *("MapRequest", "MapResult", "map_scene"),
+    *("WatchRequest", "WatchResult", "watch"),
     *("CalibrationRequest", "CalibrationResult", "calibrate"),
     *("MonitorRequest", "MonitorResult", "monitor"),
     *("PushRequest", "PushResult", "push", "PullRequest", "PullResult", "pull"),

@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.runtime.request import ClassifyRequest
     from gfnet_dynn.train.recipes import recipe_request
     from gfnet_dynn.train.request import TrainRequest
+    from gfnet_dynn.watch.request import WatchRequest
+    from gfnet_dynn.watch.result import WatchResult
     from gfnet_dynn.workflows.benchmarking import benchmark
     from gfnet_dynn.workflows.builtin_models import ModelsResult, models
     from gfnet_dynn.workflows.calibration import calibrate
@@ -49,6 +51,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.workflows.monitoring import MonitorResult, monitor
     from gfnet_dynn.workflows.sharing import PullResult, PushResult, pull, push
     from gfnet_dynn.workflows.training import TrainResult, train
+    from gfnet_dynn.workflows.watching import watch
 
 __all__ = ["DataListRequest", "DataListResult", "list_datasets"]
 __all__ += ["DataDownloadRequest", "DataDownloadResult", "download_dataset"]
@@ -61,6 +64,7 @@ __all__ += ["ModelsResult", "models"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
 __all__ += ["ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"]
 __all__ += ["MapRequest", "MapResult", "map_scene"]
+__all__ += ["WatchRequest", "WatchResult", "watch"]
 __all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
 __all__ += ["MonitorRequest", "MonitorResult", "monitor"]
 __all__ += ["PullRequest", "PullResult", "PushRequest", "PushResult", "pull", "push"]
@@ -88,6 +92,8 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "runtime.request": ("ClassifyRequest",),
     "train.recipes": ("recipe_request",),
     "train.request": ("TrainRequest",),
+    "watch.request": ("WatchRequest",),
+    "watch.result": ("WatchResult",),
     "workflows.benchmarking": ("benchmark",),
     "workflows.builtin_models": ("ModelsResult", "models"),
     "workflows.calibration": ("calibrate",),
@@ -101,6 +107,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "workflows.monitoring": ("MonitorResult", "monitor"),
     "workflows.sharing": ("PullResult", "PushResult", "pull", "push"),
     "workflows.training": ("TrainResult", "train"),
+    "workflows.watching": ("watch",),
 }
 
 
