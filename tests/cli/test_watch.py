@@ -81,8 +81,7 @@ def start() -> Iterator[Start]:
     def begin(*arguments: str) -> subprocess.Popen[str]:
         before = Path("log.jsonl.seen").stat().st_mtime_ns if Path("log.jsonl.seen").exists() else 0
         command = [sys.executable, "-m", "gfnet_dynn", "watch", "tiny.gfd", "in", "-o", "log.jsonl", *FAST, *QUICK]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen([*command, *arguments], text=True, **pipes)  # type: ignore[call-overload]
+        process = subprocess.Popen([*command, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         started.append(process)
         wait_until(
             lambda: (

@@ -70,7 +70,8 @@ def test_each_look_gives_one_frame_and_the_device_is_closed(notes: list[str]) ->
         [frame] = source.look()
         assert str(frame.source) == "/dev/video0"
         assert isinstance(frame.picture, np.ndarray)
-        assert (frame.picture.shape, frame.picture.dtype) == ((4, 6, 3), np.uint8)
+        assert frame.picture.shape == (4, 6, 3)
+        assert frame.picture.dtype == np.uint8
         assert source.is_current(frame)
     source.close()
     assert device.is_closed
