@@ -74,6 +74,7 @@ class FolderSource:
                 ready.append(Frame(path, path, stamp))
         self._report(problems)
         self._forget(present, complete=not problems and not self.has_more)
+        self.has_more = self.has_more and bool(ready)  # where none is complete yet, looking at once finds no more
         return sorted(ready, key=_age)
 
     def is_current(self, frame: Frame) -> bool:
