@@ -14,13 +14,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 # The rooms in the order of the law: a module imports from its own room and from those above it in this list.
 ROOMS = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
-    *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "bulk", "geo", "data"),
+    *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "bulk", "geo", "watch", "data"),
     *("benchmark", "evaluation", "calibration", "service", "export", "train", "workflows", "cli", "__main__"),
 )
 RANKS = {room: rank for rank, room in enumerate(ROOMS)}
 TORCH_FREE = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
-    *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "bulk", "geo", "calibration", "service"),
+    *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "bulk", "geo", "watch", "calibration"),
+    "service",
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 
@@ -73,10 +74,22 @@ def test_nothing_imports_torchvision_or_timm() -> None:
         assert not {name.split(".")[0] for name in imported(path)} & {"torchvision", "timm", "torchgeo"}
 
 
+def test_only_the_service_imports_the_web_packages() -> None:
+    for path in modules():
+        if part_of(path) != "service":
+            known = {"fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client"}
+            assert not {name.split(".")[0] for name in imported(path)} & known, path
+
+
 def test_only_geo_imports_the_geospatial_packages() -> None:
     for path in modules():
         if part_of(path) != "geo":
             assert not {name.split(".")[0] for name in imported(path)} & {"rasterio", "pyogrio", "affine"}, path
+
+
+def test_pyav_is_known_in_one_place() -> None:
+    knowing = [path for path in modules() if any(name.split(".")[0] == "av" for name in imported(path))]
+    assert knowing == [PACKAGE / "watch" / "camera.py"]
 
 
 def test_parquet_is_known_in_one_place() -> None:

@@ -119,6 +119,7 @@ _EXTRAS = {
     "train,export": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "hub": ("huggingface_hub",),
     "parquet": ("pyarrow",),
+    "camera": ("av",),
 }
 
 

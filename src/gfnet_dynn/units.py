@@ -1,12 +1,15 @@
-"""Percentages that cannot be mistaken: `95%` and `0.95` are the same, `95` is refused."""
+"""Percentages that cannot be mistaken: `95%` and `0.95` are the same, `95` is refused. And sizes such as `256M`."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.options import option
+
+_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def parse_share(text: str) -> float:
@@ -39,3 +42,11 @@ def percent(share: float, digits: int | None = None) -> str:
 def points(difference: float, digits: int = 1) -> str:
     """A difference of two shares in percentage points: `-0.004` → `-0.4 pp`."""
     return f"{100 * difference:+.{digits}f} pp"
+
+
+def parse_bytes(text: str) -> int:
+    """`256M` → 268435456; raises OptionError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B?", text.strip(), re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise OptionError(f"a size is a number of bytes such as 256M or 2G, not {text!r}")
+    return int(float(found[1]) * _BYTES[found[2].upper()])

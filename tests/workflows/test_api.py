@@ -28,6 +28,7 @@ NAMES = {
     *("ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"),
     *("MapRequest", "MapResult", "map_scene"),
     *("ServeRequest", "serve"),
+    *("WatchRequest", "WatchResult", "watch"),
     *("CalibrationRequest", "CalibrationResult", "calibrate"),
     *("MonitorRequest", "MonitorResult", "monitor"),
     *("PushRequest", "PushResult", "push", "PullRequest", "PullResult", "pull"),

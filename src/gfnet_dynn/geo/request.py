@@ -20,12 +20,11 @@ from gfnet_dynn.runtime.request import (
     threads_option,
     threshold_option,
 )
-from gfnet_dynn.units import parse_share
+from gfnet_dynn.units import parse_bytes, parse_share
 
 _scene, _grid = partial(option, panel="Scene"), partial(option, panel="Chips and cells")
 _output = partial(option, panel="Output")
 
-_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 _TIFF = (".tif", ".tiff")
 
@@ -69,14 +68,6 @@ def parse_bands(text: str) -> tuple[str, ...]:
             f"--bands takes three numbers or descriptions for red, green and blue, such as 4,3,2, not {text!r}"
         )
     return bands
-
-
-def parse_bytes(text: str) -> int:
-    """`256M` → 268435456; raises OptionError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B?", text.strip(), re.IGNORECASE)
-    if not found or not float(found[1]):
-        raise OptionError(f"--max-memory takes a size such as 256M or 2G, not {text!r}")
-    return int(float(found[1]) * _BYTES[found[2].upper()])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from gfnet_dynn.bundle.builtin import HELP
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.geo.request import parse_bytes
 from gfnet_dynn.images.options import DecodeOptions
 from gfnet_dynn.options import lenient, option, require
 from gfnet_dynn.runtime.engine import default_threads
@@ -20,7 +19,7 @@ from gfnet_dynn.runtime.request import (
     policy_option,
     precision_option,
 )
-from gfnet_dynn.units import parse_share
+from gfnet_dynn.units import parse_bytes, parse_share
 
 _network, _limits = partial(option, panel="Network"), partial(option, panel="Limits")
 _time, _access = partial(option, panel="Time"), partial(option, panel="Access")

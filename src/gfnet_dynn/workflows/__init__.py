@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.service.request import ServeRequest
     from gfnet_dynn.train.recipes import recipe_request
     from gfnet_dynn.train.request import TrainRequest
+    from gfnet_dynn.watch.request import WatchRequest
+    from gfnet_dynn.watch.result import WatchResult
     from gfnet_dynn.workflows.benchmarking import benchmark
     from gfnet_dynn.workflows.builtin_models import ModelsResult, models
     from gfnet_dynn.workflows.calibration import calibrate
@@ -51,6 +53,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.workflows.serving import serve
     from gfnet_dynn.workflows.sharing import PullResult, PushResult, pull, push
     from gfnet_dynn.workflows.training import TrainResult, train
+    from gfnet_dynn.workflows.watching import watch
 
 __all__ = ["DataListRequest", "DataListResult", "list_datasets"]
 __all__ += ["DataDownloadRequest", "DataDownloadResult", "download_dataset"]
@@ -64,6 +67,7 @@ __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter
 __all__ += ["ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"]
 __all__ += ["MapRequest", "MapResult", "map_scene"]
 __all__ += ["ServeRequest", "serve"]
+__all__ += ["WatchRequest", "WatchResult", "watch"]
 __all__ += ["CalibrationRequest", "CalibrationResult", "calibrate"]
 __all__ += ["MonitorRequest", "MonitorResult", "monitor"]
 __all__ += ["PullRequest", "PullResult", "PushRequest", "PushResult", "pull", "push"]
@@ -92,6 +96,8 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "service.request": ("ServeRequest",),
     "train.recipes": ("recipe_request",),
     "train.request": ("TrainRequest",),
+    "watch.request": ("WatchRequest",),
+    "watch.result": ("WatchResult",),
     "workflows.benchmarking": ("benchmark",),
     "workflows.builtin_models": ("ModelsResult", "models"),
     "workflows.calibration": ("calibrate",),
@@ -106,6 +112,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "workflows.serving": ("serve",),
     "workflows.sharing": ("PullResult", "PushResult", "pull", "push"),
     "workflows.training": ("TrainResult", "train"),
+    "workflows.watching": ("watch",),
 }
 
 
