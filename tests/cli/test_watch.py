@@ -346,7 +346,8 @@ def test_monitor_reads_the_log(tmp_path: Path, watch_here: Run, run: Run) -> Non
     bundles.write_tiny(Path("tiny.gfd"), policies=(replace(gates, references={"fp32": reference}), bundles.POLICIES[2]))
     for number, pixels in enumerate(bundles.images(60, seed=2)):
         Image.fromarray(pixels).save(f"in/{number:02}.png")
-    assert watch_here("in", "-o", "log.jsonl", "--existing", "classify", "--frames", "60").status == 0
+    Path("in/broken.png").write_bytes(b"x")
+    assert watch_here("in", "-o", "log.jsonl", "--existing", "classify", "--frames", "61").status == 0
     outcome = run("gfnet-dynn", "monitor", "tiny.gfd", "log.jsonl")
     assert (outcome.status, outcome.err) == (0, "")
     assert "n = 60 new and 200 calibration images" in outcome.out

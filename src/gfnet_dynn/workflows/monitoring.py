@@ -197,6 +197,8 @@ def _read_logs(logs: Sequence[Path], manifest: Manifest, policy: Policy) -> list
     entries: list[_Entry] = []
     for where, line in (each for log in logs for each in _lines(log)):
         entry = _parse(line, where, manifest)
+        if entry is None:
+            continue
         if entry.policy != policy.name:
             raise CalibrationError(
                 f"{where} was made by the policy {entry.policy[:_SHOWN]!r} and not by {policy.name!r}: give "
@@ -225,9 +227,13 @@ def _lines(log: Path) -> Iterator[tuple[str, str]]:
     return ((f"line {number} of {log}", line) for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _parse(line: str, where: str, manifest: Manifest) -> _Entry:
+def _parse(line: str, where: str, manifest: Manifest) -> _Entry | None:
+    """None where the line is that of an image that could not be read."""
     try:
-        entry = msgspec.convert(json.loads(line), _Entry)
+        value = json.loads(line)
+        if isinstance(value, dict) and "error" in value and "label" not in value:
+            return None
+        entry = msgspec.convert(value, _Entry)
         exits = [each.name for each in manifest.exits]
         known = ((entry.exit, exits), (entry.label, manifest.classes), (entry.precision, manifest.precisions))
         for found, names in known:
