@@ -32,7 +32,7 @@ export class Results {
     this.refresh();
     byId("results").scrollIntoView({ block: "nearest" });
     for (const item of items) {
-      if (await isGeoTiff(item.file)) offer(item.card, () => this.ask(item), () => this.map(item));
+      if (this.chosen.maps && (await isGeoTiff(item.file))) offer(item.card, () => this.ask(item), () => this.map(item));
       else this.ask(item);
     }
   }
@@ -95,7 +95,7 @@ export class Results {
   }
 
   async map(item) {
-    const query = new URLSearchParams({ model: this.chosen.model.name, policy: this.chosen.policy.name });
+    const query = new URLSearchParams({ model: this.chosen.model.name, policy: this.chosen.policy.name, name: item.file.name });
     const { signal } = item.stop;
     await mapScene(item.card, item.file, query, signal).catch((error) => this.failed(item, error, signal, () => this.map(item)));
   }
