@@ -10,7 +10,7 @@ import { counted, percent, sure } from "./words.js";
 
 const AT_ONCE = 4; // requests: the service forms batches of them
 
-/** The list of results. `chosen`: model, policy and threshold, as `makeSettings` returns them. */
+/** The list of results, by the choice that `makeSettings` returns. */
 export class Results {
   constructor(chosen) {
     this.chosen = chosen;
@@ -120,7 +120,6 @@ export class Results {
     }
     const answers = this.items.flatMap((item) => (item.prediction ? [item.answer] : []));
     byId("trade").hidden = !answers.length;
-    byId("empty").hidden = byId("clear").hidden = false;
     byId("empty").hidden = this.items.length > 0;
     byId("clear").hidden = this.items.length === 0;
     setText(byId("sum"), sumInWords(answers));
@@ -141,8 +140,7 @@ async function requestAnswer(item, model, policy, signal) {
     throw new Problem(422, { detail: "The file cannot be read: it is a folder, or it was changed." });
   });
   const query = new URLSearchParams({ model: model.name, policy: policy.name, every_exit: "true", top: "5" });
-  const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
-  const send = { method: "POST", body: file, headers: { "Content-Type": type }, signal };
+  const send = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal };
   const wait = (error, seconds) => card.waiting(`${error.message} Next try in ${Math.round(seconds)} s`);
   return persist(async () => {
     card.waiting("Classifying");

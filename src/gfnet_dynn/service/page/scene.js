@@ -28,7 +28,7 @@ export async function mapScene(card, file, query, signal) {
 }
 
 async function followed(card, first, address, wait, signal) {
-  const progress = make("progress", { max: "100", "aria-label": `Mapping ${card.element.querySelector("h3").textContent}` });
+  const progress = make("progress", { max: "100", "aria-label": "Progress of the map" });
   const said = make("p.quiet");
   const cancel = make("button", { type: "button", click: () => stop() }, "Cancel");
   const stop = async () => {

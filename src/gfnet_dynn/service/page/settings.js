@@ -52,12 +52,12 @@ function describeModel(model) {
 
 function policyOption(policy, start, pick) {
   const never = policy.thresholds.every((each) => each === null);
-  const cost = policy.macs_share == null ? "" : `about ${percent(policy.macs_share)} of the computation`;
+  const cost = never || policy.macs_share == null ? "" : `about ${percent(policy.macs_share)} of the computation`;
   const words = policy.statement || (never ? "Never: each image passes the full network" : "No guarantee");
   const radio = make("input", { type: "radio", name: "policy", value: policy.name, checked: policy.name === start, change: () => pick(policy.name) });
   return make(
     "label.option", {}, radio,
-    make("span", {}, make("strong", {}, policy.name), make("span", {}, capital(words)), cost ? make("span.quiet", {}, cost) : null),
+    make("span", {}, make("strong", {}, policy.name), make("span", {}, capital(words)), cost && make("span.quiet", {}, cost)),
   );
 }
 
