@@ -31,7 +31,7 @@ const seen = () =>
 function show(status, model) {
   const figures = status.models[model.name];
   if (!figures) return;
-  const promises = Object.entries(figures.promise ?? {}).filter(([, each]) => each.status !== "none");
+  const promises = Object.entries(figures.promise ?? {}).filter(([, each]) => each.status !== "none" && each.images);
   const bar = figures.answered ? shares(figures) : [make("p.quiet", {}, "Nothing answered yet.")];
   byId("live").replaceChildren(...bar, facts(figures), ...promises.map(evidence));
 }
