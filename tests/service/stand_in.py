@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/" or path.startswith("/page/"):
             self._send_file("index.html" if path == "/" else path.removeprefix("/page/"))
         elif path == "/models":
-            self._send(HTTPStatus.OK, {"models": [described(name) for name in MODELS]})
+            self._send(HTTPStatus.OK, {"models": [described(name) for name in MODELS], "maps": True})
         elif path == "/status":
             self._send(HTTPStatus.OK, STATUS)
         else:
@@ -102,7 +102,7 @@ def described(name: str) -> dict[str, Any]:
         "default_policy": manifest.policies[0].name,
         "precision": "fp32",
         "input_size": manifest.input.size,
-        "gsd_m": 0.3 if name == "aerial" else 10,
+        "gsd_m": [0.15, 1.0] if name == "aerial" else [10.0, 10.0],
         "policies": [_described_policy(policy) for policy in manifest.policies],
         "exits": [{"name": each.name, "macs": each.macs, "ms": round(each.macs / 2.5e7, 2)} for each in manifest.exits],
     }

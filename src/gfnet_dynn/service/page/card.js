@@ -9,7 +9,7 @@ let numbers = 0;
 /** Frame of a card: name, thumbnail, a line that says what is going on, and room for what is found. */
 export function makeCard(file, onRemove) {
   const id = `item-${(numbers += 1)}`;
-  const status = make("p.note.quiet", { hidden: true });
+  const status = make("p.note", { hidden: true });
   const retry = make("button.small", { type: "button", hidden: true }, "Try again");
   const body = make("div.body");
   const remove = make("button.plain.remove", { type: "button", click: onRemove, "aria-label": `Remove ${file.name}` }, "×");
@@ -31,7 +31,7 @@ export function makeCard(file, onRemove) {
     /** Something is going on; what was shown before stays, dimmed. */
     waiting(text) {
       element.setAttribute("aria-busy", "true");
-      status.className = "note quiet busy";
+      status.className = "note quiet";
       setText(status, text);
       retry.hidden = true;
     },
@@ -67,7 +67,7 @@ const ROWS = 5;
 export function makeAnswer() {
   const part = (kind) => make(kind, { hidden: true });
   const parts = {
-    label: part("p.label"), confidence: part("p.confidence"), set: part("p"), exit: part("p.exit-text"),
+    label: part("p.label"), confidence: part("p.quiet"), set: part("p"), exit: part("p.exit-text"),
     saved: part("p.quiet"), differs: part("p.note.doubt"), lowered: part("p.note.doubt"), promise: part("p.promise"),
     times: part("p.quiet.times"),
   };
@@ -113,7 +113,7 @@ function inWords(answer, prediction, model) {
   return {
     label: answer.unknown ? "Unknown" : answer.label,
     confidence: answer.unknown
-      ? `Unlike the training images. Nearest class: ${answer.label}, ${sure(answer.confidence)}`
+      ? `Unlike the training images; nearest class: ${answer.label}, ${sure(answer.confidence)}`
       : `${sure(answer.confidence)} confident`,
     set: setInWords(answer.set, policy?.coverage),
     exit: exitInWords(answer, model),
@@ -162,5 +162,5 @@ function timesInWords(times) {
   if (!times) return "";
   const parts = [["decoding", times.decode], ["queue", times.queue], ["network", times.network]];
   const told = parts.filter(([, value]) => value != null).map(([name, value]) => `${name} ${milliseconds(value)}`);
-  return `${milliseconds(times.total)} in all, every exit computed: ${told.join(", ")}`;
+  return `${milliseconds(times.total)} in all, with every exit: ${told.join(", ")}`;
 }

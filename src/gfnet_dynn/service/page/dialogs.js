@@ -34,7 +34,7 @@ export function offerCamera(onPicture) {
     byId("camera-error").hidden = true;
     dialog.showModal();
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
+      const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
       if (dialog.open) video.srcObject = stream;
       else stop(stream);
     } catch {

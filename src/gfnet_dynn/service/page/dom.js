@@ -1,11 +1,6 @@
 /** Making and changing elements. Text from the server only ever becomes text nodes. */
 
-/**
- * Make an element.
- * @param {string} tag its name, with classes: "p.quiet"
- * @param {object} properties attributes; functions become listeners of the event of that name; false and null: absent
- * @param {...(Node|string|null)} children null ones are left out
- */
+/** An element of a tag with classes, "p.quiet". Of its properties, functions are listeners, others attributes. */
 export function make(tag, properties = {}, ...children) {
   const [name, ...classes] = tag.split(".");
   const element = document.createElement(name);
@@ -20,7 +15,7 @@ export function make(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Change text only where it differs, so that nothing is announced or laid out again without need. */
+/** Only where it differs, so that nothing is announced or laid out again without need; empty: hidden. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
   element.hidden = text === "";

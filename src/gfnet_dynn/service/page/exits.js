@@ -9,12 +9,7 @@ export function exitTaken(exits, threshold) {
   return index < 0 ? exits.length - 1 : index;
 }
 
-/**
- * The answer for an image as the page shows it.
- * @param {object} prediction as the service gave it
- * @param {object} model its entry in /models
- * @param {number|null} threshold of the slider; null: as the policy decided
- */
+/** The answer for an image as the page shows it, by the slider's threshold, or as the policy decided where that is null. */
 export function answerAt(prediction, model, threshold) {
   const own = threshold !== null && Boolean(prediction.exits?.length);
   const taken = own ? prediction.exits[exitTaken(prediction.exits, threshold)] : prediction;

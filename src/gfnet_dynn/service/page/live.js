@@ -2,7 +2,7 @@
 
 import { byId, make, setText, setWidth } from "./dom.js";
 import { ConnectionLost, getJson, pause } from "./service.js";
-import { counted, duration, milliseconds, percent } from "./words.js";
+import { counted, milliseconds, percent } from "./words.js";
 
 const EVERY_MS = 2000;
 
@@ -30,12 +30,10 @@ const seen = () =>
 
 function show(status, model) {
   const figures = status.models[model.name];
-  if (!figures) return byId("live").replaceChildren(make("p.quiet", {}, `No figures of ${model.name} yet.`));
-  const answered = figures.answered > 0;
-  const parts = answered
-    ? [...shares(figures), facts(figures, status), ...Object.entries(figures.promise ?? {}).filter(([, each]) => each.status !== "none").map(evidence)]
-    : [make("p.quiet", {}, "Nothing answered yet."), facts(figures, status)];
-  return byId("live").replaceChildren(...parts);
+  if (!figures) return;
+  const promises = Object.entries(figures.promise ?? {}).filter(([, each]) => each.status !== "none" && each.images);
+  const bar = figures.answered ? shares(figures) : [make("p.quiet", {}, "Nothing answered yet.")];
+  byId("live").replaceChildren(...bar, facts(figures), ...promises.map(evidence));
 }
 
 /** A stacked bar from the first exit to the last one, numbered, and the same in text. */
@@ -56,7 +54,7 @@ function shares(figures) {
   ];
 }
 
-function facts(figures, status) {
+function facts(figures) {
   const latency = figures.latency_ms ?? {};
   const rows = [
     ["Median latency", latency.median == null ? "–" : milliseconds(latency.median)],
@@ -67,7 +65,6 @@ function facts(figures, status) {
     ["Rejected", figures.rejected.toLocaleString("en")],
     ["Late", figures.late.toLocaleString("en")],
     ["Policy allowed now", figures.level],
-    ["Running for", duration(status.uptime_s)],
   ];
   return make("dl.facts", {}, ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }

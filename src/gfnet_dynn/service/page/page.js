@@ -34,9 +34,9 @@ async function firstModels() {
   const say = (text) => (byId("connection").textContent = text);
   for (;;) {
     try {
-      const { models } = await persist(() => getJson("models"), (error) => say(`${error.message} Trying again.`));
+      const found = await persist(() => getJson("models"), (error) => say(`${error.message} Trying again.`));
       say("");
-      return models;
+      return found;
     } catch (error) {
       await new Promise((resolve) => {
         const retry = make("button.small", { type: "button", click: resolve }, "Try again");

@@ -10,7 +10,7 @@ import { counted, percent, sure } from "./words.js";
 
 const AT_ONCE = 4; // requests: the service forms batches of them
 
-/** The list of results. `chosen`: model, policy and threshold, as `makeSettings` returns them. */
+/** The list of results, by the choice that `makeSettings` returns. */
 export class Results {
   constructor(chosen) {
     this.chosen = chosen;
@@ -32,7 +32,7 @@ export class Results {
     this.refresh();
     byId("results").scrollIntoView({ block: "nearest" });
     for (const item of items) {
-      if (await isGeoTiff(item.file)) offer(item.card, () => this.ask(item), () => this.map(item));
+      if (this.chosen.maps && (await isGeoTiff(item.file))) offer(item.card, () => this.ask(item), () => this.map(item));
       else this.ask(item);
     }
   }
@@ -95,7 +95,7 @@ export class Results {
   }
 
   async map(item) {
-    const query = new URLSearchParams({ model: this.chosen.model.name, policy: this.chosen.policy.name });
+    const query = new URLSearchParams({ model: this.chosen.model.name, policy: this.chosen.policy.name, name: item.file.name });
     const { signal } = item.stop;
     await mapScene(item.card, item.file, query, signal).catch((error) => this.failed(item, error, signal, () => this.map(item)));
   }
@@ -120,7 +120,6 @@ export class Results {
     }
     const answers = this.items.flatMap((item) => (item.prediction ? [item.answer] : []));
     byId("trade").hidden = !answers.length;
-    byId("empty").hidden = byId("clear").hidden = false;
     byId("empty").hidden = this.items.length > 0;
     byId("clear").hidden = this.items.length === 0;
     setText(byId("sum"), sumInWords(answers));
@@ -141,8 +140,7 @@ async function requestAnswer(item, model, policy, signal) {
     throw new Problem(422, { detail: "The file cannot be read: it is a folder, or it was changed." });
   });
   const query = new URLSearchParams({ model: model.name, policy: policy.name, every_exit: "true", top: "5" });
-  const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
-  const send = { method: "POST", body: file, headers: { "Content-Type": type }, signal };
+  const send = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal };
   const wait = (error, seconds) => card.waiting(`${error.message} Next try in ${Math.round(seconds)} s`);
   return persist(async () => {
     card.waiting("Classifying");

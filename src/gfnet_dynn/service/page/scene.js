@@ -28,7 +28,7 @@ export async function mapScene(card, file, query, signal) {
 }
 
 async function followed(card, first, address, wait, signal) {
-  const progress = make("progress", { max: "100", "aria-label": `Mapping ${card.element.querySelector("h3").textContent}` });
+  const progress = make("progress", { max: "100", "aria-label": "Progress of the map" });
   const said = make("p.quiet");
   const cancel = make("button", { type: "button", click: () => stop() }, "Cancel");
   const stop = async () => {
@@ -60,7 +60,7 @@ async function showMap(card, name, results, signal) {
   }
   const areas = [...(results.summary?.areas ?? [])].filter((each) => each.km2 > 0).sort((a, b) => b.km2 - a.km2);
   if (areas.length) parts.push(areaTable(areas));
-  parts.push(fileLinks(results));
+  parts.push(fileLinks(results), ...(results.summary?.notes ?? []).map((each) => make("p.quiet", {}, each)));
   card.body.replaceChildren(make("div.main.whole", {}, ...parts));
   card.settled();
   announce(`The map of ${name} is finished`);
@@ -69,15 +69,13 @@ async function showMap(card, name, results, signal) {
 function areaTable(areas) {
   const head = ["class", "km²", "share"].map((each) => make("th", { scope: "col" }, each));
   const rows = areas.map((each) => {
-    const swatch = make("span.swatch", { "aria-hidden": "true", hidden: !each.colour });
-    if (each.colour) swatch.style.backgroundColor = each.colour;
     const km2 = each.km2.toLocaleString("en", { maximumSignificantDigits: 4 });
-    return make("tr", {}, make("th", { scope: "row" }, swatch, each.name), make("td", {}, km2), make("td", {}, percent(each.share)));
+    return make("tr", {}, make("th", { scope: "row" }, each.name), make("td", {}, km2), make("td", {}, percent(each.share)));
   });
   return make("table", {}, make("caption", {}, "Area of each class"), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
 }
 
-const FILES = { class: "classes", confidence: "confidence", exit: "exits", png: "picture" };
+const FILES = { class: "classes", confidence: "confidence", exit: "exits", png: "picture", classes: "names for GDAL", style: "style for QGIS" };
 
 function fileLinks(results) {
   const links = Object.entries(FILES).filter(([key]) => isOwn(results[key]?.href)).map(([key, text]) => {

@@ -4,7 +4,7 @@
 export class Problem extends Error {
   constructor(status, body, retryAfter = null) {
     super(body.detail || body.title || `The service answered with status ${status}.`);
-    Object.assign(this, { status, title: body.title || `Status ${status}`, retryAfter });
+    Object.assign(this, { status, retryAfter });
   }
 }
 
@@ -25,7 +25,7 @@ export const hasToken = () => token !== "";
 /** The response to a request that succeeded. `ask: false`: a 401 does not ask the person for a token. */
 export async function call(path, { ask = true, headers = {}, ...options } = {}) {
   const url = new URL(path, document.baseURI);
-  if (url.origin !== location.origin) throw new Problem(0, { detail: "The service named an address that is not its own." });
+  if (url.origin !== location.origin) throw new Problem(0, { detail: "The service named an address of another site." });
   for (;;) {
     const sent = token;
     const given = sent ? { ...headers, Authorization: `Bearer ${sent}` } : headers;
@@ -63,11 +63,7 @@ async function problemOf(response) {
 
 const MOST_TRIES_WHEN_BUSY = 20;
 
-/**
- * Try until the work succeeds: a lost connection is retried for as long as it lasts, a busy device some times.
- * @param {() => Promise} work
- * @param {(error: Error, seconds: number) => void} onWait before each wait
- */
+/** Try until the work succeeds: a lost connection for as long as it lasts, a busy device some times; onWait is told of each wait. */
 export async function persist(work, onWait, signal) {
   for (let tries = 0; ; tries += 1) {
     try {

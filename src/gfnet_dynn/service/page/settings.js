@@ -7,13 +7,12 @@ import { capital, counted, percent } from "./words.js";
 const FULL = 101; // of the slider: beyond 100%, where no image stops early
 
 /**
- * Fill the panel from /models.
- * @param {object[]} models
- * @param {{onChoice: () => void, onThreshold: () => void}} heard another model or policy; another threshold
- * @returns {{model: object, policy: object, threshold: number|null}} the choice, always as it is now
+ * Fill the panel from the answer of /models.
+ * `onChoice` hears of another model or policy, `onThreshold` of another threshold.
+ * @returns {{model: object, policy: object, threshold: number|null, maps: boolean}} the choice, always as it is now
  */
-export function makeSettings(models, { onChoice, onThreshold }) {
-  const chosen = { models, model: models[0], policy: null, threshold: null };
+export function makeSettings({ models, maps }, { onChoice, onThreshold }) {
+  const chosen = { maps, model: models[0], policy: null, threshold: null };
   const slider = byId("threshold");
   const toPolicy = () => {
     chosen.threshold = null;
@@ -25,7 +24,7 @@ export function makeSettings(models, { onChoice, onThreshold }) {
     toPolicy();
   };
   const chooseModel = (name) => {
-    chosen.model = chosen.models.find((each) => each.name === name) ?? chosen.models[0];
+    chosen.model = models.find((each) => each.name === name) ?? models[0];
     describeModel(chosen.model);
     const start = chosen.model.default_policy;
     byId("policies").replaceChildren(...chosen.model.policies.map((policy) => policyOption(policy, start, pick)));
@@ -46,19 +45,19 @@ export function makeSettings(models, { onChoice, onThreshold }) {
 
 function describeModel(model) {
   const facts = [counted(model.classes.length, "class", "classes"), `${model.input_size} px`, model.precision];
-  if (model.gsd_m != null) facts.push(`made for about ${model.gsd_m} m per pixel`);
+  if (model.gsd_m) facts.push(`for ${[...new Set(model.gsd_m)].join(" to ")} m per pixel`);
   setText(byId("model-facts"), `${model.model}: ${facts.join(", ")}`);
   byId("model").value = model.name;
 }
 
 function policyOption(policy, start, pick) {
   const never = policy.thresholds.every((each) => each === null);
-  const cost = policy.macs_share == null ? "" : `about ${percent(policy.macs_share)} of the computation`;
+  const cost = never || policy.macs_share == null ? "" : `about ${percent(policy.macs_share)} of the computation`;
   const words = policy.statement || (never ? "Never: each image passes the full network" : "No guarantee");
   const radio = make("input", { type: "radio", name: "policy", value: policy.name, checked: policy.name === start, change: () => pick(policy.name) });
   return make(
     "label.option", {}, radio,
-    make("span", {}, make("strong", {}, policy.name), make("span", {}, capital(words)), cost ? make("span.quiet", {}, cost) : null),
+    make("span", {}, make("strong", {}, policy.name), make("span", {}, capital(words)), cost && make("span.quiet", {}, cost)),
   );
 }
 

@@ -40,5 +40,5 @@ export function describeExits(model) {
       exit.ms == null ? null : make("span.quiet", {}, ` ${exit.ms.toFixed(1)} ms`),
     ),
   );
-  return [track.element, make("ul.exit-list", { "aria-label": "Exits: share of the computation, and time on this device" }, ...rows)];
+  return [track.element, make("ul.exit-list", { "aria-label": "Computation and time of each exit" }, ...rows)];
 }
