@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.service.stand_in import serve
+from tests.service.running import running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -59,8 +59,8 @@ class Opened:
 @pytest.fixture(scope="module")
 def page_server() -> Iterator[str]:
     """Address of a server of the page: the one place that names it."""
-    with serve() as address:
-        yield address
+    with running(maps=True) as service:
+        yield service.address
 
 
 @pytest.fixture(scope="module")

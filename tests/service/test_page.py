@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.service import browser
+pytest.importorskip("fastapi", reason="needs the extra serve")
+from tests.service import browser  # of the same extra
 from tests.service.browser import DESKTOP, PHONE, Opened
 
 # Fixtures, which pytest finds as members of this module.
@@ -344,8 +345,9 @@ def test_nothing_comes_from_elsewhere(open_page: Open, images: list[Path]) -> No
     assert tab.errors == []  # neither of a script, nor of the content security policy
 
 
-def test_the_status_rests_while_the_tab_is_hidden(open_page: Open) -> None:
+def test_the_status_rests_while_the_tab_is_hidden(open_page: Open, images: list[Path]) -> None:
     tab = opened(open_page)
+    tab.drop(images[0])
     tab.page.locator(".stack").wait_for()
     assert "Median latency" in tab.page.inner_text("#live")
     tab.page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")

@@ -95,7 +95,8 @@ class PolicyInfo(Model):
     name: str
     score: str
     thresholds: list[float | None]
-    statement: str
+    statement: str = Field(description="What the policy promises; empty: nothing.")
+    coverage: float | None = Field(description="Of its sets of classes, 0 to 1.")
     macs_share: float | None
     may_be_lowered_to: list[str]
 

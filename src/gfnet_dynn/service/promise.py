@@ -53,7 +53,7 @@ class PromiseWatch:
             return self._status(policy, test)
 
     def _status(self, policy: Policy, test: LiveShiftTest) -> Promise:
-        if not policy.guarantee or self._precision not in policy.covered:
+        if not policy.guarantee.get("statement") or self._precision not in policy.covered:
             return "none"
         return "in doubt" if test.shift_detected else "holds"
 

@@ -206,6 +206,7 @@ class ServedModel:
             "score": policy.score,
             "thresholds": [None if each > 1 else each for each in policy.thresholds],
             "statement": str(policy.guarantee.get("statement", "")),
+            "coverage": policy.prediction_sets.coverage if policy.prediction_sets else None,
             "macs_share": 1.0 if policy.name == FULL else share,
             "may_be_lowered_to": [each.name for each in self._cheaper_than(policy)],
         }
