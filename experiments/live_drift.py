@@ -12,7 +12,8 @@ Blur: half of the images, drawn at random for each stream, are the reference; ha
 all of the others blurred (Gaussian, by the radius in pixels of the original), in a new order four times. Radius 0 is
 the control, in which the frames only repeat. Long streams are simulated as in (b). There two simple jumpers (Vovk et
 al., arXiv 2102.10439), one on each rank at half the level, are the baseline. All at the level of 1%. A median over all
-streams, those without an alarm last, is null where most have none. Prints JSON.
+streams, those without an alarm last, is null where most have none. Sharp and blurred images alike are decoded at full
+size and then resized: where a JPEG is decoded at a smaller size, as from a file, exits differ a little. Prints JSON.
 """
 
 from __future__ import annotations

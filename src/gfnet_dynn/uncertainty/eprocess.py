@@ -7,12 +7,12 @@ Ranks. A pool starts with the calibration images and grows with each live image.
 rank in the pool, itself included, ties broken at random: `later` by its exit among all exits, and `less_confident` by
 its confidence among the images that took the same exit. If calibration and live images are exchangeable, all these
 numbers are independent and uniform over 0 to 1: ranks of the exits are, and given all exits so are the ranks within
-each. A reference that does not grow would not give that, at any size. Any change of exits and confidences together
-changes one of the two.
+each. Ranks in a reference that does not grow are not, whatever its size.
 
-Bets. Evidence is a capital that starts at 1 and is bet on the ranks: later or earlier exits, lower or higher
-confidence, more or less spread, and each pair of those. Under uniform ranks no bet gains on average. As both ranks are
-uniform together, one martingale holds the bets on both, which needs no division of the level by the number of tests.
+Bets. Evidence is a capital that starts at 1 and is bet on the ranks: on later or earlier exits, on lower or higher
+confidence, on each pair of those, and on more or less spread of one rank. Under uniform ranks no bet gains on average.
+As both ranks are uniform and independent together, one martingale holds the bets on both: the level need not be divided
+between two tests.
 
 Late changes. A bet that was made in the first hour has lost its capital when something changes a month later. So half
 of the capital is bet at the first image and the rest is kept, to be bet in ever smaller parts, one at each image. What
@@ -25,7 +25,8 @@ arXiv 2102.10439 (linear bets, for a change that comes late); Shin, Ramdas, Rina
 
 Not tested: the classes predicted. Not exchangeable, and so reported even where nothing is wrong: frames of a video,
 day and night, an order by place. What changes slowly enters the pool before it is noticed, and a change at the first
-image can only be as clear as the calibration images are many.
+image can only be as clear as the calibration images are many. Each test has its level: so has each restart of a service
+that starts a new one.
 """
 
 from __future__ import annotations
