@@ -65,8 +65,10 @@ CHECKS: Mapping[str, Check] = {
             Command(["train", "scenes"], 2, "gfnet-dynn[train]"),
             Command(["classify", "aerial", "photo.png", "--engine", "openvino"], 2, "gfnet-dynn[openvino]"),
             Command(["classify", "aerial", "photo.png", "-o", "answers.parquet"], 2, "gfnet-dynn[parquet]"),
+            Command(["serve"], 2, "gfnet-dynn[serve]"),
+            Command(["watch", "aerial", "camera", "-o", "log.jsonl"], 2, "gfnet-dynn[camera]"),
         ],
-        absent=["torch", "matplotlib", "openvino", "huggingface_hub", "onnx", "rasterio"],
+        absent=["torch", "matplotlib", "openvino", "huggingface_hub", "onnx", "rasterio", "fastapi", "av"],
     ),
     "hub": Check(
         ["huggingface_hub"],
@@ -81,6 +83,17 @@ CHECKS: Mapping[str, Check] = {
         ["rasterio", "pyogrio"],
         [Command(["map", "aerial", "photo.png", "-o", "classes.tif"], 2, "no coordinate reference system")],
         absent=["torch"],
+    ),
+    "serve": Check(
+        ["fastapi", "uvicorn", "prometheus_client"],
+        [
+            Command(["serve", "aerial", "--port", "0", "--token", "short"], 2, "16 characters"),
+            Command(["serve", "aerial", "--host", "203.0.113.9"], 2, "an address of this device"),
+        ],
+        absent=["torch", "rasterio"],
+    ),
+    "camera": Check(
+        ["av"], [Command(["watch", "aerial", "/dev/video99", "-o", "log.jsonl"], 2, "/dev/video99")], absent=["torch"]
     ),
     "openvino": Check(["openvino"], [Command([*CLASSIFY, "--engine", "openvino"])], absent=["torch"]),
     "parquet": Check(

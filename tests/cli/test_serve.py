@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -101,6 +102,41 @@ def test_sighup_reads_bundles_again_and_keeps_what_works(folder: Path) -> None:
             assert client.get("/models").json()["models"][0]["digest"] == after != before
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say how much memory is used")
+def test_bodies_without_end_take_no_memory(folder: Path) -> None:
+    """Ten clients at once send 200 MB each, in a form and raw."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"--b\r\nContent-Disposition: form-data; name=images; filename=a.png\r\n\r\n"
+        for _ in range(200):
+            yield b"x" * 1_000_000
+
+    def send(kind: str) -> None:
+        with httpx.Client(trust_env=False, timeout=60) as client, contextlib.suppress(httpx.HTTPError):
+            statuses.append(
+                client.post(f"{address}/classify", content=pieces(), headers={"Content-Type": kind}).status_code
+            )
+
+    statuses: list[int] = []
+    with serving(folder, "--max-body", "8M") as (process, address):
+        before = peak_mb(process.pid)
+        kinds = ("image/png", "multipart/form-data; boundary=b") * 5
+        clients = [threading.Thread(target=send, args=(kind,)) for kind in kinds]
+        for each in clients:
+            each.start()
+        for each in clients:
+            each.join(60)
+        assert peak_mb(process.pid) < before + 10 * 8 * 2 + 20
+        assert set(statuses) <= {413}
+        assert httpx.post(f"{address}/classify", content=FILE, headers=HEADERS, trust_env=False).status_code == 200
+
+
+def peak_mb(process: int) -> float:
+    text = Path(f"/proc/{process}/status").read_text()
+    return int(text.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def wait_for(folder: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ NO_SCHEMA_SAYS = "positive_data_acceptance"  # which bytes are an image, or whic
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(bundles=[str(tiny(tmp_path_factory.mktemp("bundle")))]) as found:
+    has_maps = find_spec("rasterio") is not None
+    with running(bundles=[str(tiny(tmp_path_factory.mktemp("bundle")))], maps=has_maps) as found:
         yield found
 
 

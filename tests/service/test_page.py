@@ -235,6 +235,23 @@ def test_a_geotiff_is_mapped(open_page: Open, images: list[Path], tmp_path: Path
     assert tab.errors == []
 
 
+def test_a_real_scene_becomes_a_map(open_page: Open, tmp_path: Path) -> None:
+    pytest.importorskip("rasterio", reason="needs the extra geo")
+    from tests.geo.scenes import pixels, write_scene  # noqa: PLC0415 # which needs it too
+
+    scene = write_scene(tmp_path / "scene.tif", pixels(200, 200))
+    tab = opened(open_page)
+    tab.page.locator("#settings summary").click()
+    tab.page.select_option("#model", "sentinel2")
+    tab.drop(scene)
+    tab.page.get_by_role("button", name="Map it").click()
+    tab.page.locator("img.map").wait_for(timeout=60_000)
+    assert tab.texts("tbody tr")
+    link = tab.page.get_by_role("link", name="map.tif").first.get_attribute("href")
+    assert tab.page.request.get(f"{tab.address}{link}").body()[:2] in (b"II", b"MM")
+    assert tab.errors == []
+
+
 def test_a_map_can_be_cancelled(open_page: Open, tmp_path: Path) -> None:
     tab = opened(open_page)
     heard = serve_maps(tab, [{"status": "running", "progress": 40}], b"")

@@ -21,9 +21,11 @@ from starlette.routing import compile_path
 from starlette.staticfiles import StaticFiles
 
 from gfnet_dynn import __version__
+from gfnet_dynn.benchmark.energy_use import find_meters
 from gfnet_dynn.errors import GFNetDynnError
 from gfnet_dynn.service.answers import Problem, problems
 from gfnet_dynn.service.classify_routes import classify_router
+from gfnet_dynn.service.energy import energy_totals
 from gfnet_dynn.service.inference_routes import inference_router
 from gfnet_dynn.service.job_routes import job_router
 from gfnet_dynn.service.job_settings import JobSettings
@@ -62,7 +64,7 @@ class Service:
         self.registry = Registry(request)
         self._are_builtin = not request.bundles
         self._decoders = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2), "decoder")
-        metrics = Metrics(self.registry)
+        metrics = Metrics(self.registry, energy_totals(find_meters()[0]))
         api = FastAPI(
             title="GFNet-Dynn",
             version=__version__,

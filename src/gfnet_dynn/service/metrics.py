@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gfnet_dynn.service.energy import EnergyTotal
 from gfnet_dynn.service.registry import Registry
 
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -17,7 +18,7 @@ _STATES = ("holds", "in doubt", "none")
 class Metrics:
     """Times of requests as they are observed, and everything else as it is when it is asked for."""
 
-    def __init__(self, models: Registry) -> None:
+    def __init__(self, models: Registry, energy: Sequence[EnergyTotal]) -> None:
         self._registry = CollectorRegistry()
         self._requests = Histogram(
             "gfnet_dynn_request_seconds",
@@ -27,6 +28,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_Models(models))
+        self._registry.register(_Energy(energy))
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """A request has been answered."""
@@ -35,6 +37,23 @@ class Metrics:
     def text(self) -> bytes:
         """In the format of Prometheus."""
         return generate_latest(self._registry)
+
+
+class _Energy(Collector):
+    """What the device has used."""
+
+    def __init__(self, totals: Sequence[EnergyTotal]) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        joules = CounterMetricFamily(
+            "gfnet_dynn_energy_joules",
+            "Energy since the start, measured, of all that the meter covers: meters may overlap, never add them up.",
+            labels=("meter",),
+        )
+        for each in self._totals:
+            joules.add_metric((each.meter,), each.joules())
+        yield joules
 
 
 class _Models(Collector):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import sys
@@ -108,6 +109,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.bind(found[4])
         except OSError as error:
-            hint = "give another --port, or 0 for any that is free"
+            taken = "give another --port, or 0 for any that is free"
+            hint = "name an address of this device" if error.errno == errno.EADDRNOTAVAIL else taken
             raise OptionError(f"cannot listen on {host}, port {port}: {error.strerror}; {hint}") from error
         yield listener
