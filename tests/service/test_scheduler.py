@@ -18,14 +18,16 @@ from gfnet_dynn.runtime.engine import Engine, Graph
 from gfnet_dynn.runtime.precision import compile_net
 from gfnet_dynn.runtime.segments import SegmentedNet
 from gfnet_dynn.service.costs import SegmentCosts
+from gfnet_dynn.service.ladder import Ladder, Level
 from gfnet_dynn.service.problems import QueueFullError
-from gfnet_dynn.service.scheduler import Load, Scheduler
+from gfnet_dynn.service.scheduler import Scheduler
 from gfnet_dynn.service.task import Ending, Lowered, Task
 from tests import bundles
 from tests.runtime.engines import ONNXRUNTIME, Watched
 
 BATCH = 4
 NEVER_LATE = 1e9
+LAST = bundles.STAGES - 1
 GATES, PLAIN, FULL = bundles.POLICIES
 
 
@@ -63,7 +65,7 @@ def held() -> Held:
 
 @pytest.fixture
 def scheduler(tmp_path: Path, held: Held) -> Iterator[Scheduler]:
-    made = Scheduler(net_of(tmp_path, held), costs(), Load(queue=100, most_wait_s=10))
+    made = Scheduler(net_of(tmp_path, held), costs(), ladder(), 100)
     yield made
     held.may_run.set()
     made.close()
@@ -71,6 +73,10 @@ def scheduler(tmp_path: Path, held: Held) -> Iterator[Scheduler]:
 
 def costs(image_s: float = 1e-6) -> SegmentCosts:
     return SegmentCosts([0.0] * bundles.STAGES, [image_s] * bundles.STAGES, BATCH)
+
+
+def ladder(image_s: float = 1e-6) -> Ladder:
+    return Ladder(bundles.POLICIES, costs(image_s), "fp32")
 
 
 class Ended:
@@ -92,17 +98,23 @@ class Ended:
 
 
 def tasks_of(
-    images: bundles.Images, ended: Ended, *policies: Policy, within_s: float = NEVER_LATE, **more: Any
+    images: bundles.Images,
+    ended: Ended,
+    *policies: Policy,
+    within_s: float = NEVER_LATE,
+    patience_s: float = 1e6,
+    **more: Any,
 ) -> list[Task]:
     deadline = time.perf_counter() + within_s
-    return [Task(image, policies or (GATES,), deadline, ended, **more) for image in images]
+    levels = tuple(Level(each, LAST) for each in policies or (GATES,))
+    return [Task(image, levels, deadline, patience_s, ended, **more) for image in images]
 
 
 @pytest.mark.parametrize("policy", [GATES, PLAIN, FULL], ids=lambda policy: policy.name)
 @pytest.mark.parametrize("every_exit", [False, True])
 def test_answers_are_those_of_the_network(tmp_path: Path, policy: Policy, every_exit: bool) -> None:
     net, images, ended = net_of(tmp_path), bundles.images(41), Ended()
-    scheduler = Scheduler(net, costs(), Load(queue=100, most_wait_s=10))
+    scheduler = Scheduler(net, costs(), ladder(), 100)
     tasks = tasks_of(images, ended, policy, every_exit=every_exit, keeps_exits=every_exit)
     scheduler.submit(tasks)
     scheduler.close()
@@ -192,7 +204,7 @@ def test_near_its_deadline_an_image_takes_the_exit_it_has(tmp_path: Path, may_hu
     """By the costs, one segment fits into the time and two do not."""
     ended, held = Ended(), Held()
     held.may_run.set()
-    scheduler = Scheduler(net_of(tmp_path, held), costs(image_s=10.0), Load(100, 1e6))
+    scheduler = Scheduler(net_of(tmp_path, held), costs(image_s=10.0), ladder(), 100)
     tasks = tasks_of(bundles.images(4), ended, FULL, within_s=15.0, may_hurry=may_hurry)
     scheduler.submit(tasks)
     scheduler.close()
@@ -202,13 +214,14 @@ def test_near_its_deadline_an_image_takes_the_exit_it_has(tmp_path: Path, may_hu
         }
         assert [sum(each) for each in held.watched.seen] == [4, 0, 0]
     else:
-        assert {(each.ending, each.exit_index, each.lowered) for each in tasks} == {(Ending.ANSWERED, 2, None)}
+        assert {each.ending for each in tasks} == {Ending.LATE}
+        assert [sum(each) for each in held.watched.seen] == [0, 0, 0]  # nothing is begun that cannot be finished
 
 
 def test_a_deadline_that_passes_between_segments_is_answered_by_the_exit_before(tmp_path: Path) -> None:
     ended, held = Ended(), Held()
     held.may_run.set()
-    scheduler = Scheduler(net_of(tmp_path, held), costs(), Load(100, 10))
+    scheduler = Scheduler(net_of(tmp_path, held), costs(), ladder(), 100)
     tasks = tasks_of(bundles.images(1), ended, FULL, within_s=0.1)
     tasks[0].on_exit = lambda seen: time.sleep(0.15)  # what the costs do not foresee
     scheduler.submit(tasks)
@@ -216,12 +229,12 @@ def test_a_deadline_that_passes_between_segments_is_answered_by_the_exit_before(
     assert (tasks[0].ending, tasks[0].exit_index, tasks[0].lowered) == (Ending.ANSWERED, 0, Lowered.DEADLINE)
 
 
-@pytest.mark.parametrize(("most_wait_s", "lowered"), [(1e6, 0), (1.0, 3)])
-def test_load_lowers_the_policy(tmp_path: Path, most_wait_s: float, lowered: int) -> None:
+@pytest.mark.parametrize(("patience_s", "lowered"), [(1e6, 0), (1.0, 3)])
+def test_load_lowers_the_policy(tmp_path: Path, patience_s: float, lowered: int) -> None:
     ended, held = Ended(), Held()
-    scheduler = Scheduler(net_of(tmp_path, held), costs(image_s=1.0), Load(100, most_wait_s))
+    scheduler = Scheduler(net_of(tmp_path, held), costs(image_s=1.0), ladder(image_s=1.0), 100)
     first = Policy("first exit", "gate", (0.0, 0.0), "made up")
-    tasks = tasks_of(bundles.images(40), ended, FULL, first)
+    tasks = tasks_of(bundles.images(40), ended, FULL, first, patience_s=patience_s)
     scheduler.submit(tasks)
     assert held.begun.wait(20)
     held.may_run.set()
@@ -235,11 +248,39 @@ def test_load_lowers_the_policy(tmp_path: Path, most_wait_s: float, lowered: int
         assert found == [None] * 40
 
 
+def test_a_level_may_end_at_an_earlier_exit(tmp_path: Path) -> None:
+    ended, net = Ended(), net_of(tmp_path)
+    scheduler = Scheduler(net, costs(image_s=1.0), ladder(image_s=1.0), 100)
+    images, levels = bundles.images(30), (Level(FULL, LAST), Level(GATES, 1))
+    tasks = [Task(image, levels, NEVER_LATE, 1e-9, ended) for image in images]
+    scheduler.submit(tasks)
+    scheduler.close()
+    exits = np.minimum(net.decide(images, GATES).exits, 1)
+    assert [task.exit_index for task in tasks] == exits.tolist()
+    assert {task.lowered for task in tasks} == {Lowered.LOAD}
+    assert all(task.is_cut_short for task in tasks)
+
+
+def test_the_ladder_goes_down_from_policies_to_exits() -> None:
+    first = Policy("first exit", "gate", (0.0, 0.0), "made up")
+    made = Ladder((first, FULL), costs(1.0), "fp32")
+    assert [(each.policy.name, each.last) for each in made.below(FULL)] == [
+        ("first exit", 2),
+        ("first exit", 1),
+        ("first exit", 0),
+    ]
+    assert [made.seconds(each) for each in (Level(FULL, 2), Level(FULL, 1), Level(first, 2))] == [3, 2, 1]
+    bounded = Ladder((first, GATES, FULL), costs(1.0), "fp32", lowest=GATES)
+    assert bounded.below(FULL) == ()  # GATES was not calibrated, and counts as the full network
+
+
 def test_policies_of_one_batch_may_differ(tmp_path: Path) -> None:
     net, images, ended = net_of(tmp_path), bundles.images(30), Ended()
-    scheduler = Scheduler(net, costs(), Load(100, 10))
+    scheduler = Scheduler(net, costs(), ladder(), 100)
     policies = [(GATES, PLAIN, FULL)[row % 3] for row in range(30)]
-    tasks = [Task(image, (each,), NEVER_LATE, ended) for image, each in zip(images, policies, strict=True)]
+    tasks = [
+        Task(image, (Level(each, LAST),), NEVER_LATE, 1e6, ended) for image, each in zip(images, policies, strict=True)
+    ]
     scheduler.submit(tasks)
     scheduler.close()
     for row, (task, policy) in enumerate(zip(tasks, policies, strict=True)):
@@ -248,7 +289,7 @@ def test_policies_of_one_batch_may_differ(tmp_path: Path) -> None:
 
 def test_a_full_queue_takes_all_of_a_request_or_nothing(tmp_path: Path, held: Held) -> None:
     ended = Ended()
-    scheduler = Scheduler(net_of(tmp_path, held), costs(), Load(queue=10, most_wait_s=10))
+    scheduler = Scheduler(net_of(tmp_path, held), costs(), ladder(), 10)
     scheduler.submit(tasks_of(bundles.images(8), ended))
     with pytest.raises(QueueFullError) as caught:
         scheduler.submit(tasks_of(bundles.images(3), ended))
@@ -277,7 +318,7 @@ def test_a_failing_engine_is_told_and_the_next_task_is_answered(scheduler: Sched
 
 def test_closing_finishes_what_was_accepted(tmp_path: Path, held: Held) -> None:
     ended = Ended()
-    scheduler = Scheduler(net_of(tmp_path, held), costs(), Load(100, 10))
+    scheduler = Scheduler(net_of(tmp_path, held), costs(), ladder(), 100)
     scheduler.submit(tasks_of(bundles.images(20), ended, FULL))
     closing = threading.Thread(target=scheduler.close)
     closing.start()

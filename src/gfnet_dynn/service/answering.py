@@ -160,7 +160,7 @@ class Answering:
             "macs_share": made.macs / full,
             "promise": promise,
             "lowered": task.lowered.value if task.lowered else None,
-            "asked_policy": task.policies[0].name,
+            "asked_policy": task.levels[0].policy.name,
             "times_ms": {
                 "decode": round(answered.decode_ms, 3),
                 "queue": round(1e3 * max(0.0, task.began - task.arrived) - answered.decode_ms, 3),

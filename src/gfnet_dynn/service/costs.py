@@ -29,6 +29,11 @@ class SegmentCosts:
         self._fixed_s, self._image_s = tuple(fixed_s), tuple(image_s)
         self._factor = 1.0
 
+    @property
+    def segments(self) -> int:
+        """Number of segments, G + 1."""
+        return len(self._fixed_s)
+
     def seconds(self, segment: int, images: int) -> float:
         """Expected time of one segment for a batch."""
         return self._factor * (self._fixed_s[segment] + images * self._image_s[segment])
@@ -37,12 +42,12 @@ class SegmentCosts:
         """Expected time of one segment for an image of a full batch."""
         return self.seconds(segment, self.batch) / self.batch
 
-    def mean_seconds(self, policy: Policy, precision: str) -> float:
-        """Expected time of an image in full batches, by the exits that the calibration images took.
+    def mean_seconds(self, policy: Policy, precision: str, last: int) -> float:
+        """Expected time of an image in full batches, by the exits that the calibration images took, `last` at most.
 
         A policy that was not calibrated counts as the full network.
         """
-        reach = reached_shares(policy, precision, len(self._fixed_s))
+        reach = reached_shares(policy, precision, self.segments)[: last + 1]
         return sum(share * self.seconds_each(segment) for segment, share in enumerate(reach))
 
     def observe(self, segment: int, images: int, seconds: float) -> None:

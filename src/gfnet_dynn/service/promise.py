@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.service.task import Lowered, Task
+from gfnet_dynn.service.task import Task
 from gfnet_dynn.uncertainty.eprocess import LiveShiftTest
 
 Promise = Literal["holds", "in doubt", "none"]
 """`holds`: the policy has a guarantee, and nothing speaks against it. `in doubt`: live images differ from the
-calibration images. `none`: no guarantee was given, or a deadline made the image exit earlier."""
+calibration images. `none`: there is no guarantee, or the image exited earlier than its policy says."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class PromiseWatch:
     def observe(self, task: Task, confidence: float) -> Promise:
         """Count an answer, and say what its guarantee is worth."""
         policy = task.policy
-        if policy is None or task.exit_index is None or task.lowered is Lowered.DEADLINE:
+        if task.exit_index is None or task.is_cut_short:
             return "none"
         test = self._tests.get(policy.name)
         if test is None:

@@ -55,7 +55,9 @@ class ServeRequest:
         True, "Under load and near deadlines, let images exit earlier before any request is rejected."
     )
     lower_to: str | None = _time(None, "Lowest policy that load may lower to. [default: the cheapest of each bundle]")
-    most_wait_ms: float = _time(50.0, "Expected wait in the queue above which policies are lowered.")
+    most_wait_ms: float = _time(
+        50.0, "Expected wait in the queue above which exits are lowered; half of its deadline where a request has one."
+    )
     time_limit_s: float = _time(
         5.0, "Most seconds that an image may take; a request's own deadline can only be shorter."
     )

@@ -11,34 +11,19 @@ import itertools
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.exits import score_at, should_exit
 from gfnet_dynn.runtime.engine import Array
 from gfnet_dynn.runtime.segments import ExitOutputs, SegmentedNet
-from gfnet_dynn.service.costs import SegmentCosts
+from gfnet_dynn.service.costs import SegmentCosts, reached_shares
+from gfnet_dynn.service.ladder import Ladder, Level
 from gfnet_dynn.service.problems import QueueFullError
 from gfnet_dynn.service.task import Ending, Lowered, SeenExit, Task
 
 _HOLD_BATCHES = 4  # of the first segment, that a task waits at most for company after an exit
-_SHARE_OF_SLACK = 0.5  # of the time to a deadline, that waiting in the queue may take
-
-
-@dataclass(frozen=True)
-class Load:
-    """Limits.
-
-    Attributes:
-        queue: most tasks that wait or run.
-        most_wait_s: expected wait above which policies are lowered.
-    """
-
-    queue: int
-    most_wait_s: float
 
 
 class _Waiting(NamedTuple):
@@ -52,8 +37,9 @@ class _Waiting(NamedTuple):
 class Scheduler:
     """The queues of one network and the thread that empties them."""
 
-    def __init__(self, net: SegmentedNet, costs: SegmentCosts, load: Load) -> None:
-        self._net, self.costs, self._load = net, costs, load
+    def __init__(self, net: SegmentedNet, costs: SegmentCosts, ladder: Ladder, queue: int) -> None:
+        """`queue`: most tasks that wait or run."""
+        self._net, self.costs, self._ladder, self._queue = net, costs, ladder, queue
         self._entering: list[tuple[float, int, Task]] = []
         self._between: list[list[_Waiting]] = [[] for _ in range(net.manifest.num_exits)]  # the first one stays empty
         self._order = itertools.count()
@@ -68,9 +54,13 @@ class Scheduler:
         """Tasks that wait or run."""
         return self._pending
 
-    def expected_wait_s(self, policy: Policy) -> float:
-        """Time until a task that enters now begins, if all that wait are answered by this policy."""
-        return self._pending * self.costs.mean_seconds(policy, self._net.precision)
+    def expected_wait_s(self, level: Level) -> float:
+        """Time until a task that enters now begins, if all that wait are answered at this level."""
+        return self._pending * self._ladder.seconds(level)
+
+    def level_for(self, levels: Sequence[Level], allowed_s: float) -> Level:
+        """The first level with which what waits is answered soon enough; the last one if none is."""
+        return next((each for each in levels if self.expected_wait_s(each) <= allowed_s), levels[-1])
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Enqueue all tasks or none.
@@ -79,9 +69,9 @@ class Scheduler:
             QueueFullError: there is no room for all of them; says after how many seconds there may be.
         """
         with self._has_work:
-            if self._pending + len(tasks) > self._load.queue:
-                wait_s = self.expected_wait_s(tasks[0].policies[-1])
-                raise QueueFullError(self._pending, self._load.queue, len(tasks), wait_s)
+            if self._pending + len(tasks) > self._queue:
+                wait_s = self.expected_wait_s(tasks[0].levels[-1])
+                raise QueueFullError(self._pending, self._queue, len(tasks), wait_s)
             for task in tasks:
                 heapq.heappush(self._entering, (task.deadline, next(self._order), task))
             self._pending += len(tasks)
@@ -134,10 +124,25 @@ class Scheduler:
         tasks: list[Task] = []
         while self._entering and len(tasks) < self.costs.batch:
             task = heapq.heappop(self._entering)[2]
-            if not self._has_ended(task, self.costs.seconds(0, 1)):
+            if not self._has_ended(task, self._least_s(task)):
                 self._begin(task)
                 tasks.append(task)
         return tasks, np.stack([task.image for task in tasks]) if tasks else np.empty(0)
+
+    def _least_s(self, task: Task) -> float:
+        """Time without which a task need not begin: that of the first exit, or of all that it may not do without.
+
+        Between two segments of a task, another batch may pass the first one.
+        """
+        if task.may_hurry:
+            return self.costs.seconds(0, 1)
+        batch = self.costs.batch
+        segments = range(task.levels[0].last + 1)
+        reach = reached_shares(task.levels[0].policy, self._net.precision, len(segments))
+        return sum(
+            share * (self.costs.seconds(at, batch) + self.costs.seconds(0, batch))
+            for at, share in zip(segments, reach, strict=True)
+        )
 
     def _has_ended(self, task: Task, needed_s: float = 0.0) -> bool:
         if task.is_gone:
@@ -150,12 +155,10 @@ class Scheduler:
         return task.ending is not None
 
     def _begin(self, task: Task) -> None:
-        """Choose the policy: the first one with which what waits is answered soon enough."""
+        """Choose the level, by what waits now."""
         task.began = time.perf_counter()
-        allowed = min(self._load.most_wait_s, _SHARE_OF_SLACK * (task.deadline - task.arrived))
-        fitting = (each for each in task.policies if self.expected_wait_s(each) <= allowed)
-        task.policy = next(fitting, task.policies[-1])
-        if task.policy is not task.policies[0]:
+        task.level = self.level_for(task.levels, task.patience_s)
+        if task.level is not task.levels[0]:
             task.lowered = Lowered.LOAD
 
     def _run(self, segment: int, tasks: list[Task], features: Array) -> None:
@@ -173,7 +176,7 @@ class Scheduler:
             score = None if scores is None else float(scores[row])
             if segment == 0 and outputs.distances is not None:
                 task.distance = outputs.distances[row]
-            stays = score is None or bool(should_exit(np.float32(score), _policy(task).thresholds[segment]))
+            stays = self._stays(task, segment, score)
             if not stays and task.exit_index is None and self._must_hurry(task, segment, now):
                 task.lowered, stays = Lowered.DEADLINE, True
             is_answer = stays and task.exit_index is None
@@ -183,12 +186,18 @@ class Scheduler:
             else:
                 self._end(task, Ending.ANSWERED)
 
+    @staticmethod
+    def _stays(task: Task, segment: int, score: float | None) -> bool:
+        if score is None or (task.level is not None and segment >= task.level.last and not task.every_exit):
+            return True
+        return bool(should_exit(np.float32(score), task.policy.thresholds[segment]))
+
     def _scores(self, segment: int, tasks: Sequence[Task], outputs: ExitOutputs) -> Array | None:
         """The score of each task by its own policy, [B]; None at the final exit."""
         if outputs.gates is None:
             return None
         scores = np.empty(len(tasks), np.float32)
-        for policy in {id(task.policy): _policy(task) for task in tasks}.values():
+        for policy in {id(task.policy): task.policy for task in tasks}.values():
             rows = [row for row, task in enumerate(tasks) if task.policy is policy]
             earlier = np.array([tasks[row].labels for row in rows], np.intp).reshape(len(rows), segment)
             logits, gates = outputs.logits[rows], outputs.gates[rows]
@@ -204,9 +213,3 @@ class Scheduler:
         with self._has_work:
             self._pending -= 1
         task.end(ending, error)
-
-
-def _policy(task: Task) -> Policy:
-    if task.policy is None:
-        raise RuntimeError("a task has no policy before it begins")
-    return task.policy

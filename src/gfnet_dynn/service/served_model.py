@@ -20,12 +20,14 @@ from gfnet_dynn.runtime.prediction import Prediction, make_prediction
 from gfnet_dynn.runtime.predictor import Classifier, load
 from gfnet_dynn.service.costs import SegmentCosts, measure_costs
 from gfnet_dynn.service.figures import ServiceFigures
+from gfnet_dynn.service.ladder import Ladder, Level
 from gfnet_dynn.service.problems import ServiceError
 from gfnet_dynn.service.promise import Promise, PromiseWatch
 from gfnet_dynn.service.request import ServeRequest
-from gfnet_dynn.service.scheduler import Load, Scheduler
+from gfnet_dynn.service.scheduler import Scheduler
 from gfnet_dynn.service.task import Task
 
+_SHARE_OF_DEADLINE = 0.5  # that waiting may take before exits are lowered
 _DIGEST_SHOWN = 12  # hexadecimal digits
 
 
@@ -69,11 +71,11 @@ class ServedModel:
         self.policies = {each.name: each for each in self.manifest.policies}
         self.costs: SegmentCosts = measure_costs(self.classifier.net, request.batch)
         self.exit_ms = tuple(1e3 * sum(self.costs.seconds(k, 1) for k in range(n + 1)) for n in self._exits)
-        self._cheaper = self._ladder(request)
+        self.ladder = self._ladder(request)
         self.default_policy = self.manifest.policy(request.policy).name
         self.promises = PromiseWatch(self.policies, self.precision, request.false_alarms)
         self.figures = ServiceFigures(self.manifest.num_exits)
-        self.scheduler = Scheduler(self.classifier.net, self.costs, Load(request.queue, request.most_wait_ms / 1e3))
+        self.scheduler = Scheduler(self.classifier.net, self.costs, self.ladder, request.queue)
 
     @property
     def manifest(self) -> Manifest:
@@ -96,26 +98,21 @@ class ServedModel:
 
     @property
     def level(self) -> str:
-        """The policy that an image of the default policy would get now."""
-        allowed_s = self._request.most_wait_ms / 1e3
-        ladder = (self.policies[self.default_policy], *self._cheaper_than(self.policies[self.default_policy]))
-        return next((each for each in ladder if self.scheduler.expected_wait_s(each) <= allowed_s), ladder[-1]).name
+        """What an image of the default policy would get now."""
+        levels = self._levels(self.policies[self.default_policy])
+        found = self.scheduler.level_for(levels, self._request.most_wait_ms / 1e3)
+        exits = self.manifest.exits
+        cut = "" if found.last == len(exits) - 1 else f", {exits[found.last].name} at the latest"
+        return f"{found.policy.name}{cut}"
 
-    def _ladder(self, request: ServeRequest) -> tuple[Policy, ...]:
-        """The policies that load may lower to, dearest first, down to the one that the owner named."""
-        if not request.lower_exits:
-            return ()
-        ranked = sorted(self.policies.values(), key=self._mean_s, reverse=True)
-        if request.lower_to is None:
-            return tuple(ranked)
-        lowest = self._mean_s(self.manifest.policy(request.lower_to))
-        return tuple(each for each in ranked if self._mean_s(each) >= lowest)
+    def _ladder(self, request: ServeRequest) -> Ladder:
+        lowest = None if request.lower_to is None else self.manifest.policy(request.lower_to)
+        return Ladder(self.policies.values(), self.costs, self.precision, lowest)
 
-    def _mean_s(self, policy: Policy) -> float:
-        return self.costs.mean_seconds(policy, self.precision)
-
-    def _cheaper_than(self, policy: Policy) -> tuple[Policy, ...]:
-        return tuple(each for each in self._cheaper if self._mean_s(each) < self._mean_s(policy))
+    def _levels(self, policy: Policy) -> tuple[Level, ...]:
+        """A policy, and what load may lower it to."""
+        cheaper = self.ladder.below(policy) if self._request.lower_exits else ()
+        return (Level(policy, self.ladder.final), *cheaper)
 
     def tasks(
         self, images: list[npt.NDArray[np.uint8]], wish: Wish, arrived: float, on_end: Callable[[Task], object]
@@ -128,10 +125,13 @@ class ServedModel:
             ThresholdError: the thresholds do not fit the exits.
         """
         asked = self._policy(wish)
-        cheaper = () if wish.threshold is not None or wish.every_exit else self._cheaper_than(asked)
+        is_fixed = wish.threshold is not None or wish.every_exit
+        levels = (Level(asked, self.ladder.final),) if is_fixed else self._levels(asked)
         limit_s = self._request.time_limit_s
         self._require_time(wish)
         deadline = arrived + (limit_s if wish.deadline_s is None else min(wish.deadline_s, limit_s))
+        most_wait_s = self._request.most_wait_ms / 1e3
+        patience_s = most_wait_s if wish.deadline_s is None else _SHARE_OF_DEADLINE * (deadline - arrived)
         may_hurry = self._request.lower_exits and not wish.every_exit
 
         def ended(task: Task) -> None:
@@ -141,8 +141,9 @@ class ServedModel:
         return [
             Task(
                 image=each,
-                policies=(asked, *cheaper),
+                levels=levels,
                 deadline=deadline,
+                patience_s=patience_s,
                 on_end=ended,
                 may_hurry=may_hurry,
                 every_exit=wish.every_exit,
@@ -166,7 +167,7 @@ class ServedModel:
 
     def prediction(self, task: Task, source: str | None) -> tuple[Prediction, Promise]:
         """The prediction of an answered task, and what its guarantee is worth."""
-        if task.policy is None or task.logits is None or task.exit_index is None:
+        if task.logits is None or task.exit_index is None:
             raise RuntimeError("a task without an answer has no prediction")
         file = None if source is None else Path(source)
         made = make_prediction(
@@ -208,7 +209,9 @@ class ServedModel:
             "statement": str(policy.guarantee.get("statement", "")),
             "coverage": policy.prediction_sets.coverage if policy.prediction_sets else None,
             "macs_share": 1.0 if policy.name == FULL else share,
-            "may_be_lowered_to": [each.name for each in self._cheaper_than(policy)],
+            "may_be_lowered_to": [
+                each.policy.name for each in self._levels(policy)[1:] if each.last == self.ladder.final
+            ],
         }
 
     def exits_of(self, task: Task, top: int) -> list[dict[str, Any]]:
@@ -218,8 +221,7 @@ class ServedModel:
     def describe_exit(self, task: Task, place: int, top: int) -> dict[str, Any]:
         """One exit that has spoken, as JSON values."""
         seen, exit_ = task.exits[place], self.manifest.exits[place]
-        fitted = task.policy.fitted if task.policy else self.policies[self.default_policy].fitted
-        probabilities = softmax(fitted.scaled(seen.index, seen.logits))
+        probabilities = softmax(task.policy.fitted.scaled(seen.index, seen.logits))
         order = np.argsort(-probabilities, kind="stable")
         return {
             "exit": exit_.name,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.service.ladder import Level
 
 
 class Ending(Enum):
@@ -54,8 +55,9 @@ class Task:
 
     Attributes:
         image: uint8 [S, S, 3].
-        policies: the one that was asked for, then cheaper ones that load may lower it to.
+        levels: the policy that was asked for, then what load may lower it to, cheaper and cheaper.
         deadline: when the answer is due, by `time.perf_counter`.
+        patience_s: expected wait up to which it is not lowered.
         may_hurry: near the deadline it may take an exit that its policy would not.
         every_exit: it passes the full network.
         keeps_exits: what every exit says is kept.
@@ -64,8 +66,9 @@ class Task:
     """
 
     image: npt.NDArray[np.uint8]
-    policies: tuple[Policy, ...]
+    levels: tuple[Level, ...]
     deadline: float
+    patience_s: float
     on_end: Callable[[Task], object]
     may_hurry: bool = True
     every_exit: bool = False
@@ -77,7 +80,7 @@ class Task:
     is_gone: bool = False
     ending: Ending | None = None
     error: Exception | None = None
-    policy: Policy | None = None
+    level: Level | None = None
     lowered: Lowered | None = None
     exit_index: int | None = None
     logits: npt.NDArray[np.float32] | None = None
@@ -85,6 +88,16 @@ class Task:
     labels: list[int] = field(default_factory=list)
     exits: list[SeenExit] = field(default_factory=list)
     latest: SeenExit | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """By which it is or will be answered."""
+        return (self.level or self.levels[0]).policy
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether it may have exited though its policy would have had it go on."""
+        return self.lowered is Lowered.DEADLINE or (self.level or self.levels[0]).last < self.levels[0].last
 
     def take(self, seen: SeenExit) -> None:
         """An exit has spoken; the first one that is the answer stays it."""

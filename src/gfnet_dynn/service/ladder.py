@@ -1,0 +1,43 @@
+"""The levels that load lowers images to: cheaper policies of the bundle, then earlier and earlier last exits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.service.costs import SegmentCosts
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A policy, and the exit that an image takes at the latest, 0 to G, whatever the policy says."""
+
+    policy: Policy
+    last: int
+
+
+class Ladder:
+    """The levels of one network, dearest first."""
+
+    def __init__(
+        self, policies: Iterable[Policy], costs: SegmentCosts, precision: str, lowest: Policy | None = None
+    ) -> None:
+        """`lowest`: the last level; None: the cheapest policy, ending at the first exit for every image."""
+        self._costs, self._precision, self.final = costs, precision, costs.segments - 1
+        ranked = sorted((Level(each, self.final) for each in policies), key=self.seconds, reverse=True)
+        if lowest is None:
+            cheapest = ranked[-1].policy
+            self._levels = (*ranked, *(Level(cheapest, last) for last in reversed(range(self.final))))
+        else:
+            least = self.seconds(Level(lowest, self.final))
+            self._levels = tuple(each for each in ranked if self.seconds(each) >= least)
+
+    def seconds(self, level: Level) -> float:
+        """Expected time of an image in full batches."""
+        return self._costs.mean_seconds(level.policy, self._precision, level.last)
+
+    def below(self, policy: Policy) -> tuple[Level, ...]:
+        """The levels that are cheaper than a policy."""
+        most = self.seconds(Level(policy, self.final))
+        return tuple(each for each in self._levels if self.seconds(each) < most)
