@@ -241,7 +241,6 @@ def test_a_real_scene_becomes_a_map(open_page: Open, tmp_path: Path) -> None:
 
     scene = write_scene(tmp_path / "scene.tif", pixels(200, 200))
     tab = opened(open_page)
-    tab.page.locator("#settings summary").click()
     tab.page.select_option("#model", "sentinel2")
     tab.drop(scene)
     tab.page.get_by_role("button", name="Map it").click()

@@ -80,7 +80,7 @@ class Service:
         scene_bytes = request.max_scene + _FORM_BYTES
         if request.maps:
             self._jobs = JobStore(_job_settings(request), self._bundle_for)
-            api.include_router(job_router(self._jobs), responses=problems(401, 403, 421))
+            api.include_router(job_router(self._jobs), responses=problems(401, 403, 404, 421))
         _add_page(api)
         _add_errors(api)
         _describe(api)
