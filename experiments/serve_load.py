@@ -5,8 +5,8 @@
 1. For each policy, 64 clients send one image at a time for SECONDS, each as soon as its last one is answered. In the
    same run, before and after, the same images pass the bare runtime loop, `classify_each`, with as many threads.
 2. Requests arrive at random (Poisson), at twice the rate that the full network reached, each with a deadline; once the
-   service may lower exits, and once with each of several lengths of the queue where it may only reject: the best of them
-   is compared. `in_time`: share answered within the deadline, as the client sees it.
+   service may lower exits, and once with each of several lengths of the queue where it may only reject: the best is
+   compared. `in_time`: share answered within the deadline, as the client sees it.
 
 Clients, service and loop share the processors of this machine, so all figures are of that.
 """

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
@@ -148,6 +149,35 @@ def test_a_deadline_that_has_passed_is_told(service: Running, monkeypatch: pytes
     answer = service.client.post("/classify", content=FILES[0], headers=headers, params=params)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
     assert answer.json()["title"] == "deadline passed"
+
+
+def test_nothing_is_decoded_after_the_deadline(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+
+    def slow(*arguments: Any) -> Any:
+        decoded.append(1)
+        time.sleep(0.1)
+        return decode(*arguments)
+
+    monkeypatch.setattr("gfnet_dynn.service.answering.decode", slow)
+    answer = service.client.post("/classify", files=form(*FILES[:8]), params={"deadline_ms": 50})
+    assert [each["error"]["title"] for each in answer.json()["predictions"]] == ["deadline passed"] * 8
+    assert len(decoded) == 1
+
+
+def test_nothing_more_is_decoded_for_a_client_that_has_gone(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+
+    def slow(*arguments: Any) -> Any:
+        decoded.append(1)
+        time.sleep(0.2)
+        return decode(*arguments)
+
+    monkeypatch.setattr("gfnet_dynn.service.answering.decode", slow)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{service.address}/classify", files=form(*FILES[:8]), timeout=0.3, trust_env=False)
+    time.sleep(1.0)
+    assert 1 <= len(decoded) <= 4
 
 
 def test_what_is_not_there_is_a_problem_too(service: Running) -> None:

@@ -101,6 +101,11 @@ BAD: dict[str, tuple[Any, int, str]] = {
     "bytes that are not there": ({"inputs": [tensor(parameters={"binary_data_size": 192})]}, 400, "192"),
     "another output": ({"inputs": [tensor(data=PIXELS)], "outputs": [{"name": "mask"}]}, 422, "mask"),
     "a policy that is none": ({"inputs": [tensor(data=PIXELS)], "parameters": {"policy": 7}}, 422, "policy"),
+    "a threshold beyond floats": (
+        {"inputs": [tensor(data=PIXELS)], "parameters": {"threshold": 10**400}},
+        422,
+        "threshold",
+    ),
     "a deadline that is none": ({"inputs": [tensor(data=PIXELS)], "parameters": {"deadline_ms": -1}}, 422, "deadline"),
     "an image that is none": ({"inputs": [tensor("image", (1,), "BYTES", data=["text"])]}, 422, "JPEG"),
 }
@@ -121,7 +126,7 @@ def test_only_version_1_is_there(service: Running) -> None:
     assert (answer.status_code, answer.json()["title"]) == (404, "no such version")
 
 
-@pytest.mark.parametrize("header", ["-1", "9999", "many", "1e3"])
+@pytest.mark.parametrize("header", ["-1", "9999", "many", "1e3", "9" * 5000])
 def test_a_header_that_lies_is_refused(header: str) -> None:
     with pytest.raises(ServiceError) as caught:
         unpack(b"{}", header)

@@ -73,6 +73,37 @@ def test_a_name_that_is_not_its_own_is_refused(guarded: Running, bundle: Path) -
             assert found.client.get("/status", headers={"Host": name}).status_code == 200
 
 
+def test_open_to_the_network_without_a_token_names_are_still_checked(bundle: Path) -> None:
+    with running(
+        bundles=[str(bundle)], host="0.0.0.0"
+    ) as found:  # where the test's own server listens is another matter
+        rebound = {"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}
+        assert found.client.post("/reload", headers=rebound).status_code == 421
+        for name in ("192.0.2.7:8000", "[2001:db8::1]", socket.gethostname()):
+            assert found.client.get("/status", headers={"Host": name}).status_code == 200
+        assert found.client.get("/v2/health/live", headers={"Host": "evil.example"}).status_code == 200
+
+
+def test_a_proxy_may_have_a_name_of_its_own(bundle: Path) -> None:
+    with running(bundles=[str(bundle)], allowed_host=["device.example"]) as found:
+        assert found.client.post("/reload", headers={"Origin": "https://device.example"}).status_code == 200
+        assert found.client.post("/reload", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_bodies_in_memory_are_bounded_in_all(bundle: Path) -> None:
+    with running(bundles=[str(bundle)], max_body="1K", upload_s=1.0) as found:
+        lines: list[bytes] = []
+        send = lambda: lines.append(first_line(found, begun(1024) + b"x" * 1000))  # noqa: E731 # never the last bytes
+        threads = [threading.Thread(target=send) for _ in range(16)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        statuses = [each.split()[1] for each in lines]
+        assert set(statuses) == {b"408", b"503"}
+        assert found.client.get("/status").status_code == 200
+
+
 def first_line(service: Running, sent: bytes, then: bytes = b"", wait_s: float = 0.0) -> bytes:
     """The status line of the answer to raw bytes."""
     address = urlsplit(service.address)

@@ -95,6 +95,7 @@ def test_a_promise_is_in_doubt_when_images_change(tmp_path: Path) -> None:
         seen = [service.classify(FILES[0]).json()["predictions"][0]["promise"] for _ in range(300)]
         assert seen[-1] == "in doubt"
         assert set(seen[seen.index("in doubt") :]) == {"in doubt"}
+        assert service.classify(FILES[0], deadline_ms=5000).json()["predictions"][0]["promise"] == "in doubt"
         found = service.client.get("/status").json()["models"]["tiny"]["promise"]["promised"]
         assert found["largest_evidence"] >= found["alarm_at"] == 100
         assert found["images"] == 301

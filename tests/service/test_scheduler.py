@@ -274,6 +274,21 @@ def test_the_ladder_goes_down_from_policies_to_exits() -> None:
     assert bounded.below(FULL) == ()  # GATES was not calibrated, and counts as the full network
 
 
+def test_a_busy_spell_does_not_refuse_work_for_ever(tmp_path: Path) -> None:
+    ended, slow = Ended(), costs(image_s=0.001)
+    for _ in range(500):
+        slow.observe(0, 1, 1.0)
+    assert slow.factor > 10
+    scheduler = Scheduler(net_of(tmp_path), slow, ladder(), 100)
+    for number in range(200):  # one at a time, on an idle device
+        (task,) = tasks_of(bundles.images(1), ended, FULL, within_s=0.015, may_hurry=False)
+        scheduler.submit([task])
+        ended.wait(number + 1)
+    scheduler.close()
+    assert ended.tasks[0].ending is Ending.LATE
+    assert Ending.ANSWERED in {each.ending for each in ended.tasks[-100:]}
+
+
 def test_policies_of_one_batch_may_differ(tmp_path: Path) -> None:
     net, images, ended = net_of(tmp_path), bundles.images(30), Ended()
     scheduler = Scheduler(net, costs(), ladder(), 100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,7 @@ class Answering:
         self._served, self._wish, self._decoders, self._receive = served, wish, decoders, receive
         self._arrived = now()
         self._loop = asyncio.get_running_loop()
+        self._gone: asyncio.Task[None] | None = None
 
     async def classify(self, uploads: Sequence[Upload]) -> list[Answered]:
         """All images, in their order.
@@ -57,7 +59,9 @@ class Answering:
             OptionError, ThresholdError: the wish cannot be fulfilled.
         """
         answers = [Answered(upload) for upload in uploads]
-        images = await self._loop.run_in_executor(self._decoders, self._decode_all, answers)
+        levels = self._served.levels_for(self._wish)
+        self._counting_rejections(len(answers), lambda: self._served.scheduler.require_room(len(answers), levels))
+        images = await self._decoded(answers)
         await self.classify_images(images, [each for each in answers if each.error is None])
         return answers
 
@@ -74,7 +78,7 @@ class Answering:
             if not left and not done.done():
                 done.set_result(None)
 
-        tasks = self._tasks(images, lambda task: self._loop.call_soon_threadsafe(count_down))
+        tasks = self._tasks(images, lambda task: self._tell(count_down))
         self._submit(tasks)
         await self._until(done, tasks)
         for each, task in zip(answers, tasks, strict=True):
@@ -83,15 +87,14 @@ class Answering:
     async def events(self, upload: Upload, top: int) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """The exits of one image as they are computed, then its answer; errors before the first event are raised."""
         answered = Answered(upload)
-        images = await self._loop.run_in_executor(self._decoders, self._decode_all, [answered])
+        images = await self._decoded([answered])
         if answered.error:
             raise answered.error
         queue: asyncio.Queue[SeenExit | None] = asyncio.Queue()
-        put = self._loop.call_soon_threadsafe
-        tasks = self._tasks(images, lambda task: put(queue.put_nowait, None))
+        tasks = self._tasks(images, lambda task: self._tell(queue.put_nowait, None))
         task = tasks[0]
         task.keeps_exits = True
-        task.on_exit = lambda seen: put(queue.put_nowait, seen)
+        task.on_exit = lambda seen: self._tell(queue.put_nowait, seen)
         self._submit(tasks)
         return self._told(answered, task, queue, top)
 
@@ -109,16 +112,24 @@ class Answering:
     def _tasks(self, images: list[Image], on_end: Callable[[Task], object]) -> list[Task]:
         return self._served.tasks(images, self._wish, self._arrived, on_end)
 
+    def _tell(self, callback: Callable[..., None], *values: object) -> None:
+        """Call in the thread of requests, from that of the network; nothing where the service was ended by force."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *values)
+
     def _submit(self, tasks: list[Task]) -> None:
+        self._counting_rejections(len(tasks), lambda: self._served.scheduler.submit(tasks))
+
+    def _counting_rejections(self, images: int, work: Callable[[], None]) -> None:
         try:
-            self._served.scheduler.submit(tasks)
+            work()
         except QueueFullError:
-            self._served.figures.reject(len(tasks))
+            self._served.figures.reject(images)
             raise
 
     async def _until(self, done: asyncio.Future[None], tasks: Sequence[Task]) -> None:
         """Wait for the answers, or for the client to go: then nothing more is computed for it."""
-        gone = asyncio.ensure_future(self._client_gone())
+        gone = self._watch()
         try:
             await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -129,23 +140,48 @@ class Answering:
         if not done.done():
             raise ClientGoneError
 
+    def _watch(self) -> asyncio.Task[None]:
+        """Ends when the client goes."""
+        if self._gone is None:
+            self._gone = asyncio.ensure_future(self._client_gone())
+        return self._gone
+
     async def _client_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    def _decode_all(self, answers: Sequence[Answered]) -> list[Image]:
-        """The images that can be read; the answers of others get their error."""
-        images = []
-        spec = self._served.manifest.input
-        options = decode_options(spec, self._served.decode)
-        for each in answers:
-            began = now()
-            try:
-                images.append(fit(decode(each.upload.content, spec.size - spec.pad, options), spec))
-            except ImageError as error:
-                each.error = error
-            each.decode_ms = 1e3 * (now() - began)
+    async def _decoded(self, answers: Sequence[Answered]) -> list[Image]:
+        """The images that can be read; the answers of others get their error.
+
+        One after the other, so that the images of other requests come in between. None is decoded for a client that has
+        gone, or after the deadline.
+        """
+        images, gone = [], self._watch()
+        limit_s = self._served.time_limit_s(self._wish)
+        try:
+            for each in answers:
+                if gone.done():
+                    raise ClientGoneError
+                if (waited_s := now() - self._arrived) > limit_s:
+                    each.error = DeadlinePassedError(limit_s, waited_s)
+                    continue
+                image = await self._loop.run_in_executor(self._decoders, self._decode, each)
+                images += [] if image is None else [image]
+        except BaseException:
+            gone.cancel()
+            raise
         return images
+
+    def _decode(self, answered: Answered) -> Image | None:
+        spec, began = self._served.manifest.input, now()
+        try:
+            options = decode_options(spec, self._served.decode)
+            return fit(decode(answered.upload.content, spec.size - spec.pad, options), spec)
+        except ImageError as error:
+            answered.error = error
+            return None
+        finally:
+            answered.decode_ms = 1e3 * (now() - began)
 
     def described(self, answered: Answered, top: int) -> dict[str, Any]:
         """The answer for one image as JSON values, or its problem."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, nullcontext
@@ -84,9 +85,10 @@ class Service:
         _add_page(api)
         _add_errors(api)
         _describe(api)
-        hosts = local_names(request.allowed_host) if request.is_local else frozenset[str]()
+        names = (*request.allowed_host, socket.gethostname())
+        hosts = local_names(names) if request.is_local or token is None else frozenset[str]()
         body, scene = BodyLimit(request.max_body, request.upload_s), BodyLimit(scene_bytes, request.scene_upload_s)
-        access = Access(token, hosts, request.concurrency, body, scene)
+        access = Access(token, hosts, request.allowed_host, request.concurrency, body, scene)
         self.app: App = _Observed(Limits(api, access, _refuse), metrics)
 
     @asynccontextmanager

@@ -38,17 +38,29 @@ class SegmentCosts:
         """Expected time of one segment for a batch."""
         return self._factor * (self._fixed_s[segment] + images * self._image_s[segment])
 
-    def seconds_each(self, segment: int) -> float:
-        """Expected time of one segment for an image of a full batch."""
-        return self.seconds(segment, self.batch) / self.batch
-
     def mean_seconds(self, policy: Policy, precision: str, last: int) -> float:
-        """Expected time of an image in full batches, by the exits that the calibration images took, `last` at most.
+        """Time of an image in full batches, without the factor, by the exits of the calibration images, `last` at most.
 
         A policy that was not calibrated counts as the full network.
         """
         reach = reached_shares(policy, precision, self.segments)[: last + 1]
-        return sum(share * self.seconds_each(segment) for segment, share in enumerate(reach))
+        full = (
+            (fixed + self.batch * each) / self.batch for fixed, each in zip(self._fixed_s, self._image_s, strict=True)
+        )
+        return sum(share * seconds for share, seconds in zip(reach, full, strict=False))
+
+    @property
+    def factor(self) -> float:
+        """How much slower than at the start the device is now."""
+        return self._factor
+
+    def fastest_seconds(self, segment: int) -> float:
+        """Time of one image that is never undercut, whatever the load was at the start."""
+        return _LIMITS[0] * (self._fixed_s[segment] + self._image_s[segment])
+
+    def forget(self) -> None:
+        """Nothing ran for lack of time: without this, the factor of a busy spell could refuse all work for ever."""
+        self._factor += _WEIGHT * (1.0 - self._factor)
 
     def observe(self, segment: int, images: int, seconds: float) -> None:
         """Follow a measurement of live work."""

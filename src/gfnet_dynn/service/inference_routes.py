@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Path, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from gfnet_dynn import __version__
 from gfnet_dynn.errors import OptionError
@@ -44,7 +45,7 @@ def inference_router(registry: Registry, decoders: Executor, most_images: int) -
     async def infer(request: Request, name: Name) -> Response:
         """Classify the images of a tensor. Parameters: `policy`, `threshold`, `deadline_ms`."""
         body = await request.body()
-        asked, tensors = unpack(body, request.headers.get(HEADER_LENGTH))
+        asked, tensors = await run_in_threadpool(unpack, body, request.headers.get(HEADER_LENGTH))
         with registry.use(name) as served:
             answering = Answering(served, _wish(asked.parameters), decoders, request.receive)
             answers = await _answers(served, answering, tensors, most_images)
@@ -152,8 +153,10 @@ def _wish(parameters: Mapping[str, Any]) -> Wish:
     policy, threshold, due = (parameters.get(name) for name in ("policy", "threshold", "deadline_ms"))
     if policy is not None and not isinstance(policy, str):
         raise ServiceError(422, "unusable option", f"the parameter policy is a name, not {policy!r:.80}")
-    if threshold is not None and not _is_number(threshold):
-        raise ServiceError(422, "unusable option", f"the parameter threshold is a number, not {threshold!r:.80}")
+    if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
+        raise ServiceError(
+            422, "unusable option", f"the parameter threshold is a number from 0 to 1, not {threshold!r:.80}"
+        )
     if due is not None and not (_is_number(due) and 0 < due <= 3.6e6):
         raise ServiceError(422, "unusable option", f"the parameter deadline_ms is a time above 0, not {due!r:.80}")
     return Wish(policy, None if threshold is None else float(threshold), due and due / 1e3)

@@ -25,19 +25,22 @@ class Ladder:
     ) -> None:
         """`lowest`: the last level; None: the cheapest policy, ending at the first exit for every image."""
         self._costs, self._precision, self.final = costs, precision, costs.segments - 1
-        ranked = sorted((Level(each, self.final) for each in policies), key=self.seconds, reverse=True)
+        ranked = sorted((Level(each, self.final) for each in policies), key=self._typical, reverse=True)
         if lowest is None:
             cheapest = ranked[-1].policy
             self._levels = (*ranked, *(Level(cheapest, last) for last in reversed(range(self.final))))
         else:
-            least = self.seconds(Level(lowest, self.final))
-            self._levels = tuple(each for each in ranked if self.seconds(each) >= least)
+            least = self._typical(Level(lowest, self.final))
+            self._levels = tuple(each for each in ranked if self._typical(each) >= least)
 
     def seconds(self, level: Level) -> float:
         """Expected time of an image in full batches."""
+        return self._costs.factor * self._typical(level)
+
+    def _typical(self, level: Level) -> float:
         return self._costs.mean_seconds(level.policy, self._precision, level.last)
 
     def below(self, policy: Policy) -> tuple[Level, ...]:
         """The levels that are cheaper than a policy."""
-        most = self.seconds(Level(policy, self.final))
-        return tuple(each for each in self._levels if self.seconds(each) < most)
+        most = self._typical(Level(policy, self.final))
+        return tuple(each for each in self._levels if self._typical(each) < most)

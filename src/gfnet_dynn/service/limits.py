@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ _OPEN = ("/v2/health/live", "/v2/health/ready")
 """Answered to anybody, always: a watchdog has no token."""
 
 SCENE = "/map"
+_BODIES = 8  # of the largest size, that may be in memory at once
 _PAGE = "/page/"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -42,6 +44,7 @@ class Access:
     Attributes:
         token: that requests must carry; None: none.
         hosts: names that a request may call the server by; empty: any.
+        origins: further names of its own page, as behind a proxy.
         concurrency: most requests at once.
         body: of all requests but scenes.
         scene: of scenes to map.
@@ -49,6 +52,7 @@ class Access:
 
     token: str | None
     hosts: frozenset[str]
+    origins: tuple[str, ...]
     concurrency: int
     body: BodyLimit
     scene: BodyLimit
@@ -61,6 +65,7 @@ class Limits:
         """`refuse` makes the answer to what is not let in."""
         self._app, self._access, self._refuse = app, access, refuse
         self._active = 0
+        self._held_bytes = 0  # of bodies in memory
 
     @property
     def active(self) -> int:
@@ -72,32 +77,47 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        body = _Body(receive, self._limit(scope["path"]))
         try:
-            body = self._admit(scope, receive)
+            self._admit(scope, body.limit)
         except ServiceError as error:
             await self._refuse(error)(scope, receive, send)
             return
         self._active += 1
         try:
-            await self._app(scope, body, send)
+            await self._app(scope, lambda: self._received(body), send)
         finally:
             self._active -= 1
+            self._held_bytes -= body.held
 
-    def _admit(self, scope: Scope, receive: Receive) -> Receive:
+    async def _received(self, body: _Body) -> Message:
+        """The next part of a body; raises ServiceError: too large, too slow, or too much in memory in all."""
+        message = await body.receive()
+        if body.limit is not self._access.scene:  # which goes to the disk
+            added = len(message.get("body", b""))
+            body.held += added
+            self._held_bytes += added
+            if self._held_bytes > _BODIES * self._access.body.bytes:
+                detail = "the requests that are being answered fill the memory for bodies: try again later"
+                raise ServiceError(503, "too many requests", detail, retry_after=1)
+        return message
+
+    def _limit(self, path: str) -> BodyLimit:
+        return self._access.scene if path == SCENE else self._access.body
+
+    def _admit(self, scope: Scope, limit: BodyLimit) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["path"]
+        if path in _OPEN:
+            return
         self._require_host(headers)
         self._require_same_origin(headers)
-        if path in _OPEN:
-            return receive
         if not (path == "/" or path.startswith(_PAGE)):
             self._require_token(headers)
         if self._active >= self._access.concurrency:
             detail = f"{self._active} requests are being answered: try again later"
             raise ServiceError(503, "too many requests", detail, retry_after=1)
-        limit = self._access.scene if path == SCENE else self._access.body
         _require_length(headers, limit.bytes)
-        return _bounded(receive, limit)
 
     def _require_token(self, headers: dict[str, str]) -> None:
         token = self._access.token
@@ -112,14 +132,15 @@ class Limits:
         """A name that leads here but is not ours may be a page's that had its own name lead here (DNS rebinding)."""
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] if ":" in host else host
-        if self._access.hosts and name.lower() not in self._access.hosts:
+        if self._access.hosts and name.lower() not in self._access.hosts and not _is_address(name):
             detail = f"this service is not called {name[:80]!r}: use localhost, or start it with --allowed-host"
             raise ServiceError(421, "unknown host", detail)
 
     def _require_same_origin(self, headers: dict[str, str]) -> None:
         """A browser says which site's page sends a request; those of others are not answered (no CORS)."""
         origin = headers.get("origin")
-        if origin is None or urlsplit_host(origin) == headers.get("host", ""):
+        host = "" if origin is None else urlsplit_host(origin)
+        if origin is None or host in (headers.get("host", ""), *self._access.origins):
             return
         raise ServiceError(403, "another site's page", "pages of other sites may not use this service")
 
@@ -130,6 +151,15 @@ def urlsplit_host(origin: str) -> str:
         return urlsplit(origin).netloc
     except ValueError:
         return ""
+
+
+def _is_address(name: str) -> bool:
+    """Whether a name is an IP address: those lead where they say."""
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def local_names(more: tuple[str, ...]) -> frozenset[str]:
@@ -147,23 +177,25 @@ def _too_large(largest: int) -> ServiceError:
     return ServiceError(413, "too large", f"the body may have at most {largest / 2**20:.4g} MiB: send less")
 
 
-def _bounded(receive: Receive, limit: BodyLimit) -> Receive:
-    """Receive a body of bounded size in bounded time; once it is here, waiting for the client to go is free."""
-    taken, is_complete, end = 0, False, time.monotonic() + limit.seconds
+class _Body:
+    """A body of bounded size, received in bounded time; once it is here, waiting for the client to go is free."""
 
-    async def bounded() -> Message:
-        nonlocal taken, is_complete
-        if is_complete:
-            return await receive()
+    def __init__(self, receive: Receive, limit: BodyLimit) -> None:
+        self.limit, self.held = limit, 0
+        self._receive, self._taken, self._is_complete = receive, 0, False
+        self._end = time.monotonic() + limit.seconds
+
+    async def receive(self) -> Message:
+        """The next message of the connection."""
+        if self._is_complete:
+            return await self._receive()
         try:
-            message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
+            message = await asyncio.wait_for(self._receive(), max(0.0, self._end - time.monotonic()))
         except TimeoutError as error:
-            detail = f"the body did not arrive within {limit.seconds:g} s: send less, or over a faster connection"
+            detail = f"the body did not arrive within {self.limit.seconds:g} s: send less, or over a faster connection"
             raise ServiceError(408, "too slow", detail) from error
-        taken += len(message.get("body", b""))
-        if taken > limit.bytes:
-            raise _too_large(limit.bytes)
-        is_complete = not message.get("more_body", False)
+        self._taken += len(message.get("body", b""))
+        if self._taken > self.limit.bytes:
+            raise _too_large(self.limit.bytes)
+        self._is_complete = not message.get("more_body", False)
         return message
-
-    return bounded

@@ -49,7 +49,8 @@ class PromiseWatch:
         if test is None:
             return "none"
         with self._lock:
-            test.observe(task.exit_index, confidence)
+            if task.is_counted:
+                test.observe(task.exit_index, confidence)
             return self._status(policy, test)
 
     def _status(self, policy: Policy, test: LiveShiftTest) -> Promise:

@@ -122,7 +122,7 @@ class ServeRequest:
             except (OSError, ValueError) as error:
                 raise OptionError(f"--token-file {self.token_file} cannot be read: {error}") from error
         if found is None:
-            found = os.environ.get(TOKEN_VARIABLE) or None
+            found = os.environ.get(TOKEN_VARIABLE, "").strip() or None
         if found is not None and len(found) < _FEWEST_TOKEN:
             raise OptionError(
                 f"a token has at least {_FEWEST_TOKEN} characters, not {len(found)}: `openssl rand -hex 32` makes one"

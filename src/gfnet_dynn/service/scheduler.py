@@ -62,6 +62,11 @@ class Scheduler:
         """The first level with which what waits is answered soon enough; the last one if none is."""
         return next((each for each in levels if self.expected_wait_s(each) <= allowed_s), levels[-1])
 
+    def require_room(self, images: int, levels: Sequence[Level]) -> None:
+        """Raise QueueFullError where so many more would be refused now."""
+        if self._pending + images > self._queue:
+            raise QueueFullError(self._pending, self._queue, images, self.expected_wait_s(levels[-1]))
+
     def submit(self, tasks: Sequence[Task]) -> None:
         """Enqueue all tasks or none.
 
@@ -69,9 +74,7 @@ class Scheduler:
             QueueFullError: there is no room for all of them; says after how many seconds there may be.
         """
         with self._has_work:
-            if self._pending + len(tasks) > self._queue:
-                wait_s = self.expected_wait_s(tasks[0].levels[-1])
-                raise QueueFullError(self._pending, self._queue, len(tasks), wait_s)
+            self.require_room(len(tasks), tasks[0].levels)
             for task in tasks:
                 heapq.heappush(self._entering, (task.deadline, next(self._order), task))
             self._pending += len(tasks)
@@ -136,7 +139,7 @@ class Scheduler:
         """
         if task.may_hurry:
             return self.costs.seconds(0, 1)
-        batch = self.costs.batch
+        batch = min(self.costs.batch, self._pending)
         segments = range(task.levels[0].last + 1)
         reach = reached_shares(task.levels[0].policy, self._net.precision, len(segments))
         return sum(
@@ -151,6 +154,7 @@ class Scheduler:
             if task.may_hurry and task.fall_back():
                 self._end(task, Ending.ANSWERED)
             else:
+                self.costs.forget()
                 self._end(task, Ending.LATE)
         return task.ending is not None
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.manifest import FULL, Manifest
 from gfnet_dynn.bundle.policy import Policy
-from gfnet_dynn.errors import OptionError, nearest
+from gfnet_dynn.errors import BundleError, OptionError, nearest
 from gfnet_dynn.exits import softmax
 from gfnet_dynn.runtime.prediction import Prediction, make_prediction
 from gfnet_dynn.runtime.predictor import Classifier, load
@@ -67,6 +67,8 @@ class ServedModel:
             threads=request.engine_threads,
             decode=request.decode,
         )
+        if read_bundle(path).sha256 != self.sha256:
+            raise BundleError(f"{path} was replaced while it was read: reload once it is whole")
         self.decode = request.decode
         self.policies = {each.name: each for each in self.manifest.policies}
         self.costs: SegmentCosts = measure_costs(self.classifier.net, request.batch)
@@ -124,12 +126,8 @@ class ServedModel:
             ServiceError: the deadline leaves less time than the first exit needs.
             ThresholdError: the thresholds do not fit the exits.
         """
-        asked = self._policy(wish)
-        is_fixed = wish.threshold is not None or wish.every_exit
-        levels = (Level(asked, self.ladder.final),) if is_fixed else self._levels(asked)
-        limit_s = self._request.time_limit_s
-        self._require_time(wish)
-        deadline = arrived + (limit_s if wish.deadline_s is None else min(wish.deadline_s, limit_s))
+        levels = self.levels_for(wish)
+        deadline = arrived + self.time_limit_s(wish)
         most_wait_s = self._request.most_wait_ms / 1e3
         patience_s = most_wait_s if wish.deadline_s is None else _SHARE_OF_DEADLINE * (deadline - arrived)
         may_hurry = self._request.lower_exits and not wish.every_exit
@@ -146,12 +144,20 @@ class ServedModel:
                 patience_s=patience_s,
                 on_end=ended,
                 may_hurry=may_hurry,
+                is_counted=wish.deadline_s is None,
                 every_exit=wish.every_exit,
                 keeps_exits=wish.every_exit,
                 arrived=arrived,
             )
             for each in images
         ]
+
+    def levels_for(self, wish: Wish) -> tuple[Level, ...]:
+        """The policy that a request asks for, and what load may lower it to; raises as `tasks`."""
+        self._require_time(wish)
+        asked = self._policy(wish)
+        is_fixed = wish.threshold is not None or wish.every_exit
+        return (Level(asked, self.ladder.final),) if is_fixed else self._levels(asked)
 
     def _policy(self, wish: Wish) -> Policy:
         name = wish.policy or self.default_policy
@@ -160,10 +166,15 @@ class ServedModel:
         return self.classifier.policy(name, wish.threshold)
 
     def _require_time(self, wish: Wish) -> None:
-        needed_ms = self.exit_ms[0]
+        needed_ms = 1e3 * self.costs.fastest_seconds(0)
         if wish.deadline_s is not None and 1e3 * wish.deadline_s < needed_ms:
             detail = f"the first exit alone needs {needed_ms:.3g} ms on this device, not {1e3 * wish.deadline_s:.3g}"
             raise ServiceError(422, "deadline too short", detail)
+
+    def time_limit_s(self, wish: Wish) -> float:
+        """Most seconds that an answer may take."""
+        limit_s = self._request.time_limit_s
+        return limit_s if wish.deadline_s is None else min(wish.deadline_s, limit_s)
 
     def prediction(self, task: Task, source: str | None) -> tuple[Prediction, Promise]:
         """The prediction of an answered task, and what its guarantee is worth."""

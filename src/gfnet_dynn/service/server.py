@@ -84,7 +84,7 @@ def run(request: ServeRequest, log: Log) -> signal.Signals | None:
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=int(request.time_limit_s) + _GRACE_S,
+            timeout_graceful_shutdown=int(request.upload_s + request.time_limit_s) + _GRACE_S,
         )
         for served in service.registry.models():
             log(f"{served.name}: {served.manifest.model}, {served.precision}, policy {served.default_policy}")

@@ -59,6 +59,8 @@ class Task:
         deadline: when the answer is due, by `time.perf_counter`.
         patience_s: expected wait up to which it is not lowered.
         may_hurry: near the deadline it may take an exit that its policy would not.
+        is_counted: its answer is evidence of whether the guarantee holds. Deadlines of clients end images by their
+            content, the hard ones first, so that what is left no longer comes as the calibration images did.
         every_exit: it passes the full network.
         keeps_exits: what every exit says is kept.
         on_exit: called with each exit, in the thread of the network.
@@ -71,6 +73,7 @@ class Task:
     patience_s: float
     on_end: Callable[[Task], object]
     may_hurry: bool = True
+    is_counted: bool = True
     every_exit: bool = False
     keeps_exits: bool = False
     on_exit: Callable[[SeenExit], object] | None = None

@@ -21,6 +21,7 @@ _SIZE, _DATA = "binary_data_size", "binary_data"
 _LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
 _DTYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
 _MOST_SIDES = 8
+_MOST_DIGITS = 16
 
 Dimension = Annotated[int, Meta(ge=0, le=2**31)]
 
@@ -70,7 +71,9 @@ def unpack(body: bytes, header_length: str | None) -> tuple[InferRequest, dict[s
     Raises:
         ServiceError: what does not follow the protocol.
     """
-    if header_length is not None and not (header_length.isdecimal() and int(header_length) <= len(body)):
+    if header_length is not None and not (
+        header_length.isdecimal() and len(header_length) < _MOST_DIGITS and int(header_length) <= len(body)
+    ):
         raise _bad(f"the header {HEADER_LENGTH} is {header_length[:20]!r}, and the body has {len(body)} bytes")
     head = len(body) if header_length is None else int(header_length)
     try:
