@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from rasterio.io import MemoryFile
@@ -52,12 +53,15 @@ def make_app(store: JobStore) -> FastAPI:
     app.include_router(job_router(store))
 
     @app.exception_handler(GFNetDynnError)
-    def problem(request: Request, error: GFNetDynnError) -> JSONResponse:
-        status, headers = 501 if isinstance(error, MissingExtraError) else 422, {}
+    @app.exception_handler(RequestValidationError)
+    def problem(request: Request, error: Exception) -> JSONResponse:
+        kind, status, title, headers = "about:blank", 422, "unusable", {}
         if isinstance(error, ServiceError):
-            status = error.status
+            kind, status, title = error.uri, error.status, error.title
             headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
-        content = {"detail": str(error), "status": status}
+        elif isinstance(error, MissingExtraError):
+            status = 501
+        content = {"type": kind, "title": title, "status": status, "detail": str(error)}
         return JSONResponse(content, status, headers, media_type="application/problem+json")
 
     return app
