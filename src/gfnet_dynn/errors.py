@@ -129,8 +129,13 @@ def require_extra(feature: str, extra: str) -> None:
     Raises:
         MissingExtraError: one of them is not installed.
     """
-    if any(find_spec(name) is None for name in _EXTRAS[extra]):
+    if not has_extra(extra):
         raise MissingExtraError(feature, extra)
+
+
+def has_extra(extra: str) -> bool:
+    """Whether all its packages are installed."""
+    return all(find_spec(name) is not None for name in _EXTRAS[extra])
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

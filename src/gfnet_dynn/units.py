@@ -50,3 +50,9 @@ def parse_bytes(text: str) -> int:
     if not found or not float(found[1]):
         raise OptionError(f"a size is a number of bytes such as 256M or 2G, not {text!r}")
     return int(float(found[1]) * _BYTES[found[2].upper()])
+
+
+def size(count: int) -> str:
+    """`268435456` → `256M`: as `parse_bytes` reads it."""
+    unit, factor = next((unit, factor) for unit, factor in reversed(_BYTES.items()) if count % factor == 0)
+    return f"{count // factor}{unit}"

@@ -262,7 +262,7 @@ def test_files_are_moved_by_class(watch_here: Run) -> None:
         (("in", "-o", "log.jsonl", "--run", "true", "--below", "60"), "did you mean 60%"),
         (("in", "-o", "log.jsonl", "--when", "river"), "--when says when a command runs"),
         (("in", "-o", "log.jsonl", "--interval", "0"), "--interval must be above 0"),
-        (("in", "-o", "log.jsonl", "--max-log-size", "much"), "--max-log-size takes a size such as 10M"),
+        (("in", "-o", "log.jsonl", "--max-log-size", "much"), "a size is a number of bytes such as 256M"),
         (("in", "-o", "log.jsonl", "--gsd", "1"), "--gsd chooses among the built-in models"),
         (("in", "-o", "log.jsonl", "--move-to", "in/sorted"), "--move-to in/sorted lies in in"),
         (("camera", "-o", "log.jsonl", "--move-to", "sorted"), "a camera has none"),

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from rasterio.io import MemoryFile
 
 from gfnet_dynn import errors
-from gfnet_dynn.errors import GFNetDynnError, MissingExtraError
+from gfnet_dynn.service.error_answers import add_error_answers
 from gfnet_dynn.service.job_record import RESULTS
 from gfnet_dynn.service.job_routes import job_router
 from gfnet_dynn.service.jobs import JobStore
-from gfnet_dynn.service.problems import ServiceError
+from gfnet_dynn.service.openapi import describe_api
 from gfnet_dynn.service.scene_body import FORM_OVERHEAD
 from tests import bundles
 from tests.service.map_jobs import (
@@ -52,18 +50,8 @@ def make_app(store: JobStore) -> FastAPI:
     app = FastAPI(lifespan=lifespan)
     app.include_router(job_router(store))
 
-    @app.exception_handler(GFNetDynnError)
-    @app.exception_handler(RequestValidationError)
-    def problem(request: Request, error: Exception) -> JSONResponse:
-        kind, status, title, headers = "about:blank", 422, "unusable", {}
-        if isinstance(error, ServiceError):
-            kind, status, title = error.uri, error.status, error.title
-            headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
-        elif isinstance(error, MissingExtraError):
-            status = 501
-        content = {"type": kind, "title": title, "status": status, "detail": str(error)}
-        return JSONResponse(content, status, headers, media_type="application/problem+json")
-
+    add_error_answers(app)
+    describe_api(app)
     return app
 
 
@@ -305,7 +293,7 @@ def test_an_upload_that_is_cancelled_gives_its_place_back(bundle: Path, tmp_path
 def test_the_document_describes_all_answers(bundle: Path) -> None:
     document = make_app(make_store(bundle)).openapi()
     post = document["paths"]["/map"]["post"]
-    assert set(post["responses"]) == {"201", "400", "408", "413", "415", "422", "429", "501", "503"}
+    assert set(post["responses"]) == {"201", "400", "404", "408", "413", "415", "422", "429", "501", "503"}
     for status, answer in post["responses"].items():
         kind = "application/json" if status == "201" else "application/problem+json"
         assert set(answer["content"]) == {kind}

@@ -11,7 +11,7 @@ import click
 
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.options import Option, flag, option_of
-from gfnet_dynn.units import parse_share, percent
+from gfnet_dynn.units import parse_bytes, parse_share, percent, size
 
 CONTEXT_SETTINGS = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 80}
 """Every option is understood with hyphens and with underscores."""
@@ -20,6 +20,10 @@ _FIRST_COLUMN = 26
 
 Preset = Mapping[type, Mapping[str, Any]]
 """For each dataclass the values that replace its defaults, by field name."""
+
+
+_WRITTEN: Mapping[Any, Callable[[Any], str]] = {parse_share: percent, parse_bytes: size}
+"""How a default is shown, by what reads the value."""
 
 
 class GroupedHelp(click.Command):
@@ -184,8 +188,8 @@ def _default(each: Field[Any], info: Option) -> str:
         return ""
     if value is True:
         value = (info.flag or flag(each.name))[2:]
-    elif info.parse is parse_share:
-        value = percent(value)
+    elif info.parse in _WRITTEN:
+        value = _WRITTEN[info.parse](value)
     return f" [default: {', '.join(map(str, value)) if isinstance(value, tuple) else value}]"
 
 

@@ -147,7 +147,11 @@ class ReloadAnswer(Model):
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route for these statuses."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
+    retry = {"headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}}
+    return {
+        status: {"description": _DESCRIPTIONS[status], "content": content, **(retry if status in (429, 503) else {})}
+        for status in statuses
+    }
 
 
 _DESCRIPTIONS = {
@@ -160,15 +164,14 @@ _DESCRIPTIONS = {
     409: "Not in this state.",
     413: "Larger than is allowed.",
     415: "Not of a type that is taken.",
-    422: "It cannot be used as it is.",
-    429: "The queue is full, or the deadline passed before it was this image's turn.",
+    421: "Called by a name that is not its own.",
+    422: "It cannot be used as it is, or the job failed: the detail says why.",
+    429: "The queue is full, too many jobs wait, or the deadline passed before it was this image's turn.",
     500: "A fault of the service.",
     501: "Not installed on this device.",
-    503: "Too many requests at once.",
+    503: "Too many requests at once, or the service ends.",
     507: "No space.",
 }
 
 ALWAYS = (400, 401, 403, 408, 413, 421, 503)
 """What any request may be answered with."""
-
-_DESCRIPTIONS[421] = "Called by a name that is not its own."

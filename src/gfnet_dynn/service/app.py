@@ -8,35 +8,31 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import msgspec
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
+from fastapi import FastAPI
 from fastapi.responses import FileResponse
-from starlette.exceptions import HTTPException
-from starlette.routing import compile_path
 from starlette.staticfiles import StaticFiles
 
 from gfnet_dynn import __version__
 from gfnet_dynn.benchmark.energy_use import find_meters
-from gfnet_dynn.errors import GFNetDynnError
-from gfnet_dynn.service.answers import Problem, problems
+from gfnet_dynn.errors import has_extra
+from gfnet_dynn.service.answers import problems
 from gfnet_dynn.service.classify_routes import classify_router
 from gfnet_dynn.service.energy import energy_totals
+from gfnet_dynn.service.error_answers import add_error_answers, answer_of
 from gfnet_dynn.service.inference_routes import inference_router
 from gfnet_dynn.service.job_routes import job_router
 from gfnet_dynn.service.job_settings import JobSettings
 from gfnet_dynn.service.jobs import JobStore
 from gfnet_dynn.service.limits import Access, App, BodyLimit, Limits, Message, Receive, Scope, Send, local_names
 from gfnet_dynn.service.metrics import Metrics
+from gfnet_dynn.service.openapi import describe_api
 from gfnet_dynn.service.operation_routes import operation_router
-from gfnet_dynn.service.problems import ServiceError, problem_of
+from gfnet_dynn.service.problems import ServiceError
 from gfnet_dynn.service.registry import Registry
 from gfnet_dynn.service.request import ServeRequest
+from gfnet_dynn.service.scene_body import FORM_OVERHEAD
 from gfnet_dynn.service.served_model import now
 
 PAGE = Path(__file__).with_name("page")
@@ -46,7 +42,6 @@ _SECURITY = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_FORM_BYTES = 2**20  # around a scene that comes in a form
 _SCENES = 4  # as many of the largest, with their maps, as may lie on the disk
 _DESCRIPTION = """Classifies aerial and satellite scenes with early exits. A deadline or a full queue lowers the exit
 before a request is rejected, and every answer says whether its guarantee still holds."""
@@ -76,15 +71,15 @@ class Service:
         )
         api.include_router(classify_router(self.registry, self._decoders, request.max_images))
         api.include_router(inference_router(self.registry, self._decoders, request.max_images))
-        api.include_router(operation_router(self.registry, metrics, maps=request.maps and has_geo()))
+        api.include_router(operation_router(self.registry, metrics, maps=request.maps and has_extra("geo")))
         self._jobs: JobStore | None = None
-        scene_bytes = request.max_scene + _FORM_BYTES
+        scene_bytes = request.max_scene + FORM_OVERHEAD
         if request.maps:
             self._jobs = JobStore(_job_settings(request), self._bundle_for)
-            api.include_router(job_router(self._jobs), responses=problems(401, 403, 404, 421))
+            api.include_router(job_router(self._jobs), responses=problems(401, 403, 421))
         _add_page(api)
-        _add_errors(api)
-        _describe(api)
+        add_error_answers(api)
+        describe_api(api)
         names = (*request.allowed_host, socket.gethostname())
         hosts = local_names(names) if request.is_local or token is None else frozenset[str]()
         body, scene = BodyLimit(request.max_body, request.upload_s), BodyLimit(scene_bytes, request.scene_upload_s)
@@ -124,11 +119,6 @@ def _job_settings(request: ServeRequest) -> JobSettings:
     )
 
 
-def has_geo() -> bool:
-    """Whether scenes can be mapped."""
-    return find_spec("rasterio") is not None
-
-
 def _add_page(api: FastAPI) -> None:
     @api.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -137,110 +127,8 @@ def _add_page(api: FastAPI) -> None:
     api.mount("/page", StaticFiles(directory=PAGE), name="page")
 
 
-def _add_errors(api: FastAPI) -> None:
-    """Every error is a problem document."""
-
-    @api.exception_handler(GFNetDynnError)
-    async def ours(request: Request, error: GFNetDynnError) -> Response:
-        return answer_of(error, request.url.path)
-
-    @api.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        parts = (f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
-        return answer_of(ServiceError(422, "unusable option", "; ".join(parts)), request.url.path)
-
-    @api.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        title = HTTPStatus(error.status_code).phrase.lower()
-        found = answer_of(ServiceError(error.status_code, title, _advice(error, request)), request.url.path)
-        found.headers.update(error.headers or {})
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            found.headers["Allow"] = ", ".join(_methods(api, request.url.path))
-        return found
-
-    @api.exception_handler(Exception)
-    async def fault(request: Request, error: Exception) -> Response:
-        detail = "a fault of the service, which its log describes"
-        return answer_of(ServiceError(500, "internal error", detail), request.url.path)
-
-
-def _methods(api: FastAPI, path: str) -> list[str]:
-    """Those that apply to a path, over all routes: the router itself knows those of one."""
-    paths = api.openapi()["paths"].items()
-    return sorted(
-        {method.upper() for known, methods in paths if compile_path(known)[0].match(path) for method in methods}
-    )
-
-
-def _advice(error: HTTPException, request: Request) -> str:
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return f"there is nothing at {request.url.path[:200]}: /openapi.json lists what there is"
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"{request.method} does not apply to {request.url.path[:200]}: see /openapi.json"
-    return str(error.detail)
-
-
-def answer_of(error: GFNetDynnError, path: str = "") -> Response:
-    """The problem document of an error, with the member `error` where clients of the inference protocol look."""
-    found = problem_of(error)
-    headers = {}
-    if isinstance(error, ServiceError) and error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
-    if found["status"] == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    more = {"error": found["detail"]} if path.startswith("/v2") else {}
-    content = msgspec.json.encode({**found, **more})
-    return Response(content, found["status"], headers, media_type="application/problem+json")
-
-
 def _refuse(error: ServiceError) -> App:
     return answer_of(error)
-
-
-def _describe(api: FastAPI) -> None:
-    """Problem documents stand in the OpenAPI document once, and nothing of FastAPI's own errors does."""
-
-    def openapi() -> dict[str, Any]:
-        if api.openapi_schema is None:
-            found = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
-            schemas = found.setdefault("components", {}).setdefault("schemas", {})
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            schemas["Problem"] = Problem.model_json_schema()
-            schemas["InferRequest"] = INFER_SCHEMA
-            api.openapi_schema = found
-        return api.openapi_schema
-
-    api.openapi = openapi  # type: ignore[method-assign] # as FastAPI documents it
-
-
-INFER_SCHEMA = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": {"type": "string"},
-        "parameters": {"type": "object"},
-        "inputs": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["name", "shape", "datatype", "data"],
-                "properties": {
-                    "name": {"type": "string", "enum": ["image", "pixels"]},
-                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                    "datatype": {"type": "string", "enum": ["UINT8", "BYTES"]},
-                    "parameters": {"type": "object"},
-                    "data": {"type": "array", "items": {}},
-                },
-            },
-        },
-        "outputs": {
-            "type": "array",
-            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
-        },
-    },
-}
 
 
 class _Observed:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import CancelScope
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
+from gfnet_dynn.service.answers import problems
 from gfnet_dynn.service.job_models import (
     JobList,
     JobResults,
@@ -32,27 +33,6 @@ from gfnet_dynn.service.scene_body import (
     require_media_type,
 )
 
-_MEANINGS = {
-    400: "The body is cut off, or no form with one scene.",
-    404: "There is no such job or result, or it has no results yet.",
-    408: "The scene arrived too slowly.",
-    413: "The scene is larger than this service takes.",
-    415: "The body has another media type.",
-    422: "The scene or an option cannot be used, or the job failed: the detail says why.",
-    429: "Too many jobs wait.",
-    501: "Maps need packages that are not installed here: the detail names them.",
-    503: "The service ends.",
-}
-_PROBLEM = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    },
-}
 _BINARY = {"type": "string", "format": "binary"}
 _BODY = {
     "required": True,
@@ -69,30 +49,20 @@ _FILE = {
 _NO_RANGE = {"description": "The file is shorter.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Responses of these statuses for the OpenAPI document."""
-    content = {"application/problem+json": {"schema": _PROBLEM}}
-    retry = {"headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}}
-    return {
-        status: {"description": _MEANINGS[status], "content": content, **(retry if status in (429, 503) else {})}
-        for status in statuses
-    }
-
-
 def job_router(store: JobStore) -> APIRouter:
     """The routes of a store, which the application opens before the first request and closes after the last.
 
     Errors are raised: `ServiceError` and other `GFNetDynnError`; the application makes problems of them.
     """
     routes, router = _JobRoutes(store), APIRouter(tags=["maps"])
-    created = {201: _LOCATION, **_problems(400, 408, 413, 415, 422, 429, 501, 503)}
+    created = {201: _LOCATION, **problems(400, 404, 408, 413, 415, 422, 429, 501, 503)}
     body = {"requestBody": _BODY}
     router.post("/map", status_code=201, responses=created, openapi_extra=body)(routes.create_map)
     router.get("/jobs")(routes.list_jobs)
-    router.get("/jobs/{job_id}", responses=_problems(404, 422))(routes.show_job)
-    router.delete("/jobs/{job_id}", responses=_problems(404, 422))(routes.dismiss_job)
-    router.get("/jobs/{job_id}/results", responses=_problems(404, 422))(routes.show_results)
-    files = {200: _FILE, 206: _FILE, 416: _NO_RANGE, **_problems(404, 422)}
+    router.get("/jobs/{job_id}", responses=problems(404, 422))(routes.show_job)
+    router.delete("/jobs/{job_id}", responses=problems(404, 422))(routes.dismiss_job)
+    router.get("/jobs/{job_id}/results", responses=problems(404, 422))(routes.show_results)
+    files = {200: _FILE, 206: _FILE, 416: _NO_RANGE, **problems(404, 422)}
     router.get("/jobs/{job_id}/results/{file}", response_class=FileResponse, responses=files)(routes.send_result)
     return router
 

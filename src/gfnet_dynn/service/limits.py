@@ -67,11 +67,6 @@ class Limits:
         self._active = 0
         self._held_bytes = 0  # of bodies in memory
 
-    @property
-    def active(self) -> int:
-        """Requests that are being answered."""
-        return self._active
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
         if scope["type"] != "http":

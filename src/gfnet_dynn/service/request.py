@@ -54,7 +54,9 @@ class ServeRequest:
     lower_exits: bool = _time(
         True, "Under load and near deadlines, let images exit earlier before any request is rejected."
     )
-    lower_to: str | None = _time(None, "Lowest policy that load may lower to. [default: the cheapest of each bundle]")
+    lower_to: str | None = _time(
+        None, "Lowest policy that load may lower to. [default: the cheapest, then earlier and earlier exits]"
+    )
     most_wait_ms: float = _time(
         50.0, "Expected wait in the queue above which exits are lowered; half of its deadline where a request has one."
     )

@@ -30,14 +30,6 @@ _log, _command = partial(option, panel="Log"), partial(option, panel="Command")
 _CAMERA = re.compile(r"camera(?::(\d+))?|(/dev/video\d+)")
 
 
-def parse_log_size(text: str) -> int:
-    """`10M` → 10485760 bytes; raises OptionError."""
-    try:
-        return parse_bytes(text)
-    except OptionError as error:
-        raise OptionError(f"--max-log-size takes a size such as 10M or 1G, not {text!r}") from error
-
-
 def parse_labels(text: str) -> tuple[str, ...]:
     """`forest,river` → the two; raises OptionError: none."""
     labels = tuple(part.strip() for part in text.split(","))
@@ -72,7 +64,7 @@ class WatchRequest:
     max_log_size: int | None = _log(
         None,
         "Begin a new log before it grows beyond this, such as 10M. [default: never]",
-        parse=parse_log_size,
+        parse=parse_bytes,
         metavar="SIZE",
     )
     keep_logs: int = _log(5, "Older logs to keep, LOG.1 the newest.")
