@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,6 @@ class Answering:
         self._served, self._wish, self._decoders, self._receive = served, wish, decoders, receive
         self._arrived = now()
         self._loop = asyncio.get_running_loop()
-        self._gone: asyncio.Task[None] | None = None
 
     async def classify(self, uploads: Sequence[Upload]) -> list[Answered]:
         """All images, in their order.
@@ -61,12 +60,17 @@ class Answering:
         answers = [Answered(upload) for upload in uploads]
         levels = self._served.levels_for(self._wish)
         self._counting_rejections(len(answers), lambda: self._served.scheduler.require_room(len(answers), levels))
-        images = await self._decoded(answers)
-        await self.classify_images(images, [each for each in answers if each.error is None])
+        with self._watching() as gone:
+            images = await self._decoded(answers, gone)
+            await self._answer(images, [each for each in answers if each.error is None], gone)
         return answers
 
     async def classify_images(self, images: list[Image], answers: Sequence[Answered]) -> None:
-        """Images that are decoded, uint8 [S, S, 3] each; their answers are completed."""
+        """Images that are decoded, uint8 [S, S, 3] each; their answers are completed; raises as `classify`."""
+        with self._watching() as gone:
+            await self._answer(images, answers, gone)
+
+    async def _answer(self, images: list[Image], answers: Sequence[Answered], gone: asyncio.Task[None]) -> None:
         if not images:
             return
         done = self._loop.create_future()
@@ -80,14 +84,15 @@ class Answering:
 
         tasks = self._tasks(images, lambda task: self._tell(count_down))
         self._submit(tasks)
-        await self._until(done, tasks)
+        await _until(done, tasks, gone)
         for each, task in zip(answers, tasks, strict=True):
             each.task, each.error = task, error_of(task)
 
     async def events(self, upload: Upload, top: int) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """The exits of one image as they are computed, then its answer; errors before the first event are raised."""
         answered = Answered(upload)
-        images = await self._decoded([answered])
+        with self._watching() as gone:
+            images = await self._decoded([answered], gone)
         if answered.error:
             raise answered.error
         queue: asyncio.Queue[SeenExit | None] = asyncio.Queue()
@@ -127,49 +132,34 @@ class Answering:
             self._served.figures.reject(images)
             raise
 
-    async def _until(self, done: asyncio.Future[None], tasks: Sequence[Task]) -> None:
-        """Wait for the answers, or for the client to go: then nothing more is computed for it."""
-        gone = self._watch()
+    @contextmanager
+    def _watching(self) -> Iterator[asyncio.Task[None]]:
+        """A task that ends when the client goes."""
+        gone = asyncio.ensure_future(self._client_gone())
         try:
-            await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+            yield gone
         finally:
             gone.cancel()
-            if not done.done():
-                for task in tasks:
-                    task.is_gone = True
-        if not done.done():
-            raise ClientGoneError
-
-    def _watch(self) -> asyncio.Task[None]:
-        """Ends when the client goes."""
-        if self._gone is None:
-            self._gone = asyncio.ensure_future(self._client_gone())
-        return self._gone
 
     async def _client_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _decoded(self, answers: Sequence[Answered]) -> list[Image]:
+    async def _decoded(self, answers: Sequence[Answered], gone: asyncio.Task[None]) -> list[Image]:
         """The images that can be read; the answers of others get their error.
 
         One after the other, so that the images of other requests come in between. None is decoded for a client that has
         gone, or after the deadline.
         """
-        images, gone = [], self._watch()
-        limit_s = self._served.time_limit_s(self._wish)
-        try:
-            for each in answers:
-                if gone.done():
-                    raise ClientGoneError
-                if (waited_s := now() - self._arrived) > limit_s:
-                    each.error = DeadlinePassedError(limit_s, waited_s)
-                    continue
-                image = await self._loop.run_in_executor(self._decoders, self._decode, each)
-                images += [] if image is None else [image]
-        except BaseException:
-            gone.cancel()
-            raise
+        images, limit_s = [], self._served.time_limit_s(self._wish)
+        for each in answers:
+            if gone.done():
+                raise ClientGoneError
+            if (waited_s := now() - self._arrived) > limit_s:
+                each.error = DeadlinePassedError(limit_s, waited_s)
+                continue
+            image = await self._loop.run_in_executor(self._decoders, self._decode, each)
+            images += [] if image is None else [image]
         return images
 
     def _decode(self, answered: Answered) -> Image | None:
@@ -205,6 +195,18 @@ class Answering:
             },
             **({"exits": self._served.exits_of(task, top)} if self._wish.every_exit else {}),
         }
+
+
+async def _until(done: asyncio.Future[None], tasks: Sequence[Task], gone: asyncio.Task[None]) -> None:
+    """Wait for the answers, or for the client to go: then nothing more is computed for it."""
+    try:
+        await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not done.done():
+            for task in tasks:
+                task.is_gone = True
+    if not done.done():
+        raise ClientGoneError
 
 
 def error_of(task: Task) -> GFNetDynnError | None:
