@@ -89,6 +89,7 @@ def start() -> Iterator[Start]:
                 or (Path("log.jsonl.seen").exists() and Path("log.jsonl.seen").stat().st_mtime_ns > before)
             )
         )
+        assert process.poll() is None, process.communicate()
         return process
 
     yield begin

@@ -161,7 +161,8 @@ def _parameter(request: type, each: Field[Any], hint: Any, *, required: bool) ->
         *([info.short] if info.short else []),
     ]
     panel = info.panel or (request.__doc__ or "").partition("\n")[0].rstrip(".")
-    shared |= {"is_flag": True} if hint is bool else {}
+    # The value is named, as click 8.2.0 takes None for the opposite of the default None: the flag would do nothing.
+    shared |= {"is_flag": True, "flag_value": True} if hint is bool else {}
     return _Option(
         names, panel=panel, help=info.help + _default(each, info), hidden=info.rare, multiple=several, **shared
     )
