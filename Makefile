@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Neighbouring tests stay in one process, which makes what they share once.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: demo models test test-slow test-wheel test-oldest test-extras coverage check docs clean
+.PHONY: demo models test test-slow test-fuzz test-wheel test-oldest test-extras coverage check docs clean
 .DELETE_ON_ERROR:
 
 # The stamp is remade when the dependencies change, so a stale environment repairs itself.
@@ -28,9 +28,13 @@ models: $(VENV)/ready
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
-# Tests marked slow (several processes, long populations) or fuzz (thousands of mutated files).
+# Tests marked slow: several processes, long populations.
 test-slow: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m 'slow or fuzz'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow
+
+# Thousands of mutated files; `make test` has some of them.
+test-fuzz: $(VENV)/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m fuzz
 
 # The built wheel with the base dependencies alone: no torch. Then the same with the oldest versions that are allowed.
 test-wheel:

@@ -40,7 +40,7 @@ PROVENANCE = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # recognised by identity, so that results can be cached
 class Subject:
     """A network, its segments, and images."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -75,15 +76,20 @@ def known(it: Subject) -> LabelledImages:
     return LabelledImages(it.images, np.arange(len(it.images)) % len(it.spec.classes), "train")
 
 
+@cache
+def graphs_with_distance(it: Subject) -> list[bytes]:
+    """Made once for both engines, as torch's exporter takes seconds."""
+    made = class_distance(it.net, it.spec, it.images, torch.from_numpy(known(it).labels))
+    assert made is not None
+    return [each.SerializeToString() for each in export_segments(it.net, it.spec, made)]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", ["gfnet", "lite", "hybrid"])
 def test_the_first_segment_computes_the_distance_as_torch_does(subject: MakeSubject, kind: str, engine: str) -> None:
     pytest.importorskip(engine, reason="an extra")
     it = subject(kind)
-    made = class_distance(it.net, it.spec, it.images, torch.from_numpy(known(it).labels))
-    assert made is not None
-    graphs = [each.SerializeToString() for each in export_segments(it.net, it.spec, made)]
-    net = SegmentedNet(it.manifest, graphs, "fp32", make_engine(engine, EngineOptions(1)))
+    net = SegmentedNet(it.manifest, graphs_with_distance(it), "fp32", make_engine(engine, EngineOptions(1)))
     outputs = net.all_exits(it.images)
     assert outputs.distances is not None
     assert outputs.distances.shape == (len(it.images),)

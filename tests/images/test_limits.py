@@ -197,7 +197,7 @@ print(memory_mb("VmHWM") - before)
 WRITTEN: dict[str, dict[str, Any]] = {
     "x.png": {"compress_level": 1},
     "x.webp": {"method": 0},
-    "lossless.webp": {"lossless": True, "method": 0},
+    "lossless.webp": {"lossless": True, "method": 0, "quality": 0},
     "lzw.tif": {"compression": "tiff_lzw"},
     "progressive.jpg": {"progressive": True, "subsampling": 0},
 }
