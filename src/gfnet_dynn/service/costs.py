@@ -38,16 +38,10 @@ class SegmentCosts:
         """Expected time of one segment for a batch."""
         return self._factor * (self._fixed_s[segment] + images * self._image_s[segment])
 
-    def mean_seconds(self, policy: Policy, precision: str, last: int) -> float:
-        """Time of an image in full batches, without the factor, by the exits of the calibration images, `last` at most.
-
-        A policy that was not calibrated counts as the full network.
-        """
-        reach = reached_shares(policy, precision, self.segments)[: last + 1]
-        full = (
-            (fixed + self.batch * each) / self.batch for fixed, each in zip(self._fixed_s, self._image_s, strict=True)
-        )
-        return sum(share * seconds for share, seconds in zip(reach, full, strict=False))
+    def mean_seconds(self, reached: Sequence[float]) -> float:
+        """Time of an image in full batches, without the factor, by the share that reaches each segment, [≤ G + 1]."""
+        costs = zip(reached, self._fixed_s, self._image_s, strict=False)
+        return sum(share * (fixed / self.batch + each) for share, fixed, each in costs)
 
     @property
     def factor(self) -> float:
@@ -71,7 +65,10 @@ class SegmentCosts:
 
 
 def reached_shares(policy: Policy, precision: str, num_exits: int) -> tuple[float, ...]:
-    """Share of the calibration images that each segment runs for, [G + 1]."""
+    """Share of the calibration images that each segment runs for, [G + 1].
+
+    A policy that was not calibrated counts as the full network.
+    """
     reference = policy.references.get(precision)
     if reference is None:
         never = all(threshold > 1 for threshold in policy.thresholds)

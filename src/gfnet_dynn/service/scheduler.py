@@ -18,7 +18,7 @@ import numpy as np
 from gfnet_dynn.exits import score_at, should_exit
 from gfnet_dynn.runtime.engine import Array
 from gfnet_dynn.runtime.segments import ExitOutputs, SegmentedNet
-from gfnet_dynn.service.costs import SegmentCosts, reached_shares
+from gfnet_dynn.service.costs import SegmentCosts
 from gfnet_dynn.service.ladder import Ladder, Level
 from gfnet_dynn.service.problems import QueueFullError
 from gfnet_dynn.service.task import Ending, Lowered, SeenExit, Task
@@ -140,11 +140,10 @@ class Scheduler:
         if task.may_hurry:
             return self.costs.seconds(0, 1)
         batch = min(self.costs.batch, self._pending)
-        segments = range(task.levels[0].last + 1)
-        reach = reached_shares(task.levels[0].policy, self._net.precision, len(segments))
+        level = task.levels[0]
         return sum(
             share * (self.costs.seconds(at, batch) + self.costs.seconds(0, batch))
-            for at, share in zip(segments, reach, strict=True)
+            for at, share in enumerate(self._ladder.reached(level.policy)[: level.last + 1])
         )
 
     def _has_ended(self, task: Task, needed_s: float = 0.0) -> bool:
