@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnet_dynn.data.request import Augmentation, SplitSettings
+from gfnet_dynn.data.rows import ALL_ROWS, Rows, augment_rows, rows_of
 from gfnet_dynn.data.source import Source
 from gfnet_dynn.data.split import UNLABELLED, DataRecord, Files, Split, find_split
 from gfnet_dynn.errors import MissingExtraError
@@ -36,7 +37,7 @@ class Normalise(nn.Module):
         super().__init__()
         self.mean, self.std = spec.mean, spec.std
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, rows: Rows | None = None) -> Tensor:
         """See the class; the device stays."""
         return self.normalise(images.float() / 255)
 
@@ -47,29 +48,34 @@ class Normalise(nn.Module):
 
 
 class TrainingTransform(Normalise):
-    """Augments and normalises. Random draws come from torch's global generator, which the caller seeds."""
+    """Augments and normalises. Random draws come from torch's global generator, which the caller seeds.
+
+    They are made for a whole batch; where only some rows of it are given, theirs are used. So an image looks the same,
+    however many processes share the batch.
+    """
 
     def __init__(self, spec: InputSpec, augmentation: Augmentation) -> None:
         super().__init__(spec)
         self.augmentation = augmentation
         self.steps = nn.ModuleList(_kornia_steps(spec.size, augmentation))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, S, S] → float32 [B, 3, S, S]."""
+    def forward(self, images: Tensor, rows: Rows | None = None) -> Tensor:
+        """uint8 [B, 3, S, S] → float32 [B, 3, S, S]; `rows`: which of their batch they are, None: all."""
+        rows = rows or Rows(0, len(images), len(images))
         scaled = images.float() / 255
         if self.augmentation != "none":
-            scaled = random_symmetry(scaled)
+            scaled = random_symmetry(scaled, rows)
         for step in self.steps:
-            scaled = step(scaled)
+            scaled = augment_rows(step, scaled, rows)
         return self.normalise(scaled.clamp(0, 1))
 
 
-def random_symmetry(images: Tensor) -> Tensor:
+def random_symmetry(images: Tensor, rows: Rows) -> Tensor:
     """Apply to each image one of the eight symmetries of the square, drawn uniformly.
 
     From above there is no up, so all eight are as likely as the image itself. Pixels move without interpolation.
     """
-    choice = torch.randint(8, (len(images),), device=images.device).view(-1, 1, 1, 1)
+    choice = torch.randint(8, (rows.total,), device=images.device)[rows.span].view(-1, 1, 1, 1)
     images = torch.where(choice & 1 > 0, images.flip(2), images)
     images = torch.where(choice & 2 > 0, images.flip(3), images)
     return torch.where(choice & 4 > 0, images.transpose(2, 3), images)
@@ -93,17 +99,24 @@ def _kornia_steps(size: int, augmentation: Augmentation) -> list[nn.Module]:
 MEMORY_LIMIT_BYTES = 2 * 1024**3
 """Decoded images of one part are kept up to this size; beyond it they are decoded anew each epoch."""
 
-Transform = Callable[[Tensor], Tensor]
-"""uint8 [B, 3, S, S] → normalised float32 [B, 3, S, S], on the same device. Each part of a split owns one."""
+Transform = Callable[[Tensor, Rows], Tensor]
+"""uint8 [B, 3, S, S], and which rows of their batch → normalised float32 [B, 3, S, S], on the same device.
+
+Each part of a split owns one.
+"""
 
 _BATCHES_AHEAD = 3
 
 
 class Batch(NamedTuple):
-    """Images ready for the network, float32 [B, 3, S, S], and labels, int64 [B]; `UNLABELLED` where there is none."""
+    """Images ready for the network, float32 [B, 3, S, S], and labels, int64 [B]; `UNLABELLED` where there is none.
+
+    `rows`: which ones of the batch that several processes share.
+    """
 
     images: Tensor
     labels: Tensor
+    rows: Rows = ALL_ROWS
 
 
 def cut_into_batches(order: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -149,16 +162,20 @@ class ImageLoader:
         """Images in an epoch of training: all that have a label, and at most as many that don't."""
         return self.num_labelled + min(self.num_labelled, self.num_unlabelled)
 
-    def batches(self, order: Sequence[int], size: int, device: torch.device, first: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, order: Sequence[int], size: int, device: torch.device, first: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """The images of the indices `order`, a batch at a time; transformed on the device.
 
         The last batch may hold fewer than `size`, or one more. `first`: the batch to begin with, to resume in the
-        middle of an epoch.
+        middle of an epoch. `part`: this process's number of how many that share each batch.
 
         Raises:
             ImageError: a file that cannot be decoded (it could when the split was made).
         """
-        chunks = cut_into_batches(order, size)[first:]
+        wholes = cut_into_batches(order, size)[first:]
+        places = [rows_of(*part, len(whole)) for whole in wholes]
+        chunks = [whole[rows.span] for whole, rows in zip(wholes, places, strict=True)]
         waiting: deque[list[Future[Tensor]]] = deque()
         pool = ThreadPoolExecutor()
         try:
@@ -167,7 +184,8 @@ class ImageLoader:
                     waiting.append([pool.submit(self._image, i) for i in chunks[index + len(waiting)]])
                 images = torch.stack([future.result() for future in waiting.popleft()])
                 labels = torch.from_numpy(self.labels[np.asarray(chunk)])
-                yield Batch(self._transform(images.to(device)), labels.to(device))
+                rows = places[index]
+                yield Batch(self._transform(images.to(device), rows), labels.to(device), rows)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -209,7 +227,7 @@ class SceneData:
 
     def raw_loader(self, files: Files) -> ImageLoader:
         """Some of the images, as uint8."""
-        return self._loader(files, lambda images: images)
+        return self._loader(files, lambda images, rows: images)
 
     def _loader(self, files: Files, transform: Transform) -> ImageLoader:
         return ImageLoader(self.source.root, files, self.input, transform, self.source.decode)
