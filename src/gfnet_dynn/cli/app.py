@@ -17,7 +17,8 @@ import click
 from gfnet_dynn import __version__
 from gfnet_dynn.cli.command import Group, command
 from gfnet_dynn.cli.streams import discard_output, is_output_failure, prepare_streams, print_note, silence_libraries
-from gfnet_dynn.errors import GFNetDynnError, nearest
+from gfnet_dynn.errors import GFNetDynnError, ReportedElsewhereError, nearest
+from gfnet_dynn.system.torchrun import torchrun_place
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 
 _NAME = "gfnet-dynn"
@@ -85,6 +86,8 @@ def run(program: Callable[[], object]) -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
+    except ReportedElsewhereError:
+        sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         _end_with_error(error.format_message(), *([f"see: {context.command_path} --help"] if context else []))
@@ -116,7 +119,9 @@ def _end(stop: BaseException) -> NoReturn:
 
 
 def _end_with_error(message: str, *hints: str) -> NoReturn:
-    print_note(*f"error: {message}".split("\n"), *hints)
+    place = torchrun_place()
+    who = f"process {place.rank}: " if place and place.rank else ""  # the first one's are as always
+    print_note(*f"{who}error: {message}".split("\n"), *hints)
     sys.exit(2)
 
 

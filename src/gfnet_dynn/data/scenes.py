@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,8 +19,8 @@ from torch import Tensor, nn
 from gfnet_dynn.data.request import Augmentation, SplitSettings
 from gfnet_dynn.data.rows import ALL_ROWS, Rows, augment_rows, rows_of
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.split import UNLABELLED, DataRecord, Files, Split, find_split
-from gfnet_dynn.errors import MissingExtraError
+from gfnet_dynn.data.split import UNLABELLED, DataRecord, Files, Split, find_split, fingerprint_of
+from gfnet_dynn.errors import DataError, MissingExtraError
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnProgress
@@ -70,12 +71,13 @@ class TrainingTransform(Normalise):
         return self.normalise(scaled.clamp(0, 1))
 
 
-def random_symmetry(images: Tensor, rows: Rows) -> Tensor:
+def random_symmetry(images: Tensor, rows: Rows | None = None) -> Tensor:
     """Apply to each image one of the eight symmetries of the square, drawn uniformly.
 
     From above there is no up, so all eight are as likely as the image itself. Pixels move without interpolation.
     """
-    choice = torch.randint(8, (rows.total,), device=images.device)[rows.span].view(-1, 1, 1, 1)
+    start, _, total = rows or Rows(0, len(images), len(images))
+    choice = torch.randint(8, (total,), device=images.device)[start : start + len(images)].view(-1, 1, 1, 1)
     images = torch.where(choice & 1 > 0, images.flip(2), images)
     images = torch.where(choice & 2 > 0, images.flip(3), images)
     return torch.where(choice & 4 > 0, images.transpose(2, 3), images)
@@ -250,6 +252,15 @@ def prepare(
     checking = partial(on_progress, f"Checking the images of {source.name}")
     path = folder / _split_name(source, settings) if folder else None
     return SceneData(source, find_split(path, source, settings, checking), image)
+
+
+def require_same_images(data: SceneData) -> None:
+    """Check that the images here are those that another process has split; a DataError where they are not."""
+    if fingerprint_of(data.source) != data.split.fingerprint:
+        raise DataError(
+            f"the images in {data.source.root} on {platform.node()} are not those that the first process has split: "
+            "give all processes the same images at the same place"
+        )
 
 
 def keep_split(data: SceneData, folder: Path) -> None:
