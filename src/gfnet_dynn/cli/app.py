@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import NoReturn
@@ -23,6 +24,7 @@ from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 
 _NAME = "gfnet-dynn"
 _CLOSED_PIPE = 141  # what a shell gives for a process that SIGPIPE ended, as where the reader of a pipe has gone
+_TIME_TO_REPORT_S = 2.0  # torchrun ends all processes where one ends with an error
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
@@ -87,6 +89,7 @@ def run(program: Callable[[], object]) -> None:
         error.show()
         sys.exit(2)
     except ReportedElsewhereError:
+        time.sleep(_TIME_TO_REPORT_S)
         sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
