@@ -127,10 +127,10 @@ def exit_teacher_losses(logits: Tensor, teacher: Tensor, settings: DistillationS
 def frequency_loss(student: Tensor, teacher: Tensor, mean_of_all: MeanOfAll = alone) -> Tensor:
     """How two feature maps differ in their spectra over the positions.
 
-    Both are brought to the smaller grid and each channel of the teacher's to mean 0 and deviation 1 over whole batch
-    and positions. Compared are the log-amplitudes at all frequencies, and the complex values at the low ones, where phase
-    still means place and not texture; mean squares of both, added. The student's map [B, C, H, W] is projected to the
-    channels of the teacher's [B, C, H', W'].
+    Both are brought to the smaller grid and each channel of the teacher's to mean 0 and deviation 1 over the whole
+    batch and positions. Compared are the log-amplitudes at all frequencies, and the complex values at the low ones,
+    where phase still means place and not texture; mean squares of both, added. The student's map [B, C, H, W] is
+    projected to the channels of the teacher's [B, C, H', W'].
     """
     side = min(student.shape[-1], teacher.shape[-1])
     own = functional.adaptive_avg_pool2d(student.float(), side)

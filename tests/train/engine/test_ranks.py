@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gfnet_dynn.data.rows import rows_of
-from gfnet_dynn.data.scenes import SceneData
+from gfnet_dynn.data.scenes import SceneData, require_same_images
+from gfnet_dynn.data.split import UNLABELLED, Files
 from gfnet_dynn.errors import DataError, ReportedElsewhereError, StorageError, TrainingError
 from gfnet_dynn.model.early_exit import build_net
 from gfnet_dynn.spec.backbone import EfficientNetLiteSpec
@@ -25,7 +27,8 @@ from gfnet_dynn.train.stages.joint import JointStage
 from gfnet_dynn.train.stages.judging import Judge
 from gfnet_dynn.train.stages.stage import Stage
 from gfnet_dynn.train.stages.warmup import WarmupStage
-from tests.train.conftest import TINY, MakeContext
+from tests.train.conftest import TINY, MakeContext, tiny_data
+from tests.train.test_distillation import Oracle, taught
 from tests.train.together import run_together
 
 
@@ -120,26 +123,41 @@ def test_a_process_that_ends_is_noticed_where_it_is_waited_for() -> None:
     assert isinstance(left, StorageError)
 
 
-STEPS: dict[str, tuple[type[Stage], dict[str, object], int]] = {
-    "backbone": (BackboneStage, {}, 0),
-    "warm-up": (WarmupStage, {}, 0),
-    "joint, gates": (JointStage, {"bilevel_batches": 1}, 0),
-    "joint, network": (JointStage, {"bilevel_batches": 1}, 1),
+@dataclass(frozen=True)
+class Case:
+    """One optimiser step: of which stage, which number, and with a teacher and images without labels or not."""
+
+    kind: type[Stage]
+    step: int = 0
+    with_teacher: bool = False
+
+
+STEPS = {
+    "backbone": Case(BackboneStage),
+    "backbone, teacher": Case(BackboneStage, with_teacher=True),
+    "warm-up": Case(WarmupStage),
+    "joint, gates": Case(JointStage),
+    "joint, network": Case(JointStage, 1),
 }
 
 
-def gradients(make_context: MakeContext, data: SceneData, case: str, images: int) -> dict[str, Tensor]:
+def gradients(make_context: MakeContext, data: SceneData, case: Case, images: int) -> dict[str, Tensor]:
     """After one step of a stage on a batch that the processes share, of all parameters that have one."""
-    kind, changes, number = STEPS[case]
-    context = make_context(batch=images, drop_path=0.5, **changes)
-    stage = kind(context, 4)
-    loader, ranks = data.training_loader("randaugment"), context.ranks
-    seed_step(0, stage.name, 0, number)
-    part = (ranks.rank, ranks.size)
-    batch = next(loader.batches(range(images), images, context.fabric.device, 0, part))
+    context = make_context(batch=images, drop_path=0.5, bilevel_batches=1)
+    unlabelled: Files = ()
+    if case.with_teacher:
+        torch.manual_seed(1)
+        context = taught(context, Oracle(), frequency_weight=1.0)
+        unlabelled = tuple((path, UNLABELLED) for path, _ in data.split.parts["val"])
+    stage, ranks = case.kind(context, 4), context.ranks
+    loader = data.training_loader("randaugment", unlabelled)
+    order = range(loader.num_labelled - images // 2 - 1, len(loader))[:images]
+    seed_step(0, stage.name, 0, case.step)
+    batch = next(loader.batches(order, images, context.fabric.device, 0, (ranks.rank, ranks.size)))
     place_rows(context.net, batch.rows)
-    losses, _ = ranks.sum_up(stage.step(batch, number), batch.rows.share)
-    found = {name: each.grad for name, each in context.net.named_parameters() if each.grad is not None}
+    losses, _ = ranks.sum_up(stage.step(batch, case.step), batch.rows.share)
+    trained = nn.ModuleDict({"net": context.net, **stage.extra})
+    found = {name: each.grad for name, each in trained.named_parameters() if each.grad is not None}
     return {**found, **{name: torch.tensor(value) for name, value in losses.items()}}
 
 
@@ -147,8 +165,12 @@ def gradients(make_context: MakeContext, data: SceneData, case: str, images: int
 def test_gradients_and_losses_are_those_of_one_process(
     make_context: MakeContext, data: SceneData, processes: int, images: int
 ) -> None:
-    wanted = {case: gradients(make_context, data, case, images) for case in STEPS}
-    for found in run_together(lambda: {case: gradients(make_context, data, case, images) for case in STEPS}, processes):
+    def all_steps() -> dict[str, dict[str, Tensor]]:
+        return {name: gradients(make_context, data, case, images) for name, case in STEPS.items()}
+
+    wanted = all_steps()
+    assert "distiller.projection.weight" in wanted["backbone, teacher"]
+    for found in run_together(all_steps, processes):
         assert not isinstance(found, BaseException), found
         for case, own in wanted.items():
             assert found[case].keys() == own.keys()
@@ -215,11 +237,7 @@ def test_outputs_and_features_come_in_the_order_of_the_images(make_context: Make
             torch.testing.assert_close(torch.as_tensor(each), torch.as_tensor(own))
 
 
-def test_other_images_on_another_machine_are_named(own_scenes: Path, scenes: Path) -> None:
-    """The check that each process makes of its own files."""
-    from gfnet_dynn.data.scenes import require_same_images  # noqa: PLC0415
-    from tests.train.conftest import tiny_data  # noqa: PLC0415
-
+def test_other_images_on_another_machine_are_named(own_scenes: Path) -> None:
     data = tiny_data(own_scenes, own_scenes.parent / "splits")
     require_same_images(data)
     next((own_scenes / "train").rglob("*.png")).unlink()

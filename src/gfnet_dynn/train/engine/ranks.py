@@ -48,7 +48,7 @@ class Ranks:
         return rows_of(self.rank, self.size, total)
 
     def by_first(self, work: Callable[[], _Result]) -> _Result:
-        """What `work` returns in the first process, in all of them; it must be fit for pickle, without tensors on a GPU.
+        """What `work` returns in the first process, in all of them; fit for pickle, without tensors on a GPU.
 
         Raises:
             Exception: that of `work`, in the first process.
