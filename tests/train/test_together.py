@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from gfnet_dynn.data import scenes as scenes_module
 from gfnet_dynn.errors import ImageError, ReportedElsewhereError, StorageError
+from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import state_digest
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
@@ -103,22 +103,24 @@ def test_resumed_by_another_number_of_processes(scenes: Path, tmp_path: Path, al
 
 
 def test_frozen_heads_and_a_frozen_backbone_leave_nobody_waiting(scenes: Path, tmp_path: Path) -> None:
-    changes = {"freeze_backbone": True, "refit": False, "patience": 1, "lr": 1e-6}
-    assert len(set(run_together(lambda: trained(scenes, tmp_path, **changes)))) == 1
+    def part() -> str:
+        return trained(scenes, tmp_path, freeze_backbone=True, refit=False, patience=1, lr=1e-6)
+
+    assert len(set(run_together(part))) == 1
 
 
 def test_an_image_that_one_process_cannot_read_ends_all(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, seen = scenes_module.load_input, list[Path]()
+    seen = list[Path]()
 
     def failing(path: Path, *more: Any) -> Any:
         seen.append(path)
         if Ranks().rank == 1 and len(seen) > 20:
             raise ImageError(f"cannot read {path}")
-        return read(path, *more)
+        return load_input(path, *more)
 
-    monkeypatch.setattr(scenes_module, "load_input", failing)
+    monkeypatch.setattr("gfnet_dynn.data.scenes.load_input", failing)
     began = time.perf_counter()
     waiting, failed = run_together(lambda: trained(scenes, tmp_path))
     assert isinstance(failed, ImageError)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 _OF_THE_BATCH = ("order", "forward_input_shape")  # kornia's draws that are not made for each image
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rows:
     """Consecutive rows of a batch of `total` images.
 
     Where there are fewer images than processes, `count` is 0 for some: these compute one row too, which weighs nothing,

@@ -38,7 +38,7 @@ class Normalise(nn.Module):
         super().__init__()
         self.mean, self.std = spec.mean, spec.std
 
-    def forward(self, images: Tensor, rows: Rows | None = None) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """See the class; the device stays."""
         return self.normalise(images.float() / 255)
 
@@ -51,8 +51,7 @@ class Normalise(nn.Module):
 class TrainingTransform(Normalise):
     """Augments and normalises. Random draws come from torch's global generator, which the caller seeds.
 
-    They are made for a whole batch; where only some rows of it are given, theirs are used. So an image looks the same,
-    however many processes share the batch.
+    They are made for a whole batch, so that an image looks the same, however many processes share it.
     """
 
     def __init__(self, spec: InputSpec, augmentation: Augmentation) -> None:
@@ -60,9 +59,12 @@ class TrainingTransform(Normalise):
         self.augmentation = augmentation
         self.steps = nn.ModuleList(_kornia_steps(spec.size, augmentation))
 
-    def forward(self, images: Tensor, rows: Rows | None = None) -> Tensor:
-        """uint8 [B, 3, S, S] → float32 [B, 3, S, S]; `rows`: which of their batch they are, None: all."""
-        rows = rows or Rows(0, len(images), len(images))
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, S, S] → float32 [B, 3, S, S]."""
+        return self.of_rows(images, Rows(0, len(images), len(images)))
+
+    def of_rows(self, images: Tensor, rows: Rows) -> Tensor:
+        """The same for some rows of a batch, as they would be among the others."""
         scaled = images.float() / 255
         if self.augmentation != "none":
             scaled = random_symmetry(scaled, rows)
@@ -76,8 +78,8 @@ def random_symmetry(images: Tensor, rows: Rows | None = None) -> Tensor:
 
     From above there is no up, so all eight are as likely as the image itself. Pixels move without interpolation.
     """
-    start, _, total = rows or Rows(0, len(images), len(images))
-    choice = torch.randint(8, (total,), device=images.device)[start : start + len(images)].view(-1, 1, 1, 1)
+    rows = rows or Rows(0, len(images), len(images))
+    choice = torch.randint(8, (rows.total,), device=images.device)[rows.span].view(-1, 1, 1, 1)
     images = torch.where(choice & 1 > 0, images.flip(2), images)
     images = torch.where(choice & 2 > 0, images.flip(3), images)
     return torch.where(choice & 4 > 0, images.transpose(2, 3), images)
@@ -101,11 +103,8 @@ def _kornia_steps(size: int, augmentation: Augmentation) -> list[nn.Module]:
 MEMORY_LIMIT_BYTES = 2 * 1024**3
 """Decoded images of one part are kept up to this size; beyond it they are decoded anew each epoch."""
 
-Transform = Callable[[Tensor, Rows], Tensor]
-"""uint8 [B, 3, S, S], and which rows of their batch → normalised float32 [B, 3, S, S], on the same device.
-
-Each part of a split owns one.
-"""
+Transform = Callable[[Tensor], Tensor]
+"""uint8 [B, 3, S, S] → normalised float32 [B, 3, S, S], on the same device. Each part of a split owns one."""
 
 _BATCHES_AHEAD = 3
 
@@ -187,9 +186,14 @@ class ImageLoader:
                 images = torch.stack([future.result() for future in waiting.popleft()])
                 labels = torch.from_numpy(self.labels[np.asarray(chunk)])
                 rows = places[index]
-                yield Batch(self._transform(images.to(device), rows), labels.to(device), rows)
+                yield Batch(self._transformed(images.to(device), rows), labels.to(device), rows)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _transformed(self, images: Tensor, rows: Rows) -> Tensor:
+        if isinstance(self._transform, TrainingTransform):  # whose draws are those of the whole batch
+            return self._transform.of_rows(images, rows)
+        return self._transform(images)
 
     def shown_by(self, transform: Transform) -> ImageLoader:
         """The same images under another transform; decoded ones are kept once for both."""
@@ -229,7 +233,7 @@ class SceneData:
 
     def raw_loader(self, files: Files) -> ImageLoader:
         """Some of the images, as uint8."""
-        return self._loader(files, lambda images, rows: images)
+        return self._loader(files, lambda images: images)
 
     def _loader(self, files: Files, transform: Transform) -> ImageLoader:
         return ImageLoader(self.source.root, files, self.input, transform, self.source.decode)

@@ -103,7 +103,8 @@ def weighted_exit_loss(losses: Tensor, probabilities: Tensor, mean_of_all: MeanO
     weighted = probabilities.detach() * losses
     mean = weighted.sum(dim=1).mean()
     plain, after = mean_of_all(torch.stack((losses.sum(dim=1).mean(), mean)))
-    return mean * (plain / after.clamp(min=_TINY))
+    loss: Tensor = mean * (plain / after.clamp(min=_TINY))
+    return loss
 
 
 def soft_losses(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -56,14 +56,14 @@ class Ranks:
         """
         if self.size == 1:
             return work()
-        results, failure = [None, None], None
+        results: list[Any] = [None, None]
+        failure = None
         if self.is_first:
             results, failure = _tried(work)
         with _waiting():
             distributed.broadcast_object_list(results, 0, device=_CPU)
         _raise_any(failure, results[1])
-        result: Any = results[0]
-        return result
+        return cast("_Result", results[0])
 
     def by_each(self, work: Callable[[], _Result]) -> _Result:
         """What `work` returns here, once it has ended well in all processes.
@@ -78,8 +78,7 @@ class Ranks:
         failed = [(rank, each) for rank, each in enumerate(self.gather(message)) if each is not None]
         for rank, each in failed:
             _raise_any(failure if rank == self.rank else None, each)
-        returned: Any = result
-        return returned
+        return cast("_Result", result)
 
     def gather(self, value: _Result) -> list[_Result]:
         """The values of all processes, in their order, in each of them; fit for pickle, without tensors on a GPU."""
@@ -121,7 +120,7 @@ class Ranks:
         trained = [each for each in parameters if each.requires_grad]
         parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in trained]
         added = add_up(torch.cat([loss.detach().float().view(1), *(part.reshape(-1) for part in parts)]))
-        sums = added[1:].split([each.numel() for each in trained])
+        sums = torch.split(added[1:], [each.numel() for each in trained])
         for parameter, total in zip(trained, sums, strict=True):
             if parameter.grad is not None:
                 parameter.grad.copy_(total.view(parameter.shape))

@@ -36,7 +36,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
         return (away * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(input.dtype)
 
     def _of_all(self, values: Tensor) -> Tensor:
-        added: Tensor = _Added.apply(values.mean(dim=(0, 2, 3)) * self.rows.share)
+        own = values.mean(dim=(0, 2, 3)) * self.rows.share
+        added: Tensor = _Added.apply(own)  # type: ignore[no-untyped-call] # torch leaves it untyped
         return added
 
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
