@@ -104,6 +104,10 @@ class TrainingError(GFNetDynnError):
     """A training run that cannot go on."""
 
 
+class ReportedElsewhereError(TrainingError):
+    """Another process of the same training has ended, or failed and says why: this one ends without a message."""
+
+
 class MissingExtraError(GFNetDynnError):
     """An optional dependency that is not installed."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import NoReturn
@@ -17,11 +18,13 @@ import click
 from gfnet_dynn import __version__
 from gfnet_dynn.cli.command import Group, command
 from gfnet_dynn.cli.streams import discard_output, is_output_failure, prepare_streams, print_note, silence_libraries
-from gfnet_dynn.errors import GFNetDynnError, nearest
+from gfnet_dynn.errors import GFNetDynnError, ReportedElsewhereError, nearest
+from gfnet_dynn.system.torchrun import torchrun_place
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 
 _NAME = "gfnet-dynn"
 _CLOSED_PIPE = 141  # what a shell gives for a process that SIGPIPE ended, as where the reader of a pipe has gone
+_TIME_TO_REPORT_S = 2.0  # torchrun ends all processes where one ends with an error
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
@@ -85,6 +88,9 @@ def run(program: Callable[[], object]) -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
+    except ReportedElsewhereError:
+        time.sleep(_TIME_TO_REPORT_S)
+        sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         _end_with_error(error.format_message(), *([f"see: {context.command_path} --help"] if context else []))
@@ -116,7 +122,9 @@ def _end(stop: BaseException) -> NoReturn:
 
 
 def _end_with_error(message: str, *hints: str) -> NoReturn:
-    print_note(*f"error: {message}".split("\n"), *hints)
+    place = torchrun_place()
+    who = f"process {place.rank}: " if place and place.rank else ""  # the first one's are as always
+    print_note(*f"{who}error: {message}".split("\n"), *hints)
     sys.exit(2)
 
 

@@ -20,6 +20,7 @@ from gfnet_dynn.options import option
 from gfnet_dynn.progress import ignore_progress
 from gfnet_dynn.runlayout import run_folder
 from gfnet_dynn.spec.network import NetworkOptions
+from gfnet_dynn.system.torchrun import is_first_process
 from gfnet_dynn.train.request import RunOptions, Start, TrainRequest, TrainSettings
 
 _NAME = "main_dynn.py"
@@ -58,7 +59,7 @@ def main_dynn(options: PublishedOptions) -> None:
     if not options.mode.eval:
         groups = {each.name: getattr(options, each.name) for each in fields(options) if each.name != "mode"}
         subject = show_training(TrainRequest(**groups))
-        if not options.mode.evaluate:
+        if not options.mode.evaluate or not is_first_process():
             return
     if subject is None:
         name = locate(options.data, ignore_progress).name

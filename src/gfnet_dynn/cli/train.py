@@ -12,6 +12,7 @@ from typing import Any
 
 from gfnet_dynn.errors import require_extra
 from gfnet_dynn.options import option
+from gfnet_dynn.system.torchrun import is_first_process
 from gfnet_dynn.train.recipes import DEFAULT_RECIPE, Preset, known_recipes, read_recipe
 from gfnet_dynn.train.request import TrainRequest
 
@@ -55,10 +56,10 @@ def train(options: TrainOptions) -> None:
             line = f"{each:<10} {description}"
             sys.stdout.write(f"{textwrap.fill(line, 80, subsequent_indent=' ' * 11, break_on_hyphens=False)}\n")
         return
-    if name := options.recipe.recipe:
+    if (name := options.recipe.recipe) and is_first_process():
         sys.stdout.write(f"recipe: {name}\n")
     run = show_training(options.request)
-    if options.recipe.evaluate:
+    if options.recipe.evaluate and is_first_process():
         from gfnet_dynn.cli.verbs import evaluate
         from gfnet_dynn.evaluation.request import EvaluationRequest
 
@@ -66,8 +67,15 @@ def train(options: TrainOptions) -> None:
 
 
 def show_training(request: TrainRequest) -> Path:
-    """Train, with progress, result and the next commands in the terminal; the folder of the run."""
+    """Train, with progress, result and the next commands in the terminal; the folder of the run.
+
+    Of several processes that train together, the first prints.
+    """
     require_extra("training", "train")
+    if not is_first_process():
+        from gfnet_dynn.workflows.training import train as take_part
+
+        return take_part(request).run
     from gfnet_dynn.cli.progress import TrainingProgress
     from gfnet_dynn.cli.terminal import ProgressBars, Terminal
     from gfnet_dynn.workflows.training import train as run_training

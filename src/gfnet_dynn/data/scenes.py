@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from gfnet_dynn.data.request import Augmentation, SplitSettings
+from gfnet_dynn.data.rows import ALL_ROWS, Rows, augment_rows, rows_of
 from gfnet_dynn.data.source import Source
-from gfnet_dynn.data.split import UNLABELLED, DataRecord, Files, Split, find_split
-from gfnet_dynn.errors import MissingExtraError
+from gfnet_dynn.data.split import UNLABELLED, DataRecord, Files, Split, find_split, fingerprint_of
+from gfnet_dynn.errors import DataError, MissingExtraError
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.progress import OnProgress
@@ -47,7 +49,10 @@ class Normalise(nn.Module):
 
 
 class TrainingTransform(Normalise):
-    """Augments and normalises. Random draws come from torch's global generator, which the caller seeds."""
+    """Augments and normalises. Random draws come from torch's global generator, which the caller seeds.
+
+    They are made for a whole batch, so that an image looks the same, however many processes share it.
+    """
 
     def __init__(self, spec: InputSpec, augmentation: Augmentation) -> None:
         super().__init__(spec)
@@ -56,20 +61,25 @@ class TrainingTransform(Normalise):
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, S, S] → float32 [B, 3, S, S]."""
+        return self.of_rows(images, Rows(0, len(images), len(images)))
+
+    def of_rows(self, images: Tensor, rows: Rows) -> Tensor:
+        """The same for some rows of a batch, as they would be among the others."""
         scaled = images.float() / 255
         if self.augmentation != "none":
-            scaled = random_symmetry(scaled)
+            scaled = random_symmetry(scaled, rows)
         for step in self.steps:
-            scaled = step(scaled)
+            scaled = augment_rows(step, scaled, rows)
         return self.normalise(scaled.clamp(0, 1))
 
 
-def random_symmetry(images: Tensor) -> Tensor:
+def random_symmetry(images: Tensor, rows: Rows | None = None) -> Tensor:
     """Apply to each image one of the eight symmetries of the square, drawn uniformly.
 
     From above there is no up, so all eight are as likely as the image itself. Pixels move without interpolation.
     """
-    choice = torch.randint(8, (len(images),), device=images.device).view(-1, 1, 1, 1)
+    rows = rows or Rows(0, len(images), len(images))
+    choice = torch.randint(8, (rows.total,), device=images.device)[rows.span].view(-1, 1, 1, 1)
     images = torch.where(choice & 1 > 0, images.flip(2), images)
     images = torch.where(choice & 2 > 0, images.flip(3), images)
     return torch.where(choice & 4 > 0, images.transpose(2, 3), images)
@@ -100,10 +110,14 @@ _BATCHES_AHEAD = 3
 
 
 class Batch(NamedTuple):
-    """Images ready for the network, float32 [B, 3, S, S], and labels, int64 [B]; `UNLABELLED` where there is none."""
+    """Images ready for the network, float32 [B, 3, S, S], and labels, int64 [B]; `UNLABELLED` where there is none.
+
+    `rows`: which ones of the batch that several processes share.
+    """
 
     images: Tensor
     labels: Tensor
+    rows: Rows = ALL_ROWS
 
 
 def cut_into_batches(order: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -149,16 +163,20 @@ class ImageLoader:
         """Images in an epoch of training: all that have a label, and at most as many that don't."""
         return self.num_labelled + min(self.num_labelled, self.num_unlabelled)
 
-    def batches(self, order: Sequence[int], size: int, device: torch.device, first: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, order: Sequence[int], size: int, device: torch.device, first: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """The images of the indices `order`, a batch at a time; transformed on the device.
 
         The last batch may hold fewer than `size`, or one more. `first`: the batch to begin with, to resume in the
-        middle of an epoch.
+        middle of an epoch. `part`: this process's number of how many that share each batch.
 
         Raises:
             ImageError: a file that cannot be decoded (it could when the split was made).
         """
-        chunks = cut_into_batches(order, size)[first:]
+        wholes = cut_into_batches(order, size)[first:]
+        places = [rows_of(*part, len(whole)) for whole in wholes]
+        chunks = [whole[rows.span] for whole, rows in zip(wholes, places, strict=True)]
         waiting: deque[list[Future[Tensor]]] = deque()
         pool = ThreadPoolExecutor()
         try:
@@ -167,9 +185,15 @@ class ImageLoader:
                     waiting.append([pool.submit(self._image, i) for i in chunks[index + len(waiting)]])
                 images = torch.stack([future.result() for future in waiting.popleft()])
                 labels = torch.from_numpy(self.labels[np.asarray(chunk)])
-                yield Batch(self._transform(images.to(device)), labels.to(device))
+                rows = places[index]
+                yield Batch(self._transformed(images.to(device), rows), labels.to(device), rows)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _transformed(self, images: Tensor, rows: Rows) -> Tensor:
+        if isinstance(self._transform, TrainingTransform):  # whose draws are those of the whole batch
+            return self._transform.of_rows(images, rows)
+        return self._transform(images)
 
     def shown_by(self, transform: Transform) -> ImageLoader:
         """The same images under another transform; decoded ones are kept once for both."""
@@ -232,6 +256,15 @@ def prepare(
     checking = partial(on_progress, f"Checking the images of {source.name}")
     path = folder / _split_name(source, settings) if folder else None
     return SceneData(source, find_split(path, source, settings, checking), image)
+
+
+def require_same_images(data: SceneData) -> None:
+    """Check that the images here are those that another process has split; a DataError where they are not."""
+    if fingerprint_of(data.source) != data.split.fingerprint:
+        raise DataError(
+            f"the images in {data.source.root} on {platform.node()} are not those that the first process has split: "
+            "give all processes the same images at the same place"
+        )
 
 
 def keep_split(data: SceneData, folder: Path) -> None:

@@ -116,18 +116,25 @@ def _positions(seen: Tensor) -> tuple[int, ...]:
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al., arXiv 1603.09382): training skips the residual branch for a share of samples."""
+    """Stochastic depth (Huang et al., arXiv 1603.09382): training skips the residual branch for a share of samples.
+
+    Where several processes share a batch, `rows` is where this one's samples start in it, and how many it has: draws
+    are made for the whole batch, so that they don't depend on the number of processes.
+    """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
+        self.rows: tuple[int, int] | None = None
 
     def forward(self, branch: Tensor) -> Tensor:
         """[B, …] → [B, …], whole samples zeroed and the others scaled up so that the mean stays."""
         if not self.training or self.probability == 0:
             return branch
         keep = 1 - self.probability
-        mask = torch.rand(len(branch), *[1] * (branch.dim() - 1), device=branch.device) < keep
+        start, total = self.rows or (0, len(branch))
+        drawn = torch.rand(total, *[1] * (branch.dim() - 1), device=branch.device)
+        mask = drawn[start : start + len(branch)] < keep
         return branch * (mask / keep).to(branch.dtype)
 
 

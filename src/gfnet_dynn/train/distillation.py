@@ -19,7 +19,7 @@ from torch.nn import functional
 from gfnet_dynn.data.split import UNLABELLED
 from gfnet_dynn.model.early_exit import EarlyExitNet
 from gfnet_dynn.spec.network import InputSpec
-from gfnet_dynn.train.losses import exit_losses, soft_losses
+from gfnet_dynn.train.losses import MeanOfAll, alone, exit_losses, soft_losses
 from gfnet_dynn.train.request import DistillationSettings
 
 
@@ -124,19 +124,20 @@ def exit_teacher_losses(logits: Tensor, teacher: Tensor, settings: DistillationS
     return soft_losses(logits, teacher[:, None], settings.temperature)
 
 
-def frequency_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def frequency_loss(student: Tensor, teacher: Tensor, mean_of_all: MeanOfAll = alone) -> Tensor:
     """How two feature maps differ in their spectra over the positions.
 
-    Both are brought to the smaller grid and each channel of the teacher's to mean 0 and deviation 1 over batch and
-    positions. Compared are the log-amplitudes at all frequencies, and the complex values at the low ones, where phase
-    still means place and not texture; mean squares of both, added. The student's map [B, C, H, W] is projected to the
-    channels of the teacher's [B, C, H', W'].
+    Both are brought to the smaller grid and each channel of the teacher's to mean 0 and deviation 1 over the whole
+    batch and positions. Compared are the log-amplitudes at all frequencies, and the complex values at the low ones,
+    where phase still means place and not texture; mean squares of both, added. The student's map [B, C, H, W] is
+    projected to the channels of the teacher's [B, C, H', W'].
     """
     side = min(student.shape[-1], teacher.shape[-1])
     own = functional.adaptive_avg_pool2d(student.float(), side)
     target = functional.adaptive_avg_pool2d(teacher.detach().float(), side)
-    mean, deviation = target.mean(dim=(0, 2, 3), keepdim=True), target.std(dim=(0, 2, 3), keepdim=True, correction=0)
-    target = (target - mean) / (deviation + _TINY)
+    target = target - mean_of_all(target.mean(dim=(0, 2, 3), keepdim=True))
+    deviation = mean_of_all(target.square().mean(dim=(0, 2, 3), keepdim=True)).sqrt()
+    target = target / (deviation + _TINY)
     with torch.autocast(own.device.type, enabled=False):
         spectrum, wanted = (torch.fft.rfft2(each, norm="ortho") for each in (own, target))
         amplitudes = functional.mse_loss(_log_amplitude(spectrum), _log_amplitude(wanted))
@@ -173,7 +174,13 @@ class Distiller(nn.Module):
         self.projection = None if teacher_channels is None else nn.Conv2d(channels, teacher_channels, kernel_size=1)
 
     def forward(
-        self, logits: Tensor, pooled: Tensor, features: Tensor, labels_loss: Tensor, output: TeacherOutput
+        self,
+        logits: Tensor,
+        pooled: Tensor,
+        features: Tensor,
+        labels_loss: Tensor,
+        output: TeacherOutput,
+        mean_of_all: MeanOfAll = alone,
     ) -> tuple[Tensor, Tensor]:
         """The whole loss, and the teacher's part of it alone.
 
@@ -186,7 +193,7 @@ class Distiller(nn.Module):
             taught = exit_teacher_losses(student[:, None], output.logits, settings).mean()
             total = (1 - settings.distillation_weight) * labels_loss + settings.distillation_weight * taught
         if self.projection is not None and output.features is not None:
-            frequency = frequency_loss(self.projection(features), output.features)
+            frequency = frequency_loss(self.projection(features), output.features, mean_of_all)
             taught = taught + settings.frequency_weight * frequency
             total = total + settings.frequency_weight * frequency
         return total, taught
@@ -209,6 +216,10 @@ class Distiller(nn.Module):
             head.bias.add_(self.head.bias).div_(2)
 
 
-def labelled_mean(losses: Tensor, labels: Tensor) -> Tensor:
-    """Mean of the losses of the samples that have a label; 0 where none has."""
-    return losses.sum() / (labels != UNLABELLED).sum().clamp(min=1)
+def labelled_mean(losses: Tensor, labels: Tensor, mean_of_all: MeanOfAll = alone) -> Tensor:
+    """Mean of the losses of the samples that have a label, 0 for the others; 0 where none has.
+
+    Where processes share a batch, the mean of this over their samples is that of the whole batch.
+    """
+    share = mean_of_all((labels != UNLABELLED).float().mean())
+    return losses.mean() / share.clamp(min=_TINY)

@@ -6,7 +6,7 @@ the ratio of `weighted_exit_loss` detached.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -85,15 +85,26 @@ def with_floor(probabilities: Tensor, floor: float) -> Tensor:
     return (1 - floor) * probabilities + floor / probabilities.shape[1]
 
 
-def weighted_exit_loss(losses: Tensor, probabilities: Tensor) -> Tensor:
+MeanOfAll = Callable[[Tensor], Tensor]
+"""From means over the samples here to those over the samples of all processes that share a batch; no gradient flows."""
+
+
+def alone(means: Tensor) -> Tensor:
+    """The `MeanOfAll` of a process that has the whole batch."""
+    return means.detach()
+
+
+def weighted_exit_loss(losses: Tensor, probabilities: Tensor, mean_of_all: MeanOfAll = alone) -> Tensor:
     """Mean over the samples of Σ_l P_l · CE_l · r with r = ΣCE / ΣP·CE, which keeps the size of the plain sum.
 
     `losses` and `probabilities` are [B, G + 1]; into the latter no gradient flows. r is detached: with its gradient the
-    product is ΣCE / B to the letter, and the weighting by P would cancel.
+    product is ΣCE / B to the letter, and the weighting by P would cancel. It is that of the whole batch.
     """
     weighted = probabilities.detach() * losses
-    ratio = losses.sum() / weighted.sum().clamp(min=_TINY)
-    return weighted.sum(dim=1).mean() * ratio.detach()
+    mean = weighted.sum(dim=1).mean()
+    plain, after = mean_of_all(torch.stack((losses.sum(dim=1).mean(), mean)))
+    loss: Tensor = mean * (plain / after.clamp(min=_TINY))
+    return loss
 
 
 def soft_losses(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from msgspec import structs
 
 from gfnet_dynn.data.learned_from import UnlabelledImages, find_unlabelled, require_unseen
-from gfnet_dynn.data.scenes import SceneData, keep_split, prepare
+from gfnet_dynn.data.scenes import SceneData, keep_split, prepare, require_same_images
 from gfnet_dynn.data.source import locate
 from gfnet_dynn.model.checkpoint import Checkpoint, load_checkpoint
 from gfnet_dynn.model.weights import require_imagenet
@@ -21,7 +22,8 @@ from gfnet_dynn.runlayout import run_folder
 from gfnet_dynn.spec.backbone import BackboneSpec, ExitPooling, backbone_name
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time, require_writable
-from gfnet_dynn.train.engine.device import set_threads
+from gfnet_dynn.train.engine.device import make_fabric, set_threads
+from gfnet_dynn.train.engine.ranks import Ranks
 from gfnet_dynn.train.engine.tracking import (
     JsonlTracker,
     MLflowTracker,
@@ -84,22 +86,30 @@ def train(
     """Train a network, and the teacher that it needs.
 
     The reporters receive every step and epoch, of the teacher too; metrics are written to the run's folder anyway.
+    In processes that torchrun started, all train one network together, each on its part of every batch. The first one
+    writes and reports; the results are the same in all.
 
     Raises:
         KeyboardInterrupt: interrupted; the state is saved.
+        ReportedElsewhereError: another process of the training has failed, and raises what it failed of.
         GFNetDynnError: the request cannot be carried out; nothing was overwritten.
     """
     set_threads(request.run.threads)
-    output = require_writable(request.run.output)
+    make_fabric(request.training.device, request.training.precision)  # joins the processes
+    ranks = Ranks()
+    if not ranks.is_first:
+        on_progress, log, reporters = ignore_progress, ignore_log, ()
+    output = ranks.by_first(lambda: require_writable(request.run.output))
     if request.run.mlflow:
-        require_mlflow()
-    plan = _plan(request, on_progress, log)
-    with one_at_a_time(plan.folder, wait=False):
+        ranks.by_first(lambda: bool(require_mlflow()))
+    plan = _plan(request, ranks, on_progress, log)
+    with ExitStack() as stack:
+        ranks.by_first(lambda: stack.enter_context(one_at_a_time(plan.folder, wait=False)))
         runs.check_start(plan, resume=request.run.resume)  # before a teacher is trained
-        make_reporter = partial(_reporter, request, reporters)
+        make_reporter = partial(_reporter, request, reporters, ranks)
         plan = replace(plan, teacher=find_teacher(plan, output / "teachers", make_reporter, log))
         run = runs.open_run(plan, resume=request.run.resume)
-        keep_split(plan.data, output / "splits")
+        ranks.by_first(lambda: keep_split(plan.data, output / "splits"))
         for note in (_describe_parts(plan.data), *run.notes):
             log(note)
         try:
@@ -107,23 +117,25 @@ def train(
         except KeyboardInterrupt:
             log(f"interrupted; the state is saved in {plan.folder}: continue with the same command and --resume")
             raise
-    accuracies = load_checkpoint(model).provenance["selection_accuracy"]
+    accuracies = ranks.by_first(lambda: load_checkpoint(model).provenance["selection_accuracy"])
     images = len(plan.data.split.parts["selection"])
     return TrainResult(
         plan.folder, model, plan.data.source.name, images, run.net.exit_macs(), tuple(accuracies.values()), run.notes
     )
 
 
-def _plan(request: TrainRequest, on_progress: OnProgress, log: Log) -> RunPlan:
-    source = replace(locate(request.data, on_progress), decode=request.decode)
+def _plan(request: TrainRequest, ranks: Ranks, on_progress: OnProgress, log: Log) -> RunPlan:
+    source = ranks.by_first(lambda: replace(locate(request.data, on_progress), decode=request.decode))
     folder = run_folder(request.run.output, source.name, request.training.ce_ic_tradeoff)
-    backbone, exits, pooling = _architecture(request, folder)
+    backbone, exits, pooling = ranks.by_first(lambda: _architecture(request, folder))
     if request.start.pretrained and request.start.checkpoint is None:
-        require_imagenet(backbone)
+        ranks.by_each(lambda: require_imagenet(backbone))
     image = make_input(backbone, source.input_size(request.data), pad=request.data.pad)
     image = structs.replace(image, stretch=request.decode.stretch)
     log(f"{backbone_name(backbone)} at {image.size} px on {source.name}, {source.config.num_classes} classes")
-    data = prepare(source, image, request.split, request.run.output / "splits", on_progress)
+    splits = request.run.output / "splits"
+    data = ranks.by_first(lambda: prepare(source, image, request.split, splits, on_progress))
+    ranks.by_each(lambda: None if ranks.is_first else require_same_images(data))
     for reason in data.split.skipped.values():
         log(f"skipped: {reason}")
     return RunPlan(
@@ -133,7 +145,7 @@ def _plan(request: TrainRequest, on_progress: OnProgress, log: Log) -> RunPlan:
         folder=folder,
         start=request.start,
         distillation=request.distillation,
-        unlabelled=_unlabelled(request, data, on_progress, log),
+        unlabelled=ranks.by_first(lambda: _unlabelled(request, data, on_progress, log)),
     )
 
 
@@ -179,7 +191,14 @@ def _unlabelled(request: TrainRequest, data: SceneData, on_progress: OnProgress,
     return found
 
 
-def _reporter(request: TrainRequest, reporters: Sequence[Reporter], plan: RunPlan) -> Reporter:
+def _reporter(request: TrainRequest, reporters: Sequence[Reporter], ranks: Ranks, plan: RunPlan) -> Reporter:
+    """Made in the first process; `run.train` uses no other's."""
+    made: list[Reporter] = []
+    ranks.by_first(lambda: made.append(_trackers(request, reporters, plan)))
+    return made[0] if made else Reporter()
+
+
+def _trackers(request: TrainRequest, reporters: Sequence[Reporter], plan: RunPlan) -> Reporter:
     layout, options = plan.layout, request.run
     trackers: list[Reporter] = [*reporters, JsonlTracker(layout.metrics)]
     if options.tensorboard:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import warnings
-from typing import Literal
+from datetime import timedelta
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import distributed
 
 from gfnet_dynn.errors import OptionError, TrainingError
 from gfnet_dynn.runtime.engine import most_threads
+from gfnet_dynn.system.torchrun import Place, torchrun_place
+
+_LONGEST_WAIT = timedelta(days=7)  # for the first process, which alone splits, fits and evaluates; who dies is noticed
 
 
 def set_threads(threads: int | None) -> None:
@@ -57,10 +65,43 @@ def has_amx() -> bool:
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
-    """A single-device fabric."""
-    accelerator = choose_device(device)
+    """A fabric of one device, or, in a process that torchrun started with others, of this one's part in the group.
+
+    A TrainingError where there is no such device, or there are fewer GPUs than processes.
+    """
+    accelerator, place = choose_device(device), torchrun_place()
+    settings: dict[str, Any] = {"accelerator": accelerator, "precision": choose_precision(precision, accelerator)}
     with warnings.catch_warnings():
         # It advises on hardware that the user decided about already.
         warnings.simplefilter("ignore")
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        return Fabric(accelerator=accelerator, devices=1, precision=choose_precision(precision, accelerator))
+        fabric = Fabric(**settings, **(_in_group(place, accelerator) if place else {"devices": 1}))
+        if place:
+            _join(fabric)
+    return fabric
+
+
+def _in_group(place: Place, accelerator: str) -> dict[str, Any]:
+    """Settings of a fabric whose process is one of several."""
+    if accelerator == "mps" or (accelerator == "cuda" and place.local_processes > torch.cuda.device_count()):
+        raise TrainingError(
+            f"torchrun started {place.local_processes} processes on this machine for {torch.cuda.device_count()} GPUs: "
+            "start one for each, or train with --device cpu"
+        )
+    backend = "cpu:gloo,cuda:nccl" if accelerator == "cuda" else "gloo"
+    return {
+        "strategy": DDPStrategy(process_group_backend=backend, timeout=_LONGEST_WAIT),
+        "devices": place.local_processes,
+        "num_nodes": place.machines,
+        "plugins": TorchElasticEnvironment(),
+    }
+
+
+def _join(fabric: Fabric) -> None:
+    first_time = not distributed.is_initialized()
+    try:
+        fabric.launch()
+    except RuntimeError as error:  # as all of torch.distributed
+        raise TrainingError(f"the processes that torchrun started do not find each other: {error}") from error
+    if first_time:
+        atexit.register(distributed.destroy_process_group)

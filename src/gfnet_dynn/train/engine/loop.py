@@ -17,7 +17,8 @@ import torch
 
 from gfnet_dynn.data.scenes import ImageLoader
 from gfnet_dynn.train.engine.interruption import Interruption, TrainingInterrupted
-from gfnet_dynn.train.engine.state import Position, load_state, save_state
+from gfnet_dynn.train.engine.shared_batch import place_rows
+from gfnet_dynn.train.engine.state import Position, begin, save_state
 from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.stages.stage import Stage
 
@@ -55,19 +56,23 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
 
     The state is saved at the end of each epoch, every `checkpoint_minutes` within one, and on Ctrl-C, a terminating
     signal or a lost terminal. A resumed run ends with the same weights as one that was never interrupted, on the CPU
-    to the last bit.
+    to the last bit with the same number of processes. Several processes take each step together; where one was
+    interrupted, all stop after the same step.
 
     Raises:
         TrainingInterrupted: it was interrupted; the state is saved.
+        ReportedElsewhereError: another process has failed.
         TrainingError: a loss that is not finite; the last saved state is intact.
         StorageError: the state cannot be saved; the last one is intact.
     """
-    position = load_state(state_path, stage) if state_path.is_file() else Position()
+    ranks = stage.context.ranks
+    position = begin(state_path, stage)
     reporter.stage_started(stage.name, stage.epochs, loader.epoch_images, position.epoch)
     with Interruption() as interruption:
         while position.epoch < stage.epochs and not position.finished:
             position = _epoch(stage, loader, state_path, reporter, position, interruption)
-            if interruption.requested:
+            _, (stops,) = ranks.sum_up({}, 0, interruption.requested)
+            if stops:
                 raise TrainingInterrupted
     stage.finish()
 
@@ -75,28 +80,36 @@ def fit(stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter)
 def _epoch(
     stage: Stage, loader: ImageLoader, state_path: Path, reporter: Reporter, start: Position, interruption: Interruption
 ) -> Position:
-    settings, device = stage.context.settings, stage.context.fabric.device
+    settings, device, ranks = stage.context.settings, stage.context.fabric.device, stage.context.ranks
     view = stage.context.view(start.epoch)
     order = epoch_order(settings.seed, stage.name, view, loader.num_labelled, loader.num_unlabelled)
     tally = start.tally
     began = saved = time.perf_counter()
     seed_step(settings.seed, stage.name, view, start.step)  # of the batch that the loader makes next
-    for step, batch in enumerate(loader.batches(order, settings.batch, device, start.step), start=start.step):
+    batches = loader.batches(order, settings.batch, device, start.step, (ranks.rank, ranks.size))
+    for step, batch in enumerate(batches, start=start.step):
         if view != start.epoch:  # the view came before, but what the network drops at random must not
             seed_step(settings.seed, stage.name, start.epoch, step)
+        place_rows(stage.context.net, batch.rows)
         losses = stage.step(batch, start.epoch * stage.context.steps_per_epoch + step)
         before, began = began, time.perf_counter()
-        tally.add(losses, len(batch.labels), began - before)
-        reporter.step_taken(stage.name, start.epoch, step, len(batch.labels), losses)
-        if interruption.requested or began - saved >= 60 * settings.checkpoint_minutes:
-            save_state(state_path, stage, Position(start.epoch, step + 1, tally=tally))
+        due = ranks.is_first and began - saved >= 60 * settings.checkpoint_minutes
+        losses, (stops, saves) = ranks.sum_up(losses, batch.rows.share, interruption.requested, due)
+        tally.add(losses, batch.rows.total, began - before)
+        reporter.step_taken(stage.name, start.epoch, step, batch.rows.total, losses)
+        if stops or saves:
+            _save(state_path, stage, Position(start.epoch, step + 1, tally=tally))
             saved = time.perf_counter()
-        if interruption.requested:
+        if stops:
             raise TrainingInterrupted
         seed_step(settings.seed, stage.name, view, step + 1)
     metrics = stage.end_epoch(start.epoch)
     position = Position(start.epoch + 1, finished=stage.finished)
     # Before saving: after a kill in between, the epoch is reported twice, which a reader can correct, never omitted.
-    reporter.epoch_ended(stage.name, start.epoch, {**metrics, **tally.metrics()})
-    save_state(state_path, stage, position)
+    ranks.by_first(lambda: reporter.epoch_ended(stage.name, start.epoch, {**metrics, **tally.metrics()}))
+    _save(state_path, stage, position)
     return position
+
+
+def _save(path: Path, stage: Stage, position: Position) -> None:
+    stage.context.ranks.by_first(lambda: save_state(path, stage, position))

@@ -61,15 +61,28 @@ class _Header(Struct, frozen=True, tag_field="format", tag="gfnet-dynn training 
     precision: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _State:
+    """All of a stage that is kept, on the CPU."""
+
+    tensors: Mapping[str, Tensor]
+    header: _Header
+
+
 def save_state(path: Path, stage: Stage, position: Position) -> None:
     """Write network, optimisers and memory of a stage; where that fails (StorageError), an older state is intact."""
+    state = _state(stage, position)
+    save_tensors(path, state.tensors, state.header)
+
+
+def _state(stage: Stage, position: Position) -> _State:
     memory, values = stage.memory()
     tensors: dict[str, Tensor] = {f"net/{name}": tensor for name, tensor in stage.context.net.state_dict().items()}
     tensors |= {f"memory/{name}": tensor for name, tensor in memory.items()}
     for name, optimizer in stage.optimizers.items():
         tensors |= {f"optimizer/{name}/{key}": value for key, value in optimizer_tensors(optimizer).items()}
     precision = stage.context.fabric.strategy.precision.state_dict()
-    save_tensors(path, tensors, _Header(stage.name, position, values, precision))
+    return _State(tensors, _Header(stage.name, position, values, precision))
 
 
 def load_state(path: Path, stage: Stage) -> Position:
@@ -78,11 +91,38 @@ def load_state(path: Path, stage: Stage) -> Position:
     if header.stage != stage.name:
         raise CheckpointError(f"{path} is a state of the {header.stage} stage, not of {stage.name}")
     try:
-        stage.recall(below("memory/", tensors), header.memory)
-        stage.context.net.load_state_dict(below("net/", tensors))
-        for name, optimizer in stage.optimizers.items():
-            restore_optimizer(optimizer, below(f"optimizer/{name}/", tensors))
-        stage.context.fabric.strategy.precision.load_state_dict(header.precision)
+        _restore(_State(tensors, header), stage)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is a state of another network or version: {error}") from error
     return header.position
+
+
+def begin(path: Path, stage: Stage) -> Position:
+    """Where a stage begins: where the state at `path` leaves it, or at its start.
+
+    Only the first of several processes reads the state; the others take what it then has, weights that were drawn at
+    random included. Errors as `load_state`, in all of them.
+    """
+    ranks = stage.context.ranks
+
+    def found() -> Position:
+        return load_state(path, stage) if path.is_file() else Position()
+
+    if ranks.size == 1:
+        return found()
+    state = ranks.by_first(lambda: _on_cpu(_state(stage, found())))
+    if not ranks.is_first:
+        _restore(state, stage)
+    return state.header.position
+
+
+def _on_cpu(state: _State) -> _State:
+    return _State({name: tensor.cpu() for name, tensor in state.tensors.items()}, state.header)
+
+
+def _restore(state: _State, stage: Stage) -> None:
+    stage.recall(below("memory/", state.tensors), state.header.memory)
+    stage.context.net.load_state_dict(below("net/", state.tensors))
+    for name, optimizer in stage.optimizers.items():
+        restore_optimizer(optimizer, below(f"optimizer/{name}/", state.tensors))
+    stage.context.fabric.strategy.precision.load_state_dict(state.header.precision)

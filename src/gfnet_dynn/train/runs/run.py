@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from lightning_fabric import Fabric
 from gfnet_dynn.data.learned_from import RECORD
 from gfnet_dynn.data.scenes import ImageLoader, Normalise, cut_into_batches
 from gfnet_dynn.errors import TrainingError
-from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.evaluation.policies import choose_thresholds
 from gfnet_dynn.model.checkpoint import load_checkpoint, save_checkpoint
 from gfnet_dynn.model.early_exit import EarlyExitNet, build_net
@@ -23,12 +23,15 @@ from gfnet_dynn.system.machine import keep_freed_memory
 from gfnet_dynn.system.storage import move_aside, require_writable, write_json
 from gfnet_dynn.train.engine.device import make_fabric
 from gfnet_dynn.train.engine.loop import fit
+from gfnet_dynn.train.engine.ranks import Ranks
+from gfnet_dynn.train.engine.shared_batch import share_statistics
 from gfnet_dynn.train.engine.tracking import Reporter, StageExtent
 from gfnet_dynn.train.runs.run_folder import RunPlan, RunRecord, record_to_resume, stored_record
 from gfnet_dynn.train.runs.start import InitialNet, initial_net
 from gfnet_dynn.train.stages.backbone import BackboneStage
 from gfnet_dynn.train.stages.joint import JointStage
-from gfnet_dynn.train.stages.refit import collect_features, refit_gates, refit_heads
+from gfnet_dynn.train.stages.judging import Judge
+from gfnet_dynn.train.stages.refit import refit_gates, refit_heads
 from gfnet_dynn.train.stages.stage import Stage, StageContext, exit_accuracies
 from gfnet_dynn.train.stages.warmup import WarmupStage
 
@@ -44,22 +47,35 @@ class Run:
     net: EarlyExitNet
     fabric: Fabric
     notes: tuple[str, ...] = ()
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 def open_run(plan: RunPlan, *, resume: bool) -> Run:
     """Prepare everything, then make the run's folder, or resume the run in it.
 
     All that can fail comes before the folder is changed. An earlier run that is not resumed is moved aside, never
-    overwritten.
+    overwritten. Of several processes the first does it; the others get what it has.
 
     Raises:
         TrainingError: there is no run to resume, it was made with other choices, or the device is not there.
         CheckpointError: the weights to start from do not fit.
         StorageError: nothing can be written there.
     """
-    fabric = make_fabric(plan.settings.device, plan.settings.precision)
-    if resume:
-        return _resumed(plan, fabric)
+    fabric, ranks = make_fabric(plan.settings.device, plan.settings.precision), Ranks()
+    opened = ranks.by_first(lambda: _resumed(plan) if resume else _started(plan))
+    return Run(plan, opened.record, opened.net, fabric, opened.notes, ranks)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What a run consists of, on disk and in memory."""
+
+    record: RunRecord
+    net: EarlyExitNet
+    notes: tuple[str, ...]
+
+
+def _started(plan: RunPlan) -> _Opened:
     initial, stages = _checked_start(plan)
     require_writable(plan.folder.parent)
     learned_from = plan.learned_from()  # before the run that it starts from may be moved aside
@@ -81,17 +97,17 @@ def open_run(plan: RunPlan, *, resume: bool) -> Run:
     write_json(plan.layout.split, plan.data.split)
     what = "the earlier, unfinished run (--resume would have continued it)" if broken else "the earlier run"
     notes = (*initial.notes, *((f"{what} was moved to {moved}",) if moved else ()))
-    return Run(plan, record, initial.net, fabric, notes)
+    return _Opened(record, initial.net, notes)
 
 
-def _resumed(plan: RunPlan, fabric: Fabric) -> Run:
+def _resumed(plan: RunPlan) -> _Opened:
     record = record_to_resume(plan)
     require_writable(plan.folder)
     versions = plan.record().versions
     notes = [f"the run was started with {record.versions}, now {versions}"] if record.versions != versions else []
     if plan.layout.model(record.stages[-1]).is_file():
         notes.append("the run is finished already")
-    return Run(plan, record, _net_to_resume(plan, record), fabric, tuple(notes))
+    return _Opened(record, _net_to_resume(plan, record), tuple(notes))
 
 
 def _net_to_resume(plan: RunPlan, record: RunRecord) -> EarlyExitNet:
@@ -109,9 +125,14 @@ def check_start(plan: RunPlan, *, resume: bool) -> None:
     """Refuse at once what `open_run` would refuse without a teacher, whose training may come before it."""
     if not resume:
         make_fabric(plan.settings.device, plan.settings.precision)
-        _checked_start(plan)
-    else:
+    Ranks().by_first(lambda: _check_start(plan, resume=resume))
+
+
+def _check_start(plan: RunPlan, *, resume: bool) -> None:
+    if resume:
         stored_record(plan.folder)
+    else:
+        _checked_start(plan)
 
 
 def _checked_start(plan: RunPlan) -> tuple[InitialNet, tuple[str, ...]]:
@@ -158,9 +179,11 @@ def _are_pretrained(initial: InitialNet, blocks: int) -> bool:
 class _StageRunner:
     """Runs the stages on one network; images with a label are decoded once for all of them."""
 
-    def __init__(self, plan: RunPlan, net: EarlyExitNet, fabric: Fabric, reporter: Reporter, log: Log) -> None:
-        self._plan, self._net, self._fabric = plan, net, fabric
+    def __init__(self, run: Run, reporter: Reporter, log: Log) -> None:
+        plan = run.plan
+        self._plan, self._net, self._fabric, self._ranks = plan, run.net, run.fabric, run.ranks
         self._reporter, self._log = reporter, log
+        self._judge = Judge(run.net, run.fabric, run.ranks, plan.settings.batch)
         augmentation, unlabelled = plan.settings.augmentation, plan.unlabelled
         self._augmented = plan.data.training_loader(augmentation)
         self._plain = self._augmented.shown_by(Normalise(plan.spec.input))
@@ -169,7 +192,7 @@ class _StageRunner:
         self._for_backbone = (
             plan.data.training_loader(augmentation, unlabelled.files) if unlabelled else self._augmented
         )
-        self._teacher = plan.teacher and plan.teacher.to(fabric.device)
+        self._teacher = plan.teacher and plan.teacher.to(run.fabric.device)
 
     def extents(self, names: Sequence[str]) -> list[StageExtent]:
         """How long some stages are."""
@@ -187,7 +210,7 @@ class _StageRunner:
         if name == "backbone":  # the exits are not trained yet
             accuracies = {key: value for key, value in accuracies.items() if key.endswith("final")}
         found["selection_accuracy"] = accuracies
-        self._reporter.stage_ended(name, accuracies)
+        self._ranks.by_first(lambda: self._reporter.stage_ended(name, accuracies))
         if name != "joint":  # before, the gates have not learned
             return found
         allowed_loss = self._plan.settings.allowed_loss
@@ -210,38 +233,51 @@ class _StageRunner:
             self._net,
             plan.settings,
             steps,
-            lambda: collect(self._net, self._selection.in_order(batch, self._fabric.device)),
+            lambda: self._judge.outputs(self._selection),
             plan.distillation,
             self._teacher,
+            self._ranks,
         )
 
     def _refit(self, name: str, context: StageContext) -> dict[str, Any]:
         """Refit a stage's classifiers in closed form, and after the joint stage the gates to their new outputs."""
-        net, settings, device = self._net, self._plan.settings, self._fabric.device
+        net, settings = self._net, self._plan.settings
         if name == "joint" and settings.gates_alone:
-            refit_gates(net, context.selection(), settings.ce_ic_tradeoff)
+            self._refit_gates(context)
             self._log("gates fitted in closed form; backbone and classifiers are frozen")
             return {}
         last = len(net.heads) - 1
         exit_indices = {"backbone": [last], "warmup": list(range(last)), "joint": list(range(last + 1))}[name]
         with self._fabric.autocast():
-            train = collect_features(net, self._plain.in_order(settings.batch, device))
-        selection = collect_features(net, self._selection.in_order(settings.batch, device))
-        refits = refit_heads(net, train, selection, settings.label_smoothing, exit_indices)
+            train = self._judge.features(self._plain)
+        selection = self._judge.features(self._selection)
+        refits = self._ranks.by_first(
+            lambda: refit_heads(net, train, selection, settings.label_smoothing, exit_indices)
+        )
+        self._ranks.share_weights(net)
         self._log(f"classifiers refitted in closed form, selection accuracy: {', '.join(map(str, refits))}")
         if name == "joint" and any(refit.kept for refit in refits):
-            refit_gates(net, context.selection(), settings.ce_ic_tradeoff)
+            self._refit_gates(context)
         return {"refit": [asdict(refit) for refit in refits]}
+
+    def _refit_gates(self, context: StageContext) -> None:
+        selection = context.selection()
+        self._ranks.by_first(lambda: refit_gates(self._net, selection, self._plan.settings.ce_ic_tradeoff))
+        self._ranks.share_weights(self._net)
 
 
 def train(run: Run, reporter: Reporter, log: Log = ignore_log) -> Path:
     """Run all stages that are not finished yet, and return the file of the trained network.
+
+    Of several processes, the first writes, and `reporter` and `log` are used in it alone.
 
     Raises:
         KeyboardInterrupt: interrupted; the state is saved.
         GFNetDynnError: as `fit`.
     """
     completed = False
+    if not run.ranks.is_first:
+        reporter, log = Reporter(), ignore_log
     try:
         _run_stages(run, reporter, log)
         completed = True
@@ -251,18 +287,32 @@ def train(run: Run, reporter: Reporter, log: Log = ignore_log) -> Path:
 
 
 def _run_stages(run: Run, reporter: Reporter, log: Log) -> None:
-    layout, net = run.plan.layout, run.net
+    layout, net, ranks = run.plan.layout, run.net, run.ranks
     keep_freed_memory()
+    if ranks.size > 1:
+        share_statistics(net)
     net.to(run.fabric.device)
-    runner = _StageRunner(run.plan, net, run.fabric, reporter, log)
-    unfinished = [name for name in run.record.stages if not layout.model(name).is_file()]
-    reporter.run_started(runner.extents(unfinished))
+    runner = _StageRunner(run, reporter, log)
+    finished = ranks.by_first(lambda: [name for name in run.record.stages if layout.model(name).is_file()])
+    reporter.run_started(runner.extents([name for name in run.record.stages if name not in finished]))
     for name in run.record.stages:
-        model, state = layout.model(name), layout.state(name)
-        if name in unfinished:
-            found = runner.run(name, state)
-            provenance = {**run.record.provenance(), "stage": name, "device": str(run.fabric.device), **found}
-            save_checkpoint(model, net, run.plan.spec, provenance)
+        if name in finished:
+            _take_over(run, name)
         else:
-            load_published(net, load_checkpoint(model).state, str(model))
-        state.unlink(missing_ok=True)
+            found = runner.run(name, layout.state(name))
+            ranks.by_first(partial(_keep, run, name, found))
+
+
+def _take_over(run: Run, stage: str) -> None:
+    """Give the network the result of a finished stage."""
+    model = run.plan.layout.model(stage)
+    state = run.ranks.by_first(lambda: load_checkpoint(model).state)
+    load_published(run.net, state, str(model))
+    run.ranks.by_first(lambda: run.plan.layout.state(stage).unlink(missing_ok=True))
+
+
+def _keep(run: Run, stage: str, found: Mapping[str, Any]) -> None:
+    """Write the result of a stage, whose state is then of no use."""
+    provenance = {**run.record.provenance(), "stage": stage, "device": str(run.fabric.device), **found}
+    save_checkpoint(run.plan.layout.model(stage), run.net, run.plan.spec, provenance)
+    run.plan.layout.state(stage).unlink(missing_ok=True)

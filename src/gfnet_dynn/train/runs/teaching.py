@@ -32,6 +32,7 @@ from gfnet_dynn.spec.backbone import (
 from gfnet_dynn.spec.network import NetSpec, make_input
 from gfnet_dynn.system.storage import one_at_a_time
 from gfnet_dynn.train.distillation import Teacher, WholeNet
+from gfnet_dynn.train.engine.ranks import Ranks
 from gfnet_dynn.train.engine.tracking import Reporter
 from gfnet_dynn.train.request import Start, TrainSettings
 from gfnet_dynn.train.runs.run import open_run, train
@@ -55,20 +56,28 @@ def find_teacher(
         MissingExtraError: the weights that it starts from are not installed.
         KeyboardInterrupt: interrupted in its training; the state is saved, and the next call continues.
     """
-    named = student.distillation.teacher
+    named, ranks = student.distillation.teacher, Ranks()
     if named is None:
         return None
     if named.casefold() in BACKBONES:
         file = _fine_tuned(teacher_plan(find_backbone(named), student, folder), make_reporter, log)
-    elif student.distillation.teacher_start is not None:
-        raise TrainingError("--teacher-start goes with a --teacher that is named and fine-tuned, not with a checkpoint")
-    elif Path(named).exists():
-        file = find_checkpoint_file(Path(named))
     else:
-        raise TrainingError(f"no teacher {named!r}: give a checkpoint's path, or one of {', '.join(BACKBONES)}")
-    teacher = _wrapped(file, student.data)
-    log(f"accuracy of the teacher on the selection split: {percent(_accuracy(teacher, student.data), 1)}")
+        file = ranks.by_first(lambda: _trained_file(named, student))
+    teacher, accuracy = ranks.by_first(lambda: _judged(_wrapped(file, student.data), student.data))
+    log(f"accuracy of the teacher on the selection split: {percent(accuracy, 1)}")
     return teacher
+
+
+def _trained_file(named: str, student: RunPlan) -> Path:
+    if student.distillation.teacher_start is not None:
+        raise TrainingError("--teacher-start goes with a --teacher that is named and fine-tuned, not with a checkpoint")
+    if not Path(named).exists():
+        raise TrainingError(f"no teacher {named!r}: give a checkpoint's path, or one of {', '.join(BACKBONES)}")
+    return find_checkpoint_file(Path(named))
+
+
+def _judged(teacher: Teacher, data: SceneData) -> tuple[Teacher, float]:
+    return teacher, _accuracy(teacher, data)
 
 
 def _accuracy(teacher: Teacher, data: SceneData) -> float:
@@ -82,10 +91,12 @@ def _accuracy(teacher: Teacher, data: SceneData) -> float:
 
 
 def _fine_tuned(plan: RunPlan, make_reporter: Callable[[RunPlan], Reporter], log: Log) -> Path:
-    with _locked(plan.folder, log):
+    ranks = Ranks()
+    with ExitStack() as stack:
+        ranks.by_first(lambda: stack.enter_context(_locked(plan.folder, log)))
         file = plan.layout.model("backbone")
-        resumable = can_resume(plan)
-        if resumable and file.is_file():
+        resumable, finished = ranks.by_first(lambda: (can_resume(plan), file.is_file()))
+        if resumable and finished:
             return file
         run = open_run(plan, resume=resumable)
         begun = "continues its fine-tuning" if resumable else "is fine-tuned first"

@@ -48,19 +48,19 @@ class BackboneStage(Stage):
     def step(self, batch: Batch, step: int) -> Mapping[str, float]:
         """Cross-entropy of the final classifier, and what the teacher adds."""
         net, settings = self.context.net.train(), self.context.settings
-        output = self.teacher_output(batch, step)
+        output, mean_of_all = self.teacher_output(batch, step), self.mean_of_all(batch)
         with self.context.fabric.autocast():
             features = net.last_features(batch.images)
             pooled = net.pool_exit(self._last, features)
             logits: Tensor = net.head(pooled)
             losses = exit_losses(logits[:, None], batch.labels, settings.label_smoothing)[:, 0]
-            loss = labelled_mean(losses, batch.labels)
+            loss = labelled_mean(losses, batch.labels, mean_of_all)
             found = {"loss/network": loss.item()}
             if self._distiller is not None and output is not None:
                 student = net.backbone.map(self._last, features)
-                loss, taught = self._distiller(logits, pooled, student, loss, output)
+                loss, taught = self._distiller(logits, pooled, student, loss, output, mean_of_all)
                 found["loss/teacher"] = taught.item()
-        self.descend("network", loss, step)
+        self.descend("network", loss, step, batch.rows.share)
         return found
 
     def end_epoch(self, epoch: int) -> Mapping[str, float]:

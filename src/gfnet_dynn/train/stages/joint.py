@@ -90,7 +90,7 @@ class JointStage(Stage):
             logits = self.forward(batch.images).logits
             targets = gate_targets(exit_losses(logits, batch.labels), self._costs, self.context.settings.ce_ic_tradeoff)
         loss = self._gate_loss(net.gate_logits(logits), targets)
-        self.descend("gates", loss, step)
+        self.descend("gates", loss, step, batch.rows.share)
         return {"loss/gates": loss.item()}
 
     def _network_step(self, batch: Batch, step: int) -> Mapping[str, float]:
@@ -99,10 +99,10 @@ class JointStage(Stage):
         outputs = self.forward(batch.images)
         losses = exit_losses(outputs.logits, batch.labels, settings.label_smoothing)
         probabilities = with_floor(exit_probabilities(outputs.gate_logits.sigmoid()), settings.exit_floor)
-        classification = weighted_exit_loss(losses, probabilities)
+        classification = weighted_exit_loss(losses, probabilities, self.mean_of_all(batch))
         distillation = self._distillation(batch, outputs.logits, step)
         loss = classification + settings.exit_distillation * distillation
-        self.descend("network", loss, step)
+        self.descend("network", loss, step, batch.rows.share)
         return {"loss/network": classification.item(), "loss/distillation": distillation.item()}
 
     def _distillation(self, batch: Batch, logits: Tensor, step: int) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from gfnet_dynn.exits import ExitArrays
 from gfnet_dynn.model.early_exit import EarlyExitNet, ExitOutputs
 from gfnet_dynn.train.distillation import Teacher, TeacherOutput
 from gfnet_dynn.train.engine.optimisation import learning_rate_factor, set_learning_rate
+from gfnet_dynn.train.engine.ranks import Ranks
+from gfnet_dynn.train.losses import MeanOfAll
 from gfnet_dynn.train.request import DistillationSettings, TrainSettings
 
 _LARGEST_GRADIENT_NORM = 1.0
@@ -30,7 +33,10 @@ _REMEDY = "lower --lr, or train with --precision 32-true; the last checkpoint is
 
 @dataclass
 class StageContext:
-    """What every stage works with; `selection` computes all exits over that split with the weights of the moment."""
+    """What every stage works with; `selection` computes all exits over that split with the weights of the moment.
+
+    `ranks`: the processes that train together, each on its rows of every batch.
+    """
 
     fabric: Fabric
     net: EarlyExitNet
@@ -39,6 +45,7 @@ class StageContext:
     selection: Callable[[], ExitArrays]
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     teacher: Teacher | None = None
+    ranks: Ranks = field(default_factory=Ranks)
 
     def view(self, epoch: int) -> int:
         """Which augmented view of the images an epoch uses: with a teacher a few are used in turn."""
@@ -150,14 +157,24 @@ class Stage(ABC):
             outputs: ExitOutputs = self.context.net(images)
         return outputs
 
-    def descend(self, name: str, loss: Tensor, step: int) -> None:
-        """One step of an optimiser down a loss; a TrainingError where loss or gradient are not finite."""
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss of the {self.name} stage is {loss.item()} {self._where(step)}: {_REMEDY}")
+    def mean_of_all(self, batch: Batch) -> MeanOfAll:
+        """From means over the images of a batch that are here to those over the whole batch."""
+        return partial(self.context.ranks.mean, share=batch.rows.share)
+
+    def descend(self, name: str, loss: Tensor, step: int, share: float = 1.0) -> None:
+        """One step of an optimiser down a loss, a mean over that share of the batch; all processes take it together.
+
+        A TrainingError, in all of them, where loss or gradient are not finite.
+        """
         fabric, optimizer = self.context.fabric, self.optimizers[name]
         set_learning_rate(optimizer, learning_rate_factor(step, self.steps))
         optimizer.zero_grad()
+        loss = loss * share
         fabric.backward(loss)
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        loss = self.context.ranks.add_gradients(parameters, loss)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss of the {self.name} stage is {loss.item()} {self._where(step)}: {_REMEDY}")
         norm = fabric.clip_gradients(
             self.context.net, optimizer, max_norm=_LARGEST_GRADIENT_NORM, error_if_nonfinite=False
         )

@@ -37,7 +37,7 @@ class WarmupStage(Stage):
             taught = exit_teacher_losses(logits, teacher.logits, distillation)
             losses = (1 - distillation.distillation_weight) * losses + distillation.distillation_weight * taught
         loss = warmup_loss(losses, self._training)
-        self.descend("heads", loss, step)
+        self.descend("heads", loss, step, batch.rows.share)
         return {"loss/heads": loss.item()}
 
     def end_epoch(self, epoch: int) -> Mapping[str, float]:
