@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gfnet_dynn.errors import EngineError, OptionError, require_extra
+from gfnet_dynn.errors import EngineError, OptionError
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it sends no statistics, unless the user wants it to
@@ -40,10 +40,8 @@ def cluster(address: str | None, workers: int, needs: WorkerNeeds) -> Iterator[N
 
     Raises:
         EngineError: nothing answers there, or it runs other versions of Python or Ray.
-        MissingExtraError: Ray is not installed.
         OptionError: no node is large enough for one worker.
     """
-    require_extra("--engine ray", "ray")
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray

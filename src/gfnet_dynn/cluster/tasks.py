@@ -34,7 +34,6 @@ def run_partitions(
     Raises:
         EngineError: there is no such cluster, or a node cannot do the work: it has another bundle, engine or version, or
             does not see the files.
-        MissingExtraError: Ray is not installed.
         OptionError: no node has room for a worker.
     """
     needs = WorkerNeeds(request.threads, request.memory)

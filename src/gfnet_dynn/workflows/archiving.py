@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gfnet_dynn.archive.request import ArchiveRequest
-from gfnet_dynn.errors import OptionError, require_extra
+from gfnet_dynn.errors import require_extra
 from gfnet_dynn.progress import Log, ignore_log
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ def archive(
 def _engine(request: ArchiveRequest) -> RunPartitions:
     if request.engine == "local":
         from gfnet_dynn.archive.local import run_partitions
-
-        return run_partitions
-    raise OptionError("--engine ray is not there yet: leave it out")
+    else:
+        require_extra("--engine ray", "cluster")
+        from gfnet_dynn.cluster.tasks import run_partitions
+    return run_partitions
 
 
 def _run(
