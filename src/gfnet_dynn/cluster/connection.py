@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it sends no statistics, unless the user wants it to
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the default from now on; without it, each worker warns
 }
+
+_CONNECT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ def cluster(address: str | None, workers: int, needs: WorkerNeeds) -> Iterator[N
         os.environ.setdefault(name, value)
     import ray
 
+    if address:
+        _require_listener(address)
     here = {} if address else {"num_cpus": workers * needs.threads, "include_dashboard": False}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
@@ -58,6 +63,19 @@ def cluster(address: str | None, workers: int, needs: WorkerNeeds) -> Iterator[N
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself would try for minutes; names such as `auto` are its own, and it answers at once."""
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"no Ray cluster answers at --address {address} ({error}): give HOST:PORT as `ray start` prints it, or auto"
+        ) from error
 
 
 def slots(needs: WorkerNeeds) -> int:
