@@ -1,0 +1,7 @@
+"""Fixtures of all tests of archives."""
+
+from __future__ import annotations
+
+from tests.archive.archives import run
+
+__all__ = ["run"]
