@@ -107,6 +107,11 @@ CHECKS: Mapping[str, Check] = {
         [Command(["archive", "aerial", "scenes", "-o", "answers", "--partition-size", "20"], says="answers")],
         absent=["torch", "ray"],
     ),
+    "cluster": Check(
+        ["ray"],
+        [Command(["archive", "aerial", "scenes", "-o", "answers", "--engine", "ray", "--workers", "1"], says="answers")],
+        absent=["torch"],
+    ),
     "plots": Check(["matplotlib"], [Command([*BENCHMARK, "--html", "page.html"], says="page.html")], absent=["torch"]),
     "train": Check(
         ["torch", "kornia", "lightning_fabric", "safetensors", "tensorboard"],

@@ -21,6 +21,7 @@ ROOMS = (
         "calibration",
         "service",
         "archive",
+        "cluster",
         "export",
         "train",
         "workflows",
@@ -32,7 +33,7 @@ RANKS = {room: rank for rank, room in enumerate(ROOMS)}
 TORCH_FREE = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
     *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "bulk", "geo", "watch", "calibration"),
-    *("service", "archive"),
+    *("service", "archive", "cluster"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 
@@ -64,6 +65,12 @@ def test_every_part_has_a_rank() -> None:
 def test_the_client_of_the_hub_is_known_in_two_places() -> None:
     knowing = {path for path in modules() if any(name.split(".")[0] == "huggingface_hub" for name in imported(path))}
     assert {part_of(path) for path in knowing - {PACKAGE / "data" / "catalogue" / "archive.py"}} == {"hub"}
+
+
+def test_ray_is_known_in_one_room() -> None:
+    assert {part_of(path) for path in modules() if any(name.split(".")[0] == "ray" for name in imported(path))} == {
+        "cluster"
+    }
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
