@@ -65,7 +65,9 @@ def test_a_driver_that_is_killed_goes_on_and_does_nothing_twice(cluster: Cluster
     assert not list(Path("ray").glob(".*"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs a mount namespace: root, unshare")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs a mount namespace: root, unshare"
+)
 def test_a_node_with_another_bundle_stops_the_run_at_the_start(cluster: Cluster, work: Path) -> None:
     bundles.write_tiny(work / "other.gfd", policies=(bundles.POLICIES[0], bundles.POLICIES[2]))
     ray = Path(sys.executable).with_name("ray")
