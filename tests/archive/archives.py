@@ -87,6 +87,7 @@ Run = Callable[..., ArchiveResult]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run sources in this process, into `tmp_path/out`."""
+
     def start(*sources: Path | str, **options: Any) -> ArchiveResult:
         bundle = options.pop("bundle", None) or bundles.write_tiny(tmp_path / "tiny.gfd")
         more = {name: options.pop(name) for name in ("on_partition", "log", "stop") if name in options}
