@@ -182,19 +182,19 @@ def summary(cluster: Cluster, seeds: int) -> dict[str, Any]:
     }
 
 
-def measured() -> dict[str, float]:
-    """Seconds of an image and of a partition, from the figures of the experiment archive_costs."""
+def measured() -> Cluster:
+    """The cluster with the times of the experiment archive_costs."""
     path = ROOT / "docs" / "results" / "archive_costs.json"
     if not path.exists():
-        return {}
+        return Cluster()
     costs = json.loads(path.read_text(encoding="utf-8"))["policies"]["full"]
-    return {"image_s": costs["image_s"], "partition_s": costs["partition_s"], "start_s": costs["start_s"]}
+    return Cluster(image_s=costs["image_s"], partition_s=costs["partition_s"], start_s=costs["start_s"])
 
 
 def main() -> None:
     """Simulate partition sizes, and kinds of nodes."""
     given = arguments(seeds=5)
-    base = replace(Cluster(), **measured())
+    base = measured()
     figures = {
         "command": f"python experiments/archive_simulation.py {given.seeds} --write archive_simulation",
         "kind": "estimated by simulation",

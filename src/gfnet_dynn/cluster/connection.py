@@ -8,6 +8,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+import ray
 
 from gfnet_dynn.errors import EngineError, OptionError
 
@@ -47,8 +50,6 @@ def cluster(address: str | None, workers: int, needs: WorkerNeeds) -> Iterator[N
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    import ray
-
     if address:
         _require_listener(address)
     here = {} if address else {"num_cpus": workers * needs.threads, "include_dashboard": False}
@@ -83,10 +84,8 @@ def slots(needs: WorkerNeeds) -> int:
     return sum(_room(each["Resources"], needs) for each in nodes())
 
 
-def nodes() -> list[dict[str, object]]:
+def nodes() -> list[dict[str, Any]]:
     """The nodes that are alive."""
-    import ray
-
     return [each for each in ray.nodes() if each["Alive"]]
 
 
@@ -103,6 +102,6 @@ def _require_room(needs: WorkerNeeds) -> None:
     memory = max((each["Resources"].get("memory", 0) for each in nodes()), default=0)
     raise OptionError(
         f"no node of the cluster has room for a worker of --threads {needs.threads}"
-        f"{f' and --memory {needs.memory / 2**30:.3g}G' if needs.memory else ''}: the largest has {largest:g} processors "
-        f"and {memory / 2**30:.3g}G that Ray may reserve"
+        f"{f' and --memory {needs.memory / 2**30:.3g}G' if needs.memory else ''}: the largest has {largest:g} "
+        f"processors and {memory / 2**30:.3g}G that Ray may reserve"
     )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gfnet_dynn import __version__
 from gfnet_dynn.archive.job import Job
@@ -18,19 +22,20 @@ _LIMIT_S = 300.0  # for a node to start a process and open the bundle
 _SHOWN = 5  # nodes whose problems are told
 
 
-def examine_nodes(job: Job, first: Partition) -> None:
-    """Open the bundle, the output and the first images on every node.
+def examine_nodes(job: Job, partitions: Sequence[Partition]) -> None:
+    """Open the bundle, the output and some images of these partitions on every node.
 
     Raises:
         EngineError: a node has another bundle, engine or version, or does not see the files; says which node and why.
     """
-    problems = [problem for problem in _asked(examined, job, first, __version__) if problem]
+    tried = (partitions[0], partitions[len(partitions) // 2])
+    problems = [problem for problem in _asked(examined, job, tried, __version__) if problem]
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise EngineError(f"not all nodes can do this work: {'; '.join(problems[:_SHOWN])}{more}")
 
 
-def examined(job: Job, first: Partition, version: str) -> str:
+def examined(job: Job, partitions: Sequence[Partition], version: str) -> str:
     """What is wrong in this process; empty: nothing."""
     if version != __version__:
         return f"gfnet-dynn {__version__} is installed, and {version} where the run began"
@@ -38,7 +43,7 @@ def examined(job: Job, first: Partition, version: str) -> str:
         return f"it does not see {job.output}: name an --output that all nodes share"
     try:
         PartitionWorker(job)
-        require_readable(job.source, first)
+        require_readable(job.source, partitions)
     except GFNetDynnError as error:
         return str(error)
     return ""
@@ -46,10 +51,6 @@ def examined(job: Job, first: Partition, version: str) -> str:
 
 def _asked(function: Callable[..., str], *arguments: object) -> Iterator[str]:
     """What a function answers on each node, after the name of the node."""
-    import ray
-    from ray.exceptions import GetTimeoutError, RayError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     asked: list[tuple[str, Any]] = []
     for node in nodes():
         here = NodeAffinitySchedulingStrategy(str(node["NodeID"]), soft=False)

@@ -13,6 +13,9 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+import ray
+from ray.exceptions import RayError, RayTaskError
+
 from gfnet_dynn.archive.job import MOST_ATTEMPTS, Job, PartitionSummary
 from gfnet_dynn.archive.partition import Partition
 from gfnet_dynn.archive.request import ArchiveRequest
@@ -32,22 +35,20 @@ def run_partitions(
     """Run them on a Ray cluster; see `RunPartitions`.
 
     Raises:
-        EngineError: there is no such cluster, or a node cannot do the work: it has another bundle, engine or version, or
-            does not see the files.
+        EngineError: there is no such cluster, or a node cannot do the work: it has another bundle, engine or version,
+            or does not see the files.
         OptionError: no node has room for a worker.
     """
     needs = WorkerNeeds(request.threads, request.memory)
     here = request.workers or max(1, available_processors() // request.threads)
     with cluster(request.address, here, needs):
-        examine_nodes(job, partitions[0])
+        examine_nodes(job, partitions)
         yield from _summaries(job, partitions, needs, request.workers, stop)
 
 
 def _summaries(
     job: Job, partitions: Sequence[Partition], needs: WorkerNeeds, workers: int | None, stop: threading.Event
 ) -> Iterator[PartitionSummary]:
-    import ray
-
     task = ray.remote(
         num_cpus=needs.threads, memory=needs.memory, max_retries=MOST_ATTEMPTS - 1, retry_exceptions=[DataError]
     )(classified)
@@ -73,9 +74,6 @@ def _worker(job: Job) -> PartitionWorker:
 
 
 def _summary(reference: Any, partition: Partition) -> PartitionSummary:
-    import ray
-    from ray.exceptions import RayError, RayTaskError
-
     try:
         found: PartitionSummary = ray.get(reference)
     except RayTaskError as error:
@@ -85,7 +83,7 @@ def _summary(reference: Any, partition: Partition) -> PartitionSummary:
     except RayError as error:  # its process or node died
         raise StorageError(
             f"the worker of {partition.id} ({', '.join(partition.uris)}) died {MOST_ATTEMPTS} times, the last time so: "
-            f"{str(error).strip().splitlines()[0]}; is memory short? Finished partitions are kept; run the same command "
-            "again, with fewer --workers, or with --memory, which Ray reserves for each"
+            f"{str(error).strip().splitlines()[0]}; is memory short? Finished partitions are kept; run the same "
+            "command again, with fewer --workers, or with --memory, which Ray reserves for each"
         ) from error
     return found
