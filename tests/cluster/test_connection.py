@@ -10,8 +10,8 @@ from gfnet_dynn.errors import EngineError, OptionError
 
 pytest.importorskip("ray", reason="the extra cluster")
 
-from gfnet_dynn.cluster import connection  # noqa: E402 # it imports Ray
-from gfnet_dynn.cluster.connection import WorkerNeeds, slots  # noqa: E402
+from gfnet_dynn.cluster import connection  # it imports Ray
+from gfnet_dynn.cluster.connection import WorkerNeeds, slots
 
 GIB = 2.0**30
 
