@@ -21,7 +21,7 @@ from gfnet_dynn.geo.journal import digest
 from gfnet_dynn.geo.legend import Entry, make_legend
 from gfnet_dynn.geo.products import MapFrame
 from gfnet_dynn.geo.raster import choose_bands, name_of, require_georeference
-from gfnet_dynn.geo.request import MapRequest
+from gfnet_dynn.geo.request import MapRequest, Scale
 from gfnet_dynn.geo.samples import Samples, make_samples
 from gfnet_dynn.runtime.model_choice import choose_model
 from gfnet_dynn.runtime.predictor import Classifier
@@ -120,10 +120,10 @@ def make_plan(
     """
     manifest = classifier.manifest
     policy = classifier.policy(request.policy, request.threshold)
-    samples = _samples(request, dataset, manifest)
-    content = manifest.input.size - manifest.input.pad
-    chip_m = request.chip or _chip_side_m(manifest, content, scene)
-    grid = _grid(request, dataset, scene, chip_m, content)
+    samples = scene_samples(dataset, request.bands, request.scale, manifest)
+    chip_m = request.chip or chip_side_m(manifest, scene)
+    stride_m = request.stride or (chip_m / 2 if request.blend else chip_m)
+    grid = scene_grid(dataset, scene, chip_m, stride_m, manifest)
     legend = make_legend(manifest.classes, unknown=policy.unknown_rule is not None)
     network = [read_bundle(bundle).sha256, policy.digest, policy.unknown_rule]
     network += [classifier.net.precision, classifier.net.engine_name]
@@ -132,29 +132,44 @@ def make_plan(
     return MapPlan(scene, samples, grid, chip_m, request.blend, policy, legend, key, warnings)
 
 
-def _samples(request: MapRequest, dataset: DatasetReader, manifest: Manifest) -> Samples:
-    bands = choose_bands(dataset, request.bands)
+def scene_samples(
+    dataset: DatasetReader, wanted: tuple[str, ...] | None, scale: Scale | None, manifest: Manifest
+) -> Samples:
+    """How samples of the wanted bands become bytes.
+
+    Raises:
+        DataError: bands or samples that are not clear, or percentiles that cannot be taken.
+        OptionError: the scene has no such band.
+    """
+    bands = choose_bands(dataset, wanted)
     try:
-        return make_samples(dataset, bands, request.scale, manifest.input.stretch)
+        return make_samples(dataset, bands, scale, manifest.input.stretch)
     except RasterioError as error:
         name = name_of(dataset)
         raise DataError(f"{name} cannot be read whole, as percentiles need it: give two values to --scale") from error
 
 
-def _grid(request: MapRequest, dataset: DatasetReader, scene: ScenePlan, chip_m: float, network_px: int) -> Grid:
-    stride_m = request.stride or (chip_m / 2 if request.blend else chip_m)
+def scene_grid(dataset: DatasetReader, scene: ScenePlan, chip_m: float, stride_m: float, manifest: Manifest) -> Grid:
+    """Chips and cells of a scene, of sides in metres; raises what `make_axis` does, with the name of the scene."""
     across, down = scene.gsd_m
+    content = _content_px(manifest)
     try:
         return Grid(
-            make_axis(dataset.height, down, chip_m, stride_m, network_px),
-            make_axis(dataset.width, across, chip_m, stride_m, network_px),
+            make_axis(dataset.height, down, chip_m, stride_m, content),
+            make_axis(dataset.width, across, chip_m, stride_m, content),
         )
     except DataError as error:
         raise DataError(f"{name_of(dataset)}: {error}") from error
 
 
-def _chip_side_m(manifest: Manifest, content: int, scene: ScenePlan) -> float:
+def chip_side_m(manifest: Manifest, scene: ScenePlan) -> float:
+    """Side of the ground that the model is meant to see at once; as many pixels as it takes where it says nothing."""
+    content = _content_px(manifest)
     return manifest.card.chip_side_m(content) if manifest.card else content * scene.coarser_m
+
+
+def _content_px(manifest: Manifest) -> int:
+    return manifest.input.size - manifest.input.pad
 
 
 def _identity(dataset: DatasetReader) -> list[Any]:
