@@ -77,11 +77,11 @@ def _within_degrees(ring: Floats) -> Iterator[Floats]:
     if ring[:, 0].min() >= -180 and ring[:, 0].max() <= 180:
         yield ring
         return
-    turned = ring + [360.0 * (ring[:, 0].min() < -180), 0.0]
+    turned = ring + np.array([360.0 * (ring[:, 0].min() < -180), 0.0])
     for side, shift in ((-1, 0.0), (1, -360.0)):
         part = _clipped(turned, side)
         if len(part) and _area(part) > 0:
-            yield np.round(part + [shift, 0.0], _DECIMALS)
+            yield np.round(part + np.array([shift, 0.0]), _DECIMALS)
 
 
 def _clipped(ring: Floats, side: int) -> Floats:

@@ -120,10 +120,11 @@ def make_plan(
     """
     manifest = classifier.manifest
     policy = classifier.policy(request.policy, request.threshold)
-    samples = scene_samples(dataset, request.bands, request.scale, manifest)
-    chip_m = request.chip or chip_side_m(manifest, scene)
+    samples = scene_samples(dataset, request.bands, request.scale, manifest.input.stretch)
+    content = manifest.input.size - manifest.input.pad
+    chip_m = request.chip or _chip_side_m(manifest, content, scene)
     stride_m = request.stride or (chip_m / 2 if request.blend else chip_m)
-    grid = scene_grid(dataset, scene, chip_m, stride_m, manifest)
+    grid = scene_grid(dataset, scene, chip_m, stride_m, content)
     legend = make_legend(manifest.classes, unknown=policy.unknown_rule is not None)
     network = [read_bundle(bundle).sha256, policy.digest, policy.unknown_rule]
     network += [classifier.net.precision, classifier.net.engine_name]
@@ -133,9 +134,9 @@ def make_plan(
 
 
 def scene_samples(
-    dataset: DatasetReader, wanted: tuple[str, ...] | None, scale: Scale | None, manifest: Manifest
+    dataset: DatasetReader, wanted: tuple[str, ...] | None, scale: Scale | None, stretch: tuple[float, float] | None
 ) -> Samples:
-    """How samples of the wanted bands become bytes.
+    """How samples of the wanted bands become bytes; `stretch` is the model's.
 
     Raises:
         DataError: bands or samples that are not clear, or percentiles that cannot be taken.
@@ -143,33 +144,26 @@ def scene_samples(
     """
     bands = choose_bands(dataset, wanted)
     try:
-        return make_samples(dataset, bands, scale, manifest.input.stretch)
+        return make_samples(dataset, bands, scale, stretch)
     except RasterioError as error:
         name = name_of(dataset)
         raise DataError(f"{name} cannot be read whole, as percentiles need it: give two values to --scale") from error
 
 
-def scene_grid(dataset: DatasetReader, scene: ScenePlan, chip_m: float, stride_m: float, manifest: Manifest) -> Grid:
+def scene_grid(dataset: DatasetReader, scene: ScenePlan, chip_m: float, stride_m: float, network_px: int) -> Grid:
     """Chips and cells of a scene, of sides in metres; raises what `make_axis` does, with the name of the scene."""
     across, down = scene.gsd_m
-    content = _content_px(manifest)
     try:
         return Grid(
-            make_axis(dataset.height, down, chip_m, stride_m, content),
-            make_axis(dataset.width, across, chip_m, stride_m, content),
+            make_axis(dataset.height, down, chip_m, stride_m, network_px),
+            make_axis(dataset.width, across, chip_m, stride_m, network_px),
         )
     except DataError as error:
         raise DataError(f"{name_of(dataset)}: {error}") from error
 
 
-def chip_side_m(manifest: Manifest, scene: ScenePlan) -> float:
-    """Side of the ground that the model is meant to see at once; as many pixels as it takes where it says nothing."""
-    content = _content_px(manifest)
+def _chip_side_m(manifest: Manifest, content: int, scene: ScenePlan) -> float:
     return manifest.card.chip_side_m(content) if manifest.card else content * scene.coarser_m
-
-
-def _content_px(manifest: Manifest) -> int:
-    return manifest.input.size - manifest.input.pad
 
 
 def _identity(dataset: DatasetReader) -> list[Any]:

@@ -1,0 +1,222 @@
+"""Collections of GeoTIFFs as an archive: each chip is a row, with its footprint. Needs the extra `geo`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rasterio.io import DatasetReader
+
+from gfnet_dynn.archive import geoparquet
+from gfnet_dynn.archive.addresses import is_url, shown
+from gfnet_dynn.archive.partition import Item, Partition
+from gfnet_dynn.archive.scene_finder import find_scenes
+from gfnet_dynn.archive.source import Listing, Source
+from gfnet_dynn.archive.stac_items import FoundScene
+from gfnet_dynn.errors import DataError, GFNetDynnError, ImageError, OptionError
+from gfnet_dynn.geo.chips import ChipPlan, ChipRule, PlacedChip, chips_of, opened_at, plan_chips, reading
+from gfnet_dynn.geo.grid import Unit
+from gfnet_dynn.geo.request import Scale
+from gfnet_dynn.progress import Log
+from gfnet_dynn.system.storage import json_line, write_bytes
+from gfnet_dynn.wording import counted
+
+_AT_ONCE = 8  # scenes that are opened at a time, as most of that is waiting
+
+
+@dataclass(frozen=True)
+class SceneBlock:
+    """What a partition holds: blocks of one scene, one after the other, as `map` divides it.
+
+    Attributes:
+        scene: its id.
+        address: path or URL.
+        start: the first block.
+        stop: the first that does not belong to it.
+        scale: values of the samples that percentiles of the whole scene are; None: none were asked for.
+        size: of the file in bytes; None: not known.
+        error: why the scene cannot be taken; it has no blocks then.
+    """
+
+    scene: str
+    address: str
+    start: int = 0
+    stop: int = 0
+    scale: tuple[float, float] | None = None
+    size: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What was found out about one scene before the first chip."""
+
+    blocks: tuple[SceneBlock, ...]
+    gsd_m: float = 0.0
+    error: GFNetDynnError | None = None
+
+
+@dataclass(frozen=True)
+class SceneSource(Source):
+    """Scenes below a folder, or of STAC items.
+
+    Attributes:
+        place: folder, file or URL that the user named.
+        rule: how they are cut into chips, for one model.
+        partition_rows: most chips of a partition, but for a block that has more.
+        asset: of STAC items.
+        coarsest_m: largest ground sampling distance that the model is meant for; None: it does not say.
+    """
+
+    place: str
+    rule: ChipRule
+    partition_rows: int = 4096
+    asset: str | None = None
+    coarsest_m: float | None = None
+
+    @property
+    def title(self) -> str:
+        """What the user named."""
+        return shown(self.place)
+
+    def listed(self, store: Path, log: Log) -> Listing:
+        """Open every scene, and divide it; see `Source`. A scene that cannot be taken is a partition with its error.
+
+        Raises:
+            DataError: there is none, or none that can be taken.
+            OptionError: options that fit none of them.
+        """
+        found = find_scenes(self.place, self.asset)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            surveys = list(pool.map(self._survey, found))
+        _require_one(surveys)
+        self._warn(surveys, log)
+        lines = [json_line(asdict(block)).encode() for each in surveys for block in each.blocks]
+        digest = hashlib.sha256(b"\n".join([repr(self.rule).encode(), *lines])).hexdigest()
+        listing = write_bytes(store / f"_scenes-{digest}.jsonl", b"\n".join([*lines, b""]))
+        return Listing(list(_partitions(str(listing), lines)), digest)
+
+    def items(self, partition: Partition) -> Iterator[Item]:
+        """The chips of one partition, row by row of each block; see `Source`."""
+        block = _block_of(partition)
+        if block.error:
+            yield Item(block.scene, ImageError(block.error), {"scene": block.scene})
+            return
+        with self._opened(block) as (dataset, plan):
+            for unit in _units(plan, block):
+                with reading(block.address):
+                    chips = chips_of(dataset, plan, unit)
+                for chip in chips:
+                    yield _item(block, plan.crs, chip)
+
+    def columns(self) -> Sequence[Any]:
+        """Those of GeoParquet, and where in its scene a chip lies."""
+        return geoparquet.columns()
+
+    def schema_metadata(self, partition: Partition) -> Mapping[str, str]:
+        """`geo`: of all chips of the partition, those without valid pixels included."""
+        block = _block_of(partition)
+        if block.error:
+            return geoparquet.metadata(())
+        with self._opened(block) as (_, plan):
+            rows = [row for unit in _units(plan, block) for row in plan.footprints(unit)]
+        return geoparquet.metadata(footprint for row in rows for footprint in row)
+
+    def _survey(self, found: FoundScene) -> _Survey:
+        """Open a scene, and decide everything about it."""
+        try:
+            if found.error is not None:
+                raise found.error
+            with reading(found.address), opened_at(found.address) as dataset:
+                plan = plan_chips(dataset, self.rule)
+        except (DataError, OptionError) as error:
+            message = str(error).replace(found.address, shown(found.address)) if found.address else str(error)
+            return _Survey((SceneBlock(found.id, found.address, error=message),), error=type(error)(message))
+        scale = plan.samples.stretch if self.rule.scale and self.rule.scale.of_samples else None
+        size = None if is_url(found.address) else Path(found.address).stat().st_size
+        step, stop = max(1, self.partition_rows // plan.grid.side**2), plan.grid.num_units
+        blocks = [
+            SceneBlock(found.id, found.address, first, min(first + step, stop), scale, size)
+            for first in range(0, stop, step)
+        ]
+        return _Survey(tuple(blocks), plan.scene.coarser_m)
+
+    @contextmanager
+    def _opened(self, block: SceneBlock) -> Iterator[tuple[DatasetReader, ChipPlan]]:
+        """The scene of a block, planned as it was when it was listed; raises DataError."""
+        rule = self.rule if block.scale is None else replace(self.rule, scale=Scale(*block.scale))
+        with opened_at(block.address) as dataset:
+            plan = self._plan(dataset, block.address, rule)
+            if plan.grid.num_units < block.stop:
+                raise DataError(f"{shown(block.address)} is another scene than when it was listed: start anew")
+            yield dataset, plan
+
+    def _plan(self, dataset: DatasetReader, address: str, rule: ChipRule) -> ChipPlan:
+        try:
+            with reading(address):
+                return plan_chips(dataset, rule)
+        except OptionError as error:  # it was planned before: the file has changed since
+            raise DataError(str(error)) from error
+
+    def _warn(self, surveys: Sequence[_Survey], log: Log) -> None:
+        failed = [each.blocks[0] for each in surveys if each.error is not None]
+        if failed:
+            first = failed[0]
+            log(f"note: {counted(len(failed), 'scene')} cannot be taken, the first is {first.scene}: {first.error}")
+        coarse = [each for each in surveys if self.coarsest_m and each.gsd_m > self.coarsest_m]
+        if coarse:
+            worst = max(coarse, key=lambda each: each.gsd_m)
+            log(
+                f"warning: {counted(len(coarse), 'scene')} of more than {self.coarsest_m:g} m per pixel, for which the "
+                f"model is not meant, up to {worst.gsd_m:.3g} m in {worst.blocks[0].scene}: expect more errors"
+            )
+
+
+def _require_one(surveys: Sequence[_Survey]) -> None:
+    """Stop where no scene can be taken, with the reason of the first."""
+    errors = [each.error for each in surveys if each.error is not None]
+    if len(errors) == len(surveys):
+        others = f" (and {len(errors) - 1} more that cannot be taken)" if len(errors) > 1 else ""
+        raise type(errors[0])(f"{errors[0]}{others}") from errors[0]
+
+
+def _partitions(listing: str, lines: Sequence[bytes]) -> Iterator[Partition]:
+    """One for each line of the listing, by the place of its bytes there."""
+    start = 0
+    for number, line in enumerate(lines):
+        yield Partition(number, (listing,), start, start + len(line))
+        start += len(line) + 1
+
+
+def _block_of(partition: Partition) -> SceneBlock:
+    """The line of a partition in the listing; raises DataError."""
+    (listing,) = partition.uris
+    try:
+        with Path(listing).open("rb") as file:
+            file.seek(partition.start)
+            values = json.loads(file.read(partition.stop - partition.start))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the list of scenes {listing}: {error}; list them anew") from error
+    scale = values.pop("scale")
+    return SceneBlock(**values, scale=tuple(scale) if scale else None)
+
+
+def _units(plan: ChipPlan, block: SceneBlock) -> Iterator[Unit]:
+    return islice(plan.grid.units(), block.start, block.stop)
+
+
+def _item(block: SceneBlock, crs: str, chip: PlacedChip) -> Item:
+    name = f"{block.scene}#{chip.row},{chip.column}"
+    place = {"scene": block.scene, "row": chip.row, "column": chip.column, "valid": chip.validity, "crs": crs}
+    place |= geoparquet.geometry(chip.footprint)
+    if chip.pixels is None:
+        where = f"the chip in row {chip.row}, column {chip.column} of {shown(block.address)}"
+        return Item(name, ImageError(f"{where} cannot be read: get the file anew"), place)
+    return Item(name, chip.pixels, place)
