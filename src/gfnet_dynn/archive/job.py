@@ -24,6 +24,7 @@ class Job:
         runtime_version: name and version that all must have.
         precision: `fp32` or `int8`, never `auto`: workers on different processors would choose differently.
         threads: of one worker.
+        false_alarms: probability that the test for a shift raises a false alarm in a partition.
         decode: how images are decoded.
     """
 
@@ -37,6 +38,7 @@ class Job:
     runtime_version: str
     precision: str
     threads: int = 1
+    false_alarms: float = 0.01
     decode: DecodeOptions = DEFAULT
 
 

@@ -26,6 +26,7 @@ class Partition:
         start: of what is in them, the first that belongs to it.
         stop: the first that does not; what is counted, bytes, row groups or chips, is up to the source.
         rows: number of images; None: not known before they are read.
+        name: with which the ids of its images begin, where they are in one file.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Partition:
     start: int = 0
     stop: int = 0
     rows: int | None = None
+    name: str = ""
 
     @property
     def id(self) -> str:
