@@ -6,17 +6,11 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-import fsspec
-
+from gfnet_dynn.archive.places import is_url, opened
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError
 
 _LARGEST = 256 * 2**20  # bytes of a document
-
-
-def is_url(address: str) -> bool:
-    """Whether it is no path."""
-    return "://" in address
 
 
 def shown(address: str) -> str:
@@ -49,19 +43,10 @@ def join(base: str, reference: str) -> str:
 def read(address: str) -> bytes:
     """A whole document; raises DataError: missing, unreachable or absurdly large."""
     try:
-        if is_url(address):
-            with fsspec.open(address, "rb") as file:
-                content = bytes(file.read(_LARGEST + 1))
-        else:
-            with Path(address).open("rb") as file:
-                content = file.read(_LARGEST + 1)
-    except Exception as error:  # each kind of storage has errors of its own
-        raise DataError(f"cannot read {shown(address)}: {_reason(error, address)}") from error
+        with opened(address) as file:
+            content = file.read(_LARGEST + 1)
+    except DataError as error:
+        raise DataError(str(error).replace(address, shown(address))) from error
     if len(content) > _LARGEST:
         raise DataError(f"{shown(address)} is larger than {_LARGEST >> 20} MiB: no document is")
     return content
-
-
-def _reason(error: Exception, address: str) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-    return printable(text.replace(address, shown(address)))

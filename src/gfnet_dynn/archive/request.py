@@ -57,7 +57,9 @@ class ArchiveRequest:
     )
     image_column: str | None = _source(None, "Column of the images in tables. [default: the only one, or image]")
     id_column: str | None = _source(None, "Column of unique ids in tables. [default: file and number of the row]")
-    engine: Literal["local", "ray"] = _workers("local", "Where workers run: processes on this machine, or a Ray cluster.")
+    engine: Literal["local", "ray"] = _workers(
+        "local", "Where workers run: processes on this machine, or a Ray cluster."
+    )
     workers: int | None = _workers(None, "Workers. [default: one for each processor, over --threads]")
     threads: int = _workers(1, "Processor threads of each worker.")
     memory: int | None = _workers(
@@ -84,4 +86,6 @@ class ArchiveRequest:
         if self.bundle is not None and self.gsd is not None:
             raise OptionError(f"--gsd chooses among the built-in models: leave it out, or the bundle {self.bundle}")
         if self.engine == "local" and (self.address or self.memory):
-            raise OptionError(f"--{'address' if self.address else 'memory'} is for --engine ray: leave it out, or add that")
+            raise OptionError(
+                f"--{'address' if self.address else 'memory'} is for --engine ray: leave it out, or add that"
+            )

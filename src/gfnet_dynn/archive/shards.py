@@ -41,7 +41,9 @@ class ShardSource(Source):
     def listed(self, store: Path, log: Log) -> Listing:
         """List the files: names and sizes; raises DataError."""
         files = find_all(self.places, SUFFIXES)
-        partitions = [Partition(number, (each.uri,), 0, each.size, None, each.name) for number, each in enumerate(files)]
+        partitions = [
+            Partition(number, (each.uri,), 0, each.size, None, each.name) for number, each in enumerate(files)
+        ]
         return Listing(partitions, hashlib.sha256(to_json([(each.name, each.size) for each in files])).hexdigest())
 
     def items(self, partition: Partition) -> Iterator[Item]:

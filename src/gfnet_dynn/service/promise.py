@@ -11,6 +11,7 @@ from gfnet_dynn.runtime.promise import Promise, promise_of
 from gfnet_dynn.service.task import Task
 from gfnet_dynn.uncertainty.eprocess import LiveShiftTest
 
+
 @dataclass(frozen=True)
 class Evidence:
     """The test of one policy's live answers: an e-value, which raises the alarm where it reaches `alarm_at`."""
