@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gfnet_dynn.archive.addresses import is_url, shown, suffix_of
+from gfnet_dynn.archive.addresses import shown, suffix_of
+from gfnet_dynn.archive.places import find_files, is_url
 from gfnet_dynn.archive.stac_items import FoundScene, is_document, scenes_of_document
 from gfnet_dynn.errors import DataError, OptionError
 from gfnet_dynn.images.files import describe_skipped, find_images
@@ -14,25 +15,30 @@ _TIFF, _JSON = (".tif", ".tiff"), (".json", ".geojson")
 _CATALOGS = ("collection.json", "catalog.json")
 
 
-def find_scenes(place: str, asset: str | None) -> list[FoundScene]:
-    """All scenes, in an order that is always the same; none is opened.
+def find_scenes(places: Sequence[str], asset: str | None) -> list[FoundScene]:
+    """All scenes of folders, files and URLs, in an order that is always the same; none is opened.
 
     A folder with `collection.json` or `catalog.json` is what that says. In another, GeoTIFFs count, at any depth; STAC
     items where there are none, or where an asset is named.
 
     Raises:
-        DataError: the place does not exist or cannot be read, has no scene, or two of one name.
+        DataError: a place does not exist, cannot be read or has no scene, or two scenes have one name.
         OptionError: an asset, but no STAC item.
     """
+    found = [each for place in places for each in _at(place, asset)]
+    _refuse_twins(found)
+    return found
+
+
+def _at(place: str, asset: str | None) -> Sequence[FoundScene]:
     if is_url(place):
         found = list(_at_url(place, asset))
-    elif not Path(place).is_dir():
-        found = list(_in_file(Path(place), asset))
-    else:
+    elif Path(place).is_dir():
         found = list(_in_folder(Path(place), asset))
+    else:
+        found = list(_in_file(Path(place), asset))
     if not found:
         raise DataError(f"{shown(place)} has no STAC item")
-    _refuse_twins(found, place)
     return found
 
 
@@ -43,9 +49,9 @@ def _at_url(url: str, asset: str | None) -> Iterator[FoundScene]:
     elif suffix_of(url) in _JSON or url.startswith(("http://", "https://")):
         yield from scenes_of_document(url, asset)
     else:
-        raise DataError(
-            f"{shown(url)} is no GeoTIFF and no STAC document: name one, or a STAC collection of the scenes"
-        )
+        _refuse_asset(asset, url)
+        for file in find_files(url, _TIFF):
+            yield FoundScene(file.name, file.uri)
 
 
 def _in_file(file: Path, asset: str | None) -> Iterator[FoundScene]:
@@ -86,9 +92,11 @@ def _refuse_asset(asset: str | None, place: str) -> None:
         raise OptionError(f"--asset chooses among the assets of STAC items, and {shown(place)} has none: leave it out")
 
 
-def _refuse_twins(found: Sequence[FoundScene], place: str) -> None:
+def _refuse_twins(found: Sequence[FoundScene]) -> None:
     seen: set[str] = set()
     for each in found:
         if each.id in seen:
-            raise DataError(f"{shown(place)} has two scenes of the name {each.id}: their rows could not be told apart")
+            raise DataError(
+                f"two scenes have the name {each.id}, and their rows could not be told apart: archive them apart"
+            )
         seen.add(each.id)

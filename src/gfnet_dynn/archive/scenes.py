@@ -15,11 +15,14 @@ from typing import Any
 from rasterio.io import DatasetReader
 
 from gfnet_dynn.archive import geoparquet
-from gfnet_dynn.archive.addresses import is_url, shown
+from gfnet_dynn.archive.addresses import shown
 from gfnet_dynn.archive.partition import Item, Partition
+from gfnet_dynn.archive.places import is_url
 from gfnet_dynn.archive.scene_finder import find_scenes
+from gfnet_dynn.archive.scene_options import SceneOptions
 from gfnet_dynn.archive.source import Listing, Source
 from gfnet_dynn.archive.stac_items import FoundScene
+from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.errors import DataError, GFNetDynnError, ImageError, OptionError
 from gfnet_dynn.geo.chips import ChipPlan, ChipRule, PlacedChip, chips_of, opened_at, plan_chips, reading
 from gfnet_dynn.geo.grid import Unit
@@ -68,23 +71,23 @@ class SceneSource(Source):
     """Scenes below a folder, or of STAC items.
 
     Attributes:
-        place: folder, file or URL that the user named.
+        places: folders, files and URLs that the user named.
         rule: how they are cut into chips, for one model.
-        partition_rows: most chips of a partition, but for a block that has more.
+        partition_size: most chips of a partition, but for a block that has more.
         asset: of STAC items.
         coarsest_m: largest ground sampling distance that the model is meant for; None: it does not say.
     """
 
-    place: str
+    places: tuple[str, ...]
     rule: ChipRule
-    partition_rows: int = 4096
+    partition_size: int
     asset: str | None = None
     coarsest_m: float | None = None
 
     @property
     def title(self) -> str:
-        """What the user named."""
-        return shown(self.place)
+        """The places."""
+        return ", ".join(map(shown, self.places))
 
     def listed(self, store: Path, log: Log) -> Listing:
         """Open every scene, and divide it; see `Source`. A scene that cannot be taken is a partition with its error.
@@ -93,15 +96,16 @@ class SceneSource(Source):
             DataError: there is none, or none that can be taken.
             OptionError: options that fit none of them.
         """
-        found = find_scenes(self.place, self.asset)
+        found = find_scenes(self.places, self.asset)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             surveys = list(pool.map(self._survey, found))
         _require_one(surveys)
         self._warn(surveys, log)
-        lines = [json_line(asdict(block)).encode() for each in surveys for block in each.blocks]
-        digest = hashlib.sha256(b"\n".join([repr(self.rule).encode(), *lines])).hexdigest()
-        listing = write_bytes(store / f"_scenes-{digest}.jsonl", b"\n".join([*lines, b""]))
-        return Listing(list(_partitions(str(listing), lines)), digest)
+        blocks = [block for each in surveys for block in each.blocks]
+        lines = [f"{json_line(asdict(block))}\n".encode() for block in blocks]
+        digest = hashlib.sha256(b"".join([repr(self.rule).encode(), *lines])).hexdigest()
+        listing = write_bytes(store / f"_scenes-{digest[:16]}", b"".join(lines))
+        return Listing(list(_partitions(str(listing.absolute()), blocks, lines)), digest)
 
     def items(self, partition: Partition) -> Iterator[Item]:
         """The chips of one partition, row by row of each block; see `Source`."""
@@ -110,11 +114,12 @@ class SceneSource(Source):
             yield Item(block.scene, ImageError(block.error), {"scene": block.scene})
             return
         with self._opened(block) as (dataset, plan):
+            crs = plan.crs
             for unit in _units(plan, block):
                 with reading(block.address):
                     chips = chips_of(dataset, plan, unit)
                 for chip in chips:
-                    yield _item(block, plan.crs, chip)
+                    yield _item(block, crs, chip)
 
     def columns(self) -> Sequence[Any]:
         """Those of GeoParquet, and where in its scene a chip lies."""
@@ -141,7 +146,7 @@ class SceneSource(Source):
             return _Survey((SceneBlock(found.id, found.address, error=message),), error=type(error)(message))
         scale = plan.samples.stretch if self.rule.scale and self.rule.scale.of_samples else None
         size = None if is_url(found.address) else Path(found.address).stat().st_size
-        step, stop = max(1, self.partition_rows // plan.grid.side**2), plan.grid.num_units
+        step, stop = max(1, self.partition_size // plan.grid.side**2), plan.grid.num_units
         blocks = [
             SceneBlock(found.id, found.address, first, min(first + step, stop), scale, size)
             for first in range(0, stop, step)
@@ -179,6 +184,22 @@ class SceneSource(Source):
             )
 
 
+def scene_source(places: Sequence[str], options: SceneOptions, manifest: Manifest, partition_size: int) -> SceneSource:
+    """The source for a model; `partition_size` is in chips."""
+    content = manifest.input.size - manifest.input.pad
+    card = manifest.card
+    rule = ChipRule(
+        content,
+        manifest.input.stretch,
+        options.chip or (card.chip_side_m(content) if card else None),
+        options.stride,
+        options.bands,
+        options.scale,
+        options.gsd,
+    )
+    return SceneSource(tuple(places), rule, partition_size, options.asset, card.gsd_m[1] if card else None)
+
+
 def _require_one(surveys: Sequence[_Survey]) -> None:
     """Stop where no scene can be taken, with the reason of the first."""
     errors = [each.error for each in surveys if each.error is not None]
@@ -187,12 +208,12 @@ def _require_one(surveys: Sequence[_Survey]) -> None:
         raise type(errors[0])(f"{errors[0]}{others}") from errors[0]
 
 
-def _partitions(listing: str, lines: Sequence[bytes]) -> Iterator[Partition]:
+def _partitions(listing: str, blocks: Sequence[SceneBlock], lines: Sequence[bytes]) -> Iterator[Partition]:
     """One for each line of the listing, by the place of its bytes there."""
     start = 0
-    for number, line in enumerate(lines):
-        yield Partition(number, (listing,), start, start + len(line))
-        start += len(line) + 1
+    for number, (block, line) in enumerate(zip(blocks, lines, strict=True)):
+        yield Partition(number, (listing,), start, start + len(line), name=block.scene)
+        start += len(line)
 
 
 def _block_of(partition: Partition) -> SceneBlock:
@@ -203,7 +224,9 @@ def _block_of(partition: Partition) -> SceneBlock:
             file.seek(partition.start)
             values = json.loads(file.read(partition.stop - partition.start))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the list of scenes {listing}: {error}; list them anew") from error
+        raise DataError(
+            f"cannot read the list of scenes {listing}: {error}; all workers must see the folder of answers"
+        ) from error
     scale = values.pop("scale")
     return SceneBlock(**values, scale=tuple(scale) if scale else None)
 

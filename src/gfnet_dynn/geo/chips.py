@@ -76,9 +76,11 @@ class ChipPlan:
         """Of all chips of a unit, by row and column within it; raises DataError: their place is not known."""
         rows = np.arange(unit.row, min(unit.row + self.grid.side, self.grid.rows.chips))
         columns = np.arange(unit.column, min(unit.column + self.grid.side, self.grid.columns.chips))
+        if not len(rows) or not len(columns):
+            return []  # a unit at the edge may have cells alone
         down, across = (each.ravel() for each in np.meshgrid(rows, columns, indexing="ij"))
         found = footprints(self.scene.ground, self.grid, down, across)
-        return [found[first : first + len(columns)] for first in range(0, len(found), max(1, len(columns)))]
+        return [found[first : first + len(columns)] for first in range(0, len(found), len(columns))]
 
 
 class PlacedChip(NamedTuple):
@@ -139,9 +141,10 @@ def chips_of(dataset: DatasetReader, plan: ChipPlan, unit: Unit) -> Iterator[Pla
     Raises:
         DataError: their place on Earth is not known.
     """
-    if unit.row >= plan.grid.rows.chips or unit.column >= plan.grid.columns.chips:
-        return iter(())  # a unit at the edge may have cells alone
-    places, cut = plan.footprints(unit), read_chips(dataset, plan.samples, plan.grid, unit)
+    places = plan.footprints(unit)
+    if not places:
+        return iter(())
+    cut = read_chips(dataset, plan.samples, plan.grid, unit)
     return (
         PlacedChip(
             unit.row + each.row,
