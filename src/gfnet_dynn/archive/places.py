@@ -113,9 +113,7 @@ def find_files(place: str, suffixes: Sequence[str]) -> list[Found]:
     system, path = file_system(place)
     found = _tried(place, lambda: _listed(system, path, tuple(suffixes)))
     if not found:
-        raise DataError(
-            f"nothing at {printable(place)}: name a file, a folder or a pattern, with {', '.join(suffixes)}"
-        )
+        raise DataError(f"nothing at {printable(place)}: name a file, a folder or a pattern, with {', '.join(suffixes)}")
     return sorted(found, key=lambda each: each.name)
 
 
