@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
@@ -72,8 +73,7 @@ def test_the_asset(tmp_path: Path, assets: dict[str, Any], asset: str | None, ch
     ],
 )
 def test_an_asset_that_is_not_clear(tmp_path: Path, assets: dict[str, Any], asset: str | None, message: str) -> None:
-    with pytest.raises((DataError, OptionError), match=message):
-        raise DataError(error_of(find_scenes([written(tmp_path / "a.json", item(assets=assets))], asset)))
+    assert re.search(message, error_of(find_scenes([written(tmp_path / "a.json", item(assets=assets))], asset)))
 
 
 def test_an_item_collection(tmp_path: Path) -> None:
