@@ -120,6 +120,7 @@ _EXTRAS = {
     "hub": ("huggingface_hub",),
     "parquet": ("pyarrow",),
     "camera": ("av",),
+    "archive": ("pyarrow", "fsspec"),
 }
 
 

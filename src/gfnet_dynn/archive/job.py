@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gfnet_dynn.archive.partition import Partition
+from gfnet_dynn.archive.request import ArchiveRequest
 from gfnet_dynn.archive.source import Source
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
+from gfnet_dynn.runtime.promise import Promise
 
 
 @dataclass(frozen=True)
@@ -68,4 +73,18 @@ class PartitionSummary:
     first_errors: tuple[str, ...] = ()
     macs: int = 0
     full_macs: int = 0
-    promise: str = "none"
+    promise: Promise = "none"
+
+
+RunPartitions = Callable[[Job, Sequence[Partition], ArchiveRequest, threading.Event], Iterator[PartitionSummary]]
+"""Runs partitions somewhere, and yields their summaries as they are published, in any order.
+
+The request says how many workers, and what they may use. When the event is set, no further partition is begun, and
+those in hand are finished. Where the iterator is closed or interrupted, all workers end at once. A partition whose
+worker is lost is given to another one, `MOST_ATTEMPTS` times in all.
+
+Raises what `PartitionWorker` does, and StorageError for a partition whose workers are lost again and again.
+"""
+
+MOST_ATTEMPTS = 3
+"""For one partition, of workers that are lost, or that cannot read it."""

@@ -166,7 +166,7 @@ def _stored(names: Iterable[tuple[str, int | None]], store: Path, size: int, tit
         if not count:
             draft.unlink()
             raise DataError(no_images(Path(title), ()) if title != "standard input" else "standard input has no names")
-        target = draft.replace(store / f"_names-{digest.hexdigest()[:16]}")
+        target = draft.replace(store / _list_name(digest.hexdigest()))
     except OSError as error:
         raise StorageError(f"cannot write the list of images into {store}: {error.strerror}; free space") from error
     stops = [*starts[1:], end]
@@ -196,7 +196,8 @@ def _fetched(named: Iterable[tuple[str, str]]) -> Iterator[Item]:
     """
     unreachable: list[ImageError] = []
     count = 0
-    for count, item in enumerate(_in_order(named), 1):
+    for item in _in_order(named):
+        count += 1
         if isinstance(item.picture, ImageError) and not isinstance(item.picture.__cause__, MissingFileError):
             unreachable.append(item.picture)
         yield item
@@ -229,3 +230,14 @@ def _fetch(name: str, uri: str) -> Item:
         problem = ImageError(str(error))
         problem.__cause__ = error
         return Item(name, problem)
+
+
+def remove_other_lists(store: Path, digest: str) -> None:
+    """Remove the lists of names of other listings, which were refused."""
+    for path in store.glob("_names*"):
+        if path.name != _list_name(digest):
+            path.unlink(missing_ok=True)
+
+
+def _list_name(digest: str) -> str:
+    return f"_names-{digest[:16]}"

@@ -103,9 +103,9 @@ def _whole(file: BinaryIO) -> bytes:
 
 
 def find_files(place: str, suffixes: Sequence[str]) -> list[Found]:
-    """A file as it is; the files with one of these suffixes in a folder and below it; those of a pattern such as `*.tar`.
+    """A file as it is; or the files with one of these suffixes in a folder and below it, or of a pattern.
 
-    Sorted by name; hidden ones do not count.
+    A pattern is a path or URL with `*`, such as `s3://bucket/*.tar`. Sorted by name; hidden ones do not count.
 
     Raises:
         DataError: there is nothing, or it cannot be reached.
@@ -113,7 +113,9 @@ def find_files(place: str, suffixes: Sequence[str]) -> list[Found]:
     system, path = file_system(place)
     found = _tried(place, lambda: _listed(system, path, tuple(suffixes)))
     if not found:
-        raise DataError(f"nothing at {printable(place)}: name a file, a folder or a pattern, with {', '.join(suffixes)}")
+        raise DataError(
+            f"nothing at {printable(place)}: name a file, a folder or a pattern, with {', '.join(suffixes)}"
+        )
     return sorted(found, key=lambda each: each.name)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from gfnet_dynn.bundle.builtin import bundle_argument
+from gfnet_dynn.bundle.builtin import HELP, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.options import lenient, option, require
@@ -26,7 +27,14 @@ Kind = Literal["auto", "images", "list", "shards", "tables"]
 PARTITION_SIZE = 10_000
 """Images: some 0.5 MB of answers, and less than a minute on one core, which is what a failure costs at most."""
 
+_BUNDLE_ON_HUB = re.compile(r"hf://(?!datasets/|buckets/|spaces/)[^/]+/[^/]+$")  # else files of a data set
+
 _source, _workers = partial(option, panel="Source"), partial(option, panel="Workers")
+
+
+def _bundle_or_source(text: str) -> Path | str:
+    """A URL stays text, as a path would lose one of its slashes; but for a bundle on the hub."""
+    return text if "://" in text and not _BUNDLE_ON_HUB.match(text) else find_bundle(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +42,9 @@ _source, _workers = partial(option, panel="Source"), partial(option, panel="Work
 class ArchiveRequest:
     """Options."""
 
-    bundle: Path | None = bundle_argument(None, "the built-in model for --gsd")
+    bundle: Path | str | None = option(
+        None, f"{HELP} [default: the built-in model for --gsd]", argument=True, parse=_bundle_or_source
+    )
     sources: tuple[str, ...] = option(
         (),
         "A folder of images, a .txt list of paths and URLs (- for standard input), .tar shards or .parquet tables: "
@@ -51,7 +61,7 @@ class ArchiveRequest:
     false_alarms: float = share_option(
         0.01, "Probability, for each partition, that its promise is put in doubt by chance."
     )
-    kind: Kind = _source("auto", "What the source holds. [default: by the names of its files]", metavar="KIND")
+    kind: Kind = _source("auto", "What the source holds; auto: by the names of its files.")
     partition_size: int = _source(
         PARTITION_SIZE, "Images of a partition; a .tar file is one, and row groups are not divided."
     )
@@ -71,7 +81,7 @@ class ArchiveRequest:
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
-        if self.bundle is not None and not is_bundle(self.bundle):
+        if self.bundle is not None and (isinstance(self.bundle, str) or not is_bundle(self.bundle)):
             object.__setattr__(self, "sources", (str(self.bundle), *self.sources))  # the first of the sources
             object.__setattr__(self, "bundle", None)
         if not all(self.sources) or not self.sources:
@@ -89,3 +99,8 @@ class ArchiveRequest:
             raise OptionError(
                 f"--{'address' if self.address else 'memory'} is for --engine ray: leave it out, or add that"
             )
+
+    @property
+    def bundle_path(self) -> Path | None:
+        """The bundle, where one is named."""
+        return None if isinstance(self.bundle, str) else self.bundle
