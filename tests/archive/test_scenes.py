@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
-pytest.importorskip("rasterio")
-pytest.importorskip("fsspec")
-pa = pytest.importorskip("pyarrow")
-
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import rasterio
 from affine import Affine
 
@@ -126,7 +122,7 @@ def test_options_of_the_map() -> None:
     write_scene(Path("scene.tif"), np.concatenate([values, values[:1]]), photometric="MINISBLACK")
     options = SceneOptions(bands=("3", "2", "4"), scale=Scale(0, 2550), chip=160, stride=80)
     found = items(source("scene.tif", options=options))
-    assert [each.id for each in found if each.place["row"] == 0] == [f"scene.tif#0,{column}" for column in range(8)]
+    assert [each.id for each in found if each.place["row"] == 0] == [f"scene.tif#0,{column}" for column in range(7)]
     expected = np.moveaxis(values[[2, 1, 0], :16, :16] // 10, 0, -1)
     assert np.abs(picture_of(found[0]).astype(int) - expected).max() <= 1
 
@@ -139,14 +135,13 @@ def test_percentiles_are_taken_once_of_the_whole_scene() -> None:
     low, high = np.quantile(values, [0.02, 0.98])
     partitions = listed(scenes).partitions
     assert len(partitions) == 4
-    first = next(iter(scenes.items(partitions[0])))
-    with rasterio.open("scene.tif") as dataset:
-        chip = np.moveaxis(dataset.read(window=((0, 8), (0, 8))), 0, -1)
-    expected = ((chip - low) / (high - low) * 255).clip(0, 255)
-    assert np.abs(picture_of(first) - expected).max() <= 1
-    Path("scene.tif").unlink()
-    write_scene(Path("scene.tif"), np.where(values < 300, 7, values))  # other percentiles, which nobody takes any more
-    assert picture_of(next(iter(scenes.items(partitions[3])))).min() == picture_of(first).max() * 0 + 199
+    write_scene(Path("scene.tif"), values // 2)  # has other percentiles, which nobody takes any more
+    for partition in (partitions[0], partitions[3]):
+        first = next(iter(scenes.items(partition)))
+        left = 8 * first.place["column"]
+        chip = np.moveaxis(values[:, :8, left : left + 8] // 2, 0, -1)
+        expected = ((chip - low) / (high - low) * 255).clip(0, 255)
+        assert np.abs(picture_of(first) - expected).max() <= 1
 
 
 def test_bad_scenes_are_rows_with_an_error() -> None:
@@ -174,7 +169,7 @@ def test_a_source_without_any_usable_scene_stops() -> None:
     with pytest.raises(DataError, match=r"a\.tif has no coordinate reference system.*and 1 more"):
         listed(source("a.tif", "b.tif"))
     write_scene(Path("a.tif"), pixels(8, 8))
-    with pytest.raises(OptionError, match="--bands: a.tif has no band '9'"):
+    with pytest.raises(OptionError, match=r"--bands: a\.tif has no band '9'"):
         listed(source("a.tif", options=SceneOptions(bands=("9", "2", "1"))))
 
 
@@ -217,7 +212,7 @@ def test_the_digest_follows_the_scenes_and_how_they_are_cut() -> None:
     write_scene(Path("a.tif"), pixels(40, 32))
     digests += [listed(source("a.tif")).digest]
     assert digests[0] == digests[1]
-    assert len(set(digests)) == 3 + 0 * len(digests)
+    assert len(set(digests)) == 3  # one block is one partition, of whatever size
 
 
 def table(scenes: SceneSource, number: int = 0) -> Path:

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("fsspec")
-
 from gfnet_dynn.archive.addresses import join, shown
 from gfnet_dynn.archive.scene_finder import find_scenes
 from gfnet_dynn.archive.stac_items import FoundScene
