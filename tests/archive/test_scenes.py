@@ -42,7 +42,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def source(*places: str | Path, options: SceneOptions = AS_STATED, size: int = 10_000) -> SceneSource:
-    return scene_source([str(place) for place in places], options, read_bundle(Path("tiny.gfd")).manifest, size)
+    return scene_source([str(place) for place in places], options, None, read_bundle(Path("tiny.gfd")).manifest, size)
 
 
 def listed(scenes: SceneSource) -> Listing:

@@ -12,7 +12,8 @@ from gfnet_dynn.errors import DataError, OptionError
 from gfnet_dynn.images.files import describe_skipped, find_images
 
 _TIFF, _JSON = (".tif", ".tiff"), (".json", ".geojson")
-_CATALOGS = ("collection.json", "catalog.json")
+CATALOGS = ("collection.json", "catalog.json")
+"""Files that say which scenes a folder has."""
 
 
 def find_scenes(places: Sequence[str], asset: str | None) -> list[FoundScene]:
@@ -63,7 +64,7 @@ def _in_file(file: Path, asset: str | None) -> Iterator[FoundScene]:
 
 
 def _in_folder(folder: Path, asset: str | None) -> Iterator[FoundScene]:
-    for name in _CATALOGS:
+    for name in CATALOGS:
         if (folder / name).is_file():
             yield from scenes_of_document(str(folder / name), asset)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gfnet_dynn.geo.request import Scale, bands_option, chip_option, gsd_option, scale_option
+from gfnet_dynn.geo.request import Scale, bands_option, chip_option, scale_option
 from gfnet_dynn.options import lenient, option, require
 
 _PANEL = "Scenes"
@@ -23,14 +23,13 @@ class SceneOptions:
     )
     bands: tuple[str, ...] | None = bands_option(_PANEL)
     scale: Scale | None = scale_option(_PANEL)
-    gsd: float | None = gsd_option(_PANEL)
     chip: float | None = chip_option(_PANEL)
     stride: float | None = option(
         None, "From chip to chip; each chip is a row. [default: a chip]", metavar="METRES", panel=_PANEL
     )
 
     def __post_init__(self) -> None:
-        require(self, ("gsd", "chip", "stride"), lambda value: value > 0, "be a positive number of metres")
+        require(self, ("chip", "stride"), lambda value: value > 0, "be a positive number of metres")
 
 
 AS_STATED = SceneOptions()

@@ -6,13 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
-
-from rasterio.io import DatasetReader
 
 from gfnet_dynn.archive import geoparquet
 from gfnet_dynn.archive.addresses import shown
@@ -24,7 +22,7 @@ from gfnet_dynn.archive.source import Listing, Source
 from gfnet_dynn.archive.stac_items import FoundScene
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.errors import DataError, GFNetDynnError, ImageError, OptionError
-from gfnet_dynn.geo.chips import ChipPlan, ChipRule, PlacedChip, chips_of, opened_at, plan_chips, reading
+from gfnet_dynn.geo.chips import ChipPlan, ChipRule, ChipScene, PlacedChip, open_chips
 from gfnet_dynn.geo.grid import Unit
 from gfnet_dynn.geo.request import Scale
 from gfnet_dynn.progress import Log
@@ -32,6 +30,7 @@ from gfnet_dynn.system.storage import json_line, write_bytes
 from gfnet_dynn.wording import counted
 
 _AT_ONCE = 8  # scenes that are opened at a time, as most of that is waiting
+_LOOKED_AT = 8  # scenes, to choose a model
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,9 @@ class SceneSource(Source):
         self._warn(surveys, log)
         blocks = [block for each in surveys for block in each.blocks]
         lines = [f"{json_line(asdict(block))}\n".encode() for block in blocks]
-        digest = hashlib.sha256(b"".join([repr(self.rule).encode(), *lines])).hexdigest()
+        digest = _digest(self.rule, blocks)
         listing = write_bytes(store / f"_scenes-{digest[:16]}", b"".join(lines))
-        return Listing(list(_partitions(str(listing.absolute()), blocks, lines)), digest)
+        return Listing(list(_partitions(str(listing.absolute()), blocks, lines)), digest, is_tried=True)
 
     def items(self, partition: Partition) -> Iterator[Item]:
         """The chips of one partition, row by row of each block; see `Source`."""
@@ -113,12 +112,10 @@ class SceneSource(Source):
         if block.error:
             yield Item(block.scene, ImageError(block.error), {"scene": block.scene})
             return
-        with self._opened(block) as (dataset, plan):
-            crs = plan.crs
-            for unit in _units(plan, block):
-                with reading(block.address):
-                    chips = chips_of(dataset, plan, unit)
-                for chip in chips:
+        with self._opened(block) as scene:
+            crs = scene.plan.crs
+            for unit in _units(scene.plan, block):
+                for chip in scene.chips(unit):
                     yield _item(block, crs, chip)
 
     def columns(self) -> Sequence[Any]:
@@ -130,8 +127,8 @@ class SceneSource(Source):
         block = _block_of(partition)
         if block.error:
             return geoparquet.metadata(())
-        with self._opened(block) as (_, plan):
-            rows = [row for unit in _units(plan, block) for row in plan.footprints(unit)]
+        with self._opened(block) as scene:
+            rows = [row for unit in _units(scene.plan, block) for row in scene.plan.footprints(unit)]
         return geoparquet.metadata(footprint for row in rows for footprint in row)
 
     def _survey(self, found: FoundScene) -> _Survey:
@@ -139,8 +136,8 @@ class SceneSource(Source):
         try:
             if found.error is not None:
                 raise found.error
-            with reading(found.address), opened_at(found.address) as dataset:
-                plan = plan_chips(dataset, self.rule)
+            with open_chips(found.address, self.rule) as scene:
+                plan = scene.plan
         except (DataError, OptionError) as error:
             message = str(error).replace(found.address, shown(found.address)) if found.address else str(error)
             return _Survey((SceneBlock(found.id, found.address, error=message),), error=type(error)(message))
@@ -154,21 +151,17 @@ class SceneSource(Source):
         return _Survey(tuple(blocks), plan.scene.coarser_m)
 
     @contextmanager
-    def _opened(self, block: SceneBlock) -> Iterator[tuple[DatasetReader, ChipPlan]]:
+    def _opened(self, block: SceneBlock) -> Iterator[ChipScene]:
         """The scene of a block, planned as it was when it was listed; raises DataError."""
         rule = self.rule if block.scale is None else replace(self.rule, scale=Scale(*block.scale))
-        with opened_at(block.address) as dataset:
-            plan = self._plan(dataset, block.address, rule)
-            if plan.grid.num_units < block.stop:
-                raise DataError(f"{shown(block.address)} is another scene than when it was listed: start anew")
-            yield dataset, plan
-
-    def _plan(self, dataset: DatasetReader, address: str, rule: ChipRule) -> ChipPlan:
-        try:
-            with reading(address):
-                return plan_chips(dataset, rule)
-        except OptionError as error:  # it was planned before: the file has changed since
-            raise DataError(str(error)) from error
+        with ExitStack() as stack:
+            try:
+                scene = stack.enter_context(open_chips(block.address, rule))
+            except OptionError as error:  # they fitted the scene before
+                raise _changed(block) from error
+            if scene.plan.grid.num_units < block.stop:
+                raise _changed(block)
+            yield scene
 
     def _warn(self, surveys: Sequence[_Survey], log: Log) -> None:
         failed = [each.blocks[0] for each in surveys if each.error is not None]
@@ -184,8 +177,16 @@ class SceneSource(Source):
             )
 
 
-def scene_source(places: Sequence[str], options: SceneOptions, manifest: Manifest, partition_size: int) -> SceneSource:
-    """The source for a model; `partition_size` is in chips."""
+def some_files(places: Sequence[str], asset: str | None) -> list[Path]:
+    """GeoTIFFs on disk by which a model may be chosen; raises DataError, OptionError as `find_scenes`."""
+    local = (each for each in find_scenes(places, asset) if each.address and not is_url(each.address))
+    return [Path(each.address) for each in islice(local, _LOOKED_AT)]
+
+
+def scene_source(
+    places: Sequence[str], options: SceneOptions, gsd_m: float | None, manifest: Manifest, partition_size: int
+) -> SceneSource:
+    """The source for a model; `gsd_m` replaces what scenes state, `partition_size` is in chips."""
     content = manifest.input.size - manifest.input.pad
     card = manifest.card
     rule = ChipRule(
@@ -195,9 +196,13 @@ def scene_source(places: Sequence[str], options: SceneOptions, manifest: Manifes
         options.stride,
         options.bands,
         options.scale,
-        options.gsd,
+        gsd_m,
     )
     return SceneSource(tuple(places), rule, partition_size, options.asset, card.gsd_m[1] if card else None)
+
+
+def _changed(block: SceneBlock) -> DataError:
+    return DataError(f"{shown(block.address)} is another scene than when it was listed: name another --output")
 
 
 def _require_one(surveys: Sequence[_Survey]) -> None:
@@ -206,6 +211,12 @@ def _require_one(surveys: Sequence[_Survey]) -> None:
     if len(errors) == len(surveys):
         others = f" (and {len(errors) - 1} more that cannot be taken)" if len(errors) > 1 else ""
         raise type(errors[0])(f"{errors[0]}{others}") from errors[0]
+
+
+def _digest(rule: ChipRule, blocks: Sequence[SceneBlock]) -> str:
+    """Without the queries of URLs, which may be keys that are others at each time."""
+    named = [asdict(replace(block, address=shown(block.address))) for block in blocks]
+    return hashlib.sha256(json_line([repr(rule), named]).encode()).hexdigest()
 
 
 def _partitions(listing: str, blocks: Sequence[SceneBlock], lines: Sequence[bytes]) -> Iterator[Partition]:

@@ -101,6 +101,29 @@ class PlacedChip(NamedTuple):
     footprint: Footprint | None
 
 
+@dataclass(frozen=True)
+class ChipScene:
+    """An open scene, and where its chips lie."""
+
+    address: str
+    dataset: DatasetReader
+    plan: ChipPlan
+
+    def chips(self, unit: Unit) -> Iterator[PlacedChip]:
+        """As `chips_of`."""
+        with reading(self.address):
+            return chips_of(self.dataset, self.plan, unit)
+
+
+@contextmanager
+def open_chips(address: str, rule: ChipRule) -> Iterator[ChipScene]:
+    """Open a scene by its path or URL; raises DataError, OptionError as `opened_at` and `plan_chips`."""
+    with opened_at(address) as dataset:
+        with reading(address):
+            plan = plan_chips(dataset, rule)
+        yield ChipScene(address, dataset, plan)
+
+
 @contextmanager
 def opened_at(address: str) -> Iterator[DatasetReader]:
     """A scene by its path, or a GeoTIFF by its URL; raises DataError: missing, unreachable, no raster, or damaged."""

@@ -94,11 +94,6 @@ def scale_option(panel: str = _SCENE) -> Any:
     )
 
 
-def gsd_option(panel: str = _SCENE) -> Any:
-    """Ground sampling distance in place of the scene's."""
-    return option(None, "Metres that a pixel covers. [default: as the scene states]", metavar="METRES", panel=panel)
-
-
 def chip_option(panel: str = _GRID) -> Any:
     """Side of a chip in place of the model's."""
     return option(
@@ -131,7 +126,9 @@ class MapRequest:
     )
     bands: tuple[str, ...] | None = bands_option()
     scale: Scale | None = scale_option()
-    gsd: float | None = gsd_option()
+    gsd: float | None = option(
+        None, "Metres that a pixel covers. [default: as the scene states]", metavar="METRES", panel=_SCENE
+    )
     chip: float | None = chip_option()
     stride: float | None = _grid(
         None,
