@@ -1,10 +1,11 @@
-"""Archives need pyarrow and fsspec, those of scenes rasterio too."""
+"""Fixtures of all tests of archives; those of scenes need rasterio too."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
-_ALL = ("pyarrow", "fsspec")
-collect_ignore_glob = ["test_*.py"] if any(find_spec(name) is None for name in _ALL) else []
-if find_spec("rasterio") is None:
-    collect_ignore_glob += ["test_scenes.py", "test_scene_archive.py"]
+from tests.archive.archives import run
+
+__all__ = ["run"]
+
+collect_ignore_glob = ["test_scene*.py"] if find_spec("rasterio") is None else []

@@ -38,7 +38,7 @@ class Record:
     Attributes:
         program: version.
         images: what was listed: its digest.
-        partitions: their number.
+        partitions: how they are cut: a digest.
         bundle: digest.
         policy: name, and the digest of its thresholds.
         precision: of the network.
@@ -50,7 +50,7 @@ class Record:
 
     program: str
     images: str
-    partitions: int
+    partitions: str
     bundle: str
     policy: str
     precision: str

@@ -143,8 +143,8 @@ class _Crew:
         if not again:
             raise StorageError(
                 f"the worker of {partition.id} ({', '.join(partition.uris)}) was killed {MOST_ATTEMPTS} times, the "
-                f"last time with status {worker.process.exitcode}: is memory short? Finished partitions are kept; run the "
-                "same command again, with fewer --workers"
+                f"last time with status {worker.process.exitcode}: is memory short? Finished partitions are kept; run "
+                "the same command again, with fewer --workers"
             )
         self._workers[self._workers.index(worker)] = _Worker(self._job)
 

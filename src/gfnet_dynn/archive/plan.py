@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +23,7 @@ from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.progress import Log
 from gfnet_dynn.runtime.model_choice import choose_model
 from gfnet_dynn.runtime.predictor import load
+from gfnet_dynn.system.storage import to_json
 
 _TRIED = 16  # images at the start: where none of them can be opened, none will be
 
@@ -62,7 +64,7 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
     record = Record(
         program=__version__,
         images=listing.digest,
-        partitions=len(listing.partitions),
+        partitions=_cuts(listing.partitions),
         bundle=digest,
         policy=f"{policy.name} {policy.digest}",
         precision=net.precision,
@@ -74,8 +76,8 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
     begin(output, record, earlier)
     remove_other_lists(output, listing.digest)
     missing = unfinished(output, listing.partitions)
-    if missing and not listing.is_tried:
-        require_readable(source, missing[0])
+    if len(missing) == len(listing.partitions) and not listing.is_tried:
+        require_readable(source, missing)
     job = Job(
         source=source,
         output=output,
@@ -93,6 +95,11 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
     return ArchivePlan(job, listing.partitions, missing)
 
 
+def _cuts(partitions: Sequence[Partition]) -> str:
+    cuts = [(each.name, each.start, each.stop, each.rows) for each in partitions]
+    return hashlib.sha256(to_json(cuts)).hexdigest()
+
+
 def described(partitions: Sequence[Partition]) -> str:
     """`200000 images in 20 partitions`."""
     rows = [each.rows for each in partitions]
@@ -105,15 +112,16 @@ def _portable(bundle: Path) -> str:
     return next((name for name, path in builtin_models().items() if path == bundle), str(bundle.absolute()))
 
 
-def require_readable(source: Source, partition: Partition) -> None:
-    """Refuse a source that can be listed but not read; raises DataError: none of some images can be opened."""
+def require_readable(source: Source, partitions: Sequence[Partition]) -> None:
+    """Refuse a source that can be listed but not read; raises DataError: of some partitions, no first image opens."""
     problems = []
-    for item in islice(source.items(partition), _TRIED):
-        if (problem := _problem(item)) is None:
-            return
-        problems.append(problem)
+    for partition in {each.number: each for each in (partitions[0], partitions[len(partitions) // 2])}.values():
+        for item in islice(source.items(partition), _TRIED):
+            if (problem := _problem(item)) is None:
+                return
+            problems.append(problem)
     if problems:
-        raise DataError(f"none of the first {len(problems)} images of {source.title} can be read: {problems[0]}")
+        raise DataError(f"none of {len(problems)} images of {source.title} can be read, such as: {problems[0]}")
 
 
 def _problem(item: Item) -> str | None:

@@ -29,6 +29,7 @@ PARTITION_SIZE = 10_000
 """Images: some 0.5 MB of answers, and less than a minute on one core, which is what a failure costs at most."""
 
 _BUNDLE_ON_HUB = re.compile(r"hf://(?!datasets/|buckets/|spaces/)[^/]+/[^/]+$")  # else files of a data set
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")  # a path has lost one of its slashes
 
 _source, _workers = partial(option, panel="Source"), partial(option, panel="Workers")
 
@@ -90,7 +91,7 @@ class ArchiveRequest:
             object.__setattr__(self, "bundle", None)
         if not all(self.sources) or not self.sources:
             raise OptionError(f"nothing to classify: name a source{f' after {self.bundle}' if self.bundle else ''}")
-        if "://" in str(self.output):
+        if _URL.match(str(self.output)):
             raise OptionError(
                 f"--output {self.output}: answers are written to a folder that all workers see, local or shared; copy "
                 "them to a store when they are there"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,28 +81,28 @@ class TableSource(Source):
             )
 
     def items(self, partition: Partition) -> Iterator[Item]:
-        """The rows of some groups; where the file is damaged or gone, those before, and an item with the error."""
+        """The rows of some groups; an item with the error for a group that is damaged, or a file that is gone."""
         (uri,) = partition.uris
-        number = 0
         try:
             with _table(uri) as table:
-                column = find_image_column(table.schema_arrow, self.image_column, uri)
-                number = sum(table.metadata.row_group(index).num_rows for index in range(partition.start))
-                for row in _rows(table, partition, [column, *filter(None, [self.id_column])]):
-                    name = f"{partition.name}:{number}" if self.id_column is None else str(row[self.id_column])
-                    yield Item(name, _picture(row[column], column))
-                    number += 1
+                for group in range(partition.start, partition.stop):
+                    yield from self._group(table, group, partition.name)
         except (MissingFileError, DamagedTableError) as error:
-            yield Item(f"{partition.name}:{number}", ImageError(f"{error}; what follows in it was not read"))
+            yield Item(f"{partition.name}:{partition.start}", ImageError(str(error)))
 
-
-def _rows(table: pq.ParquetFile, partition: Partition, columns: list[str]) -> Iterator[dict[str, Any]]:
-    groups = list(range(partition.start, partition.stop))
-    try:
-        for batch in table.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=columns):
-            yield from batch.to_pylist()
-    except Exception as error:
-        _raise_damage(partition.name, error)
+    def _group(self, table: pq.ParquetFile, group: int, name: str) -> Iterator[Item]:
+        column = find_image_column(table.schema_arrow, self.image_column, name)
+        columns = [column, *filter(None, [self.id_column])]
+        number = sum(table.metadata.row_group(index).num_rows for index in range(group))
+        try:
+            for batch in table.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns):
+                for row in batch.to_pylist():
+                    key = f"{name}:{number}" if self.id_column is None else str(row[self.id_column])
+                    yield Item(key, _picture(row[column], column))
+                    number += 1
+        except Exception as error:
+            problem = f"{_damage(name, error)}; the rows from {number} to the end of its group were not read"
+            yield Item(f"{name}:{number}", ImageError(problem))
 
 
 def find_image_column(schema: pa.Schema, wanted: str | None, uri: str) -> str:
@@ -155,12 +155,12 @@ def _table(uri: str) -> Iterator[pq.ParquetFile]:
         try:
             table = pq.ParquetFile(file)
         except Exception as error:
-            _raise_damage(uri, error)
+            raise _damage(uri, error) from error
         yield table
 
 
-def _raise_damage(name: str, error: Exception) -> NoReturn:
-    """Raise what pyarrow says of a damaged file as a fault of that file; an error of the network as it is."""
-    if isinstance(error, pa.ArrowException | ValueError) or (isinstance(error, OSError) and error.errno is None):
-        raise DamagedTableError(f"cannot read {printable(name)} as Parquet: {printable(error)}") from error
-    raise error
+def _damage(name: str, error: Exception) -> DamagedTableError:
+    """What pyarrow says of a damaged file, as a fault of that file; an error of the network is raised again."""
+    if not isinstance(error, pa.ArrowException | ValueError) and not (isinstance(error, OSError) and not error.errno):
+        raise error
+    return DamagedTableError(f"cannot read {printable(name)} as Parquet: {printable(str(error).strip())}")

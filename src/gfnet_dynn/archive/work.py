@@ -14,7 +14,9 @@ from gfnet_dynn.archive.partition import Item, Partition
 from gfnet_dynn.archive.tally import PartitionTally
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.builtin import find_bundle
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import BundleError, EngineError, ImageError
+from gfnet_dynn.images.decode import IN_MEMORY
 from gfnet_dynn.runtime.prediction import Prediction, make_prediction
 from gfnet_dynn.runtime.predictor import load
 from gfnet_dynn.runtime.segments import usual_batch
@@ -91,7 +93,7 @@ class PartitionWorker:
         try:
             return self._classifier.read(item.picture)
         except ImageError as error:
-            return error
+            return ImageError(str(error).replace(IN_MEMORY, printable(item.id)))
 
     def _predict(self, images: list[Any], batch: int) -> Iterator[Prediction]:
         if not images:
