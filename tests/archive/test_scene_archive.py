@@ -48,7 +48,12 @@ def classified(*sources: str, **options: Any) -> tuple[ArchivePlan, pa.Table]:
 def test_the_file_says_what_the_map_says() -> None:
     write_scene(Path("scene.tif"), pixels(200, 150))
     wanted = MapRequest(
-        bundle="tiny.gfd", scene="scene.tif", output="map.tif", blend=False, precision="fp32", threads=1
+        bundle=Path("tiny.gfd"),
+        scene=Path("scene.tif"),
+        output=Path("map.tif"),
+        blend=False,
+        precision="fp32",
+        threads=1,
     )
     map_scene(wanted)
     plan, table = classified("scene.tif", partition_size=1)

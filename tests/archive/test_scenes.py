@@ -14,12 +14,14 @@ import pytest
 import rasterio
 from affine import Affine
 
+from gfnet_dynn.archive import places
 from gfnet_dynn.archive.partition import Item
 from gfnet_dynn.archive.scene_options import AS_STATED, SceneOptions
 from gfnet_dynn.archive.scenes import SceneSource, scene_source
 from gfnet_dynn.archive.source import Listing
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.errors import DataError, ImageError, OptionError
+from gfnet_dynn.geo import chips
 from gfnet_dynn.geo.request import MapRequest, Scale
 from gfnet_dynn.progress import ignore_log
 from gfnet_dynn.runtime import load
@@ -66,7 +68,14 @@ def picture_of(found: Item) -> Any:
 def test_chips_get_the_answers_of_the_map() -> None:
     write_scene(Path("scene.tif"), pixels(70, 90))
     map_scene(
-        MapRequest(bundle="tiny.gfd", scene="scene.tif", output="map.tif", blend=False, precision="fp32", threads=1)
+        MapRequest(
+            bundle=Path("tiny.gfd"),
+            scene=Path("scene.tif"),
+            output=Path("map.tif"),
+            blend=False,
+            precision="fp32",
+            threads=1,
+        )
     )
     found = items(source("scene.tif"))
     answers = load("tiny.gfd", precision="fp32", threads=1).classify([picture_of(each) for each in found])
@@ -298,6 +307,37 @@ def test_scenes_of_stac_items_by_url() -> None:
     assert all((picture_of(a) == picture_of(b)).all() for a, b in zip(found[:-1], local, strict=True))
     assert found[-1].id == "two"
     assert "gone.tif" in error_of(found[-1])
+
+
+class Refusing(Quiet):
+    """Answers with one status to all requests for scenes that it does not have."""
+
+    status = 503
+
+    def send_head(self) -> Any:
+        if "refused" in self.path:
+            self.send_error(self.status)
+            return None
+        return super().send_head()
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_scene_that_cannot_be_reached_now_stops(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be an error for ever, and another listing when the run continues; what is forbidden stays so."""
+    monkeypatch.setattr(places, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setitem(chips._REMOTE, "GDAL_HTTP_MAX_RETRY", 0)
+    monkeypatch.setattr(Refusing, "status", status)
+    write_scene(Path("scene.tif"), pixels(8, 8))
+    with serving(partial(Refusing, directory=".")) as address:  # type: ignore[arg-type]
+        scenes = source("scene.tif", f"{address}/refused.tif?key=secret")
+        if status == 503:
+            with pytest.raises(DataError, match=r"refused\.tif: ") as caught:
+                listed(scenes)
+            assert "secret" not in str(caught.value)
+            return
+        found = items(scenes)
+    assert [each.id for each in found] == ["scene.tif#0,0", "refused.tif"]
+    assert "secret" not in error_of(found[1])
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real scenes are not on this machine")

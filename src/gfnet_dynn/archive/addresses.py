@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from gfnet_dynn.archive.places import is_url, opened
+from gfnet_dynn.archive.places import MissingFileError, is_url, opened
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError
 
 _LARGEST = 256 * 2**20  # bytes of a document
+_FORBIDDEN = (401, 403, 410, 451)
 
 
 def shown(address: str) -> str:
@@ -41,12 +42,29 @@ def join(base: str, reference: str) -> str:
 
 
 def read(address: str) -> bytes:
-    """A whole document; raises DataError: missing, unreachable or absurdly large."""
+    """A whole document; raises DataError: unreachable or absurdly large, MissingFileError: not there."""
     try:
         with opened(address) as file:
             content = file.read(_LARGEST + 1)
     except DataError as error:
-        raise DataError(str(error).replace(address, shown(address))) from error
+        raise type(error)(str(error).replace(address, shown(address))) from error
     if len(content) > _LARGEST:
         raise DataError(f"{shown(address)} is larger than {_LARGEST >> 20} MiB: no document is")
     return content
+
+
+def require_reachable(address: str) -> None:
+    """Tell a file that is bad, gone or forbidden from one that only now cannot be reached.
+
+    Raises:
+        DataError: it cannot be reached, though perhaps later.
+    """
+    try:
+        with opened(address) as file:
+            file.read(1)
+    except MissingFileError:
+        return
+    except DataError as error:
+        status = getattr(error.__cause__, "status", None)  # of HTTP
+        if status not in _FORBIDDEN and not isinstance(error.__cause__, PermissionError):
+            raise DataError(str(error).replace(address, shown(address))) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_dynn.archive import geoparquet
-from gfnet_dynn.archive.addresses import shown
+from gfnet_dynn.archive.addresses import require_reachable, shown
 from gfnet_dynn.archive.partition import Item, Partition
 from gfnet_dynn.archive.places import is_url
 from gfnet_dynn.archive.scene_finder import find_scenes
@@ -92,7 +92,8 @@ class SceneSource(Source):
         """Open every scene, and divide it; see `Source`. A scene that cannot be taken is a partition with its error.
 
         Raises:
-            DataError: there is none, or none that can be taken.
+            DataError: there is none, or none that can be taken; or one cannot be reached now: it would be an error for
+                ever.
             OptionError: options that fit none of them.
         """
         found = find_scenes(self.places, self.asset)
@@ -132,13 +133,15 @@ class SceneSource(Source):
         return geoparquet.metadata(footprint for row in rows for footprint in row)
 
     def _survey(self, found: FoundScene) -> _Survey:
-        """Open a scene, and decide everything about it."""
+        """Open a scene, and decide everything about it; raises DataError: it cannot be reached now."""
         try:
             if found.error is not None:
                 raise found.error
             with open_chips(found.address, self.rule) as scene:
                 plan = scene.plan
         except (DataError, OptionError) as error:
+            if is_url(found.address):
+                require_reachable(found.address)
             message = str(error).replace(found.address, shown(found.address)) if found.address else str(error)
             return _Survey((SceneBlock(found.id, found.address, error=message),), error=type(error)(message))
         scale = plan.samples.stretch if self.rule.scale and self.rule.scale.of_samples else None
@@ -214,8 +217,10 @@ def _require_one(surveys: Sequence[_Survey]) -> None:
 
 
 def _digest(rule: ChipRule, blocks: Sequence[SceneBlock]) -> str:
-    """Without the queries of URLs, which may be keys that are others at each time."""
-    named = [asdict(replace(block, address=shown(block.address))) for block in blocks]
+    """Without what may be another at each time: queries of URLs, which may be keys, and words of errors."""
+    named = [
+        asdict(replace(block, address=shown(block.address), error="error" if block.error else "")) for block in blocks
+    ]
     return hashlib.sha256(json_line([repr(rule), named]).encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gfnet_dynn.archive.addresses import join, read, shown, suffix_of
+from gfnet_dynn.archive.places import MissingFileError
 from gfnet_dynn.errors import DataError, GFNetDynnError, OptionError, nearest
 
 _AT_ONCE = 8  # documents that are read at a time
@@ -71,7 +72,8 @@ def scenes_of_document(address: str, asset: str | None) -> Iterator[FoundScene]:
     An item that cannot be read, or has no such asset, is a scene with an error.
 
     Raises:
-        DataError: the document itself, or a catalog that it links to, cannot be read or is no STAC.
+        DataError: the document itself, or a catalog that it links to, cannot be read or is no STAC; or an item cannot
+            be reached now.
     """
     yield from _scenes(_read(address), address, asset, {address})
 
@@ -85,8 +87,12 @@ def is_document(address: str) -> bool:
 
 
 def _read(address: str) -> _Document:
+    return _decoded(read(address), address)
+
+
+def _decoded(content: bytes, address: str) -> _Document:
     try:
-        return msgspec.json.decode(read(address), type=_Document)
+        return msgspec.json.decode(content, type=_Document)
     except (msgspec.DecodeError, RecursionError) as error:
         raise DataError(f"{shown(address)} is no STAC item, item collection, collection or catalog: {error}") from error
 
@@ -144,8 +150,13 @@ def _linked(document: _Document, address: str, asset: str | None, seen: set[str]
 
 
 def _try(address: str) -> _Document | DataError:
+    """A document, or why there is none; raises DataError: it cannot be reached now."""
     try:
-        return _read(address)
+        content = read(address)
+    except MissingFileError as error:
+        return error
+    try:
+        return _decoded(content, address)
     except DataError as error:
         return error
 
