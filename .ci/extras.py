@@ -65,6 +65,7 @@ CHECKS: Mapping[str, Check] = {
             Command(["train", "scenes"], 2, "gfnet-dynn[train]"),
             Command(["classify", "aerial", "photo.png", "--engine", "openvino"], 2, "gfnet-dynn[openvino]"),
             Command(["classify", "aerial", "photo.png", "-o", "answers.parquet"], 2, "gfnet-dynn[parquet]"),
+            Command(["archive", "aerial", "scenes", "-o", "answers"], 2, "gfnet-dynn[archive]"),
             Command(["serve"], 2, "gfnet-dynn[serve]"),
             Command(["watch", "aerial", "camera", "-o", "log.jsonl"], 2, "gfnet-dynn[camera]"),
         ],
@@ -100,6 +101,11 @@ CHECKS: Mapping[str, Check] = {
         ["pyarrow"],
         [Command([*CLASSIFY, "-o", "answers.parquet"], says="answers.parquet")],
         absent=["torch"],
+    ),
+    "archive": Check(
+        ["pyarrow", "fsspec"],
+        [Command(["archive", "aerial", "scenes", "-o", "answers", "--partition-size", "20"], says="answers")],
+        absent=["torch", "ray"],
     ),
     "plots": Check(["matplotlib"], [Command([*BENCHMARK, "--html", "page.html"], says="page.html")], absent=["torch"]),
     "train": Check(

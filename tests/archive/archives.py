@@ -87,13 +87,15 @@ Run = Callable[..., ArchiveResult]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run sources in this process, into `tmp_path/out`."""
-    monkeypatch.setattr(archiving, "_engine", lambda request: run_here)
 
     def start(*sources: Path | str, **options: Any) -> ArchiveResult:
         bundle = options.pop("bundle", None) or bundles.write_tiny(tmp_path / "tiny.gfd")
         more = {name: options.pop(name) for name in ("on_partition", "log", "stop") if name in options}
         options.setdefault("output", tmp_path / "out")
-        return archive(ArchiveRequest(bundle=bundle, sources=tuple(map(str, sources)), **options), **more)
+        request = ArchiveRequest(bundle=bundle, sources=tuple(map(str, sources)), **options)
+        with monkeypatch.context() as here:
+            here.setattr(archiving, "_engine", lambda request: run_here)
+            return archive(request, **more)
 
     return start
 

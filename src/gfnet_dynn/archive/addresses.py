@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from gfnet_dynn.archive.places import MissingFileError, is_url, opened
+from gfnet_dynn.archive.places import ForbiddenFileError, MissingFileError, is_url, opened
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError
 
 _LARGEST = 256 * 2**20  # bytes of a document
-_FORBIDDEN = (401, 403, 410, 451)
 
 
 def shown(address: str) -> str:
@@ -62,9 +61,7 @@ def require_reachable(address: str) -> None:
     try:
         with opened(address) as file:
             file.read(1)
-    except MissingFileError:
+    except (MissingFileError, ForbiddenFileError):
         return
     except DataError as error:
-        status = getattr(error.__cause__, "status", None)  # of HTTP
-        if status not in _FORBIDDEN and not isinstance(error.__cause__, PermissionError):
-            raise DataError(str(error).replace(address, shown(address))) from error
+        raise DataError(str(error).replace(address, shown(address))) from error
