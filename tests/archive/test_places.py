@@ -22,7 +22,7 @@ class Answering(BaseHTTPRequestHandler):
         type(self).asked += 1
         self.send_error(int(self.path[1:4]))
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 # its name there
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
