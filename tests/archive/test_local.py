@@ -48,7 +48,7 @@ def test_workers_give_the_answers_of_one(run: Run, tmp_path: Path) -> None:
 def test_a_killed_worker_is_replaced_and_its_partition_done_again(run: Run, tmp_path: Path) -> None:
     chips = folder(tmp_path / "chips")
     run(chips, partition_size=2)
-    killed = []
+    killed = list[int]()
 
     def kill(summary: PartitionSummary | None, done: int, total: int) -> None:
         if summary and not killed:

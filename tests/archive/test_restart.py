@@ -7,12 +7,14 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from gfnet_dynn.archive import output as output_module
+from gfnet_dynn.archive.job import Job
 from gfnet_dynn.archive.ledger import worked_in
 from gfnet_dynn.archive.work import PartitionWorker
 from gfnet_dynn.errors import BundleError, BusyError, DataError, EngineError, OptionError, StorageError
@@ -90,7 +92,7 @@ def test_another_run_is_refused_by_what_differs(run: Run, tmp_path: Path, change
     chips = folder(tmp_path / "chips")
     run(chips, partition_size=5, precision="fp32")
     before = files(tmp_path / "out")
-    more: dict[str, object] = {"partition_size": 5, "precision": "fp32"}
+    more: dict[str, Any] = {"partition_size": 5, "precision": "fp32"}
     if change == "added":
         (chips / "0" / "new.png").write_bytes((chips / "0" / "0000.png").read_bytes())
     elif change == "grown":
@@ -149,7 +151,7 @@ def test_a_full_disk_publishes_nothing_and_the_same_command_continues(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chips = folder(tmp_path / "chips")
-    writer = output_module.pq.ParquetWriter
+    writer = pq.ParquetWriter
 
     class Full(writer):  # type: ignore[valid-type,misc]
         """Has room for two partitions."""
@@ -163,7 +165,7 @@ def test_a_full_disk_publishes_nothing_and_the_same_command_continues(
             super().write_table(*arguments, **named)
 
     with monkeypatch.context() as full:
-        full.setattr(output_module.pq, "ParquetWriter", Full)
+        full.setattr(pq, "ParquetWriter", Full)
         with pytest.raises(StorageError, match="No space left"):
             run(chips, partition_size=5)
     assert len(files(tmp_path / "out")) == 2
@@ -174,12 +176,12 @@ def test_a_full_disk_publishes_nothing_and_the_same_command_continues(
 def test_a_worker_with_another_bundle_or_engine_does_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chips, jobs = folder(tmp_path / "chips"), []
+    chips, jobs = folder(tmp_path / "chips"), list[Job]()
     opened = PartitionWorker.__init__
 
-    def remember(self: PartitionWorker, job: object) -> None:
+    def remember(self: PartitionWorker, job: Job) -> None:
         jobs.append(job)
-        opened(self, job)  # type: ignore[arg-type]
+        opened(self, job)
 
     monkeypatch.setattr(PartitionWorker, "__init__", remember)
     run(chips)

@@ -79,8 +79,11 @@ def test_standard_input_is_read_once_and_stored(run: Run, tmp_path: Path, monkey
 @pytest.mark.parametrize("kind", ["folder", "shards", "tables"])
 def test_remote_archives_are_those_of_this_machine(run: Run, tmp_path: Path, kind: str) -> None:
     memory = fsspec.filesystem("memory")
-    make = {"folder": folder, "shards": shards, "tables": lambda root: table(root / "t.parquet").parent}[kind]
-    local = make(tmp_path / "local")
+    local = tmp_path / "local"
+    if kind == "tables":
+        table(local / "t.parquet")
+    else:
+        (folder if kind == "folder" else shards)(local)
     memory.put(f"{local}/", f"/{kind}/", recursive=True)
     memory.pipe(f"/{kind}/.hidden/x.png", b"")
     run(local, output=tmp_path / "a")
@@ -200,7 +203,7 @@ def test_a_network_that_is_gone_is_no_row(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_reading_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("gfnet_dynn.archive.places.time.sleep", lambda seconds: None)
     memory, calls = fsspec.filesystem("memory"), []
     memory.pipe("/again/1.png", b"content")
     opened = memory.open

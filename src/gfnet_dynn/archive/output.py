@@ -76,8 +76,8 @@ class WaitingRows:
 def waiting_rows(output: Path, schema: pa.Schema) -> Iterator[WaitingRows]:
     """Room for the rows of a partition; raises StorageError, also for what is written inside."""
     try:
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=output) as file:
-            yield WaitingRows(file, schema)  # type: ignore[arg-type] # it is one
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(output)) as file:
+            yield WaitingRows(file, schema)
     except OSError as error:
         raise _no_room(output, error) from error
 

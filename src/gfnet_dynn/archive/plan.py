@@ -16,13 +16,13 @@ from gfnet_dynn.archive.open_source import files_to_choose_by, open_source
 from gfnet_dynn.archive.output import schema_of
 from gfnet_dynn.archive.partition import Item, Partition
 from gfnet_dynn.archive.request import ArchiveRequest
-from gfnet_dynn.archive.source import Source
+from gfnet_dynn.archive.source import Listing, Source
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.bundle.builtin import builtin_models, find_bundle
 from gfnet_dynn.errors import DataError, ImageError
 from gfnet_dynn.progress import Log
 from gfnet_dynn.runtime.model_choice import choose_model
-from gfnet_dynn.runtime.predictor import load
+from gfnet_dynn.runtime.predictor import Classifier, load
 from gfnet_dynn.system.storage import to_json
 
 _TRIED = 16  # images at the start: where none of them can be opened, none will be
@@ -59,20 +59,8 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
     classifier = load(
         bundle, engine=request.runtime, precision=precision, threads=request.threads, decode=request.decode
     )
-    policy, net = classifier.policy(request.policy, request.threshold), classifier.net
     digest = read_bundle(find_bundle(bundle)).sha256
-    record = Record(
-        program=__version__,
-        images=listing.digest,
-        partitions=_cuts(listing.partitions),
-        bundle=digest,
-        policy=f"{policy.name} {policy.digest}",
-        precision=net.precision,
-        runtime=net.engine_name,
-        decoding=repr(request.decode),
-        columns=f"{schema_of(source.columns()).names} {request.image_column} {request.id_column}",
-        false_alarms=request.false_alarms,
-    )
+    record = _record(request, source, listing, classifier, digest)
     begin(output, record, earlier)
     remove_other_lists(output, listing.digest)
     missing = unfinished(output, listing.partitions)
@@ -86,13 +74,31 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
         policy=request.policy,
         threshold=request.threshold,
         runtime=request.runtime,
-        runtime_version=net.engine_name,
-        precision=net.precision,
+        runtime_version=record.runtime,
+        precision=record.precision,
         threads=request.threads,
         false_alarms=request.false_alarms,
         decode=request.decode,
     )
     return ArchivePlan(job, listing.partitions, missing)
+
+
+def _record(
+    request: ArchiveRequest, source: Source, listing: Listing, classifier: Classifier, bundle_sha256: str
+) -> Record:
+    policy, net = classifier.policy(request.policy, request.threshold), classifier.net
+    return Record(
+        program=__version__,
+        images=listing.digest,
+        partitions=_cuts(listing.partitions),
+        bundle=bundle_sha256,
+        policy=f"{policy.name} {policy.digest}",
+        precision=net.precision,
+        runtime=net.engine_name,
+        decoding=repr(request.decode),
+        columns=f"{schema_of(source.columns()).names} {request.image_column} {request.id_column}",
+        false_alarms=request.false_alarms,
+    )
 
 
 def _cuts(partitions: Sequence[Partition]) -> str:

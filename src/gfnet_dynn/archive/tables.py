@@ -111,7 +111,7 @@ def find_image_column(schema: pa.Schema, wanted: str | None, uri: str) -> str:
     Raises:
         OptionError: there is no such column, or it holds something else; DataError: none, or several.
     """
-    found = [each.name for each in schema if _holds_images(each.type)]
+    found = [str(each.name) for each in schema if _holds_images(each.type)]
     listed = ", ".join(f"{each.name} ({each.type})" for each in schema)
     if wanted is not None:
         if wanted not in found:
