@@ -309,6 +309,39 @@ def test_scenes_of_stac_items_by_url() -> None:
     assert "gone.tif" in error_of(found[-1])
 
 
+class Ranges(Quiet):
+    """Gives parts of files; refuses so many requests for what lies behind their beginning."""
+
+    refused = 0
+
+    def do_GET(self) -> None:  # noqa: N802 # its name there
+        first, last = (int(each) for each in self.headers["Range"].removeprefix("bytes=").split("-"))
+        if first and type(self).refused:
+            type(self).refused -= 1
+            self.send_error(503)
+            return
+        content = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{min(last + 1, len(content)) - 1}/{len(content)}")
+        part = content[first : last + 1]
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+
+def test_a_network_that_fails_for_a_moment_changes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(chips._REMOTE, "GDAL_HTTP_MAX_RETRY", 0)
+    write_scene(Path("scene.tif"), pixels(200, 200))
+    local = items(source("scene.tif"))
+    with serving(partial(Ranges, directory=".")) as address:  # type: ignore[arg-type]
+        scenes = source(f"{address}/scene.tif")
+        partitions = listed(scenes).partitions
+        monkeypatch.setattr(Ranges, "refused", 2)
+        found = [each for partition in partitions for each in scenes.items(partition)]
+    assert Ranges.refused == 0
+    assert all((picture_of(a) == picture_of(b)).all() for a, b in zip(found, local, strict=True))
+
+
 class Refusing(Quiet):
     """Answers with one status to all requests for scenes that it does not have."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -116,7 +116,7 @@ class SceneSource(Source):
         with self._opened(block) as scene:
             crs = scene.plan.crs
             for unit in _units(scene.plan, block):
-                for chip in scene.chips(unit):
+                for chip in _chips(scene, unit):
                     yield _item(block, crs, chip)
 
     def columns(self) -> Sequence[Any]:
@@ -249,6 +249,21 @@ def _block_of(partition: Partition) -> SceneBlock:
 
 def _units(plan: ChipPlan, block: SceneBlock) -> Iterator[Unit]:
     return islice(plan.grid.units(), block.start, block.stop)
+
+
+def _chips(scene: ChipScene, unit: Unit) -> Iterable[PlacedChip]:
+    """Those of a unit; what cannot be read over a network is read again, as the network may have failed.
+
+    Raises:
+        DataError: the scene cannot be reached now.
+    """
+    if not is_url(scene.address):
+        return scene.chips(unit)
+    chips = list(scene.chips(unit))
+    if all(each.readable == 1 for each in chips):
+        return chips
+    require_reachable(scene.address)
+    return scene.chips(unit)
 
 
 def _item(block: SceneBlock, crs: str, chip: PlacedChip) -> Item:

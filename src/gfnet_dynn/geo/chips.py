@@ -91,6 +91,7 @@ class PlacedChip(NamedTuple):
         column: likewise.
         pixels: uint8 [height, width, 3]; None: it has no valid pixel, and some that cannot be read.
         validity: share of valid pixels.
+        readable: share of pixels that can be read.
         footprint: the ground it covers; None: it holds a pole.
     """
 
@@ -98,6 +99,7 @@ class PlacedChip(NamedTuple):
     column: int
     pixels: Bytes | None
     validity: float
+    readable: float
     footprint: Footprint | None
 
 
@@ -174,6 +176,7 @@ def chips_of(dataset: DatasetReader, plan: ChipPlan, unit: Unit) -> Iterator[Pla
             unit.column + each.column,
             each.pixels if each.validity else None,
             each.validity,
+            each.readable,
             places[each.row][each.column],
         )
         for each in cut
