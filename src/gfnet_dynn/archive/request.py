@@ -50,9 +50,8 @@ class ArchiveRequest:
     sources: tuple[str, ...] = option(
         (),
         "A folder of images, a .txt list of paths and URLs (- for standard input), .tar shards, .parquet tables, "
-        "GeoTIFFs or STAC: files, folders or patterns, by path or URL (s3://, gs://, https:// …).",
+        "GeoTIFFs or STAC: files, folders or patterns, by path or URL (s3://, gs://, https://).",
         argument=True,
-        metavar="SOURCE...",
     )
     output: Path = option(..., "Folder of the answers, one Parquet file for each partition.", short="-o")
     policy: str | None = policy_option()
