@@ -1,4 +1,4 @@
-"""Fixtures of all tests of archives."""
+"""Fixtures of all tests of archives; those of scenes need rasterio too."""
 
 from __future__ import annotations
 
@@ -10,3 +10,4 @@ else:
     from tests.archive.archives import run
 
     __all__ = ["run"]
+    collect_ignore_glob = ["test_scene*.py"] if find_spec("rasterio") is None else []

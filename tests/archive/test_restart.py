@@ -100,13 +100,14 @@ def test_another_run_is_refused_by_what_differs(run: Run, tmp_path: Path, change
     elif change == "bundle":
         more["bundle"] = write_tiny(tmp_path / "b.gfd", bundle_files(fp32=graphs("int8"), int8=graphs()))
     else:
-        more |= {
+        changes: dict[str, dict[str, Any]] = {
             "policy": {"policy": "plain"},
             "size": {"partition_size": 6},
             "precision": {"precision": "int8"},
             "threshold": {"threshold": 0.5},
             "false alarms": {"false_alarms": 0.02},
-        }[change]
+        }
+        more |= changes[change]
     with pytest.raises(StorageError, match=f"other {differs} "):
         run(chips, **more)
     assert files(tmp_path / "out") == before

@@ -233,9 +233,9 @@ def _fetch(name: str, uri: str) -> Item:
 
 
 def remove_other_lists(store: Path, digest: str) -> None:
-    """Remove the lists of names of other listings, which were refused."""
-    for path in store.glob("_names*"):
-        if path.name != _list_name(digest):
+    """Remove the lists of other listings, which were refused."""
+    for path in (*store.glob("_names*"), *store.glob("_scenes-*")):
+        if path.name.rpartition("-")[2] != digest[:16]:
             path.unlink(missing_ok=True)
 
 

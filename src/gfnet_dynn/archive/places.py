@@ -27,11 +27,16 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "
 _PACKAGES |= {"http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
 _TRIES = 3
 _FIRST_PAUSE_S = 0.5
+_GONE, _REFUSALS = (404, 410), (401, 403, 407, 451)  # by status of HTTP
 _FOREVER = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)  # to try again does not help
 
 
 class MissingFileError(DataError):
     """A file that is not there, and will not be however often one asks."""
+
+
+class ForbiddenFileError(DataError):
+    """A file that a server refuses to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +165,9 @@ def _tried(uri: str, action: Callable[[], Result]) -> Result:
     for _ in range(_TRIES - 1 if is_url(uri) else 0):
         try:
             return action()
-        except _FOREVER as error:
-            _refuse(uri, error)
-        except Exception:  # file systems raise classes of their own packages
+        except Exception as error:  # file systems raise classes of their own packages
+            if isinstance(_meant(error), _FOREVER) or _status(_meant(error)) in _REFUSALS:
+                _refuse(uri, error)
             time.sleep(pause)
             pause *= 2
     try:
@@ -171,7 +176,26 @@ def _tried(uri: str, action: Callable[[], Result]) -> Result:
         _refuse(uri, error)
 
 
-def _refuse(uri: str, error: Exception) -> NoReturn:
+def _meant(error: BaseException) -> BaseException:
+    """The cause: fsspec calls whatever fails over HTTP a missing file."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or cause is None or _status(cause) in _GONE:
+        return error
+    is_network = type(cause).__module__.partition(".")[0] == "aiohttp" or isinstance(cause, TimeoutError)
+    return cause if is_network else error
+
+
+def _status(error: BaseException) -> int | None:
+    """Of HTTP."""
+    return getattr(error, "status", None)
+
+
+def _refuse(uri: str, caught: Exception) -> NoReturn:
+    error = _meant(caught)
+    if _status(error) in _REFUSALS:
+        raise ForbiddenFileError(
+            f"cannot read {printable(uri)}: the server refuses it, status {_status(error)}"
+        ) from error
     if isinstance(error, FileNotFoundError):
         raise MissingFileError(f"no file {printable(uri)}") from error
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

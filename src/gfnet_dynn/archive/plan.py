@@ -12,7 +12,7 @@ from gfnet_dynn import __version__
 from gfnet_dynn.archive.job import Job
 from gfnet_dynn.archive.ledger import Record, begin, read_record, unfinished
 from gfnet_dynn.archive.names import remove_other_lists
-from gfnet_dynn.archive.open_source import open_source
+from gfnet_dynn.archive.open_source import files_to_choose_by, open_source
 from gfnet_dynn.archive.output import schema_of
 from gfnet_dynn.archive.partition import Item, Partition
 from gfnet_dynn.archive.request import ArchiveRequest
@@ -49,10 +49,11 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
         StorageError: the folder of answers holds another run.
     """
     output = request.output.absolute()
-    earlier, source = read_record(output), open_source(request)
+    earlier = read_record(output)
+    bundle = request.bundle_path or choose_model(files_to_choose_by(request), request.gsd).bundle
+    source = open_source(request, read_bundle(find_bundle(bundle)).manifest)
     listing = source.listed(output, log)
     log(f"note: {source.title}: {described(listing.partitions)}")
-    bundle = request.bundle_path or choose_model((), request.gsd).bundle
     # The same on all machines, and after a restart on another one: `auto` is what is faster here and now.
     precision = earlier.precision if earlier and request.precision == "auto" else request.precision
     classifier = load(
@@ -63,7 +64,7 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
     begin(output, record, earlier)
     remove_other_lists(output, listing.digest)
     missing = unfinished(output, listing.partitions)
-    if len(missing) == len(listing.partitions):
+    if len(missing) == len(listing.partitions) and not listing.is_tried:
         require_readable(source, missing)
     job = Job(
         source=source,

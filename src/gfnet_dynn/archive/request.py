@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from gfnet_dynn.archive.scene_options import AS_STATED, SceneOptions
 from gfnet_dynn.bundle.builtin import HELP, find_bundle
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
@@ -22,7 +23,7 @@ from gfnet_dynn.runtime.request import (
 )
 from gfnet_dynn.units import parse_bytes, share_option
 
-Kind = Literal["auto", "images", "list", "shards", "tables"]
+Kind = Literal["auto", "images", "list", "shards", "tables", "scenes"]
 
 PARTITION_SIZE = 10_000
 """Images: some 0.5 MB of answers, and less than a minute on one core, which is what a failure costs at most."""
@@ -48,16 +49,17 @@ class ArchiveRequest:
     )
     sources: tuple[str, ...] = option(
         (),
-        "A folder of images, a .txt list of paths and URLs (- for standard input), .tar shards or .parquet tables: "
-        "files, folders or patterns, by path or URL (s3://, gs://, https:// …).",
+        "A folder of images, a .txt list of paths and URLs (- for standard input), .tar shards, .parquet tables, "
+        "GeoTIFFs or STAC: files, folders or patterns, by path or URL (s3://, gs://, https://).",
         argument=True,
-        metavar="SOURCE...",
     )
     output: Path = option(..., "Folder of the answers, one Parquet file for each partition.", short="-o")
     policy: str | None = policy_option()
     threshold: float | tuple[float, ...] | None = threshold_option()
     gsd: float | None = option(
-        None, "Metres that a pixel covers, to choose among the built-in models.", metavar="METRES"
+        None,
+        "Metres that a pixel covers, to choose among the built-in models; of scenes, in place of what they state.",
+        metavar="METRES",
     )
     false_alarms: float = share_option(
         0.01, "Probability, for each partition, that its promise is put in doubt by chance."
@@ -79,6 +81,7 @@ class ArchiveRequest:
     address: str | None = _workers(None, "Ray cluster, such as auto or ray://HOST:10001. [default: this machine]")
     runtime: EngineName = _workers("onnxruntime", "Inference engine of each worker (classify calls it --engine).")
     precision: PrecisionName = precision_option()
+    scenes: SceneOptions = AS_STATED
     decode: DecodeOptions = DEFAULT
 
     def __post_init__(self) -> None:
@@ -94,7 +97,7 @@ class ArchiveRequest:
             )
         require(self, ("partition_size", "workers", "threads"), lambda value: value >= 1, "be at least 1")
         require(self, ("gsd",), lambda value: value > 0, "be a positive number of metres")
-        if self.bundle is not None and self.gsd is not None:
+        if self.bundle is not None and self.gsd is not None and self.kind != "scenes":
             raise OptionError(f"--gsd chooses among the built-in models: leave it out, or the bundle {self.bundle}")
         if self.engine == "local" and (self.address or self.memory):
             raise OptionError(

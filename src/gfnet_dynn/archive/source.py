@@ -18,10 +18,12 @@ class Listing:
     Attributes:
         partitions: with the numbers 0, 1, 2 …; at least one.
         digest: SHA-256 of what was listed. It is another one where files were added, removed or changed in size.
+        is_tried: something in it was opened while it was listed, so that it can be read.
     """
 
     partitions: Sequence[Partition]
     digest: str
+    is_tried: bool = False
 
 
 class Source(Protocol):
