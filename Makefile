@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Neighbouring tests stay in one process, which makes what they share once.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: demo models test test-slow test-fuzz test-wheel test-oldest test-extras coverage check docs clean
+.PHONY: demo models test test-slow test-fuzz test-cluster test-wheel test-oldest test-extras coverage check docs clean
 .DELETE_ON_ERROR:
 
 # The stamp is remade when the dependencies change, so a stale environment repairs itself.
@@ -35,6 +35,11 @@ test-slow: $(VENV)/ready
 # Thousands of mutated files; `make test` has some of them.
 test-fuzz: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m fuzz
+
+# The Ray engine on clusters of two nodes, which are processes of this machine: minutes.
+test-cluster: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/cluster
 
 # The built wheel with the base dependencies alone: no torch. Then the same with the oldest versions that are allowed.
 test-wheel:

@@ -65,6 +65,7 @@ CHECKS: Mapping[str, Check] = {
             Command(["train", "scenes"], 2, "gfnet-dynn[train]"),
             Command(["classify", "aerial", "photo.png", "--engine", "openvino"], 2, "gfnet-dynn[openvino]"),
             Command(["classify", "aerial", "photo.png", "-o", "answers.parquet"], 2, "gfnet-dynn[parquet]"),
+            Command(["archive", "aerial", "scenes", "-o", "answers"], 2, "gfnet-dynn[archive]"),
             Command(["serve"], 2, "gfnet-dynn[serve]"),
             Command(["watch", "aerial", "camera", "-o", "log.jsonl"], 2, "gfnet-dynn[camera]"),
         ],
@@ -99,6 +100,16 @@ CHECKS: Mapping[str, Check] = {
     "parquet": Check(
         ["pyarrow"],
         [Command([*CLASSIFY, "-o", "answers.parquet"], says="answers.parquet")],
+        absent=["torch"],
+    ),
+    "archive": Check(
+        ["pyarrow", "fsspec"],
+        [Command(["archive", "aerial", "scenes", "-o", "answers", "--partition-size", "20"], says="answers")],
+        absent=["torch", "ray"],
+    ),
+    "cluster": Check(
+        ["ray"],
+        [Command(["archive", "aerial", "scenes", "-o", "answers", "--engine", "ray", "--workers", "1"], says="answers")],
         absent=["torch"],
     ),
     "plots": Check(["matplotlib"], [Command([*BENCHMARK, "--html", "page.html"], says="page.html")], absent=["torch"]),

@@ -15,13 +15,25 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "gfnet_dynn"
 ROOMS = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
     *("exits", "guarantees", "uncertainty", "bundle", "model", "runlayout", "runtime", "bulk", "geo", "watch", "data"),
-    *("benchmark", "evaluation", "calibration", "service", "export", "train", "workflows", "cli", "__main__"),
+    *(
+        "benchmark",
+        "evaluation",
+        "calibration",
+        "service",
+        "archive",
+        "cluster",
+        "export",
+        "train",
+        "workflows",
+        "cli",
+        "__main__",
+    ),
 )
 RANKS = {room: rank for rank, room in enumerate(ROOMS)}
 TORCH_FREE = (
     *("errors", "display", "options", "units", "wording", "progress", "spec", "system", "images", "reporting", "hub"),
     *("exits", "guarantees", "uncertainty", "bundle", "runlayout", "runtime", "bulk", "geo", "watch", "calibration"),
-    "service",
+    *("service", "archive", "cluster"),
 )
 TORCH = {"torch", "kornia", "lightning_fabric", "safetensors", "torchmetrics"}
 
@@ -53,6 +65,12 @@ def test_every_part_has_a_rank() -> None:
 def test_the_client_of_the_hub_is_known_in_two_places() -> None:
     knowing = {path for path in modules() if any(name.split(".")[0] == "huggingface_hub" for name in imported(path))}
     assert {part_of(path) for path in knowing - {PACKAGE / "data" / "catalogue" / "archive.py"}} == {"hub"}
+
+
+def test_ray_is_known_in_one_room() -> None:
+    assert {part_of(path) for path in modules() if any(name.split(".")[0] == "ray" for name in imported(path))} == {
+        "cluster"
+    }
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -92,9 +110,14 @@ def test_pyav_is_known_in_one_place() -> None:
     assert knowing == [PACKAGE / "watch" / "camera.py"]
 
 
-def test_parquet_is_known_in_one_place() -> None:
-    knowing = [path for path in modules() if any(name.split(".")[0] == "pyarrow" for name in imported(path))]
-    assert knowing == [PACKAGE / "bulk" / "parquet.py"]
+def test_parquet_is_known_in_two_places() -> None:
+    knowing = {path for path in modules() if any(name.split(".")[0] == "pyarrow" for name in imported(path))}
+    assert {path for path in knowing if part_of(path) != "archive"} == {PACKAGE / "bulk" / "parquet.py"}
+
+
+def test_only_archive_knows_fsspec() -> None:
+    knowing = [path for path in modules() if any(name.split(".")[0] == "fsspec" for name in imported(path))]
+    assert knowing == [PACKAGE / "archive" / "places.py"]
 
 
 WITHOUT_TORCH = """

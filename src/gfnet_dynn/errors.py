@@ -124,6 +124,8 @@ _EXTRAS = {
     "hub": ("huggingface_hub",),
     "parquet": ("pyarrow",),
     "camera": ("av",),
+    "cluster": ("ray",),
+    "archive": ("pyarrow", "fsspec"),
 }
 
 

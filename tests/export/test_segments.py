@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ExportError
+from gfnet_dynn.exits import NEVER
 from gfnet_dynn.export import segments as stages_module
 from gfnet_dynn.export.parity import TOLERANCE, network_arrays
 from gfnet_dynn.export.prepare import prepare
@@ -35,6 +36,18 @@ def test_every_exit_answers_as_in_torch_whatever_the_batch(subject: MakeSubject,
         assert np.abs(logits - expected.logits[rows]).max() <= TOLERANCE * max(1, np.abs(expected.logits).max())
         assert np.allclose(gates, expected.gates[rows], atol=TOLERANCE)
     assert np.ptp(expected.logits[:, -1], axis=0).max() > 0.05  # images differ, so agreement means something
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["gfnet", "convolutional stem", "lite", "hybrid"])
+def test_an_image_has_the_same_logits_whatever_is_beside_it(subject: MakeSubject, kind: str, engine: str) -> None:
+    pytest.importorskip(engine, reason="an extra")
+    it = subject(kind)
+    net, full = it.compiled(engine), Policy("full", "gate", (NEVER,) * len(it.net.gates), "test")
+    expected = net.decide(it.images, full, 4).logits
+    for count in range(1, len(it.images) + 1):
+        for at_once in (2, 4, 9):
+            assert np.array_equal(net.decide(it.images[:count], full, at_once).logits, expected[:count])
 
 
 @pytest.mark.parametrize("engine", ENGINES)

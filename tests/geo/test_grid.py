@@ -73,6 +73,11 @@ def test_a_coarse_network_reads_averages() -> None:
     assert make_axis(5000, 10.0, 640, 320, 64) == Axis(1, 5000, 64, 32)
 
 
+def test_a_stride_of_a_chip_is_no_longer_than_the_chip() -> None:
+    """67 pixels are 16.75 averaged ones, which round to more than the chip has."""
+    assert make_axis(2000, 10.0, 670, 670, 8) == Axis(step=4, length=500, chip=17, stride=17)
+
+
 def test_units_of_large_chips_are_small() -> None:
     wide = Axis(1, 20_000, 512, 256)
     assert Grid(wide, wide).side == 8

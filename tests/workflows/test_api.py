@@ -26,6 +26,7 @@ NAMES = {
     *("ModelsResult", "models"),
     *("ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"),
     *("ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"),
+    *("ArchiveRequest", "ArchiveResult", "archive"),
     *("MapRequest", "MapResult", "map_scene"),
     *("ServeRequest", "serve"),
     *("WatchRequest", "WatchResult", "watch"),

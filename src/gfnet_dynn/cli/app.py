@@ -28,13 +28,13 @@ _TIME_TO_REPORT_S = 2.0  # torchrun ends all processes where one ends with an er
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Train": ("data", "train", "evaluate", "report"),
-    "Deploy": ("models", "classify", "map", "watch", "serve", "export", "calibrate", "monitor", "bundle"),
+    "Deploy": ("models", "classify", "archive", "map", "watch", "serve", "export", "calibrate", "monitor", "bundle"),
     "Measure": ("cost", "benchmark"),
     "Share": ("push", "pull"),
 }
 """The verbs in the order of `--help`."""
 
-_MODULES = ("data", "train", "models", "classify", "map", "watch", "serve", "bundle")
+_MODULES = ("data", "train", "models", "classify", "archive", "map", "watch", "serve", "bundle")
 """Verbs with a module of their name: a function of that name, or a `Group` named `app`; others are in `verbs`."""
 
 VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)

@@ -159,7 +159,7 @@ def make_axis(pixels: int, gsd_m: float, chip_m: float, stride_m: float, network
             "classify it as an image with `gfnet-dynn classify`, or give --chip METRES"
         )
     stride = round(stride_m / gsd_m / step)
-    if not 1 <= stride * step <= chip:
+    if stride < 1 or (stride * step > chip and stride_m > chip_m):
         raise OptionError(
             f"--stride must be from a pixel ({gsd_m:.4g} m) to a chip ({chip_m:.4g} m), not {stride_m:.4g} m"
         )

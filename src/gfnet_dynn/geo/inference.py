@@ -15,10 +15,8 @@ from gfnet_dynn.exits import softmax
 from gfnet_dynn.geo.blend import NODATA
 from gfnet_dynn.geo.journal import Record, record_type
 from gfnet_dynn.geo.reading import UnitPixels
-from gfnet_dynn.runtime.segments import SegmentedNet
+from gfnet_dynn.runtime.segments import SegmentedNet, usual_batch
 
-_BATCH_PX = 2**15  # pixels of a batch: larger ones are no faster on a processor, and take more memory
-_FEWEST, _MOST = 4, 16
 _TIMED = 2  # units
 
 Bytes = npt.NDArray[np.uint8]
@@ -43,7 +41,7 @@ class ChipInference:
     @property
     def batch(self) -> int:
         """Chips at once."""
-        return max(_FEWEST, min(_MOST, _BATCH_PX // self.net.manifest.input.size**2))
+        return usual_batch(self.net.manifest.input.size)
 
     def full_seconds(self, chips: int) -> float:
         """Seconds of a chip through the full network, in a unit of so many; takes all memory that one needs."""

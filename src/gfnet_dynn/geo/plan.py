@@ -21,7 +21,7 @@ from gfnet_dynn.geo.journal import digest
 from gfnet_dynn.geo.legend import Entry, make_legend
 from gfnet_dynn.geo.products import MapFrame
 from gfnet_dynn.geo.raster import choose_bands, name_of, require_georeference
-from gfnet_dynn.geo.request import MapRequest
+from gfnet_dynn.geo.request import MapRequest, Scale
 from gfnet_dynn.geo.samples import Samples, make_samples
 from gfnet_dynn.runtime.model_choice import choose_model
 from gfnet_dynn.runtime.predictor import Classifier
@@ -120,10 +120,11 @@ def make_plan(
     """
     manifest = classifier.manifest
     policy = classifier.policy(request.policy, request.threshold)
-    samples = _samples(request, dataset, manifest)
+    samples = scene_samples(dataset, request.bands, request.scale, manifest.input.stretch)
     content = manifest.input.size - manifest.input.pad
     chip_m = request.chip or _chip_side_m(manifest, content, scene)
-    grid = _grid(request, dataset, scene, chip_m, content)
+    stride_m = request.stride or (chip_m / 2 if request.blend else chip_m)
+    grid = scene_grid(dataset, scene, chip_m, stride_m, content)
     legend = make_legend(manifest.classes, unknown=policy.unknown_rule is not None)
     network = [read_bundle(bundle).sha256, policy.digest, policy.unknown_rule]
     network += [classifier.net.precision, classifier.net.engine_name]
@@ -132,17 +133,25 @@ def make_plan(
     return MapPlan(scene, samples, grid, chip_m, request.blend, policy, legend, key, warnings)
 
 
-def _samples(request: MapRequest, dataset: DatasetReader, manifest: Manifest) -> Samples:
-    bands = choose_bands(dataset, request.bands)
+def scene_samples(
+    dataset: DatasetReader, wanted: tuple[str, ...] | None, scale: Scale | None, stretch: tuple[float, float] | None
+) -> Samples:
+    """How samples of the wanted bands become bytes; `stretch` is the model's.
+
+    Raises:
+        DataError: bands or samples that are not clear, or percentiles that cannot be taken.
+        OptionError: the scene has no such band.
+    """
+    bands = choose_bands(dataset, wanted)
     try:
-        return make_samples(dataset, bands, request.scale, manifest.input.stretch)
+        return make_samples(dataset, bands, scale, stretch)
     except RasterioError as error:
         name = name_of(dataset)
         raise DataError(f"{name} cannot be read whole, as percentiles need it: give two values to --scale") from error
 
 
-def _grid(request: MapRequest, dataset: DatasetReader, scene: ScenePlan, chip_m: float, network_px: int) -> Grid:
-    stride_m = request.stride or (chip_m / 2 if request.blend else chip_m)
+def scene_grid(dataset: DatasetReader, scene: ScenePlan, chip_m: float, stride_m: float, network_px: int) -> Grid:
+    """Chips and cells of a scene, of sides in metres; raises what `make_axis` does, with the name of the scene."""
     across, down = scene.gsd_m
     try:
         return Grid(

@@ -61,18 +61,52 @@ class _Span(NamedTuple):
     is_mirrored: bool
 
 
+class Chip(NamedTuple):
+    """A chip of a unit, before it is fitted to the network.
+
+    Attributes:
+        row: within the unit.
+        column: within the unit.
+        pixels: uint8 [height, width, 3]; those that are not valid have the mean colour of the others.
+        validity: share of valid pixels; at 0 the pixels mean nothing.
+        readable: share of pixels that can be read.
+    """
+
+    row: int
+    column: int
+    pixels: Bytes
+    validity: float
+    readable: float
+
+
 def read_unit(dataset: DatasetReader, samples: Samples, grid: Grid, spec: InputSpec, unit: Unit) -> UnitPixels:
     """Read and prepare one unit; what cannot be read is not valid."""
-    down, across = _span(grid.rows, unit.row, grid.side), _span(grid.columns, unit.column, grid.side)
+    down, across = _spans(grid, unit)
     pixels, valid, bad = _read(dataset, samples, grid, down, across)
     cells = np.s_[down.cells, across.cells]
     valid_pixels = _per_cell(valid[cells], grid)
     unreadable, first = _lost(bad[cells], grid, unit)
-    if down.is_mirrored or across.is_mirrored:
-        mirrored = np.ix_(down.found, across.found)
-        pixels, valid = pixels[mirrored], valid[mirrored]
-    chips, places, validity = _cut(pixels, valid, grid, unit, spec)
+    cut = _cut(*_mirrored(down, across, pixels, valid, bad), grid, unit)
+    chips, places, validity = _fitted(cut, grid.side, spec)
     return UnitPixels(unit, chips, places, validity, valid_pixels, unreadable, first)
+
+
+def read_chips(dataset: DatasetReader, samples: Samples, grid: Grid, unit: Unit) -> Iterator[Chip]:
+    """All chips of a unit, row by row, as they are before `read_unit` fits them to the network."""
+    down, across = _spans(grid, unit)
+    return _cut(*_mirrored(down, across, *_read(dataset, samples, grid, down, across)), grid, unit)
+
+
+def _spans(grid: Grid, unit: Unit) -> tuple[_Span, _Span]:
+    return _span(grid.rows, unit.row, grid.side), _span(grid.columns, unit.column, grid.side)
+
+
+def _mirrored(down: _Span, across: _Span, pixels: Bytes, valid: Mask, bad: Mask) -> tuple[Bytes, Mask, Mask]:
+    """With the mirror image beyond the edges of the scene, where chips reach there."""
+    if not (down.is_mirrored or across.is_mirrored):
+        return pixels, valid, bad
+    place = np.ix_(down.found, across.found)
+    return pixels[place], valid[place], bad[place]
 
 
 def _span(axis: Axis, first: int, side: int) -> _Span:
@@ -152,22 +186,30 @@ def _per_cell(valid: Mask, grid: Grid) -> npt.NDArray[np.uint32]:
     return counts
 
 
-def _cut(
-    pixels: Bytes, valid: Mask, grid: Grid, unit: Unit, spec: InputSpec
-) -> tuple[Bytes, npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Chips, their places and validity, as in `UnitPixels`."""
-    validity = np.zeros((grid.side, grid.side), np.float32)
-    chips, places, whole = [], [], bool(valid.all())
+def _cut(pixels: Bytes, valid: Mask, bad: Mask, grid: Grid, unit: Unit) -> Iterator[Chip]:
+    """The chips of what was read, row by row."""
+    is_whole = bool(valid.all())
     for row in range(min(grid.side, grid.rows.chips - unit.row)):
         for column in range(min(grid.side, grid.columns.chips - unit.column)):
             top, left = row * grid.rows.stride, column * grid.columns.stride
             here = np.s_[top : top + grid.rows.chip, left : left + grid.columns.chip]
-            share = 1.0 if whole else float(valid[here].mean())
-            validity[row, column] = share
-            if share:
-                chip = pixels[here] if share == 1 else _filled(pixels[here], valid[here])
-                chips.append(fit(np.ascontiguousarray(chip), spec))
-                places.append((row, column))
+            share = 1.0 if is_whole else float(valid[here].mean())
+            readable = 1.0 if share == 1 else 1 - float(bad[here].mean())
+            chip = _filled(pixels[here], valid[here]) if 0 < share < 1 else pixels[here]
+            yield Chip(row, column, np.ascontiguousarray(chip), share, readable)
+
+
+def _fitted(
+    cut: Iterator[Chip], side: int, spec: InputSpec
+) -> tuple[Bytes, npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Chips with any valid pixel, their places, and the validity of all, as in `UnitPixels`."""
+    validity = np.zeros((side, side), np.float32)
+    chips, places = [], []
+    for chip in cut:
+        validity[chip.row, chip.column] = chip.validity
+        if chip.validity:
+            chips.append(fit(chip.pixels, spec))
+            places.append((chip.row, chip.column))
     stacked = np.stack(chips) if chips else np.zeros((0, spec.size, spec.size, 3), np.uint8)
     return stacked, np.array(places, np.intp).reshape(-1, 2), validity
 

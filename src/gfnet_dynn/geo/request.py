@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.errors import OptionError, StorageError
@@ -22,8 +23,8 @@ from gfnet_dynn.runtime.request import (
 )
 from gfnet_dynn.units import parse_bytes, parse_share
 
-_scene, _grid = partial(option, panel="Scene"), partial(option, panel="Chips and cells")
-_output = partial(option, panel="Output")
+_SCENE, _GRID = "Scene", "Chips and cells"  # headings of --help
+_grid, _output = partial(option, panel=_GRID), partial(option, panel="Output")
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 _TIFF = (".tif", ".tiff")
@@ -70,6 +71,39 @@ def parse_bands(text: str) -> tuple[str, ...]:
     return bands
 
 
+def bands_option(panel: str = _SCENE) -> Any:
+    """Which bands are red, green and blue; None: as the scene states."""
+    return option(
+        None,
+        "Red, green and blue by number or description: 4,3,2 or B04,B03,B02. [default: as the scene states]",
+        parse=parse_bands,
+        metavar="BANDS",
+        panel=panel,
+    )
+
+
+def scale_option(panel: str = _SCENE) -> Any:
+    """How samples become bytes; None: by the model."""
+    return option(
+        None,
+        "Samples that become 0 and 255: two values (0,2750), or percentiles of the whole scene (2%,98%). [default: the "
+        "model's; 8 bit as it is]",
+        parse=parse_scale,
+        metavar="LOW,HIGH",
+        panel=panel,
+    )
+
+
+def chip_option(panel: str = _GRID) -> Any:
+    """Side of a chip in place of the model's."""
+    return option(
+        None,
+        "Side of the ground that the network sees at once. [default: the model's]",
+        metavar="METRES",
+        panel=panel,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 @lenient
 class MapRequest:
@@ -90,23 +124,12 @@ class MapRequest:
         parse=parse_bytes,
         metavar="SIZE",
     )
-    bands: tuple[str, ...] | None = _scene(
-        None,
-        "Red, green and blue by number or description: 4,3,2 or B04,B03,B02. [default: as the scene states]",
-        parse=parse_bands,
-        metavar="BANDS",
+    bands: tuple[str, ...] | None = bands_option()
+    scale: Scale | None = scale_option()
+    gsd: float | None = option(
+        None, "Metres that a pixel covers. [default: as the scene states]", metavar="METRES", panel=_SCENE
     )
-    scale: Scale | None = _scene(
-        None,
-        "Samples that become 0 and 255: two values (0,2750), or percentiles of the whole scene (2%,98%). [default: the "
-        "model's; 8 bit as it is]",
-        parse=parse_scale,
-        metavar="LOW,HIGH",
-    )
-    gsd: float | None = _scene(None, "Metres that a pixel covers. [default: as the scene states]", metavar="METRES")
-    chip: float | None = _grid(
-        None, "Side of the ground that the network sees at once. [default: the model's]", metavar="METRES"
-    )
+    chip: float | None = chip_option()
     stride: float | None = _grid(
         None,
         "Side of a cell of the map, and step between chips. [default: half a chip, or a chip with --no-blend]",

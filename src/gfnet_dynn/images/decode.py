@@ -26,6 +26,9 @@ from gfnet_dynn.images.formats import HEAD_BYTES, UnsuitableImage, identify, ope
 from gfnet_dynn.images.options import DEFAULT, DecodeOptions
 from gfnet_dynn.images.samples import is_wide, read_wide, rgb_of
 
+IN_MEMORY = "the image in memory"
+"""Name, in errors, of what has no file."""
+
 _FILE_BYTES_PER_PIXEL = {"WEBP": 4, "PNG": 8}  # more, and the file holds other things, which Pillow would read too
 _MOST_FILE_BYTES_PER_PIXEL = 16
 _SMALL_FILE = 1 << 25  # bytes; up to this size it is read whole
@@ -70,7 +73,7 @@ def decode(source: Path | bytes, side: int | None, options: DecodeOptions = DEFA
 
 
 def _name(source: Path | bytes) -> str:
-    return printable(source) if isinstance(source, Path) else "the image in memory"
+    return printable(source) if isinstance(source, Path) else IN_MEMORY
 
 
 def _reason(error: Exception) -> str:

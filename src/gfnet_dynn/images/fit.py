@@ -37,9 +37,12 @@ def _resized(image: Decoded, side: int) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=gap)
 
 
-def load_input(path: Path, spec: InputSpec, options: DecodeOptions = DEFAULT) -> npt.NDArray[np.uint8]:
-    """Read and fit a file: uint8 [size, size, 3]; `options` may replace the stretch. Raises ImageError as `decode`."""
-    return fit(decode(path, spec.size - spec.pad, decode_options(spec, options)), spec)
+def load_input(source: Path | bytes, spec: InputSpec, options: DecodeOptions = DEFAULT) -> npt.NDArray[np.uint8]:
+    """Read and fit a file, or the content of one: uint8 [size, size, 3]; `options` may replace the stretch.
+
+    Raises ImageError as `decode`.
+    """
+    return fit(decode(source, spec.size - spec.pad, decode_options(spec, options)), spec)
 
 
 def decode_options(spec: InputSpec, options: DecodeOptions = DEFAULT) -> DecodeOptions:

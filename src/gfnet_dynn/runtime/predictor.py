@@ -27,8 +27,8 @@ from gfnet_dynn.runtime.precision import AUTO, compile_net, load_fastest
 from gfnet_dynn.runtime.prediction import Answer, Prediction, Unreadable, make_prediction
 from gfnet_dynn.runtime.segments import SegmentedNet
 
-Picture = str | Path | npt.NDArray[np.uint8]
-"""A file, or an RGB image in memory, uint8 [height, width, 3]."""
+Picture = str | Path | bytes | npt.NDArray[np.uint8]
+"""A file, the content of one, or an RGB image in memory, uint8 [height, width, 3]."""
 
 _Image = tuple[Path | None, npt.NDArray[np.uint8]]  # source, and input of the network
 _MOST_UNREADABLE = 256  # that wait in a batch for its images
@@ -109,7 +109,7 @@ class Classifier:
         Raises:
             ImageError: an image cannot be read; `classify_each` yields those before it.
         """
-        if isinstance(pictures, str | Path | np.ndarray):
+        if isinstance(pictures, str | Path | bytes | np.ndarray):
             pictures = [pictures]
         return list(self.classify_each(pictures, policy=policy, threshold=threshold, batch=batch))
 
@@ -177,7 +177,7 @@ class Classifier:
             yield read
 
     def _try(self, picture: Picture) -> _Image | Unreadable:
-        source = None if isinstance(picture, np.ndarray) else Path(picture)
+        source = None if isinstance(picture, np.ndarray | bytes) else Path(picture)
         try:
             return source, self.read(picture)
         except ImageError as error:
@@ -190,7 +190,8 @@ class Classifier:
             ImageError: it cannot be read, or is not an 8-bit RGB image.
         """
         if not isinstance(picture, np.ndarray):
-            return load_input(Path(picture), self.manifest.input, self._decode)
+            content = picture if isinstance(picture, bytes) else Path(picture)
+            return load_input(content, self.manifest.input, self._decode)
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ImageError(f"an image in memory is uint8 [height, width, 3], not {picture.dtype} {picture.shape}")
         return fit(picture, self.manifest.input)

@@ -18,6 +18,7 @@ Images = npt.NDArray[np.uint8]
 """[B, S, S, 3]: RGB, as `gfnet_dynn.images.fit` makes it."""
 
 _UINT8, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
+_BATCH_PX, _FEWEST, _MOST = 2**15, 4, 16  # pixels, and images, of a batch
 _ELSEWHERE = b"location"  # the key under which ONNX names a file with a tensor's numbers; export writes none
 
 
@@ -122,7 +123,7 @@ class SegmentedNet:
         """Run each image up to its exit: those that continue are compacted after each segment.
 
         A segment takes all of them at once, or `at_once`: then later segments run full batches too, of images that come
-        from several.
+        from several, and what is computed for an image does not depend on those beside it.
 
         Raises ThresholdError if the thresholds do not fit the exits, ImageError for images of another type or size.
         """
@@ -168,10 +169,25 @@ class SegmentedNet:
 
 def _run(segment: Graph, features: Array, at_once: int | None) -> Sequence[Array]:
     """The outputs of a segment for all features, computed for so many at a time."""
-    if at_once is None or len(features) <= at_once:
+    if at_once is None:
         return segment.run(features)
-    parts = [segment.run(features[start : start + at_once]) for start in range(0, len(features), at_once)]
-    return [np.concatenate(each) for each in zip(*parts, strict=True)]
+    parts = [_run_several(segment, features[start : start + at_once]) for start in range(0, len(features), at_once)]
+    return parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
+def _run_several(segment: Graph, features: Array) -> Sequence[Array]:
+    """A lone image is computed twice: engines multiply a single row in another order, so its last bits would differ."""
+    if len(features) > 1:
+        return segment.run(features)
+    return [each[:1] for each in segment.run(np.concatenate([features, features]))]
+
+
+def usual_batch(side: int) -> int:
+    """Images of so many pixels a side that a segment takes at once: more are no faster on a processor, and need memory.
+
+    Without regard to latency.
+    """
+    return max(_FEWEST, min(_MOST, _BATCH_PX // side**2))
 
 
 def _kind(port: Port) -> tuple[np.dtype[Any], tuple[int | None, ...]]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from gfnet_dynn.bundle.policy import Policy
+from gfnet_dynn.runtime.promise import Promise, promise_of
 from gfnet_dynn.service.task import Task
 from gfnet_dynn.uncertainty.eprocess import LiveShiftTest
-
-Promise = Literal["holds", "in doubt", "none"]
-"""`holds`: the policy has a guarantee, and nothing speaks against it. `in doubt`: live images differ from the
-calibration images. `none`: there is no guarantee, or the image exited earlier than its policy says."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +47,14 @@ class PromiseWatch:
         with self._lock:
             if task.is_counted:
                 test.observe(task.exit_index, confidence)
-            return self._status(policy, test)
-
-    def _status(self, policy: Policy, test: LiveShiftTest) -> Promise:
-        if not policy.guarantee.get("statement") or self._precision not in policy.covered:
-            return "none"
-        return "in doubt" if test.shift_detected else "holds"
+            return promise_of(policy, self._precision, test)
 
     def evidence(self, policies: Mapping[str, Policy]) -> dict[str, Evidence]:
         """Of each policy that is tested, by name."""
         with self._lock:
             return {
                 name: Evidence(
-                    self._status(policies[name], test),
+                    promise_of(policies[name], self._precision, test),
                     test.evidence,
                     test.largest_evidence,
                     test.alarm_at,

@@ -18,11 +18,12 @@ from gfnet_dynn.errors import BundleError, OptionError, nearest
 from gfnet_dynn.exits import softmax
 from gfnet_dynn.runtime.prediction import Prediction, make_prediction
 from gfnet_dynn.runtime.predictor import Classifier, load
+from gfnet_dynn.runtime.promise import Promise
 from gfnet_dynn.service.costs import SegmentCosts, measure_costs
 from gfnet_dynn.service.figures import ServiceFigures
 from gfnet_dynn.service.ladder import Ladder, Level
 from gfnet_dynn.service.problems import ServiceError
-from gfnet_dynn.service.promise import Promise, PromiseWatch
+from gfnet_dynn.service.promise import PromiseWatch
 from gfnet_dynn.service.request import ServeRequest
 from gfnet_dynn.service.scheduler import Scheduler
 from gfnet_dynn.service.task import Task

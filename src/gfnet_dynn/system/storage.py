@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -61,16 +61,9 @@ def write_bytes(path: Path, content: bytes) -> Path:
     if not path.name:
         raise StorageError(f"{path} is a folder: name the file to write")
     make_folder(path.parent)
-    remove_abandoned(path)
     try:
-        with _temporary(path) as (descriptor, name):
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(content)
-            os.fsync(descriptor)
-            name.replace(path)
-        # So that the rename survives a loss of power, where the file system can do that.
-        with suppress(OSError), _opened(path.parent, os.O_RDONLY | os.O_DIRECTORY) as folder:
-            os.fsync(folder)
+        with replacing(path) as file:
+            file.write(content)
     except OSError as error:
         kept = "the previous file is intact" if path.exists() else "nothing was written"
         raise StorageError(
@@ -78,6 +71,23 @@ def write_bytes(path: Path, content: bytes) -> Path:
             "free space or choose another folder"
         ) from error
     return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write, which becomes `path` in one step where the block ends without an error; raises OSError.
+
+    It has a hidden temporary name beside `path`; see `write_bytes`.
+    """
+    remove_abandoned(path)
+    with _temporary(path) as (descriptor, name):
+        with open(descriptor, "wb", closefd=False) as file:
+            yield file
+        os.fsync(descriptor)
+        name.replace(path)
+    # So that the rename survives a loss of power, where the file system can do that.
+    with suppress(OSError), _opened(path.parent, os.O_RDONLY | os.O_DIRECTORY) as folder:
+        os.fsync(folder)
 
 
 def copy_new(source: Path, target: Path, draft: Path) -> Path:

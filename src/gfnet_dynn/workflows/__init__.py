@@ -16,6 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table
+    from gfnet_dynn.archive.request import ArchiveRequest
+    from gfnet_dynn.archive.result import ArchiveResult
     from gfnet_dynn.benchmark.request import BenchmarkRequest
     from gfnet_dynn.benchmark.result import BenchmarkResult
     from gfnet_dynn.bulk.request import ClassifyFilesRequest
@@ -39,6 +41,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test compares it with the 
     from gfnet_dynn.train.request import TrainRequest
     from gfnet_dynn.watch.request import WatchRequest
     from gfnet_dynn.watch.result import WatchResult
+    from gfnet_dynn.workflows.archiving import archive
     from gfnet_dynn.workflows.benchmarking import benchmark
     from gfnet_dynn.workflows.builtin_models import ModelsResult, models
     from gfnet_dynn.workflows.calibration import calibrate
@@ -65,6 +68,7 @@ __all__ += ["ExportRequest", "ExportResult", "export"]
 __all__ += ["ModelsResult", "models"]
 __all__ += ["ClassifyRequest", "ClassifyResult", "Prediction", "classify", "iter_classify"]
 __all__ += ["ClassifyFilesRequest", "ClassifyFilesResult", "classify_files"]
+__all__ += ["ArchiveRequest", "ArchiveResult", "archive"]
 __all__ += ["MapRequest", "MapResult", "map_scene"]
 __all__ += ["ServeRequest", "serve"]
 __all__ += ["WatchRequest", "WatchResult", "watch"]
@@ -75,6 +79,8 @@ __all__ += ["CostRequest", "CostResult", "cost"]
 __all__ += ["BenchmarkRequest", "BenchmarkResult", "benchmark"]
 
 _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public names
+    "archive.request": ("ArchiveRequest",),
+    "archive.result": ("ArchiveResult",),
     "benchmark.request": ("BenchmarkRequest",),
     "benchmark.result": ("BenchmarkResult",),
     "bulk.request": ("ClassifyFilesRequest",),
@@ -98,6 +104,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {  # below gfnet_dynn: its public name
     "train.request": ("TrainRequest",),
     "watch.request": ("WatchRequest",),
     "watch.result": ("WatchResult",),
+    "workflows.archiving": ("archive",),
     "workflows.benchmarking": ("benchmark",),
     "workflows.builtin_models": ("ModelsResult", "models"),
     "workflows.calibration": ("calibrate",),
