@@ -19,7 +19,7 @@ GIB = 2.0**30
 def with_nodes(monkeypatch: pytest.MonkeyPatch, *resources: Mapping[str, float]) -> None:
     nodes = [{"Alive": True, "Resources": each} for each in resources]
     gone = {"Alive": False, "Resources": {"CPU": 64.0, "memory": 64 * GIB}}
-    monkeypatch.setattr(connection.ray, "nodes", lambda: [*nodes, gone])
+    monkeypatch.setattr("ray.nodes", lambda: [*nodes, gone])
 
 
 @pytest.mark.parametrize(
