@@ -4,7 +4,7 @@
 
 1. UC Merced, for each of SEEDS seeds: `gfnet-dynn train` in one process and in two, on the CPU, with the same batch and
    one thread a process; and as a control in one process of two threads, which differs by rounding alone, too.
-2. SyntheticScenes: RUNS shorter runs of two processes with gradient steps in all stages, of which the first PAIRED have
+2. SyntheticScenes, 24 images a class: RUNS shorter runs of two processes with gradient steps in all stages, of which the first PAIRED have
    the same in one process beside them; one that takes longer than TIMEOUT_S counts as hung.
 
 Both networks answer the images of `val`, which nothing was chosen on. Reported is the difference of the accuracies over
@@ -37,7 +37,7 @@ from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.train.runs.start import trained_net
 
 REAL = (
-    *("--recipe", "lite0", "--input-size", "64", "--exits", "4,10"),
+    *("--recipe", "lite0", "--input-size", "64", "--exits", "10"),
     *("--backbone-epochs", "2", "--warmup-epochs", "1", "--num-epoch", "1"),
 )
 SHORT = (
@@ -118,7 +118,7 @@ def main() -> None:
     given = arguments("data", seeds=3, runs=20)
     with TemporaryDirectory() as place:
         scenes = Path(place) / "SyntheticScenes"
-        write_synthetic(scenes)
+        write_synthetic(scenes, train_per_class=24)
         short = [accuracy_of(scenes, SHORT, seed, two=True) for seed in range(given.runs)]
         short_alone = [accuracy_of(scenes, SHORT, seed, two=False) for seed in range(PAIRED)]
     alone, together, two_threads = (
