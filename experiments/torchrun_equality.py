@@ -1,14 +1,14 @@
 """Short runs of all stages in one process and, under torchrun, in two: the same accuracies, and does none hang?
 
-    python experiments/torchrun_equality.py UCM [PAIRS] [RUNS] [--write torchrun]
+    python experiments/torchrun_equality.py UCM [SEEDS] [RUNS] [--write torchrun]
 
-1. For each of PAIRS seeds, `gfnet-dynn train` runs in one process and in two, on the CPU, with the same batch and one
-   thread a process. Then both networks answer the images of `val`, which nothing was chosen on.
-2. RUNS shorter runs of two processes; one that takes longer than TIMEOUT_S counts as hung.
+1. UC Merced, for each of SEEDS seeds: `gfnet-dynn train` in one process and in two, on the CPU, with the same batch and
+   one thread a process; and as a control in one process of two threads, which differs by rounding alone, too.
+2. SyntheticScenes, 24 images a class: RUNS shorter runs of two processes with gradient steps in all stages, of which the first PAIRED have
+   the same in one process beside them; one that takes longer than TIMEOUT_S counts as hung.
 
-Reported is the difference of the accuracies, two processes less one, over the pairs: one image of n is 100/n points, so
-that single runs on few images cannot tell half a point. Rounding differs, as sums are made in another order: gradient
-steps amplify it little, the closed-form refits of the classifiers more.
+Both networks answer the images of `val`, which nothing was chosen on. Reported is the difference of the accuracies over
+the seeds: one image of n is 100/n points, so that a single run on few images cannot tell half a point.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from figures import arguments, write_figures
 
 from gfnet_dynn.data.scenes import prepare
 from gfnet_dynn.data.split import read_split
+from gfnet_dynn.data.synthetic.generate import write_synthetic
 from gfnet_dynn.evaluation.outputs import collect
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.progress import ignore_progress
@@ -35,19 +36,27 @@ from gfnet_dynn.system.machine import processor
 from gfnet_dynn.train.runs.run_folder import remembered_source
 from gfnet_dynn.train.runs.start import trained_net
 
-PAIR = ("--recipe", "lite0", "--input-size", "64", "--batch", "32", "--num-epoch", "2", "--backbone-epochs", "3")
-SHORT = ("--model", "gfnet-96x8", "--exits", "1,3", "--input-size", "32", "--num-epoch", "1", "--no-refit")
-TIMEOUT_S = 400.0
+REAL = (
+    *("--recipe", "lite0", "--input-size", "64", "--exits", "10"),
+    *("--backbone-epochs", "2", "--warmup-epochs", "1", "--num-epoch", "1"),
+)
+SHORT = (
+    *("--model", "gfnet-96x8", "--exits", "1,3", "--input-size", "32", "--no-refit", "--lr", "3e-3"),
+    *("--backbone-epochs", "3", "--warmup-epochs", "1", "--num-epoch", "2"),
+)
+PAIRED = 5
+TIMEOUT_S = 500.0
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 8: 2.36, 10: 2.26}  # 97.5% quantile, by number of pairs
+Accuracies = npt.NDArray[np.float64]
+
+STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 8: 2.36, 10: 2.26}  # 97.5% quantile, by number of seeds
 
 
-def train(data: Path, seed: int, output: Path, options: Sequence[str], *, two: bool) -> bool:
+def train(data: Path, output: Path, options: Sequence[str], *, two: bool) -> bool:
     """Train one run; whether it has ended in time."""
     command = [
         *(sys.executable, *(TWO if two else ()), "-m", "gfnet_dynn", "train", str(data), *options),
-        *("--seed", str(seed), "--threads", "1", "--device", "cpu", "--precision", "32-true"),
-        *("--output", str(output), "--no-tensorboard"),
+        *("--device", "cpu", "--precision", "32-true", "--output", str(output), "--no-tensorboard"),
     ]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S)
@@ -56,7 +65,7 @@ def train(data: Path, seed: int, output: Path, options: Sequence[str], *, two: b
     return True
 
 
-def accuracies(output: Path) -> npt.NDArray[np.float64]:
+def accuracies(output: Path) -> Accuracies:
     """Of each exit on the images of `val`, 0 to 1, [G + 1]."""
     (record,) = output.glob("*/run.json")
     layout = RunLayout(record.parent)
@@ -66,12 +75,12 @@ def accuracies(output: Path) -> npt.NDArray[np.float64]:
     data = prepare(source, checkpoint.spec.input, split.settings, output / "splits", ignore_progress)
     net = trained_net(checkpoint, checkpoint.spec, layout.model())
     arrays = collect(net, data.evaluation_loader(split.report_part).in_order(64, torch.device("cpu")))
-    found: npt.NDArray[np.float64] = arrays.correct.mean(axis=0)
+    found: Accuracies = arrays.correct.mean(axis=0)
     return found
 
 
-def interval(differences: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Mean over the pairs, its 95% interval, and the largest of a single pair, in percentage points."""
+def interval(differences: Accuracies) -> dict[str, Any]:
+    """Mean over the seeds, its 95% interval, and the largest of a single seed, in percentage points."""
     points = 100 * differences
     error = STUDENT_T[len(points)] * points.std(ddof=1) / np.sqrt(len(points))
     return {
@@ -81,48 +90,57 @@ def interval(differences: npt.NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def pair(data: Path, seed: int) -> npt.NDArray[np.float64]:
-    """Accuracies in one process and in two, [2, G + 1]."""
-    found = []
-    for two in (False, True):
-        with TemporaryDirectory() as place:
-            if not train(data, seed, Path(place), PAIR, two=two):
-                sys.exit(f"a run has not ended within {TIMEOUT_S} s")
-            found.append(accuracies(Path(place)))
-    sys.stderr.write(f"seed {seed}: {found}\n")
-    return np.array(found)
-
-
-def hangs(data: Path, seed: int) -> bool:
-    """Whether a short run of two processes does not end."""
+def accuracy_of(data: Path, options: Sequence[str], seed: int, *, two: bool, threads: int = 1) -> Accuracies | None:
+    """On `val` after a training; None where it has hung."""
     with TemporaryDirectory() as place:
-        ended = train(data, seed, Path(place), SHORT, two=True)
-    sys.stderr.write(f"short run {seed}: {'ended' if ended else 'hung'}\n")
-    return not ended
+        given = (*options, "--seed", str(seed), "--threads", str(threads))
+        found = accuracies(Path(place)) if train(data, Path(place), given, two=two) else None
+    sys.stderr.write(f"{data.name}, seed {seed}, {1 + two} processes of {threads} threads: {found}\n")
+    return found
+
+
+def compared(ones: Sequence[Accuracies | None], others: Sequence[Accuracies | None]) -> dict[str, Any]:
+    """Mean accuracies of the exits, and the differences of the others from the ones."""
+    first, second = (np.array([each for each in runs if each is not None]) for runs in (ones, others))
+    differences = second - first
+    return {
+        "accuracy": first.mean(axis=0).round(4).tolist(),
+        "accuracy_of_the_other": second.mean(axis=0).round(4).tolist(),
+        "difference_pp": {
+            "mean of the exits": interval(differences.mean(axis=1)),
+            **{f"exit {index + 1}": interval(each) for index, each in enumerate(differences.T)},
+        },
+    }
 
 
 def main() -> None:
     """Train all and store the figures."""
-    given = arguments("data", pairs=5, runs=20)
-    pairs = np.array([pair(given.data, seed) for seed in range(given.pairs)])
-    differences = pairs[:, 1] - pairs[:, 0]
+    given = arguments("data", seeds=3, runs=20)
+    with TemporaryDirectory() as place:
+        scenes = Path(place) / "SyntheticScenes"
+        write_synthetic(scenes, train_per_class=24)
+        short = [accuracy_of(scenes, SHORT, seed, two=True) for seed in range(given.runs)]
+        short_alone = [accuracy_of(scenes, SHORT, seed, two=False) for seed in range(PAIRED)]
+    alone, together, two_threads = (
+        [accuracy_of(given.data, REAL, seed, two=two, threads=threads) for seed in range(given.seeds)]
+        for two, threads in ((False, 1), (True, 1), (False, 2))
+    )
     figures = {
-        "command": f"python experiments/torchrun_equality.py UCM {given.pairs} {given.runs} --write torchrun",
-        "processor": f"{processor()}, one thread a process, torch {torch.__version__}",
-        "pairs": {
-            "what": "top-1 on val, two processes less one, in percentage points; 95% intervals over seeds; measured",
-            "options": " ".join(PAIR),
-            "seeds": given.pairs,
-            "accuracy": {name: pairs[:, index].mean(axis=0).tolist() for index, name in enumerate(("one", "two"))},
-            "difference_pp": {
-                "mean of the exits": interval(differences.mean(axis=1)),
-                **{f"exit {index + 1}": interval(each) for index, each in enumerate(differences.T)},
-            },
+        "command": f"python experiments/torchrun_equality.py UCM {given.seeds} {given.runs} --write torchrun",
+        "processor": f"{processor()}, torch {torch.__version__}",
+        "what": "top-1 on val by exit; differences in percentage points with 95% intervals over seeds; measured",
+        "real": {
+            "options": f"UCM {' '.join(REAL)}",
+            "seeds": given.seeds,
+            "two_processes_against_one": compared(alone, together),
+            "two_threads_against_one": compared(alone, two_threads),
         },
-        "runs": {
-            "options": " ".join(SHORT),
-            "of_two_processes": given.runs,
-            "hung": sum(hangs(given.data, seed) for seed in range(given.runs)),
+        "short": {
+            "options": f"SyntheticScenes {' '.join(SHORT)}",
+            "runs_of_two_processes": given.runs,
+            "hung": short.count(None),
+            "seeds": PAIRED,
+            "two_processes_against_one": compared(short_alone, short[:PAIRED]),
         },
     }
     write_figures(figures, given.write)

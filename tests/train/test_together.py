@@ -14,14 +14,19 @@ from typing import Any
 import pytest
 import torch
 
-from gfnet_dynn.errors import ImageError, ReportedElsewhereError, StorageError
+from gfnet_dynn.data.request import DataOptions
+from gfnet_dynn.errors import BusyError, ImageError, ReportedElsewhereError, StorageError
 from gfnet_dynn.images.fit import load_input
 from gfnet_dynn.model.checkpoint import load_checkpoint
 from gfnet_dynn.model.weights import state_digest
+from gfnet_dynn.spec.network import NetworkOptions
+from gfnet_dynn.system.storage import one_at_a_time
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 from gfnet_dynn.train.engine.ranks import Ranks
 from gfnet_dynn.train.engine.tracking import JsonlTracker, Reporter, Reporters
+from gfnet_dynn.train.request import DistillationSettings, RunOptions, TrainRequest, TrainSettings
 from gfnet_dynn.train.runs.run import open_run, train
+from gfnet_dynn.workflows.training import train as train_request
 from tests.train.drive import SendSignal, plan_run
 from tests.train.together import run_together
 
@@ -171,3 +176,33 @@ def test_torchrun_from_the_command_line(scenes: Path, tmp_path: Path) -> None:
     assert printed.count("written: ") == printed.count("next: gfnet-dynn export") == 1, "one process prints"
     assert (run / "checkpoint_result" / "model.safetensors").is_file()
     assert (tmp_path / ".previous").is_dir(), "the unfinished run was not moved aside"
+
+
+def test_a_teacher_is_trained_by_all_and_the_result_is_known_to_all(scenes: Path, tmp_path: Path) -> None:
+    request = TrainRequest(
+        folder=scenes,
+        data=DataOptions(input_size=32),
+        network=NetworkOptions(model="gfnet-96x8", exits=(1,)),
+        distillation=DistillationSettings(teacher="gfnet-96x8", teacher_size=32, teacher_epochs=1),
+        training=TrainSettings(num_epoch=1, warmup_epochs=1, batch=16, device="cpu"),
+        run=RunOptions(output=tmp_path, tensorboard=False),
+    )
+
+    def work() -> tuple[object, list[str]]:
+        lines = list[str]()
+        return train_request(request, log=lines.append), lines
+
+    (first, printed), (other, silent) = run_together(work)
+    assert first == other
+    assert any("accuracy of the teacher on the selection split" in line for line in printed)
+    assert silent == []
+    assert len(list((tmp_path / "teachers").glob("*/checkpoint_result/model.safetensors"))) == 1
+
+
+def test_a_folder_that_is_in_use_is_refused_in_all(scenes: Path, tmp_path: Path) -> None:
+    request = TrainRequest(folder=scenes, run=RunOptions(output=tmp_path), network=NetworkOptions(model="gfnet-96x8"))
+    folder = tmp_path / f"checkpoint_{scenes.name}_0.75_confEE"
+    with one_at_a_time(folder):
+        refused, other = run_together(lambda: train_request(request))
+    assert isinstance(refused, BusyError)
+    assert isinstance(other, ReportedElsewhereError)

@@ -27,7 +27,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """[B, C, H, W] → [B, C, H, W] of the same type."""
         if not self.training:
             return super().forward(input)
-        features = input.float()
+        features = input.to(torch.promote_types(input.dtype, torch.float32))
         mean = self._of_all(features)
         away = features - mean.view(1, -1, 1, 1)
         variance = self._of_all(away.square())
