@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -67,6 +70,31 @@ def test_a_list_may_name_paths_and_urls_and_what_is_missing_is_a_row(run: Run, t
     assert "no file memory://archive/none.png" in found[2]["error"]
     assert "none.png" in found[3]["error"]
     assert (result.summary.rows, result.summary.errors) == (4, 2)
+
+
+def test_images_are_fetched_over_http(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec needs it for http")
+    chips = folder(tmp_path / "chips")
+    handler = partial(QuietHandler, directory=str(chips))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        names = [*sorted(str(path.relative_to(chips)) for path in chips.rglob("*.png")), "0/none.png"]
+        lines = [f"http://127.0.0.1:{server.server_port}/{name}" for name in names]
+        (tmp_path / "urls.txt").write_text("\n".join(lines))
+        run(tmp_path / "urls.txt", output=tmp_path / "a")
+        server.shutdown()
+    run(chips, output=tmp_path / "b")
+    *found, missing = rows(tmp_path / "a")
+    here = [(row["label"], row["confidence"], row["exit"]) for row in rows(tmp_path / "b")]
+    assert [(row["label"], row["confidence"], row["exit"]) for row in found] == here
+    assert "none.png" in missing["error"]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder, and logs nothing."""
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 # as the base class has it
+        """Nothing."""
 
 
 def test_standard_input_is_read_once_and_stored(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from gfnet_dynn.runtime.segments import usual_batch
 DIGITS = 12
 """Of the bundle's SHA-256, in the column `model`."""
 
-_BATCHES_READ = 8  # images of so many batches are in memory, so that those that stay fill the batches of later segments
+_BATCHES_READ = 16  # in memory at once, so that the images that do not exit fill the batches of later segments
 
 _Answer = tuple[Item, Prediction | ImageError]
 

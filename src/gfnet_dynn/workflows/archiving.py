@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gfnet_dynn.archive.request import ArchiveRequest
 from gfnet_dynn.errors import require_extra
 from gfnet_dynn.progress import Log, ignore_log
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from gfnet_dynn.archive.job import PartitionSummary, RunPartitions
     from gfnet_dynn.archive.plan import ArchivePlan
     from gfnet_dynn.archive.result import ArchiveResult
@@ -75,9 +78,12 @@ def _run(
     began, rows, total = time.monotonic(), 0, len(plan.partitions)
     done = total - len(plan.missing)
     on_partition(None, done, total)
-    for summary in run(plan.job, plan.missing, request, stop) if plan.missing else ():
-        done, rows = done + 1, rows + summary.rows
-        on_partition(summary, done, total)
+    if plan.missing:
+        running = cast("Generator[PartitionSummary, None, None]", run(plan.job, plan.missing, request, stop))
+        with closing(running):  # no worker outlives the lock of the folder
+            for summary in running:
+                done, rows = done + 1, rows + summary.rows
+                on_partition(summary, done, total)
     output = plan.job.output
     whole = summarise(output, plan.partitions)
     result = ArchiveResult(output, whole, total, rows, time.monotonic() - began)
