@@ -119,13 +119,16 @@ def on_cluster(folder: Path, title: str, disturb: Disturb, whole: dict[str, byte
         if driver.returncode:
             sys.exit(f"{title}: {printed}")
     found = ids(folder / title)
+    before = told.pop("before", {})
+    replaced = sum((folder / title / name).stat().st_ino != inode for name, inode in before.items())
+    more = {"published_before": len(before), "published_before_and_written_again": replaced} if before else {}
     return {
         "seconds_with_start_of_the_cluster": time.monotonic() - began,
         **told,
         "files_equal_those_of_one_machine": files(folder / title) == whole,
         "rows": len(found),
         "different_ids": len(set(found)),
-        **({"published_before_and_written_again": again(folder / title, told)} if "before" in told else {}),
+        **more,
     }
 
 
@@ -166,13 +169,6 @@ def kill_driver(driver: subprocess.Popen[str], output: Path, cluster: Any) -> di
         time.sleep(0.05)
     before = {path.name: path.stat().st_ino for path in output.glob("part-*.parquet")}
     return {"in_hand_when_killed": in_hand, "before": before}
-
-
-def again(output: Path, told: dict[str, Any]) -> int:
-    """How many of the files that were there before were replaced."""
-    before = told.pop("before")
-    told["published_before"] = len(before)
-    return sum((output / name).stat().st_ino != inode for name, inode in before.items())
 
 
 def workers() -> list[int]:
