@@ -3,8 +3,8 @@
     python experiments/archive_scaling.py EUROSAT_VAL [IMAGES] [TURNS] [--write archive_scaling]
 
 1. A list of IMAGES images (default 4,000; those of the folder in random order, again and again) in 16 partitions, by
-   one worker and by two, in turns; each run is a command of its own. The rate is that of the whole run but for the start
-   of the driver: the start of the workers is part of it. The ratio is the median over the turns.
+   one worker and by two, in turns; each run is a command of its own. The rate is that of the whole run but for the
+   start of the driver: the start of the workers is part of it. The ratio is the median over the turns.
 2. The largest resident memory of the driver alone, at 10,000 and at 200,000 rows, in partitions of 1,000. For speed 19
    of 20 names lead to no file: a driver sees partitions and their counts, never images.
 3. The network alone, on images in memory: windows of several batches, of which those that do not exit share the batches
