@@ -161,6 +161,8 @@ def _table(uri: str) -> Iterator[pq.ParquetFile]:
 
 def _damage(name: str, error: Exception) -> DamagedTableError:
     """What pyarrow says of a damaged file, as a fault of that file; an error of the network is raised again."""
-    if not isinstance(error, pa.ArrowException | ValueError) and not (isinstance(error, OSError) and not error.errno):
+    of_network = isinstance(error, TimeoutError | ConnectionError | PermissionError)
+    of_file = isinstance(error, pa.ArrowException | ValueError) or (isinstance(error, OSError) and not error.errno)
+    if of_network or not of_file:
         raise error
     return DamagedTableError(f"cannot read {printable(name)} as Parquet: {printable(str(error).strip())}")

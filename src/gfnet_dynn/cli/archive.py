@@ -30,10 +30,10 @@ def archive(request: ArchiveRequest) -> None:
     try:
         result = run(request, on_partition=progress, log=print_note)
     except KeyboardInterrupt:
-        progress.close()
         print_note(f"{progress.finished} kept in {request.output}: the same command continues")
         raise
-    progress.close()
+    finally:
+        progress.close()
     console.show(result, files=[request.output])
     if result.summary.errors:
         raise SystemExit(2)
