@@ -26,7 +26,7 @@ from gfnet_dynn.units import parse_bytes, share_option
 Kind = Literal["auto", "images", "list", "shards", "tables", "scenes"]
 
 PARTITION_SIZE = 10_000
-"""Images: some 0.5 MB of answers, and less than a minute on one core, which is what a failure costs at most."""
+"""Images: some 100 kB of answers, and half a minute to a minute of one core, which is what a failure costs at most."""
 
 _BUNDLE_ON_HUB = re.compile(r"hf://(?!datasets/|buckets/|spaces/)[^/]+/[^/]+$")  # else files of a data set
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")  # a path has lost one of its slashes
