@@ -12,7 +12,7 @@ import pytest
 from gfnet_dynn import __version__
 from gfnet_dynn.cli.app import VERBS, Program
 from gfnet_dynn.cli.app import run as run_command
-from gfnet_dynn.errors import OptionError
+from gfnet_dynn.errors import DataError, OptionError, ReportedElsewhereError
 from gfnet_dynn.train.engine.interruption import TrainingInterrupted
 from tests.cli.conftest import Run
 
@@ -128,3 +128,31 @@ def test_the_command_line_alone_imports_nothing_slow(verb: str) -> None:
         [sys.executable, "-c", code, *verb.split()], capture_output=True, text=True, check=False, env={**os.environ}
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rank", "error", "printed"),
+    [
+        (0, DataError("no images"), "error: no images\n"),
+        (1, DataError("no images"), "process 1: error: no images\n"),
+        (1, ReportedElsewhereError("no images"), ""),
+    ],
+)
+def test_of_several_processes_the_one_that_failed_says_why(
+    rank: int,
+    error: Exception,
+    printed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("gfnet_dynn.cli.app._TIME_TO_REPORT_S", 0.0)
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        run_command(fail)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == printed
