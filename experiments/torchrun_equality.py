@@ -4,8 +4,8 @@
 
 1. UC Merced, for each of SEEDS seeds: `gfnet-dynn train` in one process and in two, on the CPU, with the same batch and
    one thread a process; and as a control in one process of two threads, which differs by rounding alone, too.
-2. SyntheticScenes, 24 images a class: RUNS shorter runs of two processes with gradient steps in all stages, of which the
-   first PAIRED have the same in one process beside them; one that takes longer than TIMEOUT_S counts as hung.
+2. SyntheticScenes, 24 images a class: RUNS shorter runs of two processes with gradient steps in all stages; the first
+   PAIRED have the same in one process beside them. One that takes longer than TIMEOUT_S counts as hung.
 
 Both networks answer the images of `val`, which nothing was chosen on. Reported is the difference of the accuracies over
 the seeds: one image of n is 100/n points, so that a single run on few images cannot tell half a point.
