@@ -29,7 +29,7 @@ from figures import arguments, write_figures
 from gfnet_dynn.benchmark.result import Machine
 from gfnet_dynn.images.files import find_images
 
-SIZES, LARGEST, SMALL = (2_000, 4_000, 8_000), 24_000, 200  # images; SMALL: of a partition
+SIZES, LARGEST, SMALL = (1_000, 2_000, 4_000), 8_000, 200  # images; SMALL: of a partition
 POLICIES = ("full", "1-point")
 PRICE = 0.04  # currency units for an hour of one core: an assumption, near what clouds asked for in 2025
 ARCHIVES = (10**6, 10**8)
@@ -37,7 +37,7 @@ ARCHIVES = (10**6, 10**8)
 
 def main() -> None:
     """Measure and fit."""
-    given = arguments("val", repeats=3)
+    given = arguments("val", repeats=2)
     contents = [path.read_bytes() for path in find_images(given.val).images]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
