@@ -138,7 +138,7 @@ def main() -> None:
         "short": {
             "options": f"SyntheticScenes {' '.join(SHORT)}",
             "runs_of_two_processes": given.runs,
-            "hung": short.count(None),
+            "hung": sum(each is None for each in short),
             "seeds": PAIRED,
             "two_processes_against_one": compared(short_alone, short[:PAIRED]),
         },
