@@ -243,3 +243,9 @@ def test_other_images_on_another_machine_are_named(own_scenes: Path) -> None:
     next((own_scenes / "train").rglob("*.png")).unlink()
     with pytest.raises(DataError, match=r"own_scenes on .* are not those that the first process has split"):
         require_same_images(data)
+
+
+def test_shared_norms_keep_the_type_of_what_they_replace() -> None:
+    net = nn.Sequential(nn.BatchNorm2d(3)).double()
+    share_statistics(net)
+    assert {each.dtype for each in net.state_dict().values()} == {torch.float64, torch.int64}

@@ -67,7 +67,7 @@ def share_statistics(module: nn.Module) -> None:
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.BatchNorm2d:
-                shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)
+                shared = SharedBatchNorm(child.num_features, child.eps, child.momentum).to(child.weight)
                 shared.load_state_dict(child.state_dict())
                 setattr(parent, name, shared.train(child.training))
 
