@@ -57,8 +57,8 @@ coverage: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
 check: $(VENV)/ready
-	$(BIN)/ruff check src tests experiments docs main_dynn.py
-	$(BIN)/ruff format --check src tests experiments docs main_dynn.py
+	$(BIN)/ruff check src tests experiments docs .ci main_dynn.py
+	$(BIN)/ruff format --check src tests experiments docs .ci main_dynn.py
 	$(BIN)/mypy
 
 docs: $(VENV)/ready

@@ -109,7 +109,11 @@ CHECKS: Mapping[str, Check] = {
     ),
     "cluster": Check(
         ["ray"],
-        [Command(["archive", "aerial", "scenes", "-o", "answers", "--engine", "ray", "--workers", "1"], says="answers")],
+        [
+            Command(
+                ["archive", "aerial", "scenes", "-o", "answers", "--engine", "ray", "--workers", "1"], says="answers"
+            )
+        ],
         absent=["torch"],
     ),
     "plots": Check(["matplotlib"], [Command([*BENCHMARK, "--html", "page.html"], says="page.html")], absent=["torch"]),

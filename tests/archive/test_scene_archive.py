@@ -17,11 +17,9 @@ from gfnet_dynn.archive.scenes import SceneSource
 from gfnet_dynn.archive.work import PartitionWorker
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.errors import OptionError
-from gfnet_dynn.geo.request import MapRequest
 from gfnet_dynn.progress import ignore_log
-from gfnet_dynn.workflows import map_scene
 from tests import bundles
-from tests.geo.scenes import pixels, read_map, write_scene
+from tests.geo.scenes import map_by_chip, pixels, read_map, write_scene
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +45,7 @@ def classified(*sources: str, **options: Any) -> tuple[ArchivePlan, pa.Table]:
 
 def test_the_file_says_what_the_map_says() -> None:
     write_scene(Path("scene.tif"), pixels(200, 150))
-    wanted = MapRequest(
-        bundle=Path("tiny.gfd"),
-        scene=Path("scene.tif"),
-        output=Path("map.tif"),
-        blend=False,
-        precision="fp32",
-        threads=1,
-    )
-    map_scene(wanted)
+    map_by_chip(Path("scene.tif"))
     plan, table = classified("scene.tif", partition_size=1)
     labels, exits = read_map(Path("map.tif")), read_map(Path("map_exit.tif"))
     assert len(plan.partitions) == 4

@@ -22,13 +22,12 @@ from gfnet_dynn.archive.source import Listing
 from gfnet_dynn.bundle.archive import read_bundle
 from gfnet_dynn.errors import DataError, ImageError, OptionError
 from gfnet_dynn.geo import chips
-from gfnet_dynn.geo.request import MapRequest, Scale
+from gfnet_dynn.geo.request import Scale
 from gfnet_dynn.progress import ignore_log
 from gfnet_dynn.runtime import load
-from gfnet_dynn.workflows import map_scene
 from tests import bundles
 from tests.archive.test_stac_items import COG, Quiet, item, written
-from tests.geo.scenes import CRS, ORIGIN, pixels, read_map, write_scene
+from tests.geo.scenes import CRS, ORIGIN, map_by_chip, pixels, read_map, write_scene
 from tests.loopback import serving
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "geotiff"
@@ -67,16 +66,7 @@ def picture_of(found: Item) -> Any:
 
 def test_chips_get_the_answers_of_the_map() -> None:
     write_scene(Path("scene.tif"), pixels(70, 90))
-    map_scene(
-        MapRequest(
-            bundle=Path("tiny.gfd"),
-            scene=Path("scene.tif"),
-            output=Path("map.tif"),
-            blend=False,
-            precision="fp32",
-            threads=1,
-        )
-    )
+    map_by_chip(Path("scene.tif"))
     found = items(source("scene.tif"))
     answers = load("tiny.gfd", precision="fp32", threads=1).classify([picture_of(each) for each in found])
     labels, exits, confidences = (read_map(Path(f"map{kind}.tif")) for kind in ("", "_exit", "_confidence"))

@@ -12,6 +12,9 @@ import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
+from gfnet_dynn.geo.request import MapRequest
+from gfnet_dynn.workflows import map_scene
+
 CRS = "EPSG:32632"
 ORIGIN = (500_000.0, 5_400_000.0)
 GSD_M = 10.0
@@ -61,3 +64,12 @@ def read_map(path: Path) -> npt.NDArray[np.uint8]:
     with rasterio.open(path) as dataset:
         values: npt.NDArray[np.uint8] = dataset.read(1)
     return values
+
+
+def map_by_chip(scene: Path) -> None:
+    """`map.tif` and those beside it, of tiny.gfd, with each chip's own answer."""
+    map_scene(
+        MapRequest(
+            bundle=Path("tiny.gfd"), scene=scene, output=Path("map.tif"), blend=False, precision="fp32", threads=1
+        )
+    )

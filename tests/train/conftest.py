@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,15 @@ QUICK = TrainSettings(batch=16, num_epoch=3, lr=3e-3, label_smoothing=0.0, drop_
 def tiny_data(root: Path, folder: Path, split: SplitSettings = SPLIT) -> SceneData:
     source = Source("Stripes", DatasetConfig(num_classes=4, default_input_size=32), root)
     return prepare(source, TINY.input, split, folder, ignore_progress)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in processes that are started: sums over several threads may differ in the last bit from sums over one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -22,19 +22,10 @@ from gfnet_dynn.train.runs.run import open_run, train
 from tests.fuzz.mutated_checkpoints import signed
 from tests.train.drive import SendSignal, plan_run
 
-pytestmark = pytest.mark.usefixtures("quick_refit")
+pytestmark = pytest.mark.usefixtures("quick_refit", "one_thread")
 
 STAGES = ("backbone", "warmup", "joint")
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    """As in the killed process: sums over several threads may differ in the last bit from sums over one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -30,18 +30,10 @@ from gfnet_dynn.workflows.training import train as train_request
 from tests.train.drive import SendSignal, plan_run
 from tests.train.together import run_together
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_refit")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_refit", "one_thread")]
 
 CLOSE = 0.05
 """What losses may differ by: rounding, which training amplifies."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trained(scenes: Path, place: Path, *reporters: Reporter, resume: bool = False, **changes: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
 from gfnet_dynn.archive.places import ForbiddenFileError, MissingFileError, is_url, opened
@@ -20,7 +20,7 @@ def shown(address: str) -> str:
 
 def suffix_of(address: str) -> str:
     """Suffix of the file name, in small letters."""
-    return os.path.splitext(address.partition("?")[0] if is_url(address) else address)[1].lower()  # noqa: PTH122
+    return PurePosixPath(address.partition("?")[0] if is_url(address) else address).suffix.lower()
 
 
 def join(base: str, reference: str) -> str:

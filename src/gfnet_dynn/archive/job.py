@@ -47,12 +47,11 @@ class Job:
     decode: DecodeOptions = DEFAULT
 
 
-@dataclass(frozen=True)
-class PartitionSummary:
-    """Counts of one partition, which depend on its answers alone.
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Counts of answers, which depend on these alone.
 
     Attributes:
-        number: of the partition.
         rows: images, those that could not be read included.
         classes: images by class, but for unknown ones.
         exits: images by exit taken.
@@ -61,10 +60,8 @@ class PartitionSummary:
         first_errors: id and message of the first of these.
         macs: multiply-accumulates of all images.
         full_macs: the same, if each had gone through the full network.
-        promise: `holds`, `in doubt` or `none`.
     """
 
-    number: int
     rows: int = 0
     classes: dict[str, int] = field(default_factory=dict)
     exits: dict[str, int] = field(default_factory=dict)
@@ -73,6 +70,18 @@ class PartitionSummary:
     first_errors: tuple[str, ...] = ()
     macs: int = 0
     full_macs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionSummary(Counts):
+    """Counts of one partition.
+
+    Attributes:
+        number: of the partition.
+        promise: `holds`, `in doubt` or `none`.
+    """
+
+    number: int
     promise: Promise = "none"
 
 

@@ -64,7 +64,7 @@ def files_to_choose_by(request: ArchiveRequest) -> Sequence[Path]:
     if request.gsd is not None or kind_of(request) != "scenes":
         return ()
     require_extra("an archive of scenes", "geo")
-    from gfnet_dynn.archive.scenes import some_files  # noqa: PLC0415
+    from gfnet_dynn.archive.scenes import some_files  # noqa: PLC0415 # needs the extra
 
     return some_files(request.sources, request.scenes.asset)
 

@@ -51,7 +51,8 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
     output = request.output.absolute()
     earlier = read_record(output)
     bundle = request.bundle_path or choose_model(files_to_choose_by(request), request.gsd).bundle
-    source = open_source(request, read_bundle(find_bundle(bundle)).manifest)
+    found = read_bundle(find_bundle(bundle))
+    source = open_source(request, found.manifest)
     listing = source.listed(output, log)
     log(f"note: {source.title}: {described(listing.partitions)}")
     # The same on all machines, and after a restart on another one: `auto` is what is faster here and now.
@@ -59,8 +60,7 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
     classifier = load(
         bundle, engine=request.runtime, precision=precision, threads=request.threads, decode=request.decode
     )
-    digest = read_bundle(find_bundle(bundle)).sha256
-    record = _record(request, source, listing, classifier, digest)
+    record = _record(request, source, listing, classifier, found.sha256)
     begin(output, record, earlier)
     remove_other_lists(output, listing.digest)
     missing = unfinished(output, listing.partitions)
@@ -70,7 +70,7 @@ def prepare(request: ArchiveRequest, log: Log) -> ArchivePlan:
         source=source,
         output=output,
         bundle=_portable(bundle),
-        bundle_sha256=digest,
+        bundle_sha256=found.sha256,
         policy=request.policy,
         threshold=request.threshold,
         runtime=request.runtime,

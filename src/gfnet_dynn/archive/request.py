@@ -78,7 +78,7 @@ class ArchiveRequest:
     memory: int | None = _workers(
         None, "Memory of each worker, such as 1G, that Ray reserves.", parse=parse_bytes, metavar="SIZE"
     )
-    address: str | None = _workers(None, "Ray cluster, such as auto or ray://HOST:10001. [default: this machine]")
+    address: str | None = _workers(None, "Ray cluster, HOST:PORT or auto. [default: this machine]")
     runtime: EngineName = _workers("onnxruntime", "Inference engine of each worker (classify calls it --engine).")
     precision: PrecisionName = precision_option()
     scenes: SceneOptions = AS_STATED

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from gfnet_dynn.archive.job import PartitionSummary
+from gfnet_dynn.archive.job import Counts, PartitionSummary
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.errors import ImageError
@@ -68,9 +68,9 @@ class PartitionTally:
         return promise_of(self._policy, self._precision, self._test) if self._test else "none"
 
 
-@dataclass(frozen=True)
-class ArchiveSummary:
-    """Counts of an archive; see `PartitionSummary`.
+@dataclass(frozen=True, kw_only=True)
+class ArchiveSummary(Counts):
+    """Counts of an archive.
 
     Attributes:
         partitions: finished ones.
@@ -78,14 +78,6 @@ class ArchiveSummary:
     """
 
     partitions: int = 0
-    rows: int = 0
-    classes: dict[str, int] = field(default_factory=dict)
-    exits: dict[str, int] = field(default_factory=dict)
-    unknown: int = 0
-    errors: int = 0
-    first_errors: tuple[str, ...] = ()
-    macs: int = 0
-    full_macs: int = 0
     promises: dict[str, int] = field(default_factory=dict)
 
     @property
