@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from gfnet_dynn.errors import OptionError
 from gfnet_dynn.runtime.request import parse_thresholds
 from gfnet_dynn.service.answering import Answering
 from gfnet_dynn.service.answers import ALWAYS, ClassifyAnswer, problems
+from gfnet_dynn.service.classify_options import option_parameters, options_of
 from gfnet_dynn.service.problems import ServiceError
 from gfnet_dynn.service.registry import Registry
 from gfnet_dynn.service.served_model import ServedModel, Wish
@@ -40,29 +41,6 @@ _BODY = {
     }
 }
 
-Model = Annotated[str | None, Query(description="Name of the model. Default: the first one of `GET /models`.")]
-PolicyName = Annotated[str | None, Query(description="Exit policy. Default: the model's.", examples=["full"])]
-Threshold = Annotated[
-    str | None,
-    Query(description="Thresholds in place of the policy's: one, or one for each early exit.", examples=["0.7,0.8"]),
-]
-Top = Annotated[int, Query(ge=1, le=1000, description="Number of the most probable classes that are told.")]
-Milliseconds = Annotated[
-    float | None,
-    Query(
-        alias="deadline_ms",
-        gt=0,
-        le=3.6e6,
-        allow_inf_nan=False,
-        description="Milliseconds until the answer is due; the best exit that is in time answers.",
-    ),
-]
-DeadlineHeader = Annotated[
-    float | None,
-    Header(alias="X-Deadline-Ms", gt=0, le=3.6e6, allow_inf_nan=False, description="The same as `deadline_ms`."),
-]
-EveryExit = Annotated[bool, Query(description="Compute and tell what every exit says.")]
-
 
 def classify_router(registry: Registry, decoders: Executor, most_images: int) -> APIRouter:
     """The route, for the models of a registry."""
@@ -76,39 +54,30 @@ def classify_router(registry: Registry, decoders: Executor, most_images: int) ->
             200: {"content": {_EVENTS: {"schema": {"type": "string"}}}},
             **problems(*ALWAYS, 404, 415, 422, 429, 500),
         },
-        openapi_extra=_BODY,
+        openapi_extra={"parameters": option_parameters(), **_BODY},
         summary="Classify images",
     )
-    async def classify(
-        request: Request,
-        model: Model = None,
-        policy: PolicyName = None,
-        threshold: Threshold = None,
-        top: Top = 5,
-        deadline_ms: Milliseconds = None,
-        x_deadline_ms: DeadlineHeader = None,
-        every_exit: EveryExit = False,
-    ) -> Response:
+    async def classify(request: Request) -> Response:
         """Classify one image or several; those that cannot be read have a problem in their place.
 
         With the header `Accept: text/event-stream`, one image is answered exit by exit: events `exit`, then `answer`.
         """
+        asked = options_of(request)
         uploads = await read_images(request, most_images)
-        due_ms = deadline_ms or x_deadline_ms
-        wish = Wish(policy, _thresholds(threshold), due_ms and due_ms / 1e3, every_exit)
+        wish = Wish(asked.policy, _thresholds(asked.threshold), asked.deadline_s, asked.every_exit)
         if _EVENTS in request.headers.get("accept", ""):
             if len(uploads) != 1:
                 raise ServiceError(422, "one image only", f"events are of one image, not of {len(uploads)}")
-            use = registry.use(model)
+            use = registry.use(asked.model)
             return await _streamed(
-                use, lambda served: Answering(served, wish, decoders, request.receive), uploads[0], top
+                use, lambda served: Answering(served, wish, decoders, request.receive), uploads[0], asked.top
             )
-        with registry.use(model) as served:
+        with registry.use(asked.model) as served:
             answering = Answering(served, wish, decoders, request.receive)
             answers = await answering.classify(uploads)
             if len(answers) == 1 and answers[0].error:
                 raise answers[0].error
-            predictions = [answering.described(each, top) for each in answers]
+            predictions = [answering.described(each, asked.top) for each in answers]
             found = {"model": served.name, "digest": served.digest, "predictions": predictions}
         return Response(msgspec.json.encode(found), media_type="application/json")
 
