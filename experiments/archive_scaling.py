@@ -2,9 +2,10 @@
 
     python experiments/archive_scaling.py EUROSAT_VAL [IMAGES] [TURNS] [--write archive_scaling]
 
-1. A list of IMAGES images (default 4,000; those of the folder in random order, again and again) in 16 partitions, by
+1. A list of IMAGES images (default 20,000; those of the folder in random order, again and again) in 16 partitions, by
    one worker and by two, in turns; each run is a command of its own. The rate is that of the whole run but for the
    start of the driver: the start of the workers is part of it. The ratio is the median over the turns.
+   What the machine itself allows is told beside it: two commands of one worker at once, each with half of the list.
 2. The largest resident memory of the driver alone, at 10,000 and at 200,000 rows, in partitions of 1,000. For speed 19
    of 20 names lead to no file: a driver sees partitions and their counts, never images.
 3. The network alone, on images in memory: windows of several batches, of which those that do not exit share the batches
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -44,7 +46,7 @@ IMAGES_IN_MEMORY = 512
 
 def main() -> None:
     """Measure all three."""
-    given = arguments("val", images=4_000, turns=5)
+    given = arguments("val", images=20_000, turns=5)
     files = [str(each.absolute()) for each in require_images(given.val).images]
     random.Random(0).shuffle(files)
     figures = {
@@ -60,23 +62,41 @@ def main() -> None:
 
 
 def scaling(files: Sequence[str], images: int, turns: int) -> dict[str, Any]:
-    """Images per second by one worker and by two, in turns."""
+    """Images per second by one worker, by two, and by two commands of one worker at once, in turns."""
     names = [files[number % len(files)] for number in range(images)]
-    rates: dict[int, list[float]] = {1: [], 2: []}
+    runs: dict[str, Callable[[], float]] = {
+        "one worker": lambda: rate(names, images, 1),
+        "two workers": lambda: rate(names, images, 2),
+        "two commands": lambda: rate_of_two_commands(names, images),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(turns):
-        for workers, found in rates.items():
-            summary, _ = archived(names, -(-images // PARTITIONS), workers)
-            found.append(summary["last_run"]["images_per_s"])
-    ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
+        for name, run in runs.items():
+            rates[name].append(run())
+    ratios = {
+        name: [found / one for one, found in zip(rates["one worker"], each, strict=True)]
+        for name, each in rates.items()
+    }
     return {
         "images": images,
         "partitions": PARTITIONS,
-        "images_per_s": {workers: median(each) for workers, each in rates.items()},
-        "images_per_s_and_core": {workers: median(each) / workers for workers, each in rates.items()},
+        "images_per_s": {name: median(each) for name, each in rates.items()},
         "images_per_s_by_turn": rates,
-        "ratio_by_turn": ratios,
-        "ratio": median(ratios),
+        "over_one_worker": {name: median(each) for name, each in ratios.items()},
+        "over_one_worker_by_turn": ratios,
     }
+
+
+def rate(names: Sequence[str], images: int, workers: int) -> float:
+    """Images per second of an archive of these images, in partitions of a sixteenth of so many."""
+    found: float = archived(names, -(-images // PARTITIONS), workers)[0]["last_run"]["images_per_s"]
+    return found
+
+
+def rate_of_two_commands(names: Sequence[str], images: int) -> float:
+    """The sum of the rates of two commands at once, each with half of the images and one worker."""
+    with ThreadPoolExecutor(2) as pool:
+        return sum(pool.map(lambda half: rate(half, images, 1), (names[::2], names[1::2])))
 
 
 def driver_memory(files: Sequence[str], rows: int) -> dict[str, Any]:
