@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Neighbouring tests stay in one process, which makes what they share once.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: demo models test test-slow test-fuzz test-cluster test-wheel test-oldest test-extras coverage check docs clean
+.PHONY: demo models test test-slow test-release test-cluster test-wheel test-oldest test-extras coverage check docs clean
 .DELETE_ON_ERROR:
 
 # The stamp is remade when the dependencies change, so a stale environment repairs itself.
@@ -30,11 +30,11 @@ test: $(VENV)/ready
 
 # Tests marked slow: several processes, long populations.
 test-slow: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "slow and not release"
 
-# Thousands of mutated files; `make test` has some of them.
-test-fuzz: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m fuzz
+# What the other tests do at full length, and thousands of mutated files.
+test-release: $(VENV)/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m release
 
 # The Ray engine on clusters of two nodes, which are processes of this machine: minutes.
 test-cluster: $(VENV)/ready

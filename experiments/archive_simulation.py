@@ -188,7 +188,8 @@ def measured() -> Cluster:
     if not path.exists():
         return Cluster()
     costs = json.loads(path.read_text(encoding="utf-8"))["policies"]["full"]
-    return Cluster(image_s=costs["image_s"], partition_s=costs["partition_s"], start_s=costs["start_s"])
+    # What a partition costs may be less than the noise, which then makes it negative.
+    return Cluster(image_s=costs["image_s"], partition_s=max(0.0, costs["partition_s"]), start_s=costs["start_s"])
 
 
 def main() -> None:

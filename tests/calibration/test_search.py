@@ -39,7 +39,7 @@ from gfnet_dynn.uncertainty.drift import Observations, compare, reference_of
 from tests.calibration.populations import COUNTED, TIMED, Order, calibrate, make_int8, make_scenes, order, outputs
 from tests.exits.populations import SIZE, Population
 
-DRAWS = [100, pytest.param(300, marks=pytest.mark.slow)]
+DRAWS = [100, pytest.param(300, marks=pytest.mark.release)]
 HARM = RiskTarget("harmful-exits", 0.04, 0.9, "exact")
 LATER = {"coverage": 0.9, "false_alarms": 0.1}
 PRICE = np.array(TIMED.means)

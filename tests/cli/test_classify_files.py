@@ -297,7 +297,7 @@ def test_of_ten_thousand_files_all_good_ones_are_answered_in_order(classify: Run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", ["1", "8"])
+@pytest.mark.parametrize("batch", [pytest.param("1", marks=pytest.mark.release), "8"])
 def test_killed_at_any_moment_a_resumed_run_ends_with_the_same_bytes(classify: Run, batch: str) -> None:
     many(6_000)
     arguments = ["classify", "tiny.gfd", "many", *QUICK, "--batch", batch, "--copy-to", "sorted", "-o"]

@@ -85,7 +85,9 @@ def graphs_with_distance(it: Subject) -> list[bytes]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kind", ["gfnet", "lite", "hybrid"])
+@pytest.mark.parametrize(
+    "kind", ["gfnet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("lite", "hybrid"))]
+)
 def test_the_first_segment_computes_the_distance_as_torch_does(subject: MakeSubject, kind: str, engine: str) -> None:
     pytest.importorskip(engine, reason="an extra")
     it = subject(kind)
@@ -100,6 +102,7 @@ def test_the_first_segment_computes_the_distance_as_torch_does(subject: MakeSubj
     np.testing.assert_allclose(answers.distances, outputs.distances[2:7], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_in_8_bits_and_in_int8_the_distance_stays(subject: MakeSubject) -> None:
     it = subject("lite")
     exported = export_net(it.net, it.spec, {}, known(it), TrainingImages(it.images, known(it)), compact=True)

@@ -38,7 +38,7 @@ def write_checkpoint(path: Path) -> None:
     ("kind", "count"),
     [
         *(("bundles", 100), ("checkpoints", 100)),
-        *(pytest.param(kind, n, marks=pytest.mark.fuzz) for kind, n in (("bundles", 1500), ("checkpoints", 700))),
+        *(pytest.param(kind, n, marks=pytest.mark.release) for kind, n in (("bundles", 1500), ("checkpoints", 700))),
     ],
 )
 def test_hostile_files_are_refused_within_limits(tmp_path: Path, kind: str, count: int) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is asked for as Linux has it")
-@pytest.mark.parametrize("count", [100, pytest.param(1500, marks=pytest.mark.fuzz)])
+@pytest.mark.parametrize("count", [100, pytest.param(1500, marks=pytest.mark.release)])
 def test_a_damaged_image_is_read_or_is_an_error(count: int) -> None:
     command = [sys.executable, "-m", "tests.images.fuzzing", str(count)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

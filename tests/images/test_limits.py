@@ -219,17 +219,20 @@ def full_size(kind: str) -> Image.Image:
     return Image.fromarray(noise).convert(kind)
 
 
+LIMITS = [
+    *(("x.png", mode) for mode in ("L", "P", "LA", "RGB", "RGBA", "I;16")),
+    *(("x.tif", mode) for mode in ("RGB", "CMYK", "I;16", "I", "F")),
+    *(("lzw.tif", mode) for mode in ("RGB", "CMYK", "I;16", "F")),
+    *(("x.webp", "RGB"), ("x.webp", "RGBA"), ("lossless.webp", "RGBA")),
+    *(("x.bmp", "RGB"), ("x.bmp", "P"), ("progressive.jpg", "RGB"), ("progressive.jpg", "CMYK"), ("x.jpg", "L")),
+]
+USUAL = [("x.png", "RGBA"), ("x.tif", "F"), ("x.webp", "RGBA"), ("progressive.jpg", "CMYK")]  # one of each reader
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is asked for as Linux has it")
 @pytest.mark.parametrize(
-    ("name", "mode"),
-    [
-        *(("x.png", mode) for mode in ("L", "P", "LA", "RGB", "RGBA", "I;16")),
-        *(("x.tif", mode) for mode in ("RGB", "CMYK", "I;16", "I", "F")),
-        *(("lzw.tif", mode) for mode in ("RGB", "CMYK", "I;16", "F")),
-        *(("x.webp", "RGB"), ("x.webp", "RGBA"), ("lossless.webp", "RGBA")),
-        *(("x.bmp", "RGB"), ("x.bmp", "P"), ("progressive.jpg", "RGB"), ("progressive.jpg", "CMYK"), ("x.jpg", "L")),
-    ],
+    ("name", "mode"), [pytest.param(*each, marks=() if each in USUAL else pytest.mark.release) for each in LIMITS]
 )
 def test_an_image_at_the_limit_takes_less_than_500_mb(tmp_path: Path, name: str, mode: str) -> None:
     path = tmp_path / name
@@ -239,7 +242,7 @@ def test_an_image_at_the_limit_takes_less_than_500_mb(tmp_path: Path, name: str,
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is asked for as Linux has it")
-@pytest.mark.parametrize(("form", "bands"), [("png", 3), ("tif", 3), ("tif", 4)])
+@pytest.mark.parametrize(("form", "bands"), [pytest.param("png", 3, marks=pytest.mark.release), ("tif", 3), ("tif", 4)])
 def test_16_bit_colours_at_the_limit_take_less_than_500_mb(tmp_path: Path, form: str, bands: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 2048, (SIDE, SIDE, bands)).astype(np.uint16)
     path = tmp_path / f"x.{form}"

@@ -21,7 +21,7 @@ EXAMPLES = settings(
     max_examples=2000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )  # a slow device is no fault
 FEW = pytest.param(100, id="few")
-MANY = pytest.param(1000, id="many", marks=pytest.mark.fuzz)
+MANY = pytest.param(1000, id="many", marks=pytest.mark.release)
 DIRECTORY = 600  # bytes at the end of a tiny bundle that are the zip's directory
 ENGINE = make_engine("onnxruntime", EngineOptions(threads=1))
 

@@ -16,7 +16,7 @@ from tests import bundles
 THREADS = 8
 
 
-@pytest.mark.parametrize("images", [60, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("images", [60, pytest.param(400, marks=pytest.mark.release)])
 @pytest.mark.parametrize("policy", ["gates", "full"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_thread_gets_the_answers_of_its_own_images(tmp_path: Path, engine: str, policy: str, images: int) -> None:

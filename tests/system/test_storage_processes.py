@@ -83,7 +83,7 @@ def write_many(path: Path, name: str, writes: int, kills: int, ends: Counter[str
 
 
 @pytest.mark.parametrize(
-    ("writes", "kills"), [(20, 3), pytest.param(250, 20, marks=pytest.mark.slow)], ids=["short", "long"]
+    ("writes", "kills"), [(20, 3), pytest.param(250, 20, marks=pytest.mark.release)], ids=["short", "long"]
 )
 def test_two_writers_and_a_reader_never_meet_a_part(tmp_path: Path, writes: int, kills: int) -> None:
     path = tmp_path / "file.bin"

@@ -29,7 +29,7 @@ from tests.exits.populations import CLASSES, make_population
 Ints = npt.NDArray[np.intp]
 
 EXITS = 4
-DRAWS = [150, pytest.param(400, marks=pytest.mark.slow)]
+DRAWS = [150, pytest.param(400, marks=pytest.mark.release)]
 
 
 @cache
