@@ -1,16 +1,19 @@
 """Whether a budget of milliseconds a frame is kept on images that it was not set on, on this device.
 
-    python experiments/budgets_kept.py BUNDLE CALIBRATION HELD_OUT [ROUNDS]
+    python experiments/budgets_kept.py BUNDLE IMAGES [ROUNDS] [--write budgets_kept]
 
-CALIBRATION and HELD_OUT are folders of classes. Times every exit on some of the calibration images, finds thresholds
-for budgets from just above the cheapest exit to just below the full network, then classifies the held-out images one
-by one from file to label as `gfnet-dynn classify` does, all budgets in turns. Beside what was realised stands what the
-thresholds spend on those images by the measured costs: what is left between the two is the timing's own, not the
-policy's. For an idle machine, one thread. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+BUNDLE may be the name of a built-in model. IMAGES is a folder of classes that it has not learned from; of each class
+some random images are for calibration, and as many are held out. Times every exit on some of the calibration images,
+finds thresholds for budgets from just above the cheapest exit to just below the full network, then classifies the
+held-out images one by one from file to label as `gfnet-dynn classify` does, all budgets in turns. Beside what was
+realised stands what the thresholds spend on those images by the measured costs: what is left between the two is the
+timing's own, not the policy's. For an idle machine, one thread. Prints JSON.
 """
 
 from __future__ import annotations
 
+import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -25,6 +28,7 @@ from figures import arguments, write_figures
 
 from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
+from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.bundle.manifest import FULL
 from gfnet_dynn.bundle.policy import Policy
 from gfnet_dynn.calibration.costs import from_benchmark
@@ -40,6 +44,7 @@ from gfnet_dynn.workflows.benchmarking import benchmark
 
 SHARES = (-0.1, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Of the way from the cheapest exit to the full network; the first is out of reach."""
+PER_CLASS = 60  # images for calibration, and as many held out
 PLACE = Path("outputs")  # of what is there already
 
 
@@ -53,6 +58,21 @@ def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:
     costs = from_benchmark(file, read_bundle(bundle).manifest, "latency")
     assert costs.precision
     return costs, costs.precision
+
+
+def two_parts(images: Path, place: Path) -> tuple[Path, Path]:
+    """Folders with different random images of each class, at most PER_CLASS, drawn by a fixed seed."""
+    parts = (place / "calibration", place / "held_out")
+    draw = random.Random(0)
+    for folder in sorted(each for each in images.iterdir() if each.is_dir()):
+        files = sorted(folder.iterdir())
+        count = min(PER_CLASS, len(files) // 2)
+        chosen = draw.sample(files, 2 * count)
+        for part, some in zip(parts, (chosen[:count], chosen[count:]), strict=True):
+            (part / folder.name).mkdir(parents=True)
+            for each in some:
+                shutil.copy(each, part / folder.name)
+    return parts
 
 
 def show(done: int, of: int) -> None:
@@ -102,13 +122,15 @@ def realise(
 
 def main() -> None:
     """Measure, set, spend."""
-    given = arguments("bundle", "calibration", "held_out", rounds=7)
-    bundle = read_bundle(given.bundle)
+    given = arguments("bundle", "images", rounds=7)
+    path = find_bundle(str(given.bundle))
+    bundle = read_bundle(path)
     engine = make_engine("onnxruntime", EngineOptions(1))
-    outputs = collect_outputs(bundle, find_calibration_images(given.calibration, bundle, on_step=show), engine, show)
-    files = list(find_calibration_images(given.held_out, bundle, on_step=show).files)
     with tempfile.TemporaryDirectory() as folder:
-        costs, precision = measured(given.bundle, given.calibration, Path(folder))
+        calibration, held_out = two_parts(given.images, Path(folder))
+        outputs = collect_outputs(bundle, find_calibration_images(calibration, bundle, on_step=show), engine, show)
+        files = list(find_calibration_images(held_out, bundle, on_step=show).files)
+        costs, precision = measured(path, calibration, Path(folder))
         rows, policies = grant(replace(outputs, precisions={precision: outputs.precisions[precision]}), costs)
         stored = {name: bundle.read(name) for name in bundle.manifest.files}
         target = write_bundle(
@@ -117,9 +139,9 @@ def main() -> None:
             stored,
         )
         classifier = load(target, precision=precision, threads=1)
-    realise([row for row in rows if "policy" in row], classifier, files, costs, given.rounds)
+        realise([row for row in rows if "policy" in row], classifier, files, costs, given.rounds)
     described = {
-        "command": f"python experiments/budgets_kept.py {given.bundle.name} CALIBRATION HELD_OUT {given.rounds}",
+        "command": f"python experiments/budgets_kept.py {given.bundle.name} EuroSAT/val {given.rounds}",
         "source": f"costs {costs.source}; realised: median over {given.rounds} rounds of the mean of a frame",
         "images": {"calibration": outputs.images, "held_out": len(files)},
         "exits_ms": costs.means,

@@ -10,7 +10,7 @@ which a risk of just the limit would be seen above it, and the binomial error of
 overlap, this error is larger than stated. Sharper, as it allows for no such chance: all images are taken for the
 population from which the first half was drawn, and their risk for the true one; what is allowed then is 1 minus the
 confidence level and the binomial error. A refusal keeps the full network and breaks none. Prints JSON; `--write NAME`
-stores it as docs/NAME.json.
+stores it as docs/results/NAME.json.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ benchmark BUNDLE IMAGES … --json BENCHMARK.json` measured. Of 100 random halve
 on the other; where a method refuses, the full network runs and nothing is saved. Beside the halves, the same with all
 images, which shows what more images bring: there is no other half then, and only savings are told. A threshold for
 each exit is held against one for all, split by split, where a method offers both. `--risk-limit SHARE` takes
-another limit. Prints JSON; `--write NAME` stores it as docs/NAME.json.
+another limit. Prints JSON; `--write NAME` stores it as docs/results/NAME.json.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from figures import write_figures
 from targets import request_of
 
 from gfnet_dynn.bundle.archive import read_bundle
+from gfnet_dynn.bundle.builtin import find_bundle
 from gfnet_dynn.calibration.costs import from_benchmark, macs
 from gfnet_dynn.calibration.outputs import Outputs, load_outputs
 from gfnet_dynn.calibration.request import CalibrationRequest
@@ -104,21 +105,21 @@ def judge(
 def main() -> None:
     """All rows."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle")
     parser.add_argument("outputs", type=Path)
     parser.add_argument("benchmark", type=Path)
     parser.add_argument("splits", type=int, nargs="?", default=100)
     parser.add_argument("--risk-limit", type=parse_share, default=0.01)
     parser.add_argument("--write")
     given = parser.parse_args()
-    bundle = read_bundle(given.bundle)
+    bundle = read_bundle(find_bundle(given.bundle))
     outputs = load_outputs(given.outputs, bundle)
     engine = outputs.engine.split()[0]
     costs = (macs(bundle.manifest), from_benchmark(given.benchmark, bundle.manifest, "latency", engine=engine))
     precision = costs[1].precision
     assert precision
     targets = [RiskTarget("harmful-exits", given.risk_limit, 0.95, method) for method in METHODS]
-    named = f"{given.bundle.name} {given.outputs.name} {given.benchmark.name} {given.splits}"
+    named = f"{given.bundle} {given.outputs.name} {given.benchmark.name} {given.splits}"
     described = {
         "command": f"python experiments/savings.py {named} --risk-limit {percent(given.risk_limit)}",
         "source": f"shares of the full network's cost; MACs {costs[0].source}; ms {costs[1].source}",

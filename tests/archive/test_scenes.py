@@ -42,7 +42,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return bundles.write_tiny(tmp_path / "tiny.gfd")
 
 
-def source(*places: str | Path, options: SceneOptions = AS_STATED, size: int = 10_000) -> SceneSource:
+def source(*places: str | Path, options: SceneOptions = AS_STATED, size: int | None = 10_000) -> SceneSource:
     return scene_source([str(place) for place in places], options, None, read_bundle(Path("tiny.gfd")).manifest, size)
 
 
@@ -100,6 +100,8 @@ def test_partitions_are_blocks_of_one_scene_and_hold_the_same_chips() -> None:
     assert [each.name for each in listed(whole).partitions] == ["a.tif", "b.tif"]
     names = [each.name for each in listed(divided).partitions]
     assert names == ["a.tif"] * 6 + ["b.tif"]
+    by_number = listed(source("a.tif", "b.tif", size=None))  # some 1,000 chips, in units of at most 256
+    assert [(each.name, each.number) for each in by_number.partitions] == [("a.tif", 0), ("a.tif", 1), ("b.tif", 2)]
     one, other = items(whole), items(divided)
     assert [each.id for each in one] == [each.id for each in other]
     assert len({each.id for each in one}) == 38 * 25 + 64

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from gfnet_dynn.archive.partition import Item, Partition
 from gfnet_dynn.archive.places import MissingFileError, file_system, is_url, opened, read_image_file
-from gfnet_dynn.archive.source import Listing, Source
+from gfnet_dynn.archive.source import FEWEST, Listing, Source, partition_images
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError, ImageError, StorageError
 from gfnet_dynn.images.files import describe_kinds, is_image, is_image_name, no_images, walk
@@ -40,11 +40,11 @@ class FolderSource(Source):
 
     Attributes:
         root: path or URL.
-        partition_size: images.
+        partition_size: images; None: by their number.
     """
 
     root: str
-    partition_size: int
+    partition_size: int | None
 
     @property
     def title(self) -> str:
@@ -74,11 +74,11 @@ class ListSource(Source):
 
     Attributes:
         place: path or URL of the list; `-`: standard input, which is read once and stored.
-        partition_size: images.
+        partition_size: images; None: by their number.
     """
 
     place: str
-    partition_size: int
+    partition_size: int | None
 
     @property
     def title(self) -> str:
@@ -152,15 +152,16 @@ def _lines(file: BinaryIO, title: str) -> Iterator[str]:
             yield os.fsdecode(name)
 
 
-def _stored(names: Iterable[tuple[str, int | None]], store: Path, size: int, title: str) -> Listing:
+def _stored(names: Iterable[tuple[str, int | None]], store: Path, stated: int | None, title: str) -> Listing:
     """Write names to the store, and cut them into partitions; raises DataError: none, StorageError: no space."""
     draft, digest, starts, count, end = store / "_names", hashlib.sha256(), [0], 0, 0
+    step = stated or FEWEST  # of which the size is a multiple, as their number is known at the end
     try:
         with replacing(draft) as file:
             for name, length in names:
                 content = os.fsencode(name) + _END
                 digest.update(content + str(length).encode() + _END)
-                if count and count % size == 0:
+                if count and count % step == 0:
                     starts.append(end)
                 count, end = count + 1, end + file.write(content)
         if not count:
@@ -169,6 +170,8 @@ def _stored(names: Iterable[tuple[str, int | None]], store: Path, size: int, tit
         target = draft.replace(store / _list_name(digest.hexdigest()))
     except OSError as error:
         raise StorageError(f"cannot write the list of images into {store}: {error.strerror}; free space") from error
+    size = partition_images(stated, count)
+    starts = starts[:: size // step]
     stops = [*starts[1:], end]
     partitions = [
         Partition(number, (str(target.absolute()),), start, stop, min(size, count - number * size))

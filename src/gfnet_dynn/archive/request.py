@@ -25,9 +25,6 @@ from gfnet_dynn.units import parse_bytes, share_option
 
 Kind = Literal["auto", "images", "list", "shards", "tables", "scenes"]
 
-PARTITION_SIZE = 10_000
-"""Images: some 100 kB of answers, and half a minute to a minute of one core, which is what a failure costs at most."""
-
 _BUNDLE_ON_HUB = re.compile(r"hf://(?!datasets/|buckets/|spaces/)[^/]+/[^/]+$")  # else files of a data set
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")  # a path has lost one of its slashes
 
@@ -65,8 +62,10 @@ class ArchiveRequest:
         0.01, "Probability, for each partition, that its promise is put in doubt by chance."
     )
     kind: Kind = _source("auto", "What the source holds; auto: by the names of its files.")
-    partition_size: int = _source(
-        PARTITION_SIZE, "Images of a partition; a .tar file is one, and row groups are not divided."
+    partition_size: int | None = _source(
+        None,
+        "Images of a partition; a .tar file is one, and row groups are not divided. [default: 1,000 to 10,000, for "
+        "some 500 partitions]",
     )
     image_column: str | None = _source(None, "Column of the images in tables. [default: the only one, or image]")
     id_column: str | None = _source(None, "Column of unique ids in tables. [default: file and number of the row]")

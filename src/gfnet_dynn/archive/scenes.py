@@ -18,7 +18,7 @@ from gfnet_dynn.archive.partition import Item, Partition
 from gfnet_dynn.archive.places import is_url
 from gfnet_dynn.archive.scene_finder import find_scenes
 from gfnet_dynn.archive.scene_options import SceneOptions
-from gfnet_dynn.archive.source import Listing, Source
+from gfnet_dynn.archive.source import Listing, Source, partition_images
 from gfnet_dynn.archive.stac_items import FoundScene
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.errors import DataError, GFNetDynnError, ImageError, OptionError
@@ -58,11 +58,29 @@ class SceneBlock:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What was found out about one scene before the first chip."""
+    """What was found out about one scene before the first chip.
 
-    blocks: tuple[SceneBlock, ...]
+    Attributes:
+        whole: all of it.
+        chips: their number.
+        most_in_unit: chips of one unit of its grid, at most.
+        gsd_m: ground sampling distance.
+        error: why it cannot be taken.
+    """
+
+    whole: SceneBlock
+    chips: int = 0
+    most_in_unit: int = 1
     gsd_m: float = 0.0
     error: GFNetDynnError | None = None
+
+    def blocks(self, most: int) -> Iterator[SceneBlock]:
+        """Parts of at most so many chips, but of one unit at least; one that cannot be taken stays whole."""
+        if self.error is not None:
+            yield self.whole
+        step = max(1, most // self.most_in_unit)
+        for first in range(0, self.whole.stop, step):
+            yield replace(self.whole, start=first, stop=min(first + step, self.whole.stop))
 
 
 @dataclass(frozen=True)
@@ -72,14 +90,14 @@ class SceneSource(Source):
     Attributes:
         places: folders, files and URLs that the user named.
         rule: how they are cut into chips, for one model.
-        partition_size: most chips of a partition, but for a block that has more.
+        partition_size: most chips of a partition, but for a block that has more; None: by the number of all.
         asset: of STAC items.
         coarsest_m: largest ground sampling distance that the model is meant for; None: it does not say.
     """
 
     places: tuple[str, ...]
     rule: ChipRule
-    partition_size: int
+    partition_size: int | None
     asset: str | None = None
     coarsest_m: float | None = None
 
@@ -101,7 +119,8 @@ class SceneSource(Source):
             surveys = list(pool.map(self._survey, found))
         _require_one(surveys)
         self._warn(surveys, log)
-        blocks = [block for each in surveys for block in each.blocks]
+        most = partition_images(self.partition_size, sum(each.chips for each in surveys))
+        blocks = [block for each in surveys for block in each.blocks(most)]
         lines = [f"{json_line(asdict(block))}\n".encode() for block in blocks]
         digest = _digest(self.rule, blocks)
         listing = write_bytes(store / f"_scenes-{digest[:16]}", b"".join(lines))
@@ -143,15 +162,11 @@ class SceneSource(Source):
             if is_url(found.address):
                 require_reachable(found.address)
             message = str(error).replace(found.address, shown(found.address)) if found.address else str(error)
-            return _Survey((SceneBlock(found.id, found.address, error=message),), error=type(error)(message))
+            return _Survey(SceneBlock(found.id, found.address, error=message), error=type(error)(message))
         scale = plan.samples.stretch if self.rule.scale and self.rule.scale.of_samples else None
         size = None if is_url(found.address) else Path(found.address).stat().st_size
-        step, stop = max(1, self.partition_size // plan.grid.side**2), plan.grid.num_units
-        blocks = [
-            SceneBlock(found.id, found.address, first, min(first + step, stop), scale, size)
-            for first in range(0, stop, step)
-        ]
-        return _Survey(tuple(blocks), plan.scene.coarser_m)
+        whole = SceneBlock(found.id, found.address, 0, plan.grid.num_units, scale, size)
+        return _Survey(whole, plan.grid.num_chips, plan.grid.side**2, plan.scene.coarser_m)
 
     @contextmanager
     def _opened(self, block: SceneBlock) -> Iterator[ChipScene]:
@@ -167,7 +182,7 @@ class SceneSource(Source):
             yield scene
 
     def _warn(self, surveys: Sequence[_Survey], log: Log) -> None:
-        failed = [each.blocks[0] for each in surveys if each.error is not None]
+        failed = [each.whole for each in surveys if each.error is not None]
         if failed:
             first = failed[0]
             log(f"note: {counted(len(failed), 'scene')} cannot be taken, the first is {first.scene}: {first.error}")
@@ -176,7 +191,7 @@ class SceneSource(Source):
             worst = max(coarse, key=lambda each: each.gsd_m)
             log(
                 f"warning: {counted(len(coarse), 'scene')} of more than {self.coarsest_m:g} m per pixel, for which the "
-                f"model is not meant, up to {worst.gsd_m:.3g} m in {worst.blocks[0].scene}: expect more errors"
+                f"model is not meant, up to {worst.gsd_m:.3g} m in {worst.whole.scene}: expect more errors"
             )
 
 
@@ -187,7 +202,7 @@ def some_files(places: Sequence[str], asset: str | None) -> list[Path]:
 
 
 def scene_source(
-    places: Sequence[str], options: SceneOptions, gsd_m: float | None, manifest: Manifest, partition_size: int
+    places: Sequence[str], options: SceneOptions, gsd_m: float | None, manifest: Manifest, partition_size: int | None
 ) -> SceneSource:
     """The source for a model; `gsd_m` replaces what scenes state, `partition_size` is in chips."""
     content = manifest.input.size - manifest.input.pad

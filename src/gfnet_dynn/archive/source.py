@@ -10,6 +10,17 @@ from typing import Any, Protocol
 from gfnet_dynn.archive.partition import Item, Partition
 from gfnet_dynn.progress import Log
 
+FEWEST, MOST, PARTITIONS = 1_000, 10_000, 500
+"""Images of a partition by default, and how many of these there should be.
+
+Many, so that all workers have work to the end, and little is done twice after a failure; and of so many images that
+their answers, some 10 kB, and opening the source for them cost next to nothing."""
+
+
+def partition_images(stated: int | None, images: int) -> int:
+    """Images of each partition, of an archive of so many: those that are stated, or by default whole thousands."""
+    return stated or min(MOST, max(1, -(-images // (PARTITIONS * FEWEST))) * FEWEST)
+
 
 @dataclass(frozen=True)
 class Listing:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from gfnet_dynn.archive.partition import Item, Partition
 from gfnet_dynn.archive.places import Found, MissingFileError, find_all, opened
-from gfnet_dynn.archive.source import Listing, Source
+from gfnet_dynn.archive.source import Listing, Source, partition_images
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError, ImageError, OptionError
 from gfnet_dynn.progress import Log
@@ -36,13 +36,13 @@ class TableSource(Source):
 
     Attributes:
         places: files, folders of them, or patterns; paths or URLs.
-        partition_size: rows, in whole groups of rows.
+        partition_size: rows, in whole groups of rows; None: by their number.
         image_column: of bytes, or of structs with a field `bytes`; None: the one that there is.
         id_column: unique in the archive; None: see above.
     """
 
     places: tuple[str, ...]
-    partition_size: int
+    partition_size: int | None
     image_column: str | None = None
     id_column: str | None = None
 
@@ -58,14 +58,18 @@ class TableSource(Source):
             DataError: unreachable, empty, no Parquet, or without a column of images.
             OptionError: there is no such column.
         """
-        partitions: list[Partition] = []
+        groups: list[tuple[Found, list[int]]] = []
         digest = hashlib.sha256()
         for file in find_all(self.places, SUFFIXES):
             with _table(file.uri) as table:
                 self._check(table, file)
                 rows = [table.metadata.row_group(index).num_rows for index in range(table.num_row_groups)]
             digest.update(to_json((file.name, file.size, rows)))
-            for start, stop in _ranges(rows, self.partition_size):
+            groups.append((file, rows))
+        size = partition_images(self.partition_size, sum(sum(rows) for _, rows in groups))
+        partitions: list[Partition] = []
+        for file, rows in groups:
+            for start, stop in _ranges(rows, size):
                 count = sum(rows[start:stop])
                 partitions.append(Partition(len(partitions), (file.uri,), start, stop, count, file.name))
         if not partitions:
