@@ -81,6 +81,23 @@ def test_a_partition_that_kills_each_worker_is_named(tmp_path: Path) -> None:
         killer.join()
 
 
+def test_a_script_without_its_guard_is_told_so(run: Run, tmp_path: Path) -> None:
+    chips = folder(tmp_path / "chips")
+    run(chips)  # which writes the bundle
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from gfnet_dynn.workflows import ArchiveRequest, archive\n"
+        f"archive(ArchiveRequest(bundle={str(tmp_path / 'tiny.gfd')!r}, sources=[{str(chips)!r}], workers=1,\n"
+        f"    output={str(tmp_path / 'answers')!r}))\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert 'below `if __name__ == "__main__":`' in last
+    assert "memory" not in last
+
+
 def test_an_error_of_a_worker_is_that_of_the_run(tmp_path: Path) -> None:
     def replace(summary: PartitionSummary | None, done: int, total: int) -> None:
         (tmp_path / "tiny.gfd").write_bytes(b"another file")

@@ -24,6 +24,12 @@ from tests.bundles import files as bundle_files
 from tests.bundles import segments as graphs
 
 
+def write_calibrated(path: Path) -> Path:
+    """The tiny bundle with a policy that has a guarantee in fp32."""
+    policy = replace(CALIBRATED, guarantee={**CALIBRATED.guarantee, "precisions": ["fp32"]})
+    return write_tiny(path, policies=(*POLICIES, policy))
+
+
 def test_a_stopped_run_is_continued_to_the_same_bytes(run: Run, tmp_path: Path) -> None:
     chips, whole = folder(tmp_path / "chips"), tmp_path / "whole"
     run(chips, output=whole, partition_size=5)
@@ -114,6 +120,29 @@ def test_another_run_is_refused_by_what_differs(run: Run, tmp_path: Path, change
     (chips / "0" / "new.png").unlink(missing_ok=True)
 
 
+def test_a_wrong_option_without_an_answer_can_be_corrected(run: Run, tmp_path: Path) -> None:
+    chips = folder(tmp_path / "chips")
+    stop = threading.Event()
+    stop.set()
+    assert run(chips, partition_size=5, false_alarms=0.5, stop=stop).summary.partitions == 0
+    assert run(chips, partition_size=6).is_complete
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
+def test_a_probability_of_false_alarms_that_is_none_is_refused_at_once(run: Run, tmp_path: Path, share: float) -> None:
+    with pytest.raises(OptionError, match="--false-alarms must be above 0 and below 100%"):
+        run(folder(tmp_path / "chips"), false_alarms=share)
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_was_classified_nothing_is_promised(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"no image")
+    result = run(tmp_path / "bad", bundle=write_calibrated(tmp_path / "c.gfd"), policy="calibrated", precision="fp32")
+    assert result.summary.promises == {"none": 1}
+    assert [row["promise"] for row in rows(tmp_path / "out")] == ["none"]
+
+
 def test_a_refused_list_is_removed_by_the_next_run(run: Run, tmp_path: Path) -> None:
     chips = folder(tmp_path / "chips")
     run(chips)
@@ -198,9 +227,7 @@ def test_a_worker_with_another_bundle_or_engine_does_nothing(
 
 
 def test_the_promise_is_that_of_the_policy_over_its_partition(run: Run, tmp_path: Path) -> None:
-    guarantee = {**CALIBRATED.guarantee, "precisions": ["fp32"]}
-    policy = replace(CALIBRATED, guarantee=guarantee)
-    bundle = write_tiny(tmp_path / "c.gfd", policies=(*POLICIES, policy))
+    bundle = write_calibrated(tmp_path / "c.gfd")
     chips = folder(tmp_path / "chips", 300)
     result = run(chips, bundle=bundle, policy="calibrated", precision="fp32", partition_size=150)
     promises = [{row["promise"] for row in pq.read_table(path).to_pylist()} for path in sorted(parts(tmp_path))]

@@ -13,6 +13,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from gfnet_dynn.archive import names, places
 from gfnet_dynn.errors import DataError, ImageError, OptionError
@@ -212,6 +213,29 @@ def test_what_cannot_be_read_is_a_clear_stop_at_the_start(
     with pytest.raises((DataError, OptionError), match=message):
         run(*sources, **options)
     assert not list((tmp_path / "out").glob("part*"))
+
+
+def test_a_folder_of_several_kinds_asks_which(run: Run, tmp_path: Path) -> None:
+    shards(tmp_path / "both"), table(tmp_path / "both" / "t.parquet")
+    with pytest.raises(DataError, match=r"both holds (shards and tables|tables and shards), such as .*--kind"):
+        run(tmp_path / "both")
+    assert run(tmp_path / "both", kind="tables").summary.rows == COUNT
+
+
+def test_sources_of_several_kinds_are_refused(run: Run, tmp_path: Path) -> None:
+    shards(tmp_path / "shards"), table(tmp_path / "t.parquet")
+    first = next((tmp_path / "shards").glob("*.tar"))
+    for sources in ((first, tmp_path / "t.parquet"), (tmp_path / "t.parquet", first)):
+        with pytest.raises(DataError, match=r"tar|parquet.* are not of one kind"):
+            run(*sources)
+
+
+def test_tiffs_of_a_folder_are_told_to_be_images(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tiffs").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "tiffs" / "a.tif")
+    lines = list[str]()
+    run(tmp_path / "tiffs", log=lines.append)
+    assert any("1 TIFF taken as one image each; --kind scenes" in line for line in lines)
 
 
 def test_a_back_end_that_is_not_installed_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,7 @@ BAD: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
     "a threshold too many": ({"content": FILES[0], "params": {"threshold": "1,1,1"}}, 422, ("3 thresholds",)),
     "no threshold": ({"content": FILES[0], "params": {"threshold": "often"}}, 422, ("often",)),
     "threshold 1.5": ({"content": FILES[0], "params": {"threshold": "1.5"}}, 422, ("1.5",)),
+    "no such parameter": ({"content": FILES[0], "params": {"polcy": "full"}}, 422, ("polcy",)),
     "no top": ({"content": FILES[0], "params": {"top": "0"}}, 422, ("top",)),
     "no deadline": ({"content": FILES[0], "params": {"deadline_ms": "nan"}}, 422, ("deadline_ms",)),
     "too short a deadline": ({"content": FILES[0], "params": {"deadline_ms": "0.001"}}, 422, ("first exit",)),

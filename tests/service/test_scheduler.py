@@ -199,6 +199,19 @@ def test_a_task_that_nobody_waits_for_is_not_computed(scheduler: Scheduler, held
     assert sum(held.watched.seen[0]) == 1
 
 
+@pytest.mark.parametrize(("company", "exit_index"), [(0, LAST), (BATCH - 1, 0)])
+def test_an_image_takes_the_exits_that_what_waits_leaves_time_for(
+    tmp_path: Path, company: int, exit_index: int
+) -> None:
+    """By the costs, each further segment fits into the time for one image, and none for a batch of four."""
+    ended = Ended()
+    scheduler = Scheduler(net_of(tmp_path), costs(image_s=10.0), ladder(), 100)
+    tasks = tasks_of(bundles.images(1 + company), ended, FULL, within_s=25.0)
+    scheduler.submit(tasks)
+    scheduler.close()
+    assert {each.exit_index for each in tasks} == {exit_index}
+
+
 @pytest.mark.parametrize("may_hurry", [True, False])
 def test_near_its_deadline_an_image_takes_the_exit_it_has(tmp_path: Path, may_hurry: bool) -> None:
     """By the costs, one segment fits into the time and two do not."""

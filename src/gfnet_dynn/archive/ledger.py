@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from gfnet_dynn.archive.output import read_summary
 from gfnet_dynn.archive.partition import Partition
@@ -26,9 +25,16 @@ from gfnet_dynn.system.storage import (
 )
 from gfnet_dynn.system.structured import structured_file
 
-RECORD, SUMMARY = "_archive.json", "_summary.json"
+RECORD, SUMMARY, ANSWERS = "_archive.json", "_summary.json", "part-*.parquet"
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.part")  # as `storage` names them
+
+
+_DIGESTS = {
+    "images": "images (files were added, removed or changed in size, or it is another source)",
+    "partitions": "partitions (another --partition-size)",
+    "bundle": "bundle (its content is another)",
+}
 
 
 @dataclass(frozen=True)
@@ -95,20 +101,17 @@ def read_record(output: Path) -> Record | None:
 
 def begin(output: Path, record: Record, earlier: Record | None) -> None:
     """Write down what the run is, before its first partition; raises StorageError: the earlier one was another."""
-    if earlier is None:
+    if earlier is None or not any(output.glob(ANSWERS)):  # a run that has no answers yet holds nobody to it
         write_json(output / RECORD, asdict(record))
         return
     for name in (each.name for each in fields(Record)):
         before, now = getattr(earlier, name), getattr(record, name)
         if before != now:
+            described = _DIGESTS.get(name) or f"{name} ({str(before)[:60]}; now {str(now)[:60]})"
             raise StorageError(
-                f"{output} holds the answers of another run, with other {name} ({_short(before)}; now {_short(now)}): "
-                "give the same source, model and options to continue it, or another --output"
+                f"{output} holds the answers of another run, with other {described}: give the same source, model and "
+                "options to continue it, or another --output"
             )
-
-
-def _short(value: Any) -> str:
-    return str(value)[:60]
 
 
 def unfinished(output: Path, partitions: Sequence[Partition]) -> list[Partition]:

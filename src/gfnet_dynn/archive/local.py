@@ -51,6 +51,7 @@ class _Worker:
         self.process.start()
         theirs.close()  # so that its end is noticed here
         self.partition: Partition | None = None
+        self.has_answered = False
 
     def give(self, partition: Partition) -> None:
         self.partition = partition
@@ -60,10 +61,12 @@ class _Worker:
     def receive(self) -> PartitionSummary | _Failure | None:
         """What it sent; None: it was killed."""
         try:
-            return cast("PartitionSummary | _Failure", self.pipe.recv())
+            answer = cast("PartitionSummary | _Failure", self.pipe.recv())
         except (EOFError, OSError):
             self.process.join(_LEAVE_S)
             return None
+        self.has_answered = True
+        return answer
 
     def end(self) -> None:
         self.process.kill()
@@ -140,10 +143,16 @@ class _Crew:
     def _replace(self, worker: _Worker, partition: Partition, again: bool) -> None:
         """Put another worker in the place of one that was killed; raises StorageError: the third for one partition."""
         worker.end()
+        status = worker.process.exitcode
+        if status is not None and status > 0 and not worker.has_answered:  # it failed by itself, before its work
+            raise StorageError(
+                f"a worker ended at its start, with status {status}; its message says why. Workers import the script "
+                'that calls `archive`: the call must stand below `if __name__ == "__main__":`, and the script in a file'
+            )
         if not again:
             raise StorageError(
                 f"the worker of {partition.id} ({', '.join(partition.uris)}) was killed {MOST_ATTEMPTS} times, the "
-                f"last time with status {worker.process.exitcode}: is memory short? Finished partitions are kept; run "
+                f"last time with status {status}: is memory short? Finished partitions are kept; run "
                 "the same command again, with fewer --workers"
             )
         self._workers[self._workers.index(worker)] = _Worker(self._job)

@@ -25,10 +25,12 @@ from gfnet_dynn.errors import DataError, ImageError, StorageError
 from gfnet_dynn.images.files import describe_kinds, is_image, is_image_name, no_images, walk
 from gfnet_dynn.progress import Log
 from gfnet_dynn.system.storage import replacing
+from gfnet_dynn.wording import counted
 
 STDIN = "-"
 
 _END = b"\0"
+_TIFF = (".tif", ".tiff")
 _LONGEST = 8192  # bytes of a name
 _AT_ONCE = 16  # images that are fetched at the same time, as a network is slow to begin
 _BUFFER = 2**20
@@ -101,15 +103,18 @@ def _local_names(root: Path, log: Log) -> Iterator[tuple[str, int | None]]:
     if not root.is_dir():
         raise DataError(f"no folder {printable(root)}: name a folder of images, or a list of them")
     skipped: Counter[str] = Counter()
-    example = root
+    example, tiffs = root, 0
     for file in walk(root):
         if isinstance(file, DataError):
             raise file
         if is_image(file):
+            tiffs += file.suffix.lower() in _TIFF
             yield os.path.relpath(file, root), file.stat().st_size
         else:
             example = example if skipped else file
             skipped[file.suffix] += 1
+    if tiffs:
+        log(f"note: {counted(tiffs, 'TIFF')} taken as one image each; --kind scenes cuts scenes into chips")
     if skipped:
         log(f"note: {describe_kinds(skipped)} skipped, such as {example}")
 

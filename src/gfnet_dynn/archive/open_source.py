@@ -15,7 +15,9 @@ from gfnet_dynn.archive.shards import ShardSource
 from gfnet_dynn.archive.source import Source
 from gfnet_dynn.archive.tables import SUFFIXES as TABLES
 from gfnet_dynn.archive.tables import TableSource
+from gfnet_dynn.bundle.builtin import builtin_models
 from gfnet_dynn.bundle.manifest import Manifest
+from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError, OptionError, require_extra
 from gfnet_dynn.images.files import is_image_name, walk
 
@@ -81,6 +83,24 @@ def _absolute(place: str) -> str:
 
 def _kind(request: ArchiveRequest) -> Kind:
     place = request.sources[0]
+    kinds = {each: _kind_by_name(each) for each in request.sources}
+    other = next((each for each, kind in kinds.items() if kind != kinds[place]), None)
+    if other is not None:
+        raise DataError(f"{place} and {other} are not of one kind: classify them one after the other, or give --kind")
+    if (kind := kinds[place]) is not None:
+        return kind
+    if any((Path(place) / each).is_file() for each in CATALOGS):
+        return "scenes"
+    if not is_url(place) and Path(place).is_file():
+        raise DataError(
+            f"{place} is no archive: name a folder, a .txt list, .tar, .parquet, .tif or STAC files, or give --kind; "
+            "`gfnet-dynn classify` takes single images"
+        )
+    return _kind_of_folder(place)
+
+
+def _kind_by_name(place: str) -> Kind | None:
+    """Of a file; None: its name does not say it, as that of a folder."""
     name = place.lower()
     if place == STDIN or name.endswith(_LISTS):
         return "list"
@@ -88,26 +108,32 @@ def _kind(request: ArchiveRequest) -> Kind:
         return "shards"
     if name.endswith(TABLES):
         return "tables"
-    if name.partition("?")[0].endswith(_SCENES) or any((Path(place) / each).is_file() for each in CATALOGS):
-        return "scenes"
-    if not is_url(place) and Path(place).is_file():
-        raise DataError(
-            f"{place} is no archive: name a folder, a .txt list, .tar, .parquet, .tif or STAC files, or give --kind"
-        )
-    return _kind_of_folder(place)
+    return "scenes" if name.partition("?")[0].endswith(_SCENES) else None
 
 
 def _kind_of_folder(place: str) -> Kind:
-    """By the first file whose name says it."""
+    """By the first file whose name says it; raises DataError: others say something else, or there is none."""
     if is_url(place):
         names = (each.name for each in find_files(place, (*SHARDS, *TABLES, "")))
     else:
         if not Path(place).is_dir():
-            raise DataError(f"no file or folder {place}")
+            models = ", ".join(builtin_models())
+            hint = f"the built-in models are {models}"
+            if set(place) & set("*?["):
+                hint = "patterns are for .tar and .parquet; a shell expands others where they are not quoted"
+            raise DataError(f"no file or folder {printable(place)}: {hint}")
         names = (str(each) for each in walk(Path(place)) if not isinstance(each, DataError))
+    found: Kind | None = None
     for name in names:
+        lower = name.lower()
+        kind: Kind | None = "shards" if lower.endswith(SHARDS) else "tables" if lower.endswith(TABLES) else None
         if is_image_name(name.rpartition("/")[2]):
-            return "images"
-        if name.lower().endswith((*SHARDS, *TABLES)):
-            return "shards" if name.lower().endswith(SHARDS) else "tables"
-    raise DataError(f"{place} has no images, .tar or .parquet files")
+            kind = "images"
+        if found is not None and kind not in (None, found):
+            raise DataError(f"{place} holds {found} and {kind}, such as {printable(name)}: say which with --kind")
+        found = found or kind
+        if found == "images":
+            return found  # there may be millions; what is no image is told when they are listed
+    if found is None:
+        raise DataError(f"{place} has no images, .tar or .parquet files")
+    return found

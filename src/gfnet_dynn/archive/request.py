@@ -47,7 +47,8 @@ class ArchiveRequest:
     sources: tuple[str, ...] = option(
         (),
         "A folder of images, a .txt list of paths and URLs (- for standard input), .tar shards, .parquet tables, "
-        "GeoTIFFs or STAC: files, folders or patterns, by path or URL (s3://, gs://, https://).",
+        "GeoTIFFs or STAC, by path or URL (s3://, gs://, https://); of shards and tables any number of files, folders "
+        "and patterns, of scenes files and folders.",
         argument=True,
     )
     output: Path = option(..., "Folder of the answers, one Parquet file for each partition.", short="-o")
@@ -96,6 +97,7 @@ class ArchiveRequest:
             )
         require(self, ("partition_size", "workers", "threads"), lambda value: value >= 1, "be at least 1")
         require(self, ("gsd",), lambda value: value > 0, "be a positive number of metres")
+        require(self, ("false_alarms",), lambda value: 0 < value < 1, "be above 0 and below 100%")
         if self.bundle is not None and self.gsd is not None and self.kind != "scenes":
             raise OptionError(f"--gsd chooses among the built-in models: leave it out, or the bundle {self.bundle}")
         if self.engine == "local" and (self.address or self.memory):

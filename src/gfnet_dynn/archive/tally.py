@@ -65,7 +65,9 @@ class PartitionTally:
         )
 
     def _promise(self) -> Promise:
-        return promise_of(self._policy, self._precision, self._test) if self._test else "none"
+        if self._test is None or not self._taken:  # without an answer there is nothing to promise
+            return "none"
+        return promise_of(self._policy, self._precision, self._test)
 
 
 @dataclass(frozen=True, kw_only=True)

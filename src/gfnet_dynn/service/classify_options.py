@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 _HEADER: Final = "X-Deadline-Ms"
 
@@ -19,6 +19,8 @@ Milliseconds = Annotated[float, Field(gt=0, le=3.6e6, allow_inf_nan=False)]
 
 class ClassifyOptions(BaseModel):
     """What a request may say in its query, and the deadline in a header."""
+
+    model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="Name of the model. Default: the first one of `GET /models`.")
     policy: str | None = Field(None, description="Exit policy. Default: the model's.", examples=["full"])

@@ -114,8 +114,14 @@ class Scheduler:
         return len(self._between[segment]) >= self.costs.batch
 
     def _cannot_wait(self, segment: int, now: float, hold: float) -> bool:
-        needed = self.costs.seconds(segment, self.costs.batch) + self.costs.seconds(0, self.costs.batch)
+        needed = self._seconds_to(segment)
         return any(now - each.since > hold or each.task.deadline - now < needed for each in self._between[segment])
+
+    def _seconds_to(self, segment: int, more: int = 0) -> float:
+        """Time of the next batch of a segment, with so many more than wait now, after a batch of those that enter."""
+        entering = min(len(self._entering), self.costs.batch)
+        first = self.costs.seconds(0, entering) if entering else 0.0
+        return first + self.costs.seconds(segment, min(len(self._between[segment]) + more, self.costs.batch))
 
     def _taken(self, segment: int) -> tuple[list[Task], Array]:
         """A batch of tasks for a segment with its input; those that are gone or late end here."""
@@ -175,12 +181,13 @@ class Scheduler:
         now = time.perf_counter()
         self.costs.observe(segment, len(tasks), now - began)
         scores = self._scores(segment, tasks, outputs)
+        next_exit = now + self._seconds_to(segment + 1, len(tasks)) if outputs.features is not None else now
         for row, task in enumerate(tasks):
             score = None if scores is None else float(scores[row])
             if segment == 0 and outputs.distances is not None:
                 task.distance = outputs.distances[row]
             stays = self._stays(task, segment, score)
-            if not stays and task.exit_index is None and self._must_hurry(task, segment, now):
+            if not stays and task.exit_index is None and task.may_hurry and next_exit > task.deadline:
                 task.lowered, stays = Lowered.DEADLINE, True
             is_answer = stays and task.exit_index is None
             task.take(SeenExit(segment, outputs.logits[row], score, is_answer))
@@ -206,11 +213,6 @@ class Scheduler:
             logits, gates = outputs.logits[rows], outputs.gates[rows]
             scores[rows] = score_at(policy.score, policy.fitted, segment, logits, gates, earlier)
         return scores
-
-    def _must_hurry(self, task: Task, segment: int, now: float) -> bool:
-        """Whether the next exit might come too late; another batch may be in its way."""
-        needed = self.costs.seconds(segment + 1, self.costs.batch) + self.costs.seconds(0, self.costs.batch)
-        return task.may_hurry and now + needed > task.deadline
 
     def _end(self, task: Task, ending: Ending, error: Exception | None = None) -> None:
         with self._has_work:

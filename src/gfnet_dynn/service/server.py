@@ -88,6 +88,8 @@ def run(request: ServeRequest, log: Log) -> signal.Signals | None:
         )
         for served in service.registry.models():
             log(f"{served.name}: {served.manifest.model}, {served.precision}, policy {served.default_policy}")
+        if not request.is_local and request.secret() is None:
+            log("warning: whoever reaches this device may ask, as no token is set: see --token-file")
         server = Server(config, service, log)
         try:
             server.run([listener])
