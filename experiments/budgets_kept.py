@@ -12,8 +12,6 @@ timing's own, not the policy's. For an idle machine, one thread. Prints JSON.
 
 from __future__ import annotations
 
-import random
-import shutil
 import statistics
 import sys
 import tempfile
@@ -25,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from figures import arguments, write_figures
+from subset import copy_some
 
 from gfnet_dynn.benchmark.request import BenchmarkRequest
 from gfnet_dynn.bundle.archive import read_bundle, write_bundle
@@ -58,21 +57,6 @@ def measured(bundle: Path, images: Path, folder: Path) -> tuple[Costs, str]:
     costs = from_benchmark(file, read_bundle(bundle).manifest, "latency")
     assert costs.precision
     return costs, costs.precision
-
-
-def two_parts(images: Path, place: Path) -> tuple[Path, Path]:
-    """Folders with different random images of each class, at most PER_CLASS, drawn by a fixed seed."""
-    parts = (place / "calibration", place / "held_out")
-    draw = random.Random(0)
-    for folder in sorted(each for each in images.iterdir() if each.is_dir()):
-        files = sorted(folder.iterdir())
-        count = min(PER_CLASS, len(files) // 2)
-        chosen = draw.sample(files, 2 * count)
-        for part, some in zip(parts, (chosen[:count], chosen[count:]), strict=True):
-            (part / folder.name).mkdir(parents=True)
-            for each in some:
-                shutil.copy(each, part / folder.name)
-    return parts
 
 
 def show(done: int, of: int) -> None:
@@ -127,7 +111,8 @@ def main() -> None:
     bundle = read_bundle(path)
     engine = make_engine("onnxruntime", EngineOptions(1))
     with tempfile.TemporaryDirectory() as folder:
-        calibration, held_out = two_parts(given.images, Path(folder))
+        calibration, held_out = Path(folder) / "calibration", Path(folder) / "held_out"
+        copy_some(given.images, (calibration, held_out), PER_CLASS)
         outputs = collect_outputs(bundle, find_calibration_images(calibration, bundle, on_step=show), engine, show)
         files = list(find_calibration_images(held_out, bundle, on_step=show).files)
         costs, precision = measured(path, calibration, Path(folder))

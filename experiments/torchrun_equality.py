@@ -14,7 +14,6 @@ the seeds; 5,400 images and several seeds are needed to tell half a point.
 
 from __future__ import annotations
 
-import random
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from figures import arguments, write_figures
+from subset import copy_some
 
 from gfnet_dynn.data.scenes import prepare
 from gfnet_dynn.data.split import read_split
@@ -126,17 +126,6 @@ def compared(ones: Sequence[Accuracies | None], others: Sequence[Accuracies | No
     }
 
 
-def few(data: Path, place: Path) -> Path:
-    """The data set with PER_CLASS training images of each class, drawn by a fixed seed, and all images of `val`."""
-    draw = random.Random(0)
-    for folder in sorted(each for each in (data / "train").iterdir() if each.is_dir()):
-        (place / "train" / folder.name).mkdir(parents=True)
-        for image in draw.sample(sorted(folder.iterdir()), PER_CLASS):
-            shutil.copy(image, place / "train" / folder.name)
-    shutil.copytree(data / "val", place / "val")
-    return place
-
-
 def main() -> None:
     """Train all and store the figures."""
     given = arguments("data", seeds=10, runs=20)
@@ -145,7 +134,9 @@ def main() -> None:
         write_synthetic(scenes, train_per_class=24)
         short = [accuracy_of(scenes, SHORT, seed, two=True) for seed in range(given.runs)]
         short_alone = [accuracy_of(scenes, SHORT, seed, two=False) for seed in range(PAIRED)]
-        data = few(given.data, Path(place, given.data.name))
+        data = Path(place, given.data.name)
+        copy_some(given.data / "train", (data / "train",), PER_CLASS)
+        shutil.copytree(given.data / "val", data / "val")
         alone, together, two_threads = (
             [accuracy_of(data, REAL, seed, two=two, threads=threads) for seed in range(given.seeds)]
             for two, threads in ((False, 1), (True, 1), (False, 2))
