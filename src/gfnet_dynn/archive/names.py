@@ -22,7 +22,7 @@ from gfnet_dynn.archive.places import MissingFileError, file_system, is_url, ope
 from gfnet_dynn.archive.source import FEWEST, Listing, Source, partition_images
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError, ImageError, StorageError
-from gfnet_dynn.images.files import describe_kinds, is_image, is_image_name, no_images, walk
+from gfnet_dynn.images.files import TIFF_SUFFIXES, describe_kinds, is_image, is_image_name, no_images, walk
 from gfnet_dynn.progress import Log
 from gfnet_dynn.system.storage import replacing
 from gfnet_dynn.wording import counted
@@ -30,7 +30,6 @@ from gfnet_dynn.wording import counted
 STDIN = "-"
 
 _END = b"\0"
-_TIFF = (".tif", ".tiff")
 _LONGEST = 8192  # bytes of a name
 _AT_ONCE = 16  # images that are fetched at the same time, as a network is slow to begin
 _BUFFER = 2**20
@@ -108,7 +107,7 @@ def _local_names(root: Path, log: Log) -> Iterator[tuple[str, int | None]]:
         if isinstance(file, DataError):
             raise file
         if is_image(file):
-            tiffs += file.suffix.lower() in _TIFF
+            tiffs += file.suffix.lower() in TIFF_SUFFIXES
             yield os.path.relpath(file, root), file.stat().st_size
         else:
             example = example if skipped else file

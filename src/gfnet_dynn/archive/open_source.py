@@ -19,10 +19,10 @@ from gfnet_dynn.bundle.builtin import builtin_models
 from gfnet_dynn.bundle.manifest import Manifest
 from gfnet_dynn.display import printable
 from gfnet_dynn.errors import DataError, OptionError, require_extra
-from gfnet_dynn.images.files import is_image_name, walk
+from gfnet_dynn.images.files import TIFF_SUFFIXES, is_image_name, walk
 
 _LISTS = (".txt", ".lst")
-_SCENES = (".tif", ".tiff", ".json", ".geojson")
+_SCENES = (*TIFF_SUFFIXES, ".json", ".geojson")
 
 
 def open_source(request: ArchiveRequest, manifest: Manifest) -> Source:

@@ -9,9 +9,9 @@ from gfnet_dynn.archive.addresses import shown, suffix_of
 from gfnet_dynn.archive.places import find_files, is_url
 from gfnet_dynn.archive.stac_items import FoundScene, is_document, scenes_of_document
 from gfnet_dynn.errors import DataError, OptionError
-from gfnet_dynn.images.files import describe_skipped, find_images
+from gfnet_dynn.images.files import TIFF_SUFFIXES, describe_skipped, find_images
 
-_TIFF, _JSON = (".tif", ".tiff"), (".json", ".geojson")
+_JSON = (".json", ".geojson")
 CATALOGS = ("collection.json", "catalog.json")
 """Files that say which scenes a folder has."""
 
@@ -44,14 +44,14 @@ def _at(place: str, asset: str | None) -> Sequence[FoundScene]:
 
 
 def _at_url(url: str, asset: str | None) -> Iterator[FoundScene]:
-    if suffix_of(url) in _TIFF:
+    if suffix_of(url) in TIFF_SUFFIXES:
         _refuse_asset(asset, url)
         yield FoundScene(shown(url).rpartition("/")[2], url)
     elif suffix_of(url) in _JSON or url.startswith(("http://", "https://")):
         yield from scenes_of_document(url, asset)
     else:
         _refuse_asset(asset, url)
-        for file in find_files(url, _TIFF):
+        for file in find_files(url, TIFF_SUFFIXES):
             yield FoundScene(file.name, file.uri)
 
 
@@ -69,7 +69,7 @@ def _in_folder(folder: Path, asset: str | None) -> Iterator[FoundScene]:
             yield from scenes_of_document(str(folder / name), asset)
             return
     files = find_images(folder)
-    tiffs = [file for file in files.images if file.suffix.lower() in _TIFF]
+    tiffs = [file for file in files.images if file.suffix.lower() in TIFF_SUFFIXES]
     documents = [file for file in files.skipped if file.suffix.lower() in _JSON and is_document(str(file))]
     if tiffs and asset is None:
         yield from _tiffs(tiffs, folder)

@@ -11,9 +11,10 @@ import msgspec
 from gfnet_dynn.archive.addresses import join, read, shown, suffix_of
 from gfnet_dynn.archive.places import MissingFileError
 from gfnet_dynn.errors import DataError, GFNetDynnError, OptionError, nearest
+from gfnet_dynn.images.files import TIFF_SUFFIXES
 
 _AT_ONCE = 8  # documents that are read at a time
-_TIFF_TYPE, _TIFF_SUFFIXES = "image/tiff", (".tif", ".tiff")
+_TIFF_TYPE = "image/tiff"
 _ROLES = ("data", "visual")
 _ITEM, _COLLECTION, _LINKING = "Feature", "FeatureCollection", ("Collection", "Catalog")
 
@@ -41,7 +42,7 @@ class _Asset:
 
     @property
     def is_tiff(self) -> bool:
-        return (self.type or "").startswith(_TIFF_TYPE) or suffix_of(self.href) in _TIFF_SUFFIXES
+        return (self.type or "").startswith(_TIFF_TYPE) or suffix_of(self.href) in TIFF_SUFFIXES
 
 
 @dataclass(frozen=True)

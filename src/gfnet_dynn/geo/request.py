@@ -10,6 +10,7 @@ from typing import Any
 
 from gfnet_dynn.bundle.builtin import bundle_argument
 from gfnet_dynn.errors import OptionError, StorageError
+from gfnet_dynn.images.files import TIFF_SUFFIXES
 from gfnet_dynn.options import lenient, option, require
 from gfnet_dynn.runtime.request import (
     EngineName,
@@ -27,7 +28,6 @@ _SCENE, _GRID = "Scene", "Chips and cells"  # headings of --help
 _grid, _output = partial(option, panel=_GRID), partial(option, panel="Output")
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
-_TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class MapRequest:
         self._require_suffixes()
 
     def _require_suffixes(self) -> None:
-        wanted = {"output": _TIFF, "png": (".png",), "polygons": (".gpkg",), "stac": (".json",)}
+        wanted = {"output": TIFF_SUFFIXES, "png": (".png",), "polygons": (".gpkg",), "stac": (".json",)}
         for name, suffixes in wanted.items():
             file: Path | None = getattr(self, name)
             if file is not None and (file.suffix.lower() not in suffixes or file.is_dir()):

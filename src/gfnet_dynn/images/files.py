@@ -12,7 +12,8 @@ from typing import NoReturn
 from gfnet_dynn.errors import DataError
 from gfnet_dynn.wording import counted
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+TIFF_SUFFIXES = (".tif", ".tiff")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", *TIFF_SUFFIXES, ".bmp", ".webp"})
 
 _KINDS_SHOWN = 4
 
